@@ -1,0 +1,31 @@
+# Which models does a finding extend to? The stages of a study, from the registry to its report.
+#   snakemake -j 2                                 the default study
+#   snakemake -j 2 --config study=novels           another one (`transect run novels` does this, with progress and checks)
+from transect import study as studies
+from transect.project import SHIPPED, find_project
+
+configfile: f"{SHIPPED}/workflow/config.yaml"
+
+STUDY = studies.load(config["study"], find_project())
+
+
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/analyse.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"results/{STUDY.name}/report.html",
+
+
+rule trained:
+    input:
+        [f"results/{STUDY.name}/training/{batch.target}.done" for batch in STUDY.batches],
+
+
+rule measured:
+    input:
+        [f"results/{STUDY.name}/shards/{shard.target}.done" for shard in STUDY.shards],

@@ -1,0 +1,105 @@
+"""In which order are things learned? Balanced accuracy of several stimulus sets over training, and which is ahead.
+
+Balanced: the levels of `balance` (singular, plural) get equal weight, so that a preference for one of them scores 0.5.
+A set is compared with another within runs: what varies within a run is tested by run, with items as samples too
+(src/transect/stats/crossed_mean.py). Whether the order differs between languages is a question to configurations, not runs: the
+interaction language:item_set of the attribution analysis answers it.
+
+Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+    sets       column that tells the sets apart: stimuli (default) or an item_* column
+    balance    item column whose levels get equal weight, e.g. item_number (default none)
+    by         registry columns that split the runs, e.g. [language] (default none)
+    threshold  value that counts as acquired (default 0.75)
+    chance     drawn as a line (default 0.5)
+
+Tables: accuracy (set, group, tokens_seen: mean and interval), onsets (run and set), differences (between two sets, per
+group, at the checkpoint that `at` names), baselines (the same sets, runs in the role of baseline).
+"""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.outcome import Outcome, read_options, read_outcome
+from transect.stats.crossed_mean import crossed_mean
+from transect.stats.onset import onset
+
+NEEDS: list[str] = []  # the measures that its outcomes name
+QUESTION = "In which order is it learned?"
+
+OWN = {"sets": "stimuli", "balance": None, "by": [], "threshold": 0.75, "chance": 0.5}
+
+
+def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+    """The four tables of the head of this file."""
+    chosen = read_options(options, {"outcomes": ...}, "acquisition_order")
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("accuracy", "onsets", "differences", "baselines")}
+    for number, given in enumerate(chosen["outcomes"], start=1):
+        outcome, own = read_outcome(given, OWN, f"acquisition_order, outcome {number}")
+        labels = {"outcome": outcome.name, "chance": own["chance"]}
+        rows, shortcuts = (_rows(outcome, own, measurements, registry, role) for role in ("population", "baseline"))
+        last = outcome.per_item(measurements, registry)[["run", "revision"]].drop_duplicates()
+        for group, part in rows.groupby("group"):
+            names = labels | {"group": group}
+            found["accuracy"] += [names | row for row in _accuracy(part)]
+            found["onsets"] += [names | row for row in _onsets(part, own["threshold"])]
+            found["differences"] += [names | row for row in _differences(part.merge(last, on=["run", "revision"]))]
+        found["baselines"] += [labels | row for row in _baselines(shortcuts)]
+    return {name: pd.DataFrame(part) for name, part in found.items()}
+
+
+def _rows(outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, registry: pd.DataFrame, role: str) -> pd.DataFrame:
+    """One row per run, checkpoint and item: set, half (level of `balance`), group, value."""
+    rows = outcome.select(measurements, registry, roles=(role,))
+    rows = rows.merge(registry[["run", "configuration", "architecture", *(c for c in own["by"] if c not in rows)]], on="run")
+    half = rows[own["balance"]].astype(str) if own["balance"] else "all"
+    group = rows[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all runs"
+    return rows.assign(set=rows[own["sets"]].astype(str), half=half, group=group)
+
+
+def _halves(part: pd.DataFrame, sign: float = 1.0) -> dict[str, float]:
+    """Equal weights of the halves of one set, as strata named set | half."""
+    strata = sorted((part["set"] + "|" + part["half"]).unique())
+    return dict.fromkeys(strata, sign / len(strata))
+
+
+def _mean(part: pd.DataFrame, weights: dict[str, float]) -> dict[str, Any]:
+    row = crossed_mean(part.assign(stratum=part["set"] + "|" + part["half"]), "run", "stratum", weights)
+    n_runs, n_items = row.pop("n_units"), row.pop("n_items")
+    counts = {"n_configurations": part["configuration"].nunique(), "n_runs": n_runs, "n_items": n_items}
+    reason = "" if np.isfinite(row["lower"]) else f"not identifiable: {n_runs} runs, fewer than 3"
+    return row | counts | {"units": f"{n_runs} runs of {counts['n_configurations']} configurations ({n_items} items)", "reason": reason}
+
+
+def _accuracy(part: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"set": name, "tokens_seen": int(tokens)} | _mean(at, _halves(at)) for (name, tokens), at in part.groupby(["set", "tokens_seen"])
+    ]
+
+
+def _onsets(part: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
+    means = part.groupby(["run", "set", "tokens_seen", "half"])["value"].mean().groupby(["run", "set", "tokens_seen"]).mean()
+    rows = []
+    for (run, name), curve in means.reset_index().groupby(["run", "set"]):
+        o = onset(curve["tokens_seen"], curve["value"], threshold)
+        rows.append({"run": run, "set": name, "status": o.status, "estimate": o.estimate, "lower": o.lower, "upper": o.upper})
+    return rows
+
+
+def _differences(part: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = []
+    for first, second in combinations(sorted(part["set"].unique()), 2):
+        both = part[part["set"].isin([first, second])]
+        weights = _halves(part[part["set"] == first]) | _halves(part[part["set"] == second], -1.0)
+        rows.append({"term": f"{first} - {second}"} | _mean(both, weights))
+    return rows
+
+
+def _baselines(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """A baseline is one table of counts: a mean without a sampling unit."""
+    if rows.empty:
+        return []
+    means = rows.groupby(["group", "architecture", "set", "half"])["value"].mean().groupby(["group", "architecture", "set"]).mean()
+    return means.rename("estimate").reset_index().to_dict("records")

@@ -1,0 +1,68 @@
+"""Does the model know more than a shortcut? Its gain over the best n-gram baseline on the same items.
+
+gain of run r on item i = y_ri - b_i, b_i the baseline trained on the same corpus (equal in `match`). The best baseline of a
+group is the one with the highest mean there: choosing it after the fact can only shrink the gain. The mean gain has an
+interval that counts runs and items as samples (src/transect/stats/crossed_mean.py); runs are averaged within
+configurations where a group has three or more of them.
+
+Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+    match    registry columns that a run shares with its baseline (default [language])
+    by       further registry or item columns that split the groups, e.g. [item_condition] (default none)
+    balance  item column whose levels get equal weight, e.g. item_number (default none)
+    chance   the value of guessing, drawn as a line (default none)
+
+Tables: gains (per outcome and group: estimate = gain, model and baseline means, which baseline), means (all baselines too).
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from transect.outcome import read_options, read_outcome
+from transect.stats.crossed_mean import crossed_mean
+from transect.stats.intervals import MIN_UNITS
+
+NEEDS: list[str] = []  # the measures that its outcomes name
+QUESTION = "Does it know more than a shortcut?"
+
+OWN = {"match": ["language"], "by": [], "balance": None, "chance": None}
+
+
+def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+    """The two tables of the head of this file."""
+    chosen = read_options(options, {"outcomes": ...}, "baselines")
+    gains, means = [], []
+    for number, given in enumerate(chosen["outcomes"], start=1):
+        outcome, own = read_outcome(given, OWN, f"baselines, outcome {number}")
+        split = [*own["match"], *own["by"]]
+        models, shortcuts = (outcome.per_item(measurements, registry, roles=(role,)) for role in ("population", "baseline"))
+        for key, part in models.groupby(split, dropna=False):
+            same = shortcuts.merge(pd.DataFrame([key], columns=split), on=split)
+            labels = {"outcome": outcome.name, "group": ", ".join(map(str, key)), "chance": own["chance"]}
+            gain, level = _gain(part, same, own["balance"])
+            gains.append(labels | gain)
+            means += [labels | row for row in level]
+    return {"gains": pd.DataFrame(gains), "means": pd.DataFrame(means)}
+
+
+def _gain(models: pd.DataFrame, shortcuts: pd.DataFrame, balance: str | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    counts = {"n_configurations": models["configuration"].nunique(), "n_runs": models["run"].nunique()}
+    unit = "configuration" if counts["n_configurations"] >= MIN_UNITS else "run"
+    models = models.groupby([unit, "item", *([balance] if balance else [])], as_index=False)["value"].mean()
+    level = [{"who": "model", **crossed_mean(models, unit, balance)}]
+    for name, part in shortcuts.groupby("architecture"):
+        # a baseline is one fixed table of counts: its mean has no sampling unit, only items
+        values = part.groupby([*([balance] if balance else []), "item"])["value"].mean()
+        level.append({"who": name, "estimate": float(values.groupby(balance).mean().mean() if balance else values.mean())})
+    if len(level) == 1:
+        return counts | {"estimate": float("nan"), "reason": "no baseline was measured on these items"}, level
+    best = max(level[1:], key=lambda row: row["estimate"])
+    chosen = shortcuts[shortcuts["architecture"] == best["who"]].groupby("item")["value"].mean().rename("baseline")
+    both = models.merge(chosen, on="item")
+    row = crossed_mean(both.assign(value=both["value"] - both["baseline"]), unit, balance)
+    counts["n_items"] = row.pop("n_items")
+    row.pop("n_units")
+    units = f"{counts['n_configurations']} configurations ({counts['n_runs']} runs, {counts['n_items']} items)"
+    reason = "" if row["lower"] == row["lower"] else f"not identifiable: fewer than {MIN_UNITS} {unit}s"
+    named = {"baseline": best["who"], "model_mean": level[0]["estimate"], "baseline_mean": best["estimate"]}
+    return row | named | counts | {"units": units, "reason": reason}, level

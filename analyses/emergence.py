@@ -1,0 +1,110 @@
+"""When does it emerge? Curves over training, the onset of each run, and onsets pooled over runs and compared.
+
+Curve: per group of runs and checkpoint the mean over configurations (each the mean of its seeds) with Student's interval;
+a single configuration is averaged over its seeds. Onset: the bracket of checkpoints in which a run crosses the threshold
+for good (src/transect/stats/onset.py), so "never within this training" and "before the first checkpoint" are kept apart.
+
+Options: outcomes, a list of outcomes (src/transect/outcome.py; `at` has no meaning here), each with
+    threshold  the value that counts as emerged
+    by         registry columns that split the runs into groups (default none: all runs are one group)
+    chance     the value without the behaviour, drawn as a line (default none)
+    hold       checkpoints in a row at or above the threshold (default 2)
+
+Tables: curves (outcome, group, tokens_seen: mean and interval), runs (every run's curve), onsets (one row per run),
+pooled (one row per outcome and group, in log10 tokens), order (which of two outcomes comes first, by runs).
+"""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from transect.outcome import read_options, read_outcome
+from transect.stats.intervals import MIN_UNITS, mean_interval
+from transect.stats.onset import Onset, onset, pool
+
+NEEDS: list[str] = []  # the measures that its outcomes name
+QUESTION = "When does it emerge in training?"
+
+OWN = {"threshold": ..., "by": [], "chance": None, "hold": 2}
+
+
+def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+    """The five tables of the head of this file."""
+    chosen = read_options(options, {"outcomes": ...}, "emergence")
+    runs, curves, onsets, pooled = [], [], [], []
+    for number, given in enumerate(chosen["outcomes"], start=1):
+        outcome, own = read_outcome(given, OWN, f"emergence, outcome {number}")
+        facts = registry[["run", "configuration", *own["by"]]]
+        frame = outcome.per_checkpoint(measurements, registry).merge(facts, on="run")
+        frame["group"] = frame[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all runs"
+        labels = {"outcome": outcome.name, "threshold": float(own["threshold"]), "chance": own["chance"]}
+        runs.append(frame.assign(**labels))
+        for group, part in frame.groupby("group", sort=True):
+            curves += [labels | {"group": group} | row for row in _curve(part)]
+            found = {run: onset(c["tokens_seen"], c["value"], own["threshold"], own["hold"]) for run, c in part.groupby("run")}
+            onsets += [labels | {"group": group} | row for row in _onsets(part, found)]
+            pooled.append(labels | {"group": group} | _pooled(part, found))
+    return {
+        "curves": pd.DataFrame(curves),
+        "runs": pd.concat(runs, ignore_index=True).drop(columns=["revision"]),
+        "onsets": pd.DataFrame(onsets),
+        "pooled": pd.DataFrame(pooled),
+        "order": _order(pd.DataFrame(onsets)),
+    }
+
+
+def _curve(part: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean and interval at every number of tokens; the units are configurations, or the seeds of the only one."""
+    unit = "configuration" if part["configuration"].nunique() > 1 else "run"
+    rows = []
+    for tokens, at in part.groupby("tokens_seen"):
+        row = mean_interval(at.groupby(unit)["value"].mean())
+        row.pop("p")
+        counts = {"n_configurations": at["configuration"].nunique(), "n_runs": at["run"].nunique(), "n_items": int(at["n_items"].max())}
+        units = f"{counts['n_configurations']} configurations ({counts['n_runs']} runs)"
+        rows.append({"tokens_seen": int(tokens)} | row | counts | {"units": units})
+    return rows
+
+
+def _onsets(part: pd.DataFrame, found: dict[str, Onset]) -> list[dict[str, Any]]:
+    last = part.groupby("run")["tokens_seen"].max()
+    configuration = part.groupby("run")["configuration"].first()
+    return [
+        {"run": run, "configuration": configuration[run], "status": o.status, "estimate": o.estimate}
+        | {"lower": o.lower, "upper": o.upper, "last_tokens": int(last[run])}
+        for run, o in found.items()
+    ]
+
+
+def _pooled(part: pd.DataFrame, found: dict[str, Onset]) -> dict[str, Any]:
+    """log10 tokens; configurations are the units, or the seeds of the only one."""
+    n = part["configuration"].nunique()
+    result = pool(list(found.values()), n if n > 1 else None)
+    reached = sum(o.status in ("interval", "left") for o in found.values())
+    names = ["mu", "sd", "df", "lower", "upper", "lower90", "upper90"]
+    row = {"estimate" if name == "mu" else name: getattr(result, name) for name in names}
+    units = f"{n} configurations ({reached} of {len(found)} runs reach it)"
+    return row | {"n_configurations": n, "n_runs": len(found), "n_reached": reached, "units": units, "reason": result.reason}
+
+
+def _order(onsets: pd.DataFrame) -> pd.DataFrame:
+    """Of every two outcomes of the same runs: whose bracket lies wholly before the other's. Units are configurations.
+
+    A configuration is decided where its runs that are decided agree; sign test over the decided ones.
+    """
+    rows = []
+    for first, second in combinations(onsets["outcome"].unique() if len(onsets) else [], 2):
+        a, b = (onsets[onsets["outcome"] == name].set_index("run") for name in (first, second))
+        both = a.join(b, how="inner", rsuffix="_b")
+        sign = (both["upper"] <= both["lower_b"]).astype(int) - (both["upper_b"] <= both["lower"]).astype(int)
+        each = sign.groupby(both["configuration"]).agg(["min", "max"])
+        before, after = ((each["min"] >= 0) & (each["max"] > 0)).sum(), ((each["max"] <= 0) & (each["min"] < 0)).sum()
+        p = stats.binomtest(int(before), int(before + after)).pvalue if before + after >= MIN_UNITS else np.nan
+        counts = {"before": int(before), "after": int(after), "undecided": int(len(each) - before - after)}
+        units = {"n_configurations": len(each), "n_runs": len(both), "units": f"{len(each)} configurations ({len(both)} runs)"}
+        rows.append({"first": first, "second": second} | counts | {"p": p} | units)
+    columns = ["first", "second", "before", "after", "undecided", "p", "n_configurations", "n_runs", "units"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,59 @@
+"""The population: every run by size and training tokens, marked by architecture; baselines and held-out runs are told apart."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from transect import figure_style as style
+
+NEEDS = ["population"]
+
+
+@style.styled
+def figure(tables: dict[str, dict[str, Any]]) -> Figure:
+    """Draws population.runs: by training tokens, or, where all runs have seen as many, by language."""
+    runs = tables["population"]["runs"]
+    runs = runs[runs["role"] != "baseline"]
+    size = "params_non_embedding" if runs["params_non_embedding"].notna().all() else "params_total"
+    tokens = runs["tokens_measured"].fillna(runs["train_tokens"]).astype(float)
+    same = tokens.nunique() < 2
+    languages = sorted(runs["language"].astype(str).unique())
+    figure, (ax,) = style.panels(1, height=0.9 + 0.32 * len(languages) if same else 2.9, width=5.6)
+    looks = style.looks(runs["architecture"])
+    dodge = {name: i - (len(looks) - 1) / 2 for i, name in enumerate(looks)}  # architectures stand above each other
+    places = runs.assign(y=runs["language"].astype(str).map(languages.index) if same else np.log10(tokens))
+    step = 0.19 if same else 0.05 * max(float(np.ptp(places["y"])), 0.2)
+    for (x, y, name, role), part in places.groupby([size, "y", "architecture", "role"]):
+        look = looks[name]
+        face = "white" if role == "held_out" else look.colour
+        ax.plot([x], [y + step * dodge[name]], ls="", marker=look.marker, color=face, mec=look.colour, mew=0.8, ms=3.6)
+        if len(part) > 1:
+            ax.annotate(str(len(part)), (x, y + step * dodge[name]), xytext=(4, 0), textcoords="offset points", fontsize=5, va="center", color=style.GREY)
+    style.size_axis(ax, runs[size], size)
+    if same:
+        ax.set_yticks(range(len(languages)), languages)
+        ax.set_ylim(len(languages) - 0.4, -0.6)
+        ax.set_title(f"{style.short(float(f'{tokens.iloc[0]:.3g}'))} training tokens each")
+    else:
+        ticks = np.unique(tokens) if tokens.nunique() <= 6 else 10.0 ** np.arange(np.floor(np.log10(tokens.min())), np.log10(tokens.max()) + 1)
+        ax.set_yticks(np.log10(ticks), [style.short(float(f"{t:.2g}")) for t in ticks])
+        ax.set_ylabel("training tokens")
+    ax.grid(True)
+    handles = [Line2D([], [], ls="", marker=k.marker, color=k.colour, label=name) for name, k in looks.items()]
+    if (runs["role"] == "held_out").any():
+        handles.append(Line2D([], [], ls="", marker="o", color="white", mec="black", label="held out"))
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+    return figure
+
+
+def caption(tables: dict[str, dict[str, Any]]) -> str:
+    """Counts of runs and configurations, and of each level."""
+    runs, levels = tables["population"]["runs"], tables["population"]["levels"]
+    counts = {role: (part["run"].nunique(), part["configuration"].nunique()) for role, part in runs.groupby("role")}
+    said = ", ".join(f"{role.replace('_', ' ')}: {n} runs in {k} configurations" for role, (n, k) in counts.items())
+    by = "; ".join(
+        f"{factor.replace('_', ' ')}: " + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows()) for factor, part in levels.groupby("factor", sort=False)
+    )
+    return f"Every run by size and training tokens ({said}); numbers beside marks: runs at one place. Runs per level: {by}."

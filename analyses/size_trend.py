@@ -1,0 +1,79 @@
+"""Does it change with size? The slope per tenfold increase, by configurations.
+
+Value of a configuration = mean over its seeds at one checkpoint; value = a + b log10(size) + adjusting factors + e, least
+squares with configurations - rank degrees of freedom, so that more seeds or items never narrow the interval by themselves.
+
+Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+    size    column of the size (default params_non_embedding)
+    by      registry columns: one slope in each of their groups, beside the one over all (default none)
+    adjust  factors that shift the level within a group, e.g. [corpus_variant, word_order] (default none)
+
+Tables: slopes (per outcome and group), points (the configurations), lines (the fitted mean and its 95 % band, other
+factors at the mix of the group's configurations).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.outcome import read_options, read_outcome
+from transect.stats.formula import column_of
+from transect.stats.scaling import Trend, trend
+
+NEEDS: list[str] = []  # the measures that its outcomes name
+QUESTION = "Does it change with size?"
+
+OWN = {"size": "params_non_embedding", "by": [], "adjust": []}
+
+
+def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+    """The three tables of the head of this file."""
+    chosen = read_options(options, {"outcomes": ...}, "size_trend")
+    slopes, points, lines = [], [], []
+    for number, given in enumerate(chosen["outcomes"], start=1):
+        outcome, own = read_outcome(given, OWN, f"size_trend, outcome {number}")
+        runs = outcome.per_run(measurements, registry)
+        for group, part, adjust in _groups(runs, own["by"], own["adjust"]):
+            labels = {"outcome": outcome.name, "group": group, "size": own["size"]}
+            found = configurations(part, own["size"], adjust)
+            fitted = trend(found, f"log10({own['size']})", tuple(adjust))
+            slopes.append(labels | fitted.slope() | _units(found, own["size"]) | {"reason": fitted.refused})
+            points.append(found.assign(**labels).rename(columns={own["size"]: "x"}))
+            lines.append(_line(fitted, found, own["size"]).assign(**labels))
+    order = ["outcome", "group", "size", "x"]
+    return {"slopes": pd.DataFrame(slopes)} | {
+        name: (frame := pd.concat(parts, ignore_index=True))[order + [c for c in frame if c not in order]]
+        for name, parts in (("points", points), ("lines", lines))
+        if parts
+    }
+
+
+def configurations(runs: pd.DataFrame, size: str, adjust: list[str]) -> pd.DataFrame:
+    """One row per configuration: value (mean over runs), n_runs, the size and the adjusting factors."""
+    grouped = runs.groupby("configuration", as_index=False)
+    facts = grouped[list(dict.fromkeys([size, *map(column_of, adjust)]))].first()
+    return facts.merge(grouped.agg(value=("value", "mean"), n_runs=("run", "nunique")), on="configuration")
+
+
+def _groups(runs: pd.DataFrame, by: list[str], adjust: list[str]):
+    """(label, runs, adjusting factors) of all runs, adjusted for `by` too, and of each group."""
+    if runs.empty:
+        return
+    yield "all", runs, [*by, *(a for a in adjust if a not in by)]
+    if by:
+        for group, part in runs.groupby(runs[by].astype(str).agg(", ".join, axis=1)):
+            yield group, part, [a for a in adjust if a not in by]
+
+
+def _units(found: pd.DataFrame, size: str) -> dict[str, Any]:
+    counts = {"n_configurations": len(found), "n_runs": int(found["n_runs"].sum()), "n_sizes": found[size].nunique()}
+    return counts | {"units": f"{counts['n_configurations']} configurations at {counts['n_sizes']} sizes ({counts['n_runs']} runs)"}
+
+
+def _line(fitted: Trend, found: pd.DataFrame, size: str) -> pd.DataFrame:
+    """The mean over the group's configurations if all had that size, on 25 sizes; empty where the slope is refused."""
+    if fitted.refused:
+        return pd.DataFrame({"x": [], "estimate": [], "lower": [], "upper": []})
+    grid = np.geomspace(found[size].min(), found[size].max(), 25)
+    return pd.DataFrame([{"x": x} | fitted.mean_at(found.assign(**{size: x})) for x in grid])

@@ -1,0 +1,252 @@
+"""The program `transect`: every command. Exit codes: 0 all asked for is there; 1 finished, but cells failed; 2 the input is wrong."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from transect.errors import InputError, nearest
+from transect.project import SETTINGS, SETTINGS_FILE, find_project
+
+FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; errors of the input are one sentence on stderr."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.command(args) or 0
+    except InputError as error:
+        print(f"transect: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, measure, analyse, report."""
+    from transect import runner
+
+    study = _study(args)
+    cores = args.cores or study.project.cores
+    if args.dry_run:
+        import subprocess
+
+        return subprocess.call(runner.snakemake(study, cores, args.retry_failed, ("--dry-run", *args.snakemake)))
+    print(_cost_sentence(study, cores), flush=True)
+    ended = runner.run(study, cores, retry_failed=args.retry_failed, say=_say, arguments=tuple(args.snakemake))
+    return _tell(ended, args.json)
+
+
+def plan(args: argparse.Namespace) -> int:
+    """What `run` would do, before any computing."""
+    from transect import runner
+
+    study = _study(args)
+    cost = runner.estimate(study)
+    roles = list(study.roles.values())
+    facts: dict[str, Any] = {
+        "study": study.name,
+        "question": study.data["question"],
+        "runs": roles.count("population") + roles.count("held_out"),
+        "baselines": roles.count("baseline"),
+        "suites": sorted({r.suite for r in study.runs}),
+        "cells": len(study.cells),
+        "cells_finished": cost.finished,
+        "cells_not_applicable": cost.not_applicable,
+        "cells_to_measure": cost.cells,
+        "runs_to_train": cost.trainings,
+        "checkpoints_to_load": cost.loads,
+        "jobs": len(study.shards),
+        "download_gb": round(cost.download_bytes / 1e9, 3),
+        "disk_gb": round(cost.disk_bytes / 1e9, 3),
+        "largest_checkpoint_gb": round(cost.largest_load_bytes / 1e9, 3),
+        "cpu_hours": round((cost.train_seconds + cost.measure_seconds) / 3600, 2),
+        "minutes_here": round(cost.minutes(args.cores or study.project.cores), 1),
+    }
+    if args.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' '):{width}}  {', '.join(value) if isinstance(value, list) else value}")
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """What is there, what is running, how long still."""
+    from transect import runner
+    from transect.jobs.progress import running
+
+    study = _study(args)
+    ended = runner.outcome(study)
+    jobs = running(study.results / "progress")
+    cost = runner.estimate(study)
+    if not args.json:
+        for job in jobs:
+            print(f"running  {job['job']}: {job['what']} ({job['done']:.0f} of {job['total']})")
+        print(f"to do    {cost.trainings} runs to train, {cost.cells} cells to measure, about {cost.minutes(study.project.cores):.0f} min")
+    return _tell(ended, args.json, {"running": jobs, "cells_to_measure": cost.cells, "runs_to_train": cost.trainings})
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Read every cell of a study again and compare its values with the digest that was stored."""
+    from transect.store import MEASURED, Store, values_digest
+
+    study = _study(args)
+    cells = Store(study.project.store)
+    index = cells.index()
+    expected = index["sha256"].to_dict()
+    wanted = index[index.index.isin([c.key for c in study.cells]) & (index["state"] == MEASURED)]
+    damaged = []
+    for file, part in wanted.groupby("file", sort=False):
+        try:
+            values = cells.read(part)
+        except InputError as error:
+            damaged.append(str(error))
+            continue
+        for key, rows in values.groupby("cell", sort=False):
+            if values_digest(rows) != expected[key]:
+                damaged.append(f"{file}: the values of cell {str(key)[:12]} are not those that were written.")
+    for sentence in damaged:
+        print(sentence)
+    print(f"{len(wanted)} cells read, {len(damaged)} damaged.")
+    return int(bool(damaged))
+
+
+def registry_list(args: argparse.Namespace) -> int:
+    """Runs by property."""
+    from transect import registry
+
+    loaded = registry.load(find_project())
+    runs = loaded.select(args.where, "--where") if args.where else list(loaded.runs.values())
+    if args.json:
+        print(json.dumps([dict(r.facts) | {"suite": r.suite, "checkpoints": len(r.checkpoints)} for r in runs], indent=1, default=str))
+        return 0
+    columns = ("run", "suite", "architecture", "objective", "params_total", "language", "checkpoints")
+    rows = [[_cell(r.values().get(c)) for c in columns] for r in runs]
+    widths = [max([len(c), *(len(row[i]) for row in rows)]) for i, c in enumerate(columns)]
+    for row in [list(columns), *rows]:
+        print("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())
+    print(f"{len(runs)} runs in {len({r.suite for r in runs})} suites")
+    return 0
+
+
+def registry_show(args: argparse.Namespace) -> int:
+    """Everything that is known of one run."""
+    from transect import registry
+
+    loaded = registry.load(find_project())
+    if args.run not in loaded.runs:
+        raise InputError(f"There is no run {args.run!r} in the registry.{nearest(args.run, loaded.runs)}")
+    run = loaded.runs[args.run]
+    facts = dict(run.facts) | {"suite": run.suite, "configuration": loaded.configurations[run.id]}
+    if args.json:
+        print(json.dumps(facts | {"revisions": [c.revision for c in run.checkpoints]}, indent=1, default=str))
+        return 0
+    for name, value in facts.items():
+        print(f"{name:22}  {value}")
+    points = run.checkpoints
+    print(f"{'revisions':22}  {len(points)}: {points[0].revision} ... {points[-1].revision}" if points else "no revisions")
+    for revision, reason in run.excluded.items():
+        print(f"{'excluded':22}  {revision}: {reason}")
+    return 0
+
+
+def registry_check(args: argparse.Namespace) -> int:
+    """Read every suite file against the schema."""
+    from transect import registry
+
+    loaded = registry.load(find_project())
+    points = sum(len(r.checkpoints) for r in loaded.runs.values())
+    print(f"{len(loaded.suites)} suites, {len(loaded.runs)} runs, {points} checkpoints: no errors.")
+    return 0
+
+
+def init(args: argparse.Namespace) -> int:
+    """Make a project folder for your own studies, models and measures."""
+    folder: Path = args.folder
+    if (folder / SETTINGS_FILE).exists():
+        raise InputError(f"{folder} is a project already ({SETTINGS_FILE} is there).")
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"# {name}:   # {meaning}\n" for name, meaning in SETTINGS.items())
+    (folder / SETTINGS_FILE).write_text(f"# Settings of this project; remove the first # to set one.\n{lines}", encoding="utf-8")
+    print(f"{folder}: put studies into studies/, models into model_registry/, your own units into stimuli/, measures/, corpora/ and analyses/.")
+    print("They are read beside those that are shipped. Then, inside this folder: transect run STUDY")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="transect", description="How far does a finding about one language model reach?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Any, group: Any = commands, study: bool = False) -> argparse.ArgumentParser:
+        command = group.add_parser(name, help=(function.__doc__ or "").strip().rstrip("."), description=function.__doc__)
+        command.set_defaults(command=function)
+        command.add_argument("--json", action="store_true", help="machine-readable output")
+        if study:
+            command.add_argument("study", metavar="STUDY", help="a study's name or the path of its file")
+            command.add_argument("-j", "--cores", type=int, help="cores to use (default: the setting, else all)")
+        return command
+
+    runs = add("run", run, study=True)
+    runs.add_argument("-n", "--dry-run", action="store_true", help="show the jobs, compute nothing")
+    runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
+    runs.add_argument("snakemake", nargs="*", metavar="-- ARGUMENT", help="further arguments for snakemake")
+    add("plan", plan, study=True)
+    add("status", status, study=True)
+    add("verify", verify, study=True)
+    entries = commands.add_parser("registry", help="the models").add_subparsers(required=True, metavar="COMMAND")
+    add("list", registry_list, entries).add_argument("--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\"")
+    add("show", registry_show, entries).add_argument("run", metavar="RUN")
+    add("check", registry_check, entries)
+    add("init", init).add_argument("folder", metavar="DIR", type=Path)
+    return parser
+
+
+def _study(args: argparse.Namespace) -> Any:
+    from transect import study
+
+    return study.load(args.study, find_project())
+
+
+def _cost_sentence(study: Any, cores: int) -> str:
+    from transect import runner
+
+    cost = runner.estimate(study)
+    if cost.cells == 0 and cost.trainings == 0:
+        return f"{study.name}: all {cost.finished} cells are there."
+    size = f"{max(cost.disk_bytes, 1e7) / 1e9:.2f} GB of disk" + (f" ({cost.download_bytes / 1e9:.2f} GB to download)" if cost.download_bytes else "")
+    return (f"{study.name}: {cost.trainings} runs to train, {cost.cells} cells to measure on {cost.loads} checkpoints; "
+            f"about {cost.minutes(cores):.0f} min on {cores} cores and {size}.")  # fmt: skip
+
+
+def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
+    if as_json:
+        print(json.dumps({"states": ended.states, "failures": ended.failures.to_dict("records"), "errors": ended.errors,
+                          "report": str(ended.report) if ended.report.is_file() else None, **(more or {})}, indent=1))  # fmt: skip
+        return ended.exit_code
+    print("cells    " + ", ".join(f"{n} {state}" for state, n in ended.states.items()))
+    for row in ended.failures.head(10).to_dict("records"):
+        print(f"failed   {row['run']} ({row['cells']} cells): {row['reason']}")
+    for name, error in ended.errors.items():
+        print(f"failed   {name}: {error}")
+    if ended.report.is_file():
+        print(f"report   {ended.report}")
+    return ended.exit_code
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _cell(value: Any) -> str:
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""``python -m transect.jobs STEP STUDY [NAME] ...``: what a rule of the workflow runs; people use ``transect``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# glibc hands large blocks back to the kernel after each step; keeping them makes training on a CPU a third faster.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="transect.jobs")
+    parser.add_argument("step", choices=["train", "measure", "gather", "analyse", "draw", "report"])
+    parser.add_argument("study")
+    parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--last-attempt", action="store_true", help="record a resource failure instead of failing the job")
+    parser.add_argument("--retry-failed", action="store_true")
+    args = parser.parse_args()
+    if args.step in ("train", "measure") and not set(ALLOCATOR) <= set(os.environ):
+        os.execve(sys.executable, [sys.executable, "-m", "transect.jobs", *sys.argv[1:]], os.environ | ALLOCATOR)
+
+    from transect import study as studies
+    from transect.errors import InputError
+    from transect.project import find_project
+
+    try:
+        study = studies.load(args.study, find_project())
+        threads = str(study.numerics["threads"])
+        if study.project.mirror:
+            os.environ["TRANSECT_MIRROR"] = str(study.project.mirror)
+        os.environ.update(OMP_NUM_THREADS=threads, TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS=threads)
+        if args.step == "train":
+            from transect.jobs.train import train
+
+            train(study, args.name, args.output)
+        elif args.step == "measure":
+            from transect.jobs.measure import measure
+
+            measure(study, args.name, args.output, args.last_attempt, args.retry_failed)
+        elif args.step == "gather":
+            from transect.jobs.gather import gather
+
+            gather(study, args.output.parent)
+        elif args.step in ("analyse", "draw"):
+            from transect.jobs import analyse
+
+            getattr(analyse, args.step)(study, args.name, args.output)
+        else:
+            from transect.jobs.report import render
+
+            render(study, args.output)
+    except InputError as error:
+        print(f"transect: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

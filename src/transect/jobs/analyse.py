@@ -1,0 +1,74 @@
+"""The steps after measuring: an analysis (tables -> tables) and a figure (result tables -> files). Neither loads a model."""
+
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from transect import store, units
+from transect.study import Study, measures_needed
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def analyse(study: Study, name: str, manifest: Path) -> None:
+    """Run one analysis; write its tables as Parquet and CSV and a manifest of them. An error goes into the manifest and the report."""
+    unit = units.find("analysis", name, study.project)
+    spec = next(s for s in study.data["analyses"] if s["analysis"] == name)
+    measures = measures_needed(unit, spec)
+    measurements = store.read_table(
+        study.results / "measurements.parquet", filters=[("measure", "in", measures)] if measures else None
+    )
+    registry = store.read_table(study.results / "registry.parquet")
+    result: dict[str, Any] = {"analysis": name, "tables": [], "error": ""}
+    try:
+        tables = unit.load().tables(measurements, registry, **options(spec))
+        for table, frame in tables.items():
+            store.write_table(manifest.parent / f"{table}.parquet", frame)
+            store.write_text(manifest.parent / f"{table}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        result["tables"] = list(tables)
+    except Exception as error:
+        result["error"] = f"{type(error).__name__}: {error}"
+        print(traceback.format_exc())
+    store.write_text(manifest, json.dumps(result, indent=1) + "\n")
+
+
+def draw(study: Study, name: str, manifest: Path) -> None:
+    """Draw one figure as SVG, PDF and PNG, with its caption, from result tables alone."""
+    from transect import figure_style
+
+    unit = units.find("figure", name, study.project)
+    result: dict[str, Any] = {"figure": name, "needs": unit["NEEDS"], "caption": "", "error": ""}
+    try:
+        tables = {analysis: read_tables(study, analysis) for analysis in unit["NEEDS"]}
+        module = unit.load()
+        figure_style.save(module.figure(tables), manifest.with_suffix(""))
+        result["caption"] = module.caption(tables)
+    except Exception as error:
+        result["error"] = f"{type(error).__name__}: {error}"
+        print(traceback.format_exc())
+    store.write_text(manifest, json.dumps(result, indent=1) + "\n")
+
+
+def options(spec: dict[str, Any]) -> dict[str, Any]:
+    """What a line of the study's `analyses` gives to the analysis."""
+    return {k: v for k, v in spec.items() if k not in ("analysis", "title", "figures")}
+
+
+def read_tables(study: Study, name: str) -> dict[str, pd.DataFrame]:
+    """The result tables of one analysis; empty where it ended with an error."""
+    folder = study.results / "tables" / name
+    made = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return {table: store.read_table(folder / f"{table}.parquet") for table in made["tables"]}
+
+
+def figures_of(study: Study) -> dict[str, units.Unit]:
+    """The figures of a study: those that it names, or every one whose analyses the study runs."""
+    names = [spec["analysis"] for spec in study.data["analyses"]]
+    asked = [f for spec in study.data["analyses"] for f in spec.get("figures", [])]
+    if asked:
+        return {f: units.find("figure", f, study.project, str(study.path)) for f in asked}
+    every = {f: units.find("figure", f, study.project) for f in units.available("figure", study.project)}
+    return {f: u for f, u in every.items() if set(u["NEEDS"]) <= set(names)}

@@ -1,0 +1,71 @@
+"""The step that gathers: a study's cells -> measurements, grid and registry tables. Factors are joined later, when analysed."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from transect import store
+from transect.store import MISSING, NOT_APPLICABLE, Store
+from transect.study import Study
+
+
+def gather(study: Study, folder: Path) -> None:
+    """Write measurements.parquet, grid.parquet (one row per cell, with its state and reason) and registry.parquet."""
+    cells = Store(study.project.store)
+    grid = grid_table(study, cells.index())
+    store.write_table(folder / "grid.parquet", grid)
+    store.write_table(folder / "registry.parquet", registry_table(study))
+    store.write_table(folder / "measurements.parquet", _measurements(study, grid, cells))
+
+
+def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell of the study: what, where, in which of the four states, and why."""
+    rows = []
+    recorded = index.to_dict("index")
+    for cell in study.cells:
+        at, known = cell.checkpoint, recorded.get(cell.key, {})
+        state, reason = known.get("state", MISSING), known.get("reason", "not measured yet")
+        if cell.reason:
+            state, reason = NOT_APPLICABLE, cell.reason
+        rows.append({
+            "cell": cell.key, "suite": at.run.suite, "run": at.run.id, "role": cell.role, "revision": at.revision, "step": at.step,
+            "tokens_seen": at.tokens_seen, "measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "state": state,
+            "reason": reason, "items": cell.items_digest, "file": known.get("file"), "sha256": known.get("sha256"),
+        })  # fmt: skip
+    return pd.DataFrame(rows).astype({"step": "Int64", "tokens_seen": "Int64"})
+
+
+def registry_table(study: Study) -> pd.DataFrame:
+    """One row per run of the study, one column per scalar factor that some run knows."""
+    rows = [
+        {**run.values(), "role": study.roles[run.id], "configuration": study.registry.configurations[run.id]} for run in study.runs
+    ]
+    table = pd.DataFrame(rows).drop(columns=["id", "label", "checkpoints"], errors="ignore")
+    for column in table.columns:  # `unknown` among numbers is a missing number
+        if table[column].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).any():
+            table[column] = pd.to_numeric(table[column], errors="coerce").convert_dtypes()
+    return table
+
+
+def _measurements(study: Study, grid: pd.DataFrame, cells: Store) -> pd.DataFrame:
+    values = cells.read(grid[grid["file"].notna()].set_index("cell"))
+    order = pd.Series(range(len(grid)), index=grid["cell"])
+    values = values.iloc[values["cell"].map(order).argsort(kind="stable")]
+    where = grid.drop(columns=["state", "reason", "file", "sha256"])
+    joined = values.merge(where, on="cell", how="left")
+    conditions = [_conditions(study, digest) for digest in joined["items"].dropna().unique()]
+    conditions = [c for c in conditions if c is not None]
+    if conditions:
+        joined = joined.merge(pd.concat(conditions, ignore_index=True), on=["items", "item"], how="left")
+    return joined.drop(columns=["cell", "items"]).reset_index(drop=True)
+
+
+def _conditions(study: Study, digest: str) -> pd.DataFrame | None:
+    """The conditions of a set's items, as columns item_<name>; its texts stay in the store."""
+    path = study.project.store / "items" / f"{digest}.parquet"
+    if not path.is_file():
+        return None
+    items = store.read_table(path)
+    texts = {"item", "text", "sentence_good", "sentence_bad", "clean", "corrupted"}
+    kept = [c for c in items.columns if c not in texts]
+    return items[["item", *kept]].rename(columns={c: f"item_{c}" for c in kept}).assign(items=digest)

@@ -1,0 +1,43 @@
+"""What is running now, for people who wait: one small file per job, read by `transect run` and `transect status`."""
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transect import store
+
+
+@dataclass
+class Progress:
+    """Says at most once a second what a job does: `done` of `total` units of work, now `what`."""
+
+    folder: Path
+    job: str
+    total: int
+    _last: float = field(default=0.0, init=False)
+
+    def say(self, done: float, what: str) -> None:
+        if time.monotonic() - self._last < 1 and done < self.total:
+            return
+        self._last = time.monotonic()
+        state = {"job": self.job, "done": done, "total": self.total, "what": what, "pid": os.getpid(), "time": time.time()}
+        store.write_text(self.folder / f"{self.job}.json", json.dumps(state))
+
+    def end(self) -> None:
+        with suppress(FileNotFoundError):
+            (self.folder / f"{self.job}.json").unlink()
+
+
+def running(folder: Path) -> list[dict[str, Any]]:
+    """The jobs that said something in the last two minutes."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError):
+            state = json.loads(path.read_text(encoding="utf-8"))
+            if time.time() - state["time"] < 120:
+                found.append(state)
+    return found

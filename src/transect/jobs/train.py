@@ -1,0 +1,63 @@
+"""The step that trains: the runs of one batch, one after another, in one process."""
+
+import json
+import time
+import traceback
+from pathlib import Path
+
+from transect import store
+from transect.jobs.environment import environment, peak_memory_mb
+from transect.jobs.progress import Progress
+from transect.project import Project
+from transect.registry import Run
+from transect.study import Study
+from transect.train.recipe import recipe_digest
+
+ERROR, COST, DONE = "error.txt", "cost.json", "done.json"
+
+
+def weights_folder(run: Run, project: Project) -> Path:
+    """Where the checkpoints of a run that is trained here lie: another recipe, another folder."""
+    return project.store / "weights" / run.suite / run.id / recipe_digest(run, project)[:16]
+
+
+def train(study: Study, name: str, marker: Path) -> None:
+    """Train what is not there yet. A run whose training breaks leaves its error beside its weights; the others go on."""
+    batch = next(b for b in study.batches if b.name == name)
+    progress = Progress(study.results / "progress", f"train-{name}", len(batch.runs))
+    for index, run in enumerate(batch.runs):
+        folder = weights_folder(run, study.project)
+        if not (folder / DONE).is_file():
+            progress.say(index, f"{run.id}, {run.get('params_total', '?')} parameters")
+            _train_one(run, folder, study.project, progress, index)
+    progress.end()
+    store.write_text(marker, json.dumps({"runs": [r.id for r in batch.runs]}) + "\n")
+
+
+def _train_one(run: Run, folder: Path, project: Project, progress: Progress, index: int) -> None:
+    from transect.train.trainer import train_run
+
+    (folder / ERROR).unlink(missing_ok=True)
+    start = time.time(), time.process_time()
+    revisions = [c.revision for c in run.checkpoints]
+
+    def saved(revision: str, folder: Path) -> None:
+        progress.say(index + (revisions.index(revision) + 1) / len(revisions), f"{run.id} has reached {revision}")
+
+    try:
+        train_run(run, folder, on_checkpoint=saved, project=project)
+    except (MemoryError, OSError):
+        raise  # memory or disk: the job fails and is tried again
+    except Exception as error:
+        store.write_text(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+        print(f"{run.id}: training failed: {error}")
+        return
+    earlier = json.loads((folder / COST).read_text()) if (folder / COST).is_file() else {}
+    cost = {
+        "run": run.id,
+        "seconds": earlier.get("seconds", 0) + time.time() - start[0],
+        "cpu_seconds": earlier.get("cpu_seconds", 0) + time.process_time() - start[1],
+        "peak_memory_mb": peak_memory_mb(),
+        "environment": environment(),
+    }
+    store.write_text(folder / COST, json.dumps(cost, indent=1) + "\n")

@@ -1,0 +1,141 @@
+"""What every loaded model offers to measures, whatever computes it (a network, a table of counts).
+
+A model is a tokenizer plus a distribution over tokens. Log-probabilities are in nats, float64; positions are 0-based; a
+position that is not scored holds NaN. No method adds special tokens: sequences say all that the model reads
+(lm/scoring.py adds the BOS).
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from transformers import BatchEncoding, PreTrainedTokenizerFast
+
+from transect.errors import InputError, NotApplicable
+
+# What the tokenizer fingerprint is taken of: cases, digits, accents, whitespace, scripts. Changing it changes every
+# fingerprint.
+FINGERPRINT_TEXT = 'The keys to the cabinet aren\'t "here":\n\t1,234 naïve syl7 words; Ωmega 語 words.  Ça va?'
+
+
+class TokenScores(NamedTuple):
+    """Of one sequence, by position: ``logprob`` [position] in nats (NaN where not scored) and ``top1`` [position], True
+    where the
+    token is the most probable one (None unless asked for)."""
+
+    logprob: np.ndarray
+    top1: np.ndarray | None
+
+
+class Model(ABC):
+    """A tokenizer and a distribution over tokens. ``None`` stands for what a model does not have."""
+
+    objective: Literal["causal", "masked"]
+    capabilities: frozenset[str]
+    vocab_size: int
+    context_length: int | None  # longest sequence in tokens, special tokens included
+    n_layers: int | None = None
+    n_heads: int | None = None
+    d_model: int | None = None
+
+    def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast, weights: Sequence[Path]) -> None:
+        self.path = path
+        self.tokenizer = tokenizer
+        self._weights = tuple(weights)
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token that opens a text: the tokenizer's BOS or, as GPT-NeoX models use it, its end-of-text token."""
+        bos = self.tokenizer.bos_token_id
+        return self.tokenizer.eos_token_id if bos is None else bos
+
+    @property
+    def mask_id(self) -> int | None:
+        return self.tokenizer.mask_token_id
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text."""
+        digest = hashlib.sha256()
+        for path in self._weights:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        ids = ",".join(map(str, self.encode(FINGERPRINT_TEXT)))
+        return {"weights": digest.hexdigest(), "tokenizer": hashlib.sha256(ids.encode()).hexdigest()}
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without special tokens."""
+        return self.encodings([text])["input_ids"][0]
+
+    def encodings(self, texts: Sequence[str]) -> BatchEncoding:
+        """Ids, character offsets and word numbers of many texts, without special tokens."""
+        return self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+
+    @abstractmethod
+    def token_scores(
+        self,
+        sequences: Sequence[Sequence[int]],
+        prefix_lengths: Sequence[int] | None = None,
+        *,
+        top1: bool = False,
+        batch_size: int | None = None,
+    ) -> list[TokenScores]:
+        """log p(token_t | tokens_<t) of every position t >= prefix_length (at least 1: nothing predicts the first
+        token).
+
+        The result is the same, to 1e-5 nats per token, for every batch size and order. ``batch_size`` None: from the
+        memory budget.
+        Raises NotApplicable for a masked model, InputError for an id outside the vocabulary or a sequence beyond the
+        context.
+        """
+
+    def token_logprobs(
+        self,
+        sequences: Sequence[Sequence[int]],
+        prefix_lengths: Sequence[int] | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> list[np.ndarray]:
+        """The ``logprob`` part of `token_scores`."""
+        return [s.logprob for s in self.token_scores(sequences, prefix_lengths, batch_size=batch_size)]
+
+    def pll(
+        self, sequences: Sequence[Sequence[int]], words: Sequence[Sequence[int]], *, batch_size: int | None = None
+    ) -> list[np.ndarray]:
+        """Pseudo-log-likelihood of each token, within-word left-to-right; see lm/network.py. Masked models only."""
+        raise NotApplicable("a pseudo-log-likelihood needs a masked model")
+
+    def attention(
+        self, ids: np.ndarray, reduce: Callable[[torch.Tensor], torch.Tensor], *, batch_size: int | None = None
+    ) -> np.ndarray:
+        """`reduce` of every layer's attention pattern; see lm/network.py. Models with attention heads only."""
+        raise NotApplicable("this model has no attention heads that can be read")
+
+    def attention_patterns(self, ids: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:
+        """(layer, pattern [batch, head, query, key]) of every layer; see lm/network.py. Models with heads only."""
+        raise NotApplicable("this model has no attention heads that can be read")
+
+    def _check(self, sequences: Sequence[Sequence[int]]) -> None:
+        """Refuse what the model would cut, or look up beyond its table."""
+        for index, ids in enumerate(sequences):
+            if self.context_length is not None and len(ids) > self.context_length:
+                raise InputError(
+                    f"Sequence {index} has {len(ids)} tokens; the context of {self.path.name} is {self.context_length}."
+                )
+            if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
+                raise InputError(
+                    f"Sequence {index} has the token id {max(ids) if min(ids) >= 0 else min(ids)}; "
+                    f"the vocabulary of {self.path.name} is 0 to {self.vocab_size - 1}."
+                )

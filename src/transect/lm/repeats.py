@@ -1,0 +1,107 @@
+"""Random sequences that occur twice: [BOS] sequence filler sequence. What copying and induction are measured on.
+
+A condition fixes the length of the sequence and the gap (the number of filler tokens): every token of the second
+occurrence stands distance = length + gap after its first. All tokens of one row are different (sequence and filler are
+one draw without replacement), so that a token has one earlier occurrence and no other.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from transect.errors import InputError, nearest
+from transect.lm.model import Model
+from transect.lm.scoring import opening
+
+CONDITION = ("name", "length", "gap", "tokens")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The rows of one condition: ids [row, position]; `start`: position of the first occurrence (1 after a BOS)."""
+
+    name: str
+    ids: np.ndarray
+    start: int
+    length: int
+    distance: int
+
+
+def repeats(
+    model: Model,
+    conditions: Sequence[Mapping[str, Any]],
+    *,
+    n: int,
+    seed: int,
+    tokens: str | Mapping[str, Any] | None = None,
+    bos: str | bool = "auto",
+) -> list[Repeats]:
+    """n rows of every condition {length, gap (0), tokens (the option), name ("length<l>_gap<g>")}.
+
+    tokens: None, every token that is not special; a regular expression that the token as the tokenizer writes it must
+    contain;
+    or {ids: [from, below]}, a band of ids, which in a BPE vocabulary is a band of frequency ranks.
+    The rows of a condition depend on seed, length, gap, the tokens and n only, not on the other conditions.
+    Raises InputError for a condition that is not understood, too few tokens, or rows longer than the context.
+    """
+    head = opening(model, bos)
+    result = []
+    for given in conditions:
+        length, gap, name = _condition(given)
+        pool = _pool(model, given.get("tokens", tokens))
+        if len(pool) < length + gap:
+            raise InputError(f"{name}: {length + gap} different tokens are needed and {len(pool)} are allowed.")
+        rng = np.random.default_rng([seed, length, gap])
+        drawn = np.stack([rng.choice(pool, length + gap, replace=False) for _ in range(n)])
+        bos_column = np.tile(np.array(head, dtype=np.int64), (n, 1))
+        ids = np.concatenate([bos_column, drawn, drawn[:, :length]], axis=1)
+        if model.context_length is not None and ids.shape[1] > model.context_length:
+            raise InputError(
+                f"{name}: rows of {ids.shape[1]} tokens; the context of {model.path.name} is {model.context_length}."
+            )
+        result.append(Repeats(name, ids, len(head), length, length + gap))
+    names = [r.name for r in result]
+    if not names or len(set(names)) < len(names) or n < 1:
+        raise InputError(
+            f"conditions: {', '.join(names) or 'none'}, n {n}; at least one row each, and different names, are needed."
+        )
+    return result
+
+
+def _condition(given: Mapping[str, Any]) -> tuple[int, int, str]:
+    for key in given:
+        if key not in CONDITION:
+            raise InputError(
+                f"condition {dict(given)}: unknown {key!r}; there are: {', '.join(CONDITION)}.{nearest(key, CONDITION)}"
+            )
+    length, gap = given.get("length"), given.get("gap", 0)
+    if not isinstance(length, int) or not isinstance(gap, int) or length < 2 or gap < 0:
+        raise InputError(
+            f"condition {dict(given)}: length must be a whole number of at least 2, gap one of at least 0."
+        )
+    return length, gap, str(given.get("name", f"length{length}_gap{gap}"))
+
+
+def _pool(model: Model, tokens: str | Mapping[str, Any] | None) -> np.ndarray:
+    """The ids that may be drawn, sorted."""
+    special = set(model.tokenizer.all_special_ids) | {
+        i for i, token in model.tokenizer.added_tokens_decoder.items() if token.special
+    }
+    vocabulary = {
+        i: word for word, i in model.tokenizer.get_vocab().items() if i not in special and i < model.vocab_size
+    }
+    if isinstance(tokens, str):
+        try:
+            pattern = re.compile(tokens)
+        except re.error as error:
+            raise InputError(f"tokens: {tokens!r} is not a regular expression ({error}).") from None
+        return np.array(sorted(i for i, word in vocabulary.items() if pattern.search(word)), dtype=np.int64)
+    if tokens is None:
+        return np.array(sorted(vocabulary), dtype=np.int64)
+    band = tokens.get("ids") if isinstance(tokens, Mapping) and set(tokens) == {"ids"} else None
+    if not isinstance(band, Sequence) or len(band) != 2:
+        raise InputError(f"tokens: {tokens!r}; allowed are a regular expression and {{ids: [from, below]}}.")
+    return np.array(sorted(i for i in vocabulary if band[0] <= i < band[1]), dtype=np.int64)

@@ -1,0 +1,103 @@
+"""Bits per byte: how well a model predicts text, comparable between tokenizers (within a language).
+
+bits_per_byte = - sum over the scored tokens of log2 p(token | earlier tokens in the window) / UTF-8 bytes covered
+
+With a BOS every token is scored, so the bytes are those of the document. Without one the first token is read only, and
+so are the next ones until a token starts where the one before it ends (byte-level tokens may share a character): their
+bytes are not counted.
+A document longer than the window is scored in overlapping windows, each opened by the BOS: every token once, and all
+but those of the first window with at least window - stride - 1 tokens before it.
+n_unknown counts the scored tokens that are the tokenizer's unknown token: each stands for many words, which flatters
+the model.
+Source: Gao et al. (2020), The Pile, section 3.1; the windows as in Hugging Face's "Perplexity of fixed-length models".
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from transect.errors import InputError
+from transect.lm.model import Model
+from transect.lm.scoring import opening
+
+VERSION = 1
+UNIT = {"bits_per_byte": "bits/byte", "logprob_nats": "nats", "n_bytes": "bytes", "n_unknown": "tokens"}
+SOURCE = "Gao et al. 2020"
+REQUIRES = ["logits", "causal"]
+STIMULI = ["text"]
+
+
+def measure(
+    model: Model,
+    items: pd.DataFrame,
+    *,
+    seed: int,
+    bos: str | bool = "auto",
+    window: int | None = None,
+    stride: int | None = None,
+) -> pd.DataFrame:
+    """Four rows per document: columns item, metric, value.
+
+    window: tokens that the model reads at once, BOS included (the model's context length). stride: how many of a later
+    window's tokens are new (half the window). Raises InputError for a document with nothing to score. `seed` is not
+    used.
+    """
+    head = opening(model, bos)
+    encoded = model.encodings(items["text"].tolist())
+    sequences: list[list[int]] = []
+    prefixes: list[int] = []
+    owner: list[int] = []
+    n_bytes, n_unknown = np.zeros(len(items)), np.zeros(len(items))
+    unknown = model.tokenizer.unk_token_id
+    for index, (name, text) in enumerate(zip(items["item"], items["text"], strict=True)):
+        ids = encoded["input_ids"][index]
+        first, start = (0, 0) if head else _first_scored(encoded["offset_mapping"][index])
+        if first >= len(ids):
+            raise InputError(f"item {name}: the text {text[:20]!r} has no token to score.")
+        n_bytes[index] = len(text[start:].encode())
+        n_unknown[index] = ids[first:].count(unknown) if unknown is not None else 0
+        for begin, scored, end in _windows(model, len(ids), len(head), first, window, stride):
+            sequences.append([*head, *ids[begin:end]])
+            prefixes.append(len(head) + scored - begin)
+            owner.append(index)
+    parts: list[list[float]] = [[] for _ in range(len(items))]
+    for index, prefix, scores in zip(owner, prefixes, model.token_logprobs(sequences, prefixes), strict=True):
+        parts[index].extend(scores[prefix:])
+    logprob = np.array([math.fsum(p) for p in parts])
+    wide = pd.DataFrame({"item": items["item"].to_numpy(), "bits_per_byte": -logprob / math.log(2) / n_bytes})
+    wide = wide.assign(logprob_nats=logprob, n_bytes=n_bytes, n_unknown=n_unknown)
+    return wide.melt(id_vars="item", var_name="metric", value_name="value")
+
+
+def _first_scored(offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Without BOS: the first token that can be scored, and the character where its bytes begin."""
+    for t in range(1, len(offsets)):
+        if offsets[t][0] >= offsets[t - 1][1]:
+            return t, offsets[t - 1][1]
+    return len(offsets), 0
+
+
+def _windows(
+    model: Model, n: int, n_head: int, first: int, window: int | None, stride: int | None
+) -> list[tuple[int, int, int]]:
+    """(first token read, first token scored, one past the last) of each window; tokens from `first` on are scored."""
+    limit = model.context_length
+    if window is not None and (window < 2 + n_head or (limit is not None and window > limit)):
+        raise InputError(
+            f"window: {window}; allowed are {2 + n_head} to {limit or 'any number of'} tokens for {model.path.name}."
+        )
+    room = (window or limit or n + n_head) - n_head
+    step = max(1, room // 2) if stride is None else stride
+    if not 1 <= step <= room - (1 - n_head):
+        raise InputError(
+            f"stride: {step}; allowed are 1 to {room - (1 - n_head)} tokens for a window of {room + n_head}."
+        )
+    end = min(n, room)
+    found = [(0, first, end)] if first < end else []
+    while end < n:
+        scored, end = max(end, first), min(n, end + step)
+        if scored < end:
+            found.append((end - room, scored, end))
+    return found

@@ -1,0 +1,52 @@
+"""Copying: how much better a random sequence is predicted the second time.
+
+copying_gain_bits = mean of - log2 p over the first occurrence  -  mean of - log2 p over the second
+copy_top1         = share of the second occurrence's tokens that are the most probable next token
+Both over tokens 2 to `length` of an occurrence: at the first token of the second occurrence nothing says yet that it is
+a repeat.
+Bits per token; the sequences are those of lm/repeats.py, the same as induction's for the same options and seed.
+Source: Olsson et al. (2022), In-context learning and induction heads; Elhage et al. (2021). The gain alone does not
+show copying (a model that expects recent tokens again gains too): read it beside copy_top1.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.lm.model import Model
+from transect.lm.repeats import Repeats, repeats
+
+VERSION = 1
+UNIT = {"copying_gain_bits": "bits/token", "copy_top1": "proportion"}
+SOURCE = "Olsson et al. 2022"
+REQUIRES = ["logits", "causal"]
+STIMULI: list[str] = []
+
+
+def measure(
+    model: Model,
+    items: pd.DataFrame,
+    *,
+    seed: int,
+    conditions: Sequence[Mapping[str, Any]],
+    n: int = 128,
+    tokens: str | Mapping[str, Any] | None = None,
+    bos: str | bool = "auto",
+) -> pd.DataFrame:
+    """Two rows per condition (item), means over n sequences: columns item, metric, value. `items` is not used."""
+    rows = []
+    for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos):
+        gain, top1 = _scores(model, condition)
+        rows += [(condition.name, "copying_gain_bits", gain), (condition.name, "copy_top1", top1)]
+    return pd.DataFrame(rows, columns=["item", "metric", "value"])
+
+
+def _scores(model: Model, condition: Repeats) -> tuple[float, float]:
+    scores = model.token_scores(condition.ids.tolist(), top1=True)
+    bits = -np.stack([s.logprob for s in scores]) / np.log(2)  # [row, position]
+    best = np.stack([s.top1 for s in scores if s.top1 is not None])
+    first = slice(condition.start + 1, condition.start + condition.length)
+    second = slice(first.start + condition.distance, first.stop + condition.distance)
+    return float(bits[:, first].mean() - bits[:, second].mean()), float(best[:, second].mean())

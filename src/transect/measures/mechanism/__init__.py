@@ -1,0 +1,1 @@
+"""Measures of how a model does it: they look inside."""

@@ -1,0 +1,134 @@
+"""An outcome: which measured rows an analysis speaks of, as one number per checkpoint or per item.
+
+An analysis names its outcomes in the study file:
+    name       label in tables and figures (default: measure, metric, and what is chosen of them)
+    measure    a measure of the study          metric     one of its metrics
+    stimuli    one stimulus set (default: all that the measure was given)
+    item       one item or a list of items     where      {column: value or list}: any condition or registry column
+    reduce     mean (default): over items; max_head: mean over items for each head, then the largest over layers and heads
+    at         last (default), first, or a number of tokens (the last checkpoint that has seen no more)
+A masked model's pll_* metrics are another quantity than log-probabilities, so an outcome speaks of models of one
+objective: masked for pll_* metrics, causal for all others, unless `objective` says so.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from transect.errors import InputError, nearest
+
+CHECKPOINT = ["run", "revision", "step", "tokens_seen"]
+REDUCTIONS = ["mean", "max_head"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """See the head of the file."""
+
+    name: str
+    measure: str
+    metric: str
+    stimuli: str | None = None
+    item: tuple[str, ...] = ()
+    where: Mapping[str, Any] = field(default_factory=dict)
+    reduce: str = "mean"
+    at: str | int = "last"
+    objective: str = "causal"
+
+    def select(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+        """The measured rows of the outcome, without missing values. Raises InputError for an unknown metric or column."""
+        rows = measurements[measurements["measure"] == self.measure]
+        if len(rows) and not (rows["metric"] == self.metric).any():
+            known = sorted(rows["metric"].unique())
+            raise InputError(f"outcome '{self.name}': measure '{self.measure}' has no metric '{self.metric}'; it has {', '.join(known)}.{nearest(self.metric, known)}")
+        rows = rows[rows["metric"] == self.metric]
+        keep = set(self._runs(registry, roles)["run"])
+        rows = rows[rows["run"].isin(keep) & rows["value"].notna()]
+        if self.stimuli:
+            rows = rows[rows["stimuli"] == self.stimuli]
+        if self.item:
+            rows = rows[rows["item"].isin(self.item)]
+        for column, wanted in self.where.items():
+            if column in rows:
+                rows = rows[rows[column].isin(_listed(wanted))]
+            elif column not in registry:
+                known = sorted({*measurements.columns, *registry.columns})
+                raise InputError(f"outcome '{self.name}': 'where' names an unknown column '{column}'.{nearest(column, known)}")
+        return rows
+
+    def _runs(self, registry: pd.DataFrame, roles: Iterable[str]) -> pd.DataFrame:
+        runs = registry[registry["objective"] == self.objective]
+        runs = runs[runs["role"].isin(list(roles))] if "role" in runs else runs
+        for column, wanted in self.where.items():
+            if column in runs:
+                runs = runs[runs[column].isin(_listed(wanted))]
+        return runs
+
+    def per_checkpoint(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+        """One row per checkpoint: run, revision, step, tokens_seen, value, n_items; sorted by run and tokens."""
+        rows = self.select(measurements, registry, roles)
+        if self.reduce == "max_head":
+            heads = rows.groupby([*CHECKPOINT, "layer", "head"], dropna=False)["value"].mean().reset_index()
+            values = heads.groupby(CHECKPOINT, dropna=False)["value"].max()
+        else:
+            values = rows.groupby(CHECKPOINT, dropna=False)["value"].mean()
+        out = pd.DataFrame({"value": values, "n_items": rows.groupby(CHECKPOINT, dropna=False)["item"].nunique()}).reset_index()
+        return out.sort_values(["run", "tokens_seen", "step"], ignore_index=True)
+
+    def per_run(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+        """One row per run: the checkpoint that `at` names, with every registry column joined."""
+        return self._at(self.per_checkpoint(measurements, registry, roles)).merge(registry, on="run", how="left")
+
+    def per_item(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+        """One row per run and item at the checkpoint that `at` names, with conditions and every registry column joined."""
+        rows = self.select(measurements, registry, roles)
+        chosen = self._at(rows[CHECKPOINT].drop_duplicates().sort_values(["run", "tokens_seen", "step"]))
+        conditions = [c for c in rows if c.startswith("item_")]
+        rows = rows.merge(chosen[["run", "revision"]], on=["run", "revision"])
+        keys = [*CHECKPOINT, "stimuli", "item"]
+        out = rows.groupby(keys, dropna=False)[["value", *conditions]].agg({"value": "mean"} | dict.fromkeys(conditions, "first"))
+        return out.reset_index().merge(registry, on="run", how="left")
+
+    def _at(self, checkpoints: pd.DataFrame) -> pd.DataFrame:
+        if self.at == "last":
+            return checkpoints.groupby("run").tail(1)
+        if self.at == "first":
+            return checkpoints.groupby("run").head(1)
+        return checkpoints[checkpoints["tokens_seen"] <= int(self.at)].groupby("run").tail(1)
+
+
+def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str) -> tuple[Outcome, dict[str, Any]]:
+    """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (... = required)."""
+    own = {"name", "measure", "metric", "stimuli", "item", "where", "reduce", "at", "objective"}
+    missing = {"measure", "metric"} - set(given)
+    if missing:
+        raise InputError(f"{place}: an outcome needs {' and '.join(sorted(missing))}; given: {', '.join(map(str, given))}")
+    rest = read_options({k: v for k, v in given.items() if k not in own}, extra, place, also=own)
+    chosen = {k: v for k, v in given.items() if k in own}
+    chosen["item"] = tuple(map(str, _listed(chosen.get("item", []))))
+    detail = [*chosen["item"], *(str(v) for v in chosen.get("where", {}).values())]
+    chosen.setdefault("name", " ".join([chosen["measure"], chosen["metric"], *detail]))
+    chosen.setdefault("objective", "masked" if chosen["metric"].startswith("pll_") else "causal")
+    if chosen.get("reduce", "mean") not in REDUCTIONS:
+        raise InputError(f"{place}: unknown reduce '{chosen['reduce']}'; allowed: {', '.join(REDUCTIONS)}.{nearest(chosen['reduce'], REDUCTIONS)}")
+    if not isinstance(chosen.get("at", 0), int) and chosen["at"] not in ("last", "first"):
+        raise InputError(f"{place}: 'at' is last, first or a number of tokens, not '{chosen['at']}'")
+    return Outcome(**chosen), rest
+
+
+def read_options(given: Mapping[str, Any], allowed: Mapping[str, Any], place: str, also: Iterable[str] = ()) -> dict[str, Any]:
+    """The options with their defaults; ... marks a required one. Raises InputError for unknown and missing ones."""
+    known = sorted({*allowed, *also})
+    for name in given:
+        if name not in allowed:
+            raise InputError(f"{place}: unknown option '{name}'; allowed: {', '.join(known)}.{nearest(name, known)}")
+    missing = [name for name, default in allowed.items() if default is ... and name not in given]
+    if missing:
+        raise InputError(f"{place}: option '{missing[0]}' is missing")
+    return {**allowed, **given}
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,158 @@
+"""Running a study: Snakemake under a lock that dies with its owner, progress for people, an honest end."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from transect import cost
+from transect.errors import InputError
+from transect.jobs.gather import grid_table
+from transect.jobs.measure import stale
+from transect.jobs.progress import running
+from transect.jobs.train import DONE, ERROR, weights_folder
+from transect.project import SHIPPED
+from transect.registry import Run
+from transect.store import FAILED, MISSING, Store
+from transect.study import Study
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is there at the end: counts of the four states, failed cells by reason, analyses and figures that broke."""
+
+    states: dict[str, int]
+    failures: pd.DataFrame
+    errors: dict[str, str]
+    report: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0: all asked for is there; 1: finished, but cells failed or are missing, or an analysis broke."""
+        return int(bool(self.states.get(FAILED) or self.states.get(MISSING) or self.errors or not self.report.is_file()))
+
+
+def trained(study: Study, run: Run) -> bool:
+    return (weights_folder(run, study.project) / DONE).is_file()
+
+
+def _broke(study: Study, run: Run) -> bool:
+    return (weights_folder(run, study.project) / ERROR).is_file()
+
+
+def estimate(study: Study) -> cost.Cost:
+    """What `run` would cost now."""
+    return cost.estimate(study, Store(study.project.store).index(), stale, lambda run: trained(study, run))
+
+
+def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, arguments: tuple[str, ...] = ()) -> Outcome:  # type: ignore[no-untyped-def]
+    """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example)."""
+    with _lock(study):
+        _forget_markers(study, retry_failed)
+        log = study.results / "log" / "snakemake.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w", encoding="utf-8") as file:
+            process = subprocess.Popen(snakemake(study, cores, retry_failed, arguments), stdout=file, stderr=subprocess.STDOUT)
+            try:
+                _watch(process, study, cores, say)
+            except KeyboardInterrupt:
+                say("Stopping; what is finished is kept. The same command goes on from here.")
+                process.wait()
+                raise
+        if process.returncode != 0:
+            say(f"The workflow ended with an error; see {_shown(log)} and {_shown(log.parent)}.")
+    return outcome(study)
+
+
+def snakemake(study: Study, cores: int, retry_failed: bool = False, arguments: tuple[str, ...] = ()) -> list[str]:
+    """The command line that runs a study's workflow."""
+    return [
+        sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), "--directory", str(study.project.root),
+        "--cores", str(cores), "--nolock", "--config", f"study={study.path}", f"retry_failed={retry_failed}", *arguments,
+    ]  # fmt: skip
+
+
+def outcome(study: Study) -> Outcome:
+    """What is there now."""
+    grid = grid_table(study, Store(study.project.store).index())
+    failures = grid[grid["state"] == FAILED].groupby(["run", "reason"], sort=False).size().rename("cells").reset_index()
+    errors = {}
+    for path in sorted([*(study.results / "tables").glob("*/manifest.json"), *(study.results / "figures").glob("*.json")]):
+        made = json.loads(path.read_text(encoding="utf-8"))
+        if made["error"]:
+            errors[made.get("analysis") or made["figure"]] = made["error"]
+    return Outcome({str(k): int(v) for k, v in grid["state"].value_counts().items()}, failures, errors, study.results / "report.html")
+
+
+@contextmanager
+def _lock(study: Study) -> Iterator[None]:
+    """One run of a study at a time. The lock belongs to the process: after a kill it is free."""
+    path = study.results / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise InputError(f"The study {study.name!r} is running already (process {file.read().strip() or 'unknown'}); `transect status {study.name}` shows how far.") from None  # fmt: skip
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _forget_markers(study: Study, retry_failed: bool) -> None:
+    """The store decides what is done: a marker is dropped where its cells or weights are not there, or must be tried again."""
+    index = Store(study.project.store).index()
+    for shard in study.shards:
+        if any(not c.reason and stale(c, index, retry_failed) for c in shard.cells):
+            (study.results / "shards" / f"{shard.target}.done").unlink(missing_ok=True)
+    for batch in study.batches:
+        if not all(trained(study, r) or (_broke(study, r) and not retry_failed) for r in batch.runs):
+            (study.results / "training" / f"{batch.target}.done").unlink(missing_ok=True)
+
+
+def _watch(process: subprocess.Popen, study: Study, cores: int, say) -> None:  # type: ignore[no-untyped-def, type-arg]
+    start, told, line = time.monotonic(), 0.0, ""
+    total = estimate(study)
+    while process.poll() is None:
+        time.sleep(0.2)
+        if time.monotonic() - told < 5 or time.monotonic() - start < 3:
+            continue
+        told = time.monotonic()
+        now = progress_line(study, total, time.monotonic() - start, cores)
+        if now != line:
+            line = now
+            say(line)
+
+
+def progress_line(study: Study, total: cost.Cost, elapsed: float, cores: int) -> str:
+    """One line: how much is done, how long still, what is running."""
+    left = estimate(study)
+    done = (total.train_seconds + total.measure_seconds) - (left.train_seconds + left.measure_seconds)
+    partial = sum(job["done"] / max(job["total"], 1) for job in running(study.results / "progress"))
+    minutes = left.minutes(cores)
+    if done > 30:  # enough was done here to trust our own pace more than the estimate
+        minutes = elapsed / 60 * (left.train_seconds + left.measure_seconds) / done
+    jobs = "; ".join(f"{job['job']}: {job['what']}" for job in running(study.results / "progress"))
+    ended = f"{total.trainings - left.trainings} of {total.trainings} runs trained, " if total.trainings else ""
+    ended += f"{total.cells - left.cells} of {total.cells} cells measured"
+    if left.cells == 0 and left.trainings == 0:
+        return f"[{_clock(elapsed)}] {ended}; analyses, figures, report"
+    return f"[{_clock(elapsed)}] {ended}; about {max(minutes, 0.1):.0f} min left{'' if partial else ' '}| {jobs or 'starting'}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,227 @@
+"""Effects of design factors, each tested at the level at which it varies: configuration > run > item.
+
+Without items: mean of each configuration over its runs, then least squares on configurations.
+With items:    y ~ factors + (1 | item) + (1 | configuration) + (1 | run) by REML (runs and configurations are one where no
+               configuration has two runs); a factor that varies within runs also gets a slope by run and configuration.
+df of a contrast of design factors <= configurations - rank of their columns, whatever the variance estimates are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.errors import InputError
+from transect.stats import contrasts, linear, mixed
+from transect.stats.crossed_cholesky import Grouping
+from transect.stats.formula import Design, Term, column_of, parse, values
+from transect.stats.intervals import COLUMNS, MIN_UNITS
+
+SAME = 1e-12  # a standard error below this, relative to the largest value, is no variation at all
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one outcome: value, configuration, run, [item,] factors; `terms` are those that vary in it."""
+
+    rows: pd.DataFrame
+    terms: tuple[Term, ...]
+    refused: dict[str, str]  # variable -> why it has no effect here
+    within: frozenset[str]  # variables that vary within runs
+
+    @property
+    def n_configurations(self) -> int:
+        return self.rows["configuration"].nunique()
+
+
+def attribute(
+    frame: pd.DataFrame,
+    factors: Sequence[str],
+    *,
+    items: bool = False,
+    slopes: Sequence[str] = (),
+    items_by: Sequence[str] = (),
+    variance: str = "hc2",
+    reference: Mapping[str, Any] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Tables effects, means, components, models of one outcome; `frame` has one row per run or per run and item."""
+    if frame.empty:
+        reason = pd.DataFrame([{"term": "all", "kind": "mean", "reason": "no measurements"}])
+        return {name: reason.copy() for name in ("effects", "means")} | {"components": pd.DataFrame(), "models": reason.copy()}
+    rows = frame.assign(item=frame[["item", *items_by]].astype(str).agg(" ".join, axis=1)) if items else frame
+    table = _table(rows, factors, items)
+    present = {v: set(map(str, table.rows[column_of(v)].unique())) for term in table.terms for v in term}
+    first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
+    design = Design(table.terms, table.rows, first)
+    fit = _MixedContrasts(table, design, slopes) if items and _varies(table, design) else _MeanContrasts(table, design, variance)
+    effects = [fit.row(c) for c in contrasts.effects(design, table.rows)]
+    effects += [{"term": v, "kind": "refused", "reason": f"not identifiable: {why}"} for v, why in table.refused.items()]
+    means = [fit.row(c) for c in contrasts.means(design, table.rows)]
+    return {
+        "effects": pd.DataFrame(effects, columns=_columns(effects)),
+        "means": pd.DataFrame(means, columns=_columns(means)).drop(columns="p"),
+        "components": fit.components(),
+        "models": pd.DataFrame([fit.summary()]),
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    order = ["term", "kind", *COLUMNS, "n_configurations", "n_runs", "n_items", "units", "variance", "reason"]
+    return [c for c in order if any(c in row for row in rows) or c in COLUMNS]
+
+
+def _table(rows: pd.DataFrame, factors: Sequence[str], items: bool) -> Table:
+    """Sort the factors into those with an effect here and those without, and add the margins of interactions."""
+    terms = set(parse("value ~ " + (" + ".join(factors) or "1")).fixed)
+    terms |= {part for term in terms for size in range(len(term)) for part in combinations(term, size)}
+    refused, within = {}, set()
+    for variable in sorted({v for term in terms for v in term}):
+        column = values(variable, rows)
+        rows = rows[column.notna()]
+        levels = column.dropna().nunique()
+        if levels < 2:
+            refused[variable] = f"only one level in the sample ({column.dropna().iloc[0] if levels else 'none known'})"
+        elif column.groupby(rows["run"]).nunique().max() > 1:
+            within.add(variable)
+        elif column.groupby(rows["configuration"]).nunique().max() > 1:
+            refused[variable] = "it varies within configurations, whose runs differ in the seed only"
+    if within and not items:
+        refused |= dict.fromkeys(within, "it varies within runs: needs items: true")
+    kept = [t for t in terms if not set(t) & set(refused)]
+    order = list(dict.fromkeys(v for t in parse("value ~ " + (" + ".join(factors) or "1")).fixed for v in t))
+    kept.sort(key=lambda t: (len(t), [order.index(v) for v in t]))
+    return Table(rows.reset_index(drop=True), tuple(kept), refused, frozenset(within))
+
+
+def _varies(table: Table, design: Design) -> bool:
+    """Whether anything is left to be explained by items, runs or noise (all correct: nothing is)."""
+    x, y = design.matrix(table.rows), table.rows["value"].to_numpy(float)
+    return (y - x @ np.linalg.lstsq(x, y, rcond=None)[0]).std() > 1e-9 * max(1.0, np.abs(y).max())
+
+
+class _Contrasts:
+    """What both ways of fitting share: whether a contrast can be answered, and the units behind it."""
+
+    def __init__(self, table: Table, design: Design, x: np.ndarray):
+        self.table, self.design, self.x = table, design, x
+
+    def row(self, contrast: contrasts.Contrast) -> dict[str, Any]:
+        found = {"term": contrast.label, "kind": contrast.kind, **self.units(contrast)}
+        reason = self.refusal(contrast)
+        if reason:
+            return found | {"reason": f"not identifiable: {reason}"}
+        row = self.answer(contrast)
+        if row["se"] <= SAME * max(1.0, float(self.table.rows["value"].abs().max())):
+            row |= {"se": 0.0, "lower": row["estimate"], "upper": row["estimate"], "lower90": row["estimate"], "upper90": row["estimate"]}
+            row |= {"p": float(abs(row["estimate"]) < 1e-9)}
+            return found | row | {"reason": "no variation: the units of every level agree exactly"}
+        return found | row | {"reason": ""}
+
+    def refusal(self, contrast: contrasts.Contrast) -> str:
+        rest = linear.undetermined(contrast.weights, self.x)
+        if rest.any():
+            terms = [t for t, r in zip(self.design.term_of, rest, strict=True) if r and set(t) != set(contrast.variables)]
+            names = sorted({":".join(t) for t in terms if t})
+            return f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
+        n = self.behind(contrast)["configuration"].nunique()
+        if n < MIN_UNITS and not set(contrast.variables) & self.table.within:
+            return f"{n} configurations at its level, fewer than {MIN_UNITS}"
+        if self.free_df() < 1:
+            return f"{self.table.n_configurations} configurations leave no degree of freedom beside the factors"
+        return ""
+
+    def behind(self, contrast: contrasts.Contrast) -> pd.DataFrame:
+        rows = self.table.rows
+        for variable, levels in contrast.levels.items():
+            rows = rows[values(variable, rows).astype(str).isin(levels)]
+        return rows
+
+    def units(self, contrast: contrasts.Contrast) -> dict[str, Any]:
+        rows = self.behind(contrast)
+        counts = {"n_configurations": rows["configuration"].nunique(), "n_runs": rows["run"].nunique()}
+        if "item" in rows:
+            counts["n_items"] = rows["item"].nunique()
+        compared = [v for v, levels in contrast.levels.items() if len(levels) == 2]
+        unit = "item" if compared and set(compared) <= self.table.within else "configuration"
+        sides = str(rows[unit].nunique())
+        if len(compared) == 1:
+            v = compared[0]
+            sides = " against ".join(str(rows[values(v, rows).astype(str) == s][unit].nunique()) for s in contrast.levels[v])
+        more = [f"{counts[f'n_{u}s']} {u}s" for u in ("configuration", "run", "item") if u != unit and f"n_{u}s" in counts]
+        return counts | {"units": f"{sides} {unit}s ({', '.join(more)})"}
+
+    def free_df(self) -> int:
+        """Configurations - rank of the columns that vary between them."""
+        between = [j for j, t in enumerate(self.design.term_of) if not set(t) & self.table.within]
+        return self.table.n_configurations - int(np.linalg.matrix_rank(self.x[:, between]))
+
+    def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def components(self) -> pd.DataFrame:
+        return pd.DataFrame()
+
+    def summary(self) -> dict[str, Any]:
+        rows, terms = self.table.rows, [":".join(t) for t in self.table.terms if t]
+        counts = {"n_configurations": self.table.n_configurations, "n_runs": rows["run"].nunique(), "df": self.free_df()}
+        return {"model": "value ~ " + (" + ".join(terms) or "1")} | counts | {"n_rows": len(rows)}
+
+
+class _MeanContrasts(_Contrasts):
+    """Least squares on the means of configurations."""
+
+    def __init__(self, table: Table, design: Design, variance: str):
+        if variance not in ("hc2", "pooled"):
+            raise InputError(f"unknown variance '{variance}'; allowed: hc2, pooled")
+        columns = {column_of(v) for term in table.terms for v in term} - table.within
+        runs = table.rows.groupby(["configuration", "run"], as_index=False)["value"].mean()
+        means = runs.groupby("configuration", as_index=False)["value"].mean()
+        firsts = table.rows.groupby("configuration", as_index=False)[sorted(columns)].first() if columns else means
+        means = means.merge(firsts.drop(columns="value", errors="ignore"), on="configuration")
+        super().__init__(table, design, design.matrix(means))
+        self.variance = variance
+        self.fit = linear.least_squares(means["value"].to_numpy(float), self.x)
+
+    def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
+        return dict(self.fit.contrast(contrast.weights, self.variance))
+
+
+class _MixedContrasts(_Contrasts):
+    """A mixed model over the items of all runs."""
+
+    def __init__(self, table: Table, design: Design, slopes: Sequence[str]):
+        super().__init__(table, design, design.matrix(table.rows))
+        rows = table.rows
+        groups = ["configuration", "run"] if rows["run"].nunique() > table.n_configurations else ["run"]
+        random = [_grouping(g, rows) for g in ["item", *groups]]
+        random += [_grouping(g, rows, v) for v in sorted(table.within) for g in groups]
+        random += [_grouping("item", rows, v) for v in slopes]
+        self.kept = linear.independent_columns(self.x)
+        self.fit = mixed.fit(rows["value"].to_numpy(float), self.x[:, self.kept], [design.names[j] for j in self.kept], random)
+        self.random = [f"({' + '.join(t.effects)} | {t.name})" for t in random]
+
+    def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
+        # a contrast that the design determines is the same with the aliased coefficients at 0
+        within = bool(set(contrast.variables)) and set(contrast.variables) <= self.table.within
+        cap = max(self.table.n_configurations, 2) - 1 if within else self.free_df()
+        return self.fit.contrasts(contrast.weights[self.kept], cap).iloc[0].to_dict() | {"variance": "mixed model"}
+
+    def components(self) -> pd.DataFrame:
+        return self.fit.components
+
+    def summary(self) -> dict[str, Any]:
+        found = super().summary()
+        return found | {"model": " + ".join([found["model"], *self.random]), "n_items": self.table.rows["item"].nunique()}
+
+
+def _grouping(group: str, rows: pd.DataFrame, variable: str | None = None) -> Grouping:
+    """(1 | group), or (0 + variable | group) with the variable's columns centred, so that it leaves the intercept alone."""
+    codes, levels = pd.factorize(rows[group], sort=True)
+    if variable is None:
+        return Grouping(group, codes, len(levels), np.ones((len(rows), 1)), ("1",))
+    design = Design(((), (variable,)), rows)
+    columns = design.matrix(rows)[:, 1:]
+    return Grouping(group, codes, len(levels), columns - columns.mean(axis=0), tuple(design.names[1:]))

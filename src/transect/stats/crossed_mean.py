@@ -1,0 +1,54 @@
+"""Mean of a table units x items where both are samples: its standard error counts both.
+
+y_ri = mu + r + i + ri,   Var(mean) = (MS_r + MS_i - MS_ri) / (n_r n_i),  Satterthwaite df from the three mean squares.
+Strata (singular and plural of a balanced mean, or two sets that are compared) are added up with weights w_s: the units' part
+comes from the units' weighted sums, the items' part sum_s w_s^2 max(0, MS_i,s - MS_ri,s) / (n_r n_i,s) from each stratum.
+For one stratum this is the crossed mixed model's standard error (REML with positive components, balanced).
+Source: Cornfield & Tukey (1956); Clark (1973) on why items belong in it.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from transect.stats.intervals import MIN_UNITS, t_interval
+
+
+def crossed_mean(rows: pd.DataFrame, unit: str, stratum: str | None = None, weights: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Mean of `value` with interval; `rows`: one row per unit and item, columns `unit`, item, value [, stratum].
+
+    `weights`: stratum -> weight (default: equal, summing to 1). Items that not every unit has are left out (`n_items`
+    counts those kept). NaN where a stratum is empty; no interval with fewer than 3 units.
+    """
+    parts_of = dict(iter(rows.groupby(stratum))) if stratum else {"": rows}
+    weights = weights or {name: 1 / len(parts_of) for name in parts_of}
+    tables = {}
+    for name in weights:
+        part = parts_of.get(name, rows.iloc[:0])
+        tables[name] = part.pivot_table(index=unit, columns="item", values="value").dropna(axis=1)
+    if not tables or min(t.size for t in tables.values()) == 0:
+        return t_interval(np.nan, np.nan, np.nan) | {"n_units": 0, "n_items": 0}
+    units = sum(weights[name] * t.mean(axis=1) for name, t in tables.items())
+    n, counts = len(units), {"n_units": len(units), "n_items": sum(t.shape[1] for t in tables.values())}
+    if n < MIN_UNITS:
+        return t_interval(float(units.mean()), np.nan, np.nan) | counts
+    parts = [(units.var(ddof=1) / n, n - 1)]  # (variance, df) of independent pieces; the items' pieces may be differences
+    for name, t in tables.items():
+        item, both = _mean_squares(t.to_numpy(float))
+        size = weights[name] ** 2 / t.size
+        if item > both and t.shape[1] > 1:
+            parts += [(size * item, t.shape[1] - 1), (-size * both, (n - 1) * (t.shape[1] - 1))]
+    variance = sum(v for v, _ in parts)
+    df = variance**2 / sum(v**2 / f for v, f in parts) if variance > 0 else n - 1
+    return t_interval(float(units.mean()), float(np.sqrt(max(variance, 0.0))), min(df, 1e6)) | counts
+
+
+def _mean_squares(y: np.ndarray) -> tuple[float, float]:
+    """MS of items and of the interaction, of a [unit, item] table."""
+    n, k = y.shape
+    if k < 2:
+        return 0.0, 0.0
+    item, unit, mean = y.mean(axis=0), y.mean(axis=1, keepdims=True), y.mean()
+    rest = y - item - unit + mean
+    return float(n * np.sum((item - mean) ** 2) / (k - 1)), float(np.sum(rest**2) / ((n - 1) * (k - 1)))

@@ -1,0 +1,185 @@
+"""Model formulas in lme4's notation, parsed and never evaluated.
+
+    y ~ a + b + a:b + log10(x) + (1 | g) + (1 + x | h) + (1 | g:h)
+
+`a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g).
+A variable is a column name, a transform of one (log, log2, log10, sqrt), or `factor(x)`: the numbers of x as categories.
+Coding of categories follows R (treatment contrasts): in a term, a category loses its reference column if the term
+without it is in the model, else it keeps all its columns. Source: Chambers & Hastie (1992), ch. 2; R's model.matrix.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.errors import InputError, nearest
+
+TRANSFORMS = {"log": np.log, "log2": np.log2, "log10": np.log10, "sqrt": np.sqrt}
+Term = tuple[str, ...]  # the variables of one term, in the order written; () is the intercept
+
+_NAME = r"[A-Za-z_.][A-Za-z0-9_.]*"
+_VARIABLE = re.compile(rf"^(?:({_NAME})|({_NAME})\(\s*({_NAME})\s*\))$")
+
+
+@dataclass(frozen=True)
+class Random:
+    """One random term: the effects of `terms` vary over the levels of `group` (one column, or several crossed)."""
+
+    terms: tuple[Term, ...]
+    group: Term
+
+
+@dataclass(frozen=True)
+class Formula:
+    """response ~ fixed terms + random terms."""
+
+    response: str
+    fixed: tuple[Term, ...]
+    random: tuple[Random, ...]
+    text: str
+
+
+def parse(text: str) -> Formula:
+    """Read a formula. Raises InputError with the piece that cannot be read."""
+    if text.count("~") != 1:
+        raise InputError(f"formula '{text}' needs exactly one '~': response ~ terms")
+    left, right = (part.strip() for part in text.split("~"))
+    random, rest = [], right
+    for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
+        rest = rest.replace(f"({inside})", " ", 1)
+        random += _random(inside, text)
+    rest = re.sub(r"\+(\s*\+)+", "+", rest).strip().strip("+").strip()
+    return Formula(_variable(left, text), _terms(rest or "1", text), tuple(random), text)
+
+
+def _random(inside: str, text: str) -> list[Random]:
+    uncorrelated = "||" in inside
+    effects, group_text = (part.strip() for part in inside.split("||" if uncorrelated else "|"))
+    group = tuple(_variable(name, text) for name in group_text.split(":"))
+    terms = _terms(effects, text)
+    return [Random((term,), group) for term in terms] if uncorrelated else [Random(terms, group)]
+
+
+def _terms(text: str, formula: str) -> tuple[Term, ...]:
+    """The terms of `a + b*c - 1`, the intercept first unless it is switched off, lower orders first."""
+    found: list[Term] = [()]
+    for sign, piece in re.findall(r"([+-]?)\s*([^+-]+)", text):
+        piece = piece.strip()
+        if piece in ("0", "1"):
+            if (piece == "1") == (sign == "-") and () in found:
+                found.remove(())
+            continue
+        if sign == "-":
+            raise InputError(f"formula '{formula}': only '- 1' can be taken away, not '- {piece}'")
+        stars = [tuple(_variable(v, formula) for v in part.split(":")) for part in piece.split("*")]
+        for chosen in product([False, True], repeat=len(stars)):
+            term = tuple(v for part, used in zip(stars, chosen, strict=True) if used for v in part)
+            if term and (all(chosen) or len(stars) > 1) and not any(set(term) == set(t) for t in found):
+                found.append(term)
+    return tuple(sorted(found, key=len))
+
+
+def _variable(text: str, formula: str) -> str:
+    match = _VARIABLE.match(text.strip())
+    if not match:
+        raise InputError(f"formula '{formula}': '{text.strip()}' is neither a column nor a transform of one")
+    plain, function, column = match.groups()
+    if plain:
+        return plain
+    if function not in TRANSFORMS and function != "factor":
+        allowed = [*TRANSFORMS, "factor"]
+        raise InputError(f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(allowed)}.{nearest(function, allowed)}")
+    return f"{function}({column})"
+
+
+def column_of(variable: str) -> str:
+    """The column that a variable reads: log10(x) -> x."""
+    match = _VARIABLE.match(variable)
+    assert match, variable
+    return match.group(1) or match.group(3)
+
+
+def is_category(variable: str, frame: pd.DataFrame) -> bool:
+    """Whether a variable is coded as categories (text, booleans, `factor(x)`) rather than as a number."""
+    column = values(column_of(variable), frame)
+    return variable.startswith("factor(") or pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column)
+
+
+def values(variable: str, frame: pd.DataFrame) -> pd.Series:
+    """The column of a variable, transformed; categories as text. Raises InputError for an unknown or unusable column.
+
+    A table that already holds the transformed values under the variable's own name (a grid) is taken at its word.
+    """
+    if variable in frame:
+        return frame[variable]
+    column = column_of(variable)
+    if column not in frame:
+        raise InputError(f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}")
+    raw = frame[column]
+    if variable.startswith("factor("):
+        return raw.astype(str)
+    if variable == column:
+        return raw
+    if (raw <= 0).any() and not variable.startswith("sqrt("):
+        raise InputError(f"{variable}: '{column}' has values that are not above 0, which have no logarithm")
+    return TRANSFORMS[variable.split("(")[0]](raw.astype(float))
+
+
+class Design:
+    """Columns of a model matrix, fixed by a table once and computable for new rows (a grid of marginal means).
+
+    `reference` names the reference level of a category; without it the first in sorted order is taken.
+    """
+
+    def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
+        self.terms = terms
+        self.levels: dict[str, list[str]] = {}
+        for variable in dict.fromkeys(v for term in terms for v in term):
+            if is_category(variable, frame):
+                self.levels[variable] = _ordered(variable, frame, (reference or {}).get(variable))
+        self.names: list[str] = []
+        self.term_of: list[Term] = []  # the term that each column belongs to
+        for term in terms:
+            names = self._names(term)
+            self.names += names
+            self.term_of += [term] * len(names)
+
+    def _coded(self, variable: str, term: Term) -> list[str]:
+        """The levels of a category that have a column in this term (R's rule, see the head of the file)."""
+        rest = tuple(v for v in term if v != variable)
+        margin = any(set(rest) == set(t) for t in self.terms)
+        return self.levels[variable][1:] if margin else self.levels[variable]
+
+    def _names(self, term: Term) -> list[str]:
+        parts = [[f"{v}[{level}]" for level in self._coded(v, term)] if v in self.levels else [v] for v in term]
+        return [":".join(names) for names in product(*parts)] if term else ["(Intercept)"]
+
+    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """[row, column] float64. A level that the design does not know gets zeros in all its columns."""
+        blocks = [self._block(term, frame) for term in self.terms]
+        return np.column_stack(blocks) if blocks else np.empty((len(frame), 0))
+
+    def _block(self, term: Term, frame: pd.DataFrame) -> np.ndarray:
+        block = np.ones((len(frame), 1))
+        for variable in term:
+            column = values(variable, frame)
+            if variable in self.levels:
+                text = column.astype(str).to_numpy()
+                part = np.column_stack([text == level for level in self._coded(variable, term)]).astype(float)
+            else:
+                part = column.to_numpy(float)[:, None]
+            block = (block[:, :, None] * part[:, None, :]).reshape(len(frame), -1)
+        return block
+
+
+def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
+    """Levels of a category in sorted order (numbers by size), the reference level first."""
+    column = values(column_of(variable), frame).dropna()
+    levels = [str(v) for v in sorted(column.unique())]
+    if first is not None and str(first) not in levels:
+        raise InputError(f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}")
+    return levels if first is None else [str(first), *(level for level in levels if level != str(first))]

@@ -1,0 +1,75 @@
+"""Least squares on a few independent units, with contrasts that are refused where the design does not determine them.
+
+beta = (X'X)^+ X'y.  Two variances of a contrast l, with weights w = X (X'X)^+ l, residuals e and leverages h:
+    pooled  s^2 w'w, df = n - rank(X)
+    hc2     sum_i w_i^2 e_i^2 / (1 - h_i), df = tr(B)^2 / tr(B^2), B = M A M, M = I - H, A = diag(w^2 / (1 - h))
+hc2 does not assume that all groups vary equally; for two groups it is Welch's test. Where a unit that the contrast
+needs has leverage 1 (a level with a single unit) hc2 does not exist and the pooled variance is used, which `variance` says.
+Sources: MacKinnon & White (1985); Bell & McCaffrey (2002); Imbens & Kolesar (2016), Rev. Econ. Stat. 98.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from transect.stats.intervals import t_interval
+
+TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A least squares fit. `hat` is H [unit, unit], `pinv` is X^+ [column, unit]."""
+
+    x: np.ndarray
+    pinv: np.ndarray
+    hat: np.ndarray
+    beta: np.ndarray
+    residuals: np.ndarray
+    rank: int
+
+    @property
+    def df(self) -> int:
+        """Residual degrees of freedom: units - rank."""
+        return len(self.x) - self.rank
+
+    @property
+    def sigma(self) -> float:
+        return float(np.sqrt(self.residuals @ self.residuals / self.df)) if self.df > 0 else float("nan")
+
+    def contrast(self, weights: np.ndarray, variance: str = "hc2") -> dict[str, float | str]:
+        """Estimate, interval and the `variance` that was used. NaN without residual degrees of freedom."""
+        w = weights @ self.pinv
+        estimate = float(weights @ self.beta)
+        leverage = np.diag(self.hat)
+        alone = (leverage > 1 - 1e-6) & (np.abs(w) > TOLERANCE)
+        if variance == "pooled" or alone.any() or self.df < 1:
+            return t_interval(estimate, self.sigma * np.sqrt(w @ w), self.df) | {"variance": "pooled"}
+        scale = np.where(leverage > 1 - 1e-6, 0.0, w**2 / np.maximum(1 - leverage, 1e-6))
+        m = np.eye(len(w)) - self.hat
+        inner = scale[:, None] * m
+        df = np.trace(inner) ** 2 / np.sum(inner * inner.T)
+        return t_interval(estimate, np.sqrt(scale @ self.residuals**2), df) | {"variance": "hc2"}
+
+
+def least_squares(y: np.ndarray, x: np.ndarray) -> LinearFit:
+    """Fit y [unit] on x [unit, column]; collinear columns are allowed (see `undetermined`)."""
+    pinv = np.linalg.pinv(x, rcond=1e-10)
+    beta = pinv @ y
+    hat = x @ pinv
+    return LinearFit(x, pinv, hat, beta, y - x @ beta, int(np.linalg.matrix_rank(x)))
+
+
+def undetermined(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The part of a contrast that the rows of x do not determine, per column; all 0 for an estimable contrast."""
+    rest = weights - weights @ np.linalg.pinv(x, rcond=1e-10) @ x
+    return np.where(np.abs(rest) > 1e-6 * max(1.0, np.abs(weights).max()), rest, 0.0)
+
+
+def independent_columns(x: np.ndarray) -> list[int]:
+    """The first columns, in order, that are linearly independent: the others are aliased with them."""
+    kept: list[int] = []
+    for j in range(x.shape[1]):
+        if np.linalg.matrix_rank(x[:, [*kept, j]]) > len(kept):
+            kept.append(j)
+    return kept

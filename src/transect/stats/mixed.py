@@ -1,0 +1,185 @@
+"""Linear mixed models with crossed random effects: REML or ML, Satterthwaite degrees of freedom.
+
+    fit_formula("y ~ arch + log10(params) + (1 | item) + (1 | run)", frame).coefficients()
+
+A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even in each diagonal
+element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice and keeps the best fit.
+Agreement with lme4 1.1-31 / lmerTest 3.1-3 (tests/stats/test_mixed.py): criterion 1e-6, coefficients and standard
+errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (2017), J. Stat. Software 82(13).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+
+from transect.errors import InputError
+from transect.stats.crossed_cholesky import Deviance, Grouping
+from transect.stats.formula import Design, Random, parse, values
+from transect.stats.intervals import t_interval
+
+EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
+
+
+@dataclass(frozen=True)
+class MixedFit:
+    """A fitted model. `vcov` is (X'V^-1 X)^-1 at the estimates, `components` the variances, in units of y squared."""
+
+    names: list[str]
+    beta: np.ndarray
+    vcov: np.ndarray
+    sigma: float
+    theta: np.ndarray
+    criterion: float  # -2 log (restricted) likelihood
+    components: pd.DataFrame
+    n: int
+    deviance: Deviance = field(repr=False)
+
+    def contrasts(self, weights: np.ndarray, max_df: float = np.inf) -> pd.DataFrame:
+        """One row per row of `weights` [contrast, coefficient]; df = min(Satterthwaite, max_df)."""
+        weights = np.atleast_2d(weights)
+        estimates = weights @ self.beta
+        se = np.sqrt(np.einsum("ij,jk,ik->i", weights, self.vcov, weights))
+        df = np.minimum(self.satterthwaite(weights), max_df)
+        return pd.DataFrame([t_interval(*row) for row in zip(estimates, se, df, strict=True)])
+
+    def coefficients(self) -> pd.DataFrame:
+        table = self.contrasts(np.eye(len(self.beta)))
+        table.insert(0, "term", self.names)
+        return table
+
+    def satterthwaite(self, weights: np.ndarray) -> np.ndarray:
+        """df = 2 v^2 / (g' A g): v the variance of the contrast, g its gradient and A the covariance of (theta, sigma)."""
+        point = np.append(self.theta, self.sigma)
+        keep = np.append(~(self.deviance.diagonal & (self.theta < 1e-6)), True)
+
+        def full(z: np.ndarray) -> np.ndarray:
+            return _merge(point, z, keep)
+
+        def variance(z: np.ndarray) -> np.ndarray:
+            z = full(z)
+            inverse = np.linalg.inv(self.deviance.solve(z[:-1]).rx)
+            return z[-1] ** 2 * np.einsum("ij,jk,ik->i", weights, inverse.T @ inverse, weights)
+
+        z0 = point[keep]
+        _, hessian = _derivatives(lambda z: self.deviance.with_sigma(full(z)[:-1], full(z)[-1]), z0)
+        covariance = 2 * np.linalg.pinv(hessian)
+        steps = 1e-4 * np.maximum(0.1, np.abs(z0))
+        gradient = np.array([(variance(z0 + e) - variance(z0 - e)) / (2 * e.sum()) for e in np.diag(steps)])
+        spread = np.einsum("ia,ij,ja->a", gradient, covariance, gradient)
+        return 2 * variance(z0) ** 2 / np.where(spread > 0, spread, np.nan)
+
+
+def fit_formula(formula: str, frame: pd.DataFrame, reml: bool = True) -> MixedFit:
+    """Fit a formula with at least one random term to the rows without missing values."""
+    parsed = parse(formula)
+    if not parsed.random:
+        raise InputError(f"formula '{formula}' has no random term such as (1 | item)")
+    design = Design(parsed.fixed, frame)
+    y = values(parsed.response, frame).to_numpy(float)
+    return fit(y, design.matrix(frame), design.names, [grouping(r, frame) for r in parsed.random], reml)
+
+
+def grouping(random: Random, frame: pd.DataFrame) -> Grouping:
+    """The levels and columns of one random term."""
+    keys = frame[list(random.group)].astype(str).agg("\x1f".join, axis=1) if len(random.group) > 1 else values(random.group[0], frame)
+    codes, levels = pd.factorize(keys, sort=True)
+    design = Design(random.terms, frame)
+    return Grouping(":".join(random.group), codes, len(levels), design.matrix(frame), tuple(design.names))
+
+
+def fit(
+    y: np.ndarray,
+    x: np.ndarray,
+    names: Sequence[str],
+    terms: Sequence[Grouping],
+    reml: bool = True,
+    near: "MixedFit | None" = None,
+) -> MixedFit:
+    """Fit y ~ x + random terms. Raises InputError where nothing can be estimated (collinear columns, no residual).
+
+    `near`: a fit of the same scalar terms to nearly the same data; one short descent from there (jackknife), variances to 1e-3.
+    """
+    if not (np.isfinite(y).all() and np.isfinite(x).all()):
+        raise InputError("the model's variables have missing or infinite values; drop those rows first")
+    if np.linalg.matrix_rank(x) < x.shape[1]:
+        raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
+    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    if residual.std() <= 1e-10 * max(1.0, np.abs(y).max()):
+        raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
+    deviance = Deviance(y, x, terms, reml)
+    theta = _optimise(deviance) if near is None else _from_near(deviance, near)
+    s = deviance.solve(theta)
+    sigma = float(np.sqrt(s.rss / deviance.dof))
+    inverse = np.linalg.inv(s.rx)
+    return MixedFit(list(names), s.beta, sigma**2 * inverse.T @ inverse, sigma, theta, deviance(theta), _components(deviance, theta, sigma), len(y), deviance)
+
+
+def _components(deviance: Deviance, theta: np.ndarray, sigma: float) -> pd.DataFrame:
+    """group, effect, variance, sd, n_levels: the variances of the random effects and of the residual."""
+    rows = []
+    for term, factor in zip(deviance.terms, deviance.factors(theta), strict=True):
+        for effect, variance in zip(term.effects, np.diag(sigma**2 * factor @ factor.T), strict=True):
+            rows.append((term.name, effect, variance, np.sqrt(variance), term.n_levels))
+    rows.append(("residual", "", sigma**2, sigma, deviance.n))
+    return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "n_levels"])
+
+
+def _from_near(deviance: Deviance, near: MixedFit) -> np.ndarray:
+    relative = dict(zip(near.components["group"], near.components["sd"] / near.sigma, strict=True))
+    start = np.array([max(relative[t.name], 0.05) for t in deviance.terms])
+    return minimize(deviance, start, method="L-BFGS-B", bounds=[(0, None)] * len(start), options={"ftol": 1e-10}).x
+
+
+def _optimise(deviance: Deviance) -> np.ndarray:
+    bounds = [(0, None) if d else (None, None) for d in deviance.diagonal]
+
+    def descend(start: np.ndarray):
+        options = {"ftol": 1e-13, "gtol": 1e-6, "maxiter": 200}
+        return minimize(deviance, start, method="L-BFGS-B", bounds=bounds, options=options)
+
+    best = descend(deviance.start)
+    for restart in (0.1, 0.5):  # leave the edge and look again (see the head of the file)
+        edge = deviance.diagonal & (best.x < EDGE)
+        if not edge.any():
+            break
+        other = descend(np.where(edge, restart, best.x))
+        best = other if other.fun < best.fun else best
+    return _polish(deviance, best.x)
+
+
+def _polish(deviance: Deviance, theta: np.ndarray) -> np.ndarray:
+    """Two Newton steps on the elements off the boundary: the optimiser's differences stop about 1e-5 short."""
+    free = ~(deviance.diagonal & (theta < 1e-6))
+    for _ in range(2 if free.any() else 0):
+        gradient, hessian = _derivatives(lambda z: deviance(_merge(theta, z, free)), theta[free])  # noqa: B023
+        try:
+            candidate = _merge(theta, theta[free] - np.linalg.solve(hessian, gradient), free)
+        except np.linalg.LinAlgError:
+            return theta
+        if (candidate[deviance.diagonal] < 0).any() or deviance(candidate) > deviance(theta) + 1e-9:
+            return theta
+        theta = candidate
+    return theta
+
+
+def _merge(full: np.ndarray, part: np.ndarray, where: np.ndarray) -> np.ndarray:
+    out = full.copy()
+    out[where] = part
+    return out
+
+
+def _derivatives(f: Callable[[np.ndarray], float], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient and Hessian by central differences, step 1e-3 of each element (at least 5e-5)."""
+    h = 1e-3 * np.maximum(0.05, np.abs(x))
+    e = np.diag(h)
+    f0, up, down = f(x), [f(x + s) for s in e], [f(x - s) for s in e]
+    gradient = np.array([(u - d) / (2 * s) for u, d, s in zip(up, down, h, strict=True)])
+    hessian = np.diag([(u - 2 * f0 + d) / s**2 for u, d, s in zip(up, down, h, strict=True)])
+    for i in range(len(x)):
+        for j in range(i):
+            corners = f(x + e[i] + e[j]) - f(x + e[i] - e[j]) - f(x - e[i] + e[j]) + f(x - e[i] - e[j])
+            hessian[i, j] = hessian[j, i] = corners / (4 * h[i] * h[j])
+    return gradient, hessian

@@ -1,0 +1,148 @@
+"""Claims against result tables: supported, rejected, unresolved or not identifiable.
+
+A claim names one row of a result table and either a region or a margin, fixed in advance:
+    region: {above: a} or {below: b} or both     supported: the 95 % interval lies wholly inside; rejected: wholly outside
+    equivalence: {margin: m, value: v = 0}       supported: the 90 % interval lies within v +- m (two one-sided tests at
+                                                 0.05); rejected: the 95 % interval lies wholly beyond it
+Each is a test: p_in = 2 max(one-sided p at each edge) (equivalence: the larger one-sided p), p_out = 2 min(one-sided p of lying
+beyond an edge). p = min(p_in, p_out) is corrected over the study's claims that can be tested (Holm 1979) and has to stay
+below 0.05. Sources: Schuirmann (1987) for TOST; Holm (1979), Scand. J. Stat. 6.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from transect.errors import InputError, nearest
+
+ALPHA = 0.05
+COLUMNS = ["claim", "verdict", "estimate", "lower", "upper", "units", "reason", "p", "p_holm", "lower90", "upper90", "region_lower", "region_upper", "test"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """The claimed open interval (low, high)."""
+
+    low: float
+    high: float
+    equivalence: bool
+
+    def __str__(self) -> str:
+        if np.isinf(self.high):
+            return f"above {self.low:g}"
+        return f"below {self.high:g}" if np.isinf(self.low) else f"between {self.low:g} and {self.high:g}"
+
+
+def judge(claims: Sequence[Mapping[str, Any]], tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+    """One row per claim, in the order given, with COLUMNS. `tables`: analysis -> table -> rows.
+
+    Raises InputError where a claim names no analysis, table, column or row, or has no region.
+    """
+    rows = [_measured(claim, tables) for claim in claims]
+    testable = [i for i, row in enumerate(rows) if np.isfinite(row["p"])]
+    for i, p in zip(testable, holm([rows[i]["p"] for i in testable]), strict=True):
+        rows[i]["p_holm"] = p
+        rows[i] |= _verdict(rows[i], len(testable))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Adjusted p: max over the j <= i smallest of min(1, (k - j) p_(j)), j from 0."""
+    p = np.asarray(p, float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(np.minimum(1.0, p[order] * np.arange(len(p), 0, -1)))
+    return adjusted[np.argsort(order, kind="stable")]
+
+
+def _measured(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> dict[str, Any]:
+    """The claim with its row's numbers and unadjusted p; 'not identifiable' where the row has no interval."""
+    text = claim.get("claim", "")
+    region = _region(claim)
+    row = _row(claim, tables)
+    found = dict.fromkeys(COLUMNS, np.nan) | {"claim": text, "verdict": "not identifiable", "region_lower": region.low, "region_upper": region.high}
+    found |= {k: row.get(k, np.nan) for k in ("estimate", "lower", "upper", "lower90", "upper90")}
+    found |= {"units": row.get("units", ""), "test": "equivalence" if region.equivalence else "effect"}
+    if not (np.isfinite(row.get("estimate", np.nan)) and not np.isnan([row.get("lower", np.nan), row.get("upper", np.nan)]).any()):
+        reason = str(row.get("reason", "") or "the table gives no interval")
+        return found | {"reason": reason, "units": "" if found["units"] != found["units"] else found["units"]}
+    above_low, below_high = _one_sided(row, region.low), 1 - _one_sided(row, region.high)
+    inside = max(above_low, below_high) * (1 if region.equivalence else 2)
+    outside = 2 * min(1 - above_low, 1 - below_high)
+    return found | {"p": min(1.0, inside, outside), "reason": "inside" if inside <= outside else "outside"}
+
+
+def _verdict(row: dict[str, Any], n_claims: int) -> dict[str, Any]:
+    """Verdict and reason; `row["reason"]` holds the direction."""
+    inside = row["reason"] == "inside"
+    level = 90 if row["test"] == "equivalence" and inside else 95
+    low, high = (row["lower90"], row["upper90"]) if level == 90 else (row["lower"], row["upper"])
+    region = Region(row["region_lower"], row["region_upper"], row["test"] == "equivalence")
+    seen = f"the {level} % interval [{low:.3g}, {high:.3g}]"
+    correction = f"Holm over {n_claims} claims: p = {row['p_holm']:.2g}"
+    if row["p_holm"] < ALPHA:
+        verdict = "supported" if inside else "rejected"
+        return {"verdict": verdict, "reason": f"{seen} lies wholly {'inside' if inside else 'outside'} '{region}' ({correction})"}
+    if row["p"] < ALPHA:
+        where = "inside" if inside else "outside"
+        return {"verdict": "unresolved", "reason": f"{seen} lies {where} '{region}', but not after correction ({correction})"}
+    return {"verdict": "unresolved", "reason": f"{seen} crosses the edge of '{region}' ({correction})"}
+
+
+def _one_sided(row: Mapping[str, Any], edge: float) -> float:
+    """p of H0 'value <= edge': t from se and df, or, where there is no se, from the side of the interval that faces the edge."""
+    if np.isinf(edge):
+        return 0.0 if edge < 0 else 1.0
+    df = row.get("df", np.inf)
+    df = df if np.isfinite(df) and df > 0 else np.inf
+    se = row.get("se", np.nan)
+    if not np.isfinite(se):
+        facing = row["estimate"] - row["lower"] if edge < row["estimate"] else row["upper"] - row["estimate"]
+        se = facing / stats.t.ppf(0.975, df)
+    if se == 0:
+        return float(row["estimate"] < edge) if row["estimate"] != edge else 0.5
+    return float(stats.t.sf((row["estimate"] - edge) / se, df)) if np.isfinite(se) else 0.5
+
+
+def _region(claim: Mapping[str, Any]) -> Region:
+    text, region, equivalence = claim.get("claim", ""), claim.get("region"), claim.get("equivalence")
+    if bool(region) == bool(equivalence):
+        raise InputError(f"claim '{text}' needs either a region or an equivalence margin, fixed in advance")
+    given = dict(region or equivalence)
+    allowed = ["above", "below"] if region else ["margin", "value"]
+    for name in given:
+        if name not in allowed:
+            raise InputError(f"claim '{text}': unknown '{name}'; allowed: {', '.join(allowed)}.{nearest(name, allowed)}")
+    if region:
+        return Region(float(given.get("above", -np.inf)), float(given.get("below", np.inf)), False)
+    if not given.get("margin", 0) > 0:
+        raise InputError(f"claim '{text}': an equivalence claim needs a margin above 0")
+    return Region(given.get("value", 0.0) - given["margin"], given.get("value", 0.0) + given["margin"], True)
+
+
+def _row(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> dict[str, Any]:
+    """The one row that the claim speaks of; rows that stand for 'no measurements' match any term."""
+    place = f"claim '{claim.get('claim', '')}'"
+    table = _member(_member(tables, claim.get("analysis"), "analysis", place), claim.get("table"), "table", place)
+    match = pd.Series(True, index=table.index)
+    unmeasured = pd.Series(table["reason"].eq("no measurements") if "reason" in table else False, index=table.index)
+    for column, value in (claim.get("where") or {}).items():
+        if column not in table:
+            raise InputError(f"{place}: table '{claim['table']}' has no column '{column}'; it has {', '.join(table)}.{nearest(column, table)}")
+        here = table[column].astype(str).eq(str(value))
+        if not (match & (here | unmeasured)).any():
+            known = sorted(table.loc[match, column].astype(str).unique())
+            raise InputError(f"{place}: no row with {column} = '{value}'; there are: {'; '.join(known)}.{nearest(value, known)}")
+        match &= here | (unmeasured & (column != "outcome"))
+    if match.sum() != 1:
+        raise InputError(f"{place}: {match.sum()} rows of '{claim['table']}' match; 'where' must name exactly one")
+    return table[match].iloc[0].to_dict()
+
+
+def _member(mapping: Mapping[str, Any], name: Any, kind: str, place: str) -> Any:
+    if name not in mapping:
+        raise InputError(f"{place}: unknown {kind} '{name}'; there are: {', '.join(mapping)}.{nearest(name, mapping)}")
+    return mapping[name]

@@ -1,0 +1,183 @@
+"""The cell store: what was measured, shared by all studies; it decides what is stale.
+
+A cell is checkpoint x stimuli x measure and has a key, a digest of everything its values depend on. One file holds what one job
+measured of one checkpoint (a row group per cell), written whole or not at all, with checksums that are verified on reading::
+
+    cells/<run>/<revision>/<digest>.parquet        values: cell, item, metric, value, region, word, position, layer, head
+    provenance/<run>/<revision>/<digest>.json      times, memory, machine, versions, fingerprints of weights and tokenizer
+    items/<digest>.parquet                         the items of a stimulus set, as they were measured
+    index.parquet                                  one row per cell; a cache, rebuilt from the files where it is absent
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transect.errors import InputError
+
+MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missing", "failed"
+VALUES = pa.schema([
+    ("cell", pa.string()), ("item", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("region", pa.string()),
+    ("word", pa.string()), ("position", pa.int32()), ("layer", pa.int32()), ("head", pa.int32()),
+])  # fmt: skip
+NULLABLE = ("region", "word", "position", "layer", "head")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one cell. `kind` tells failures apart: "data" (of model or items), or "resource" (tried again next time)."""
+
+    key: str
+    run: str
+    revision: str
+    measure: str
+    stimuli: str
+    state: str
+    reason: str = ""
+    kind: str = ""
+    rows: int = 0
+    sha256: str = ""
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file, then put it in place in one step: after a kill the old file or the new one is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    os.close(handle)
+    try:
+        write(Path(name))
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step."""
+    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet in one step, the same bytes for the same values."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    write_atomic(path, lambda part: pq.write_table(arrow, part, compression="zstd", write_page_checksum=True))
+
+
+def read_table(path: Path, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; a damaged page raises InputError."""
+    try:
+        return pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: the table is damaged ({error}); delete it and run the study again.") from None
+
+
+def as_values(key: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a measure in the store's columns.
+
+    Raises InputError for a missing column, an unknown one, or values that are not numbers.
+    """
+    allowed = set(VALUES.names) - {"cell"}
+    missing, extra = {"item", "metric", "value"} - set(rows.columns), set(rows.columns) - allowed
+    if missing or extra:
+        fault = f"lack {', '.join(sorted(missing))}" if missing else f"hold the unknown column {', '.join(sorted(extra))}"
+        raise InputError(f"the rows of a measure {fault}; allowed are {', '.join(VALUES.names[1:])}.")
+    full = rows.assign(cell=key, **{c: None for c in NULLABLE if c not in rows})
+    return full[VALUES.names].astype({"item": str, "metric": str, "value": "float64"})
+
+
+def values_digest(values: pd.DataFrame) -> str:
+    """sha256 of the values themselves, independent of any file format."""
+    total = hashlib.sha256()
+    for name in VALUES.names[1:]:
+        column = values[name]
+        if name == "value":
+            total.update(column.to_numpy(np.float64).tobytes())
+        else:
+            total.update("\x1f".join("" if pd.isna(v) else str(v) for v in column).encode())
+    return total.hexdigest()
+
+
+class Store:
+    """A folder of cells."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def write(self, records: list[Record], values: Mapping[str, pd.DataFrame], provenance: dict[str, Any]) -> None:
+        """Add the finished cells of one checkpoint. `values` maps the key of each measured cell to `as_values` rows."""
+        run, revision = records[0].run, records[0].revision
+        name = digest(sorted(r.key for r in records))[:16]
+        filled = []
+        for record in records:
+            table = values.get(record.key)
+            change = {} if table is None else {"rows": len(table), "sha256": values_digest(table)}
+            filled.append(Record(**{**asdict(record), **change}))
+        write_text(
+            self.root / "provenance" / run / revision / f"{name}.json",
+            json.dumps(provenance, indent=1, sort_keys=True, default=str) + "\n",
+        )
+        schema = VALUES.with_metadata({"transect": json.dumps([asdict(r) for r in filled])})
+
+        def write(part: Path) -> None:
+            with pq.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True) as writer:
+                for record in filled:
+                    if record.key in values:
+                        writer.write_table(pa.Table.from_pandas(values[record.key], schema, preserve_index=False))
+
+        write_atomic(self.root / "cells" / run / revision / f"{name}.parquet", write)
+
+    def index(self) -> pd.DataFrame:
+        """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
+        path = self.root / "index.parquet"
+        files = {str(f.relative_to(self.root)): f.stat().st_mtime_ns for f in (self.root / "cells").glob("*/*/*.parquet")}
+        try:
+            known = pq.read_table(path).to_pandas()
+        except (OSError, pa.ArrowInvalid):
+            known = pd.DataFrame(columns=[*Record.__dataclass_fields__, "file", "modified"])
+        known = known[known["file"].map(files) == known["modified"]]
+        new = [self._records(f, m) for f, m in sorted(files.items()) if f not in set(known["file"])]
+        if new:
+            known = pd.concat([known, *new], ignore_index=True)
+            write_table(path, known)
+        ordered = known.assign(bad=known["state"] == FAILED).sort_values(["bad", "modified"], ascending=[True, False])
+        return ordered.drop_duplicates("key").drop(columns="bad").set_index("key")
+
+    def read(self, index: pd.DataFrame) -> pd.DataFrame:
+        """The values of the measured cells of (a part of) the index, in the index's order."""
+        parts = []
+        measured = index[index["state"] == MEASURED]
+        for file, cells in measured.groupby("file", sort=False):
+            table = read_table(self.root / str(file))
+            parts.append(table[table["cell"].isin(cells.index)])
+        return pd.concat(parts, ignore_index=True) if parts else VALUES.empty_table().to_pandas()
+
+    def provenance(self, files: Iterable[str]) -> list[dict[str, Any]]:
+        """What was recorded beside the values of these files."""
+        found = []
+        for file in dict.fromkeys(files):
+            path = self.root / "provenance" / Path(file).relative_to("cells").with_suffix(".json")
+            if path.is_file():
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+        return found
+
+    def _records(self, file: str, modified: int) -> pd.DataFrame:
+        metadata = pq.read_schema(self.root / file).metadata or {}
+        return pd.DataFrame(json.loads(metadata[b"transect"])).assign(file=file, modified=modified)

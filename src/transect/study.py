@@ -1,0 +1,337 @@
+"""A study file -> the grid of cells, each with its key, and the shards in which they are computed.
+
+A cell's key is a digest of everything its values depend on: the checkpoint's identity, the stimuli (VERSION, parameters, declared
+sources), the measure (VERSION, options, seed), the engine parts it requires, and the numerics. All of it is known without
+importing torch, downloading anything or loading a model. Environment and fingerprints are recorded and checked, not part of it.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from transect import registry, store, units, yaml_file
+from transect.errors import InputError, nearest
+from transect.project import SHIPPED, Project
+from transect.registry import Checkpoint, Registry, Run
+from transect.train.recipe import recipe_digest
+
+# which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
+ENGINE = {"logits": "scoring", "masked": "scoring", "causal": "scoring", "attention": "attention", "heads": "attention"}
+SHARD_PARAMETERS = 2e9  # weights that one job loads before it hands over to the next, so that jobs last minutes rather than hours
+RUNS_PER_BATCH = 3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
+SMALL = 5e6  # parameters
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a study's `measures`: a measure, its stimuli and options, and at which checkpoints."""
+
+    measure: units.Unit
+    stimuli: units.Unit | None
+    stimuli_options: dict[str, Any]
+    options: dict[str, Any]
+    checkpoints: Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One checkpoint x stimuli x measure. `reason` is set where the measure does not apply (decided here, from the registry)."""
+
+    checkpoint: Checkpoint
+    entry: Entry
+    parameters: dict[str, Any] = field(hash=False)
+    items_digest: str
+    key: str
+    role: str
+    reason: str = ""
+
+    @property
+    def stimuli_name(self) -> str:
+        return self.entry.stimuli.name if self.entry.stimuli else ""
+
+    def record(self, state: str, **more: Any) -> store.Record:
+        at = self.checkpoint
+        return store.Record(self.key, at.run.id, at.revision, self.entry.measure.name, self.stimuli_name, state, **more)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The work of one job: some checkpoints and all their cells of this study. Its digest is in the name of its marker file."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        return store.digest(sorted(c.key for c in self.cells))[:12]
+
+    @property
+    def runs(self) -> list[Run]:
+        return list({c.checkpoint.run.id: c.checkpoint.run for c in self.cells}.values())
+
+    @property
+    def target(self) -> str:
+        return f"{self.name}.{self.digest}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The runs that one training job trains, one after another."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @property
+    def target(self) -> str:
+        return f"{self.name}.{store.digest([recipe_digest(r) for r in self.runs])[:12]}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file, read and checked against registry and units."""
+
+    name: str
+    path: Path
+    data: dict[str, Any] = field(hash=False)
+    project: Project = field(hash=False)
+    registry: Registry = field(hash=False)
+    entries: tuple[Entry, ...] = field(hash=False)
+
+    @property
+    def seed(self) -> int:
+        return self.data["seed"]
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        return {"dtype": "float32", "threads": 1, "memory_gb": 2, "device": "cpu"} | self.data.get("numerics", {})
+
+    @property
+    def results(self) -> Path:
+        return self.project.results(self.name)
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """Run id -> population, held_out or baseline."""
+        found = {}
+        for part, role in (("baselines", "baseline"), ("population", "population")):
+            if part in self.data:
+                for run in self.registry.select(self.data[part]["where"], f"{self.path}: {part}.where"):
+                    found[run.id] = "held_out" if role == "population" and run.get("held_out") else role
+        return found
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return [r for r in self.registry.runs.values() if r.id in self.roles]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(cell for run in self.runs for cell in self._cells_of(run))
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        grouped: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            grouped.setdefault(self._shard_name(cell.checkpoint), []).append(cell)
+        return tuple(Shard(name, tuple(cells)) for name, cells in grouped.items())
+
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        grouped: dict[str, list[Run]] = {}
+        for run in self.runs:
+            if run.trained_here:
+                grouped.setdefault(self._batch_name(run), []).append(run)
+        return tuple(Batch(name, tuple(runs)) for name, runs in grouped.items())
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        """The place of each run in its suite's file: batches follow the registry, so that a run added at the end moves no other."""
+        return {run.id: i for suite in self.registry.suites for i, run in enumerate(suite.runs)}
+
+    def _batch_name(self, run: Run) -> str:
+        small = (run.get("params_total") or 0) < SMALL and run.get("trained_here", {}).get("batched", True)
+        return f"{run.suite}-{self._position[run.id] // RUNS_PER_BATCH:03d}" if small else run.id
+
+    def _shard_name(self, checkpoint: Checkpoint) -> str:
+        run = checkpoint.run
+        if run.trained_here:
+            return self._batch_name(run)
+        size = run.get("params_total", 1e9)
+        per_job = max(1, int(SHARD_PARAMETERS // (size if isinstance(size, int | float) else 1e9)))
+        index = run.checkpoints.index(checkpoint) // per_job
+        return f"{run.id}-{index:03d}" if per_job < len(run.checkpoints) else run.id
+
+    def _cells_of(self, run: Run) -> Iterable[Cell]:
+        role = self.roles[run.id]
+        part = self.data["baselines" if role == "baseline" else "population"]
+        sampled = choose(run, part.get("checkpoints", "all"), self.path)
+        for entry in self.entries:
+            wanted = sampled if entry.checkpoints is None else _narrow(sampled, entry.checkpoints, run, self.path)
+            for checkpoint in wanted:
+                yield self._cell(checkpoint, entry, role)
+
+    def _cell(self, checkpoint: Checkpoint, entry: Entry, role: str) -> Cell:
+        run = checkpoint.run
+        reason = _not_applicable(run, entry)
+        by = entry.stimuli.get("BY", []) if entry.stimuli else []
+        parameters = {} if reason else {name: run.get(name) for name in by}
+        items = {} if entry.stimuli is None else self._items(entry, parameters)
+        key = store.digest({
+            "checkpoint": identity(checkpoint),
+            "stimuli": items,
+            "measure": [entry.measure.name, entry.measure["VERSION"]],
+            "options": entry.options,
+            "seed": self.seed,
+            "engine": _engine(tuple(entry.measure["REQUIRES"])),
+            "numerics": {"dtype": self.numerics["dtype"]},
+        })  # fmt: skip
+        return Cell(checkpoint, entry, parameters, store.digest(items), key, role, reason)
+
+    def _items(self, entry: Entry, parameters: dict[str, Any]) -> dict[str, Any]:
+        """What the items of a stimulus set depend on, known before any of them is made or downloaded."""
+        assert entry.stimuli is not None
+        corpus = entry.stimuli.get("CORPUS")
+        return {
+            "stimuli": [entry.stimuli.name, entry.stimuli["VERSION"]],
+            "source": entry.stimuli.get("SOURCE"),
+            "corpus": [corpus, units.find("corpus", corpus, self.project)["VERSION"]] if corpus else None,
+            "parameters": parameters,
+            "options": entry.stimuli_options,
+            "seed": self.seed,
+        }
+
+
+def load(name: str, project: Project) -> Study:
+    """Read a study by its name (looked up in studies/) or path, and check all that it names.
+
+    Raises InputError for an unknown study, measure, stimulus set or analysis; for stimuli without a column that the measure reads;
+    for an empty population; for an analysis that needs a measure which the study does not take.
+    """
+    path = _find(name, project)
+    data = yaml_file.read(path)
+    validator = jsonschema.Draft202012Validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
+    yaml_file.check(data, validator, path)
+    if data["study"] != path.stem:
+        raise InputError(f"{path}: field study is {data['study']!r}; it must be the file's name, {path.stem!r}.")
+    entries = tuple(_entry(spec, path, i, project) for i, spec in enumerate(data["measures"]))
+    study = Study(data["study"], path, data, project, registry.load(project), entries)
+    if "population" not in study.roles.values() and "held_out" not in study.roles.values():
+        raise InputError(f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
+                         f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is).")  # fmt: skip
+    _check_analyses(study)
+    return study
+
+
+def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
+    """The checkpoints of a run that a study asks for: all, last, first, all but last, {spaced: n} or {steps: [...]}.
+
+    `spaced` takes n of them at equal distances in log2(step + 1), the first and the last among them.
+    """
+    every = list(run.checkpoints)
+    if isinstance(which, str):
+        return {"all": every, "last": every[-1:], "first": every[:1], "all but last": every[:-1]}[which]
+    if "spaced" in which and len(every) > which["spaced"]:
+        logs = [math.log2((c.step or 0) + 1) for c in every]
+        wanted = [logs[0] + (logs[-1] - logs[0]) * i / (which["spaced"] - 1) for i in range(which["spaced"])]
+        taken: list[int] = []
+        for target in wanted:  # nearest that is still free, so that exactly n are taken
+            free = [i for i in range(len(every)) if i not in taken]
+            taken.append(min(free, key=lambda i: abs(logs[i] - target)))
+        return [every[i] for i in sorted(taken)]
+    if "steps" in which:
+        found = [c for c in every if c.step in which["steps"]]
+        if not found:
+            raise InputError(f"{path}: run {run.id!r} has none of the steps {which['steps']}; it has {', '.join(str(c.step) for c in every[:12])} ...")  # fmt: skip
+        return found
+    return every
+
+
+def identity(checkpoint: Checkpoint) -> str:
+    """What tells one set of weights from another before it is loaded: recipe and step, or hub id and revision."""
+    run = checkpoint.run
+    if run.trained_here:
+        return f"{recipe_digest(run)}/{checkpoint.revision}"
+    return f"{run.get('hub_id')}@{checkpoint.revision}" + (f"@{run.get('commit')}" if run.get("commit") else "")
+
+
+def _narrow(sampled: list[Checkpoint], which: Any, run: Run, path: Path) -> list[Checkpoint]:
+    """A measure's own choice, among the checkpoints that the population was sampled at."""
+    if isinstance(which, str):
+        return {"all": sampled, "last": sampled[-1:], "first": sampled[:1], "all but last": sampled[:-1]}[which]
+    return [c for c in choose(run, which, path) if c in sampled]
+
+
+def _not_applicable(run: Run, entry: Entry) -> str:
+    lacking = [name for name in entry.measure["REQUIRES"] if name not in run.capabilities]
+    if lacking:
+        return f"{entry.measure.name} needs {', '.join(lacking)}, which a {run.get('objective')} {run.get('mixer')} model does not offer"
+    for factor, values in (entry.stimuli.get("APPLIES", {}) if entry.stimuli else {}).items():
+        if run.get(factor) not in values:
+            return f"{entry.stimuli.name if entry.stimuli else ''} exists for {factor} {', '.join(map(str, values))}, not {run.get(factor)}"
+    return ""
+
+
+def _engine(requires: tuple[str, ...]) -> dict[str, int]:
+    folder = SHIPPED / "src" / "transect" / "lm"
+    parts = {"loading", *(ENGINE[r] for r in requires if r in ENGINE)}
+    return {part: units.literals(folder / f"{part}.py").get("VERSION", 0) for part in sorted(parts)}
+
+
+def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> Entry:
+    place = f"{path}, line {yaml_file.line(path, ['measures', index])}: measures"
+    measure = units.find("measure", spec["measure"], project, place)
+    stimuli = units.find("stimuli", spec["stimuli"], project, place) if "stimuli" in spec else None
+    needed = list(measure["STIMULI"])
+    if needed and stimuli is None:
+        raise InputError(f"{place}: {measure.name} needs stimuli with the columns {', '.join(needed)}; add `stimuli: NAME`.")
+    lacking = [c for c in needed if stimuli is not None and c not in stimuli["COLUMNS"]]
+    if lacking and stimuli is not None:
+        raise InputError(f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
+                         f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}")  # fmt: skip
+    return Entry(measure, stimuli, spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints"))
+
+
+def _check_analyses(study: Study) -> None:
+    measures = {entry.measure.name for entry in study.entries}
+    for index, spec in enumerate(study.data["analyses"]):
+        place = f"{study.path}, line {yaml_file.line(study.path, ['analyses', index])}: analyses"
+        unit = units.find("analysis", spec["analysis"], study.project, place)
+        lacking = [m for m in measures_needed(unit, spec) if m not in measures]
+        if lacking:
+            raise InputError(f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
+                             f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}")  # fmt: skip
+    names = [spec["analysis"] for spec in study.data["analyses"]]
+    for index, claim in enumerate(study.data.get("claims", [])):
+        if claim["analysis"] not in names:
+            raise InputError(f"{study.path}, line {yaml_file.line(study.path, ['claims', index])}: the claim rests on the analysis "
+                             f"{claim['analysis']!r}, which the study does not run; it runs {', '.join(names)}.{nearest(claim['analysis'], names)}")  # fmt: skip
+
+
+def measures_needed(unit: units.Unit, spec: Any) -> list[str]:
+    """The measures that an analysis reads: those that it declares, and those that its options in a study name as `measure`."""
+    found = list(unit["NEEDS"])
+    parts = [spec]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            found += [part["measure"]] if isinstance(part.get("measure"), str) else []
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return list(dict.fromkeys(found))
+
+
+def _find(name: str, project: Project) -> Path:
+    if Path(name).suffix in (".yaml", ".yml"):
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"There is no study file {name!r}.")
+        return path.resolve()
+    paths = {p.stem: p for root in reversed(project.roots) for p in (root / "studies").glob("*.yaml") if p.stem != "schema"}
+    if name not in paths:
+        raise InputError(f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}")
+    return paths[name]

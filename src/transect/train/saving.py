@@ -1,0 +1,92 @@
+"""What a training run leaves on disk: checkpoints in hub layout, the state to resume from, and done.json. Written whole or not at all.
+
+    root/recipe.json          the digest of the recipe: weights of another recipe are thrown away, not continued
+    root/<revision>/          config.json, model.safetensors, tokenizer files
+    root/resume.pt            while training: everything the next step depends on, always written after the checkpoint of its step
+    root/done.json            at the end: revision -> SHA-256 of model.safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WEIGHTS = "model.safetensors"
+UNFINISHED = ".unfinished-"  # prefix of what is not yet renamed
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make the file under another name, then rename it: a reader sees the old file or the whole new one."""
+    unfinished = path.with_name(UNFINISHED + path.name)
+    write(unfinished)
+    _sync(unfinished)
+    unfinished.replace(path)
+    _sync(path.parent)
+
+
+def write_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """The same for a folder. One that is already there was written whole, and an equal step gives equal bytes: it is replaced."""
+    unfinished = path.with_name(UNFINISHED + path.name)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    write(unfinished)
+    for file in unfinished.iterdir():
+        _sync(file)
+    shutil.rmtree(path, ignore_errors=True)
+    unfinished.rename(path)
+    _sync(path.parent)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_file(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content, or nothing where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
+    """Make the folder ready for this recipe; True if the run is already done. Files of another recipe and unfinished ones are removed."""
+    root.mkdir(parents=True, exist_ok=True)
+    if read_json(root / "recipe.json").get("digest") != digest:
+        for name in ("done.json", "resume.pt"):
+            (root / name).unlink(missing_ok=True)
+        for revision in revisions:
+            shutil.rmtree(root / revision, ignore_errors=True)
+        write_json(root / "recipe.json", {"digest": digest})
+    for path in root.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return bool(read_json(root / "done.json")) and all((root / revision / WEIGHTS).is_file() for revision in revisions)
+
+
+def finish(root: Path, revisions: list[str]) -> None:
+    """Write done.json and remove the resume state."""
+    digests = {revision: hashlib.sha256((root / revision / WEIGHTS).read_bytes()).hexdigest() for revision in revisions}
+    write_json(root / "done.json", digests)
+    (root / "resume.pt").unlink(missing_ok=True)
+
+
+def save_state(root: Path, state: Mapping[str, Any]) -> None:
+    write_file(root / "resume.pt", lambda unfinished: torch.save(dict(state), unfinished))
+
+
+def load_state(root: Path, device: torch.device) -> dict[str, Any] | None:
+    """The state to resume from, or None."""
+    path = root / "resume.pt"
+    return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None

@@ -1,0 +1,116 @@
+"""Units are found by their file: a stimulus set, a measure, a corpus, an analysis, a figure. Nothing is registered a second time.
+
+A unit declares about itself with literals at the top of its file (VERSION, REQUIRES, NEEDS, ...). They are read from the syntax
+tree, so that planning imports neither torch nor the unit.
+"""
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from transect.errors import InputError, nearest
+from transect.project import SHIPPED, Project
+
+# kind -> (folder in a user's project, folder in the repository, searched with subfolders)
+KINDS: dict[str, tuple[str, str, bool]] = {
+    "stimuli": ("stimuli", "src/transect/stimuli", False),
+    "measure": ("measures", "src/transect/measures", True),
+    "corpus": ("corpora", "src/transect/train/corpora", False),
+    "analysis": ("analyses", "analyses", False),
+    "figure": ("analyses/figures", "analyses/figures", False),
+}
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "stimuli": ("VERSION", "COLUMNS"),
+    "measure": ("VERSION", "UNIT", "REQUIRES", "STIMULI"),
+    "corpus": ("VERSION",),
+    "analysis": ("NEEDS", "QUESTION"),
+    "figure": ("NEEDS",),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One file: `declared` holds its literals."""
+
+    kind: str
+    name: str
+    path: Path
+    declared: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.declared[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.declared.get(name, default)
+
+    def load(self) -> ModuleType:
+        """Import the file. Shipped units keep their package name, so that they may import each other."""
+        source = SHIPPED / "src"
+        if self.path.is_relative_to(source):
+            return importlib.import_module(".".join(self.path.relative_to(source).with_suffix("").parts))
+        name = f"transect_unit_{self.kind}_{self.name}"
+        if name not in sys.modules or getattr(sys.modules[name], "__file__", None) != str(self.path):
+            spec = importlib.util.spec_from_file_location(name, self.path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+        return sys.modules[name]
+
+
+def available(kind: str, project: Project) -> dict[str, Path]:
+    """Name -> file of every unit of a kind; a user's own unit hides a shipped one of the same name."""
+    own, shipped, deep = KINDS[kind]
+    found: dict[str, Path] = {}
+    for folder in (SHIPPED / shipped, *([project.root / own] if project.root != SHIPPED else [])):
+        for path in sorted(folder.glob("**/*.py" if deep else "*.py")):
+            if not path.name.startswith("_"):
+                found[path.stem] = path
+    return found
+
+
+def find(kind: str, name: str, project: Project, where: str = "") -> Unit:
+    """The unit of that name. `where` says in an error where the name was given, e.g. ``studies/x.yaml: measures``."""
+    paths = available(kind, project)
+    if name not in paths:
+        allowed = ", ".join(sorted(paths)) or "none"
+        prefix = f"{where}: " if where else ""
+        raise InputError(f"{prefix}unknown {kind} {name!r}; there are: {allowed}.{nearest(name, paths)}")
+    path = paths[name]
+    declared = _read(path, path.stat().st_mtime_ns)
+    missing = [d for d in REQUIRED[kind] if d not in declared]
+    if missing:
+        raise InputError(f"{path}: a {kind} must declare {', '.join(missing)} as a literal at the top of its file.")
+    return Unit(kind, name, path, declared)
+
+
+def literals(path: Path) -> dict[str, Any]:
+    """The upper-case names that a Python file assigns literals to at its top level."""
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _read(path: Path, modified: int) -> dict[str, Any]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise InputError(f"{path}, line {error.lineno}: this is not valid Python ({error.msg}).") from None
+    declared: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0], node.value
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            target, value = node.target, node.value
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id.isupper():
+            with contextlib.suppress(ValueError):  # computed: not a declaration
+                declared[target.id] = ast.literal_eval(value)
+    return declared

@@ -1,0 +1,70 @@
+"""Reading YAML that people write: fast, checked against a JSON Schema, with the line of a fault."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from transect.errors import InputError, nearest
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read(path: Path) -> Any:
+    """The content of a YAML file; InputError with the line where it is malformed or absent."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(f"{path}, line {mark.line + 1 if mark else '?'}: this is not valid YAML ({getattr(error, 'problem', error)}).") from None  # fmt: skip
+
+
+def line(path: Path, keys: Sequence[str | int]) -> int:
+    """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where it is absent."""
+    node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            inner = next((v for k, v in node.value if k.value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            inner = node.value[key]
+        else:
+            inner = None
+        if inner is None:
+            break
+        node = inner
+    return int(node.start_mark.line) + 1
+
+
+def check(data: Any, validator: jsonschema.Draft202012Validator, path: Path) -> None:
+    """Raise one InputError for the first fault: file, line, field, what was given, what is allowed."""
+    error = jsonschema.exceptions.best_match(validator.iter_errors(data))
+    if error is None:
+        return
+    keys = list(error.absolute_path)
+    field = ".".join(str(k) for k in keys) or "the file"
+    place = f"{path}, line {line(path, keys)}: {field}"
+    raise InputError(f"{place} {_told(error)}")
+
+
+def _told(error: Any) -> str:
+    value, allowed = error.instance, error.validator_value
+    if error.validator == "enum":
+        return f"is {value!r}; allowed are {', '.join(map(str, allowed))}.{nearest(value, allowed)}"
+    if error.validator == "type":
+        return f"is {value!r}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
+    if error.validator == "required":
+        missing = [name for name in allowed if name not in value]
+        return f"lacks {', '.join(missing)}; required are {', '.join(allowed)}."
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        extra = [name for name in value if name not in known]
+        return f"holds the unknown field {extra[0]!r}; allowed are {', '.join(known)}.{nearest(extra[0], known)}"
+    if error.validator == "pattern":
+        return f"is {value!r}; it must match {allowed}."
+    if error.schema.get("anyOf") and error.validator == "anyOf":
+        return f"is {value!r}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
+    return f"is not allowed: {error.message}."

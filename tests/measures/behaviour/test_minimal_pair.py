@@ -1,0 +1,101 @@
+"""Tests of minimal pairs."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.measures.stand_in import StandIn
+from tests.shelf import tiny_model
+from transect.errors import InputError
+from transect.lm import load
+from transect.measures.behaviour import minimal_pair
+
+PAIRS = pd.DataFrame(
+    [
+        ("agreement", "the dog runs .", "the dog run ."),
+        ("attractor", "the dogs near the cat run .", "the dogs near the cat runs ."),
+        ("tie", "cats sleep", "cats sleep"),
+    ],
+    columns=["item", "sentence_good", "sentence_bad"],
+)
+
+# by this measure on torch 2.13, CPU; the parts are tested against the plain forward in tests/lm
+GOLDEN_GOOD = [-21.930146, -41.439546, -7.629642]
+GOLDEN_BAD = [-22.618911, -38.891946, -7.629642]
+GOLDEN_PLL = [-19.241693, -30.435564, -10.457946]
+
+
+def values(rows):
+    """metric -> item -> value."""
+    return {m: dict(zip(t["item"], t["value"], strict=True)) for m, t in rows.groupby("metric")}
+
+
+def test_golden_values(tmp_path):
+    """VERSION 1 on a fixed GPT-NeoX: a change of these numbers needs a new VERSION."""
+    found = values(minimal_pair.measure(load(tiny_model(tmp_path, "gpt_neox")), PAIRS, seed=0))
+    assert minimal_pair.VERSION == 1
+    assert list(found["logprob_good_nats"].values()) == pytest.approx(GOLDEN_GOOD, abs=1e-4)
+    assert list(found["logprob_bad_nats"].values()) == pytest.approx(GOLDEN_BAD, abs=1e-4)
+
+
+def test_golden_values_of_a_masked_model(tmp_path):
+    """VERSION 1 on a fixed BERT, pseudo-log-likelihoods under their own names."""
+    found = values(minimal_pair.measure(load(tiny_model(tmp_path, "bert")), PAIRS, seed=0))
+    assert set(found) == {"pll_good_nats", "pll_bad_nats", "pll_difference_nats", "pll_correct"}
+    assert list(found["pll_good_nats"].values()) == pytest.approx(GOLDEN_PLL, abs=1e-4)
+
+
+def test_difference_and_correct_follow_from_the_sums(tmp_path):
+    """difference = good - bad; correct is its sign, a half for a tie."""
+    found = values(minimal_pair.measure(load(tiny_model(tmp_path, "llama")), PAIRS, seed=0))
+    for item in PAIRS["item"]:
+        difference = found["logprob_good_nats"][item] - found["logprob_bad_nats"][item]
+        assert found["difference_nats"][item] == difference
+        assert found["correct"][item] == (0.5 if difference == 0 else float(difference > 0))
+    assert found["correct"]["tie"] == 0.5
+
+
+def test_planted_agreement_is_all_correct():
+    """A model that finds "run" likelier after "dogs" than "runs" and the other way round scores 1 on every pair."""
+
+    def logprob(ids, t):
+        plural = 0 < t and DOGS in ids[:t]
+        return math.log(0.4 if ids[t] == (RUN if plural else RUNS) else 0.1)
+
+    model = StandIn(logprob)
+    words = model.tokenizer.get_vocab()
+    DOGS, RUN, RUNS = words["dogs"], words["run"], words["runs"]
+    found = values(minimal_pair.measure(model, PAIRS, seed=0))
+    assert found["correct"] == {"agreement": 1.0, "attractor": 1.0, "tie": 0.5}
+    assert found["difference_nats"]["attractor"] == pytest.approx(math.log(4))
+
+
+def test_a_unigram_model_is_at_chance_on_the_same_words_in_another_order(tmp_path):
+    """The frequency-only control: exactly a tie for every pair."""
+    pairs = PAIRS.assign(sentence_bad=[" ".join(reversed(s.split())) for s in PAIRS["sentence_good"]])
+    found = values(minimal_pair.measure(load(tiny_model(tmp_path, "ngram", order=1)), pairs, seed=0))
+    assert set(found["correct"].values()) == {0.5}
+
+
+def test_a_context_changes_the_probabilities_and_adds_none(tmp_path):
+    """Equal to the difference of whole strings, to rounding: the context's own tokens are not in the sums."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    found = values(minimal_pair.measure(model, PAIRS, seed=0, context="a cat . "))
+    (whole,) = model.token_logprobs([[model.bos_id, *model.encode("a cat . cats sleep")]])
+    assert found["logprob_good_nats"]["tie"] == pytest.approx(whole[4:].sum(), abs=1e-5)
+
+
+def test_rows_are_in_the_long_form(tmp_path):
+    """item, metric, value; every metric declared with its unit."""
+    rows = minimal_pair.measure(load(tiny_model(tmp_path, "mamba2")), PAIRS, seed=0)
+    assert list(rows.columns) == ["item", "metric", "value"] and len(rows) == 12
+    assert set(rows["metric"]) <= set(minimal_pair.UNIT) and rows["value"].dtype == np.float64
+
+
+def test_an_item_beyond_the_context_is_named(tmp_path):
+    """Never cut in silence."""
+    long = PAIRS.assign(sentence_bad=["the " * 70, "the dog", "the dog"])
+    with pytest.raises(InputError, match="item agreement is longer than the context of 64"):
+        minimal_pair.measure(load(tiny_model(tmp_path, "gpt_neox")), long, seed=0)

@@ -1,0 +1,58 @@
+"""Selection by property."""
+
+import pytest
+
+from transect import query
+from transect.errors import InputError
+
+NAMES = ["objective", "params_total", "checkpoints", "language", "held_out"]
+RUN = {"objective": "causal", "params_total": 70_000_000, "checkpoints": 154, "held_out": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("objective == 'causal' and params_total < 2e9 and checkpoints >= 10", True),
+        ("objective in ['masked', 'prefix']", False),
+        ("not objective == 'masked' or params_total > 1e12", True),
+        ("1e6 < params_total <= 70000000", True),
+        ("params_total < -1", False),
+        ("held_out == false", True),
+    ],
+)
+def test_query_holds(text: str, expected: bool) -> None:
+    """Comparisons, membership and logic mean what they mean in Python."""
+    assert query.parse(text, NAMES)(RUN) is expected
+
+
+@pytest.mark.parametrize("text", ["language == 'eng'", "language != 'eng'", "not language == 'eng'", "language in ['eng']"])
+def test_unknown_satisfies_nothing(text: str) -> None:
+    """A run whose language is not known is selected neither by a condition nor by its opposite."""
+    assert query.parse(text, NAMES)(RUN) is False
+
+
+def test_unknown_can_be_asked_for() -> None:
+    """`== unknown` finds what is absent or says unknown, `!= unknown` the rest."""
+    assert query.parse("language == unknown", NAMES)(RUN)
+    assert query.parse("language == unknown", NAMES)(RUN | {"language": "unknown"})
+    assert not query.parse("language == unknown", NAMES)(RUN | {"language": "eng"})
+    assert query.parse("objective != unknown", NAMES)(RUN)
+
+
+@pytest.mark.parametrize("text", ["__import__('os')", "objective.upper() == 'X'", "params_total ** 2 > 1", "[x for x in checkpoints]"])
+def test_nothing_is_evaluated(text: str) -> None:
+    """Calls, attributes, arithmetic and comprehensions are refused."""
+    with pytest.raises(InputError, match="allowed are"):
+        query.parse(text, NAMES)
+
+
+def test_unknown_factor_is_named_with_the_nearest() -> None:
+    """A misspelt factor is answered with the nearest one."""
+    with pytest.raises(InputError, match="unknown factor 'param_total'.*Did you mean 'params_total'"):
+        query.parse("param_total > 3", NAMES, "studies/x.yaml: population.where")
+
+
+def test_malformed_query_is_one_sentence() -> None:
+    """What cannot be read is said with its place."""
+    with pytest.raises(InputError, match=r"--where: cannot read the query 'objective ==' at character"):
+        query.parse("objective ==", NAMES, "--where")

@@ -1,0 +1,101 @@
+"""Suite files -> runs and checkpoints."""
+
+from pathlib import Path
+
+import pytest
+
+from transect import registry
+from transect.errors import InputError
+from transect.project import SHIPPED, Project
+
+SUITE = """
+suite: demo
+title: Demo
+description: A suite for tests.
+sources: {here: a test}
+checkpoints:
+  steps: {revision: "stage1-step{step}-tokens{billions}B", billions: ceil, steps: [0, {from: 1000, to: 3000, by: 1000}], tokens_per_step: 2097152}
+  main: {revision: main, steps: [null]}
+defaults: {model_type: gpt2, objective: causal, mixer: attention, architecture: gpt2, checkpoints: steps}
+tables:
+- {by: [d_model], rows: [{d_model: 64, params_total: 1000}, {d_model: 128, params_total: 4000}]}
+runs:
+- {id: "demo-{d_model}-{seed}", hub_id: "org/demo-{d_model}-{seed}", each: {d_model: [64, 128], seed: [1, 2]}}
+- {id: demo-main, hub_id: org/demo, checkpoints: main, train_tokens: 7, exclude_revisions: []}
+- {id: demo-bad, hub_id: org/bad, exclude_revisions: [{revision: stage1-step1000-tokens3B, reason: wrong weights}]}
+"""
+
+
+def project(tmp_path: Path, text: str = SUITE, name: str = "demo") -> Project:
+    folder = tmp_path / "model_registry"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.yaml").write_text(text)
+    return Project(tmp_path)
+
+
+def demo(tmp_path: Path) -> registry.Registry:
+    return registry.load(project(tmp_path))
+
+
+def test_entries_expand(tmp_path: Path) -> None:
+    """`each` gives the product of its lists; templates and joined tables are filled in."""
+    run = demo(tmp_path).runs["demo-128-2"]
+    assert (run.get("hub_id"), run.get("params_total"), run.get("seed")) == ("org/demo-128-2", 4000, 2)
+
+
+def test_checkpoints_follow_the_rule(tmp_path: Path) -> None:
+    """Revisions and tokens come from the rule (2 097 152 tokens per step: 3000 steps are 6.29e9, so 7B when rounded up)."""
+    points = demo(tmp_path).runs["demo-64-1"].checkpoints
+    assert [p.step for p in points] == [0, 1000, 2000, 3000]
+    assert points[-1].revision == "stage1-step3000-tokens7B"
+    assert points[-1].tokens_seen == 6_291_456_000
+
+
+def test_single_checkpoint_has_the_tokens_of_the_run(tmp_path: Path) -> None:
+    """A run with one checkpoint has seen all its tokens there."""
+    assert [p.tokens_seen for p in demo(tmp_path).runs["demo-main"].checkpoints] == [7]
+
+
+def test_excluded_revisions_are_left_out(tmp_path: Path) -> None:
+    """A revision with a known defect is no checkpoint."""
+    run = demo(tmp_path).runs["demo-bad"]
+    assert 1000 not in [p.step for p in run.checkpoints]
+    assert run.excluded == {"stage1-step1000-tokens3B": "wrong weights"}
+
+
+def test_configuration_joins_seeds(tmp_path: Path) -> None:
+    """Runs that differ in the seed only are one configuration; another width is another."""
+    found = demo(tmp_path).configurations
+    assert found["demo-64-1"] == found["demo-64-2"] != found["demo-128-1"]
+
+
+def test_selection_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """A query selects by property."""
+    assert [r.id for r in demo(tmp_path).select("suite == 'demo' and d_model == 64")] == ["demo-64-1", "demo-64-2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("objective: causal", "objective: casual"), r"demo.yaml, line 9: defaults.objective is 'casual'; allowed are causal, .*Did you mean 'causal'"),
+        (("params_total: 1000", "params_total: 0"), r"line 11: tables.0.rows.0.params_total is not allowed: 0 is less than the minimum of 1"),
+        (("checkpoints: main, train", "checkpoints: mian, train"), r"names the checkpoint rule 'mian'.*Did you mean 'main'"),
+        (("hub_id: org/demo, ", ""), r"'demo-main' has neither hub_id nor trained_here"),
+        (("mixer: attention, ", ""), r"line 13: run 'demo-64-1' lacks the field 'mixer'"),
+        (("title: Demo", "titel: Demo"), r"lacks title|unknown field 'titel'"),
+        (("id: demo-main", "id: demo-64-1"), r"the run id 'demo-64-1' stands already in"),
+        (("org/demo-{d_model}-{seed}", "org/demo-{d_modle}"), r"names the field 'd_modle', which it lacks. Did you mean 'd_model'"),
+        (("suite: demo", "suite: other"), r"field suite is 'other'; it must be the file's name, 'demo'"),
+        (("sources: {here: a test}", "sources: {here"), r"line \d+: this is not valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_one_sentence(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    """File, line, field, what was given and what is allowed."""
+    with pytest.raises(InputError, match=told) as error:
+        registry.load(project(tmp_path, SUITE.replace(*change)))
+    assert "\n" not in str(error.value)
+
+
+def test_shipped_registry_is_valid() -> None:
+    """Every shipped suite file keeps to the schema."""
+    assert len(registry.load(Project(SHIPPED)).runs) > 80

@@ -1,0 +1,80 @@
+"""What the README, the lock and the conda file promise."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# where each command of the README is run: by .ci/run, or by the test named here
+RUN_BY = {
+    "make study": "tests/workflow/test_fresh_clone.py",
+    "make test": ".ci/run",
+    "transect plan": "tests/test_cli.py",
+    "transect run": "tests/workflow/test_workflow.py",
+    "transect status": "tests/workflow/test_workflow.py",
+    "transect registry list": "tests/test_cli.py",
+    "transect init": "tests/test_project.py",
+}
+
+
+def test_every_command_of_the_readme_is_run_somewhere() -> None:
+    """Each command line in the README is run by CI or by the test that is named for it."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    assert commands
+    for command in commands:
+        known = [name for name in RUN_BY if command.startswith(name)]
+        assert known, f"no test runs {command!r}"
+        words = known[0].split()
+        text = (ROOT / RUN_BY[known[0]]).read_text()
+        assert (known[0] if words[0] == "make" else words[1]) in text
+
+
+def test_every_dependency_is_pinned() -> None:
+    """constraints.txt names a version of everything that pyproject.toml asks for, torch exactly."""
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    assert {re.split(r"[=<>~]", name)[0].lower() for name in asked} <= pinned
+    assert "torch==2.13.0" in PROJECT["dependencies"]
+
+
+def test_conda_installs_the_same() -> None:
+    """environment.yml installs this project with the same constraints, and its Python is pyproject's."""
+    spec = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(d["pip"] for d in spec["dependencies"] if isinstance(d, dict))
+    assert pip == ["--constraint constraints.txt", "--editable ."]
+    assert f"python{PROJECT['requires-python']}" in spec["dependencies"]
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    """60 lines, everywhere."""
+    import ast
+
+    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "analyses").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno <= 60, f"{path}: {node.name}"
+
+
+def test_floors_import_downwards_only() -> None:
+    """registry and store know nothing of measures; stats stands alone; planning imports no torch."""
+    import ast
+
+    forbidden = {
+        "registry.py": ("lm", "train", "measures", "stimuli", "study", "jobs", "stats"),
+        "store.py": ("lm", "train", "measures", "stimuli", "study", "jobs", "stats", "registry"),
+        "study.py": ("lm", "measures", "jobs", "stats", "report"),
+        "stats": ("lm", "train", "measures", "stimuli", "study", "jobs", "registry", "store", "report", "outcome"),
+        "lm": ("train", "measures", "stimuli", "study", "jobs", "stats"),
+        "measures": ("study", "jobs", "stats", "report", "train"),
+    }
+    for floor, names in forbidden.items():
+        base = ROOT / "src" / "transect" / floor
+        for path in [base] if base.is_file() else base.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                for module in modules:
+                    assert not module.startswith(tuple(f"transect.{n}" for n in names)), f"{path} imports {module}"

@@ -1,0 +1,131 @@
+"""A study file -> cells, keys, shards."""
+
+from pathlib import Path
+
+import pytest
+
+from transect import study as studies
+from transect.errors import InputError
+from transect.project import SHIPPED, Project
+
+
+def keys(project: Project) -> dict[tuple[str, str, str], str]:
+    cells = studies.load("tiny", project).cells
+    return {(c.checkpoint.run.id, c.checkpoint.revision, c.entry.measure.name): c.key for c in cells}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def own_measure(project: Project, name: str = "copying") -> Path:
+    """The shipped measure as the user's own, so that it can be edited."""
+    path = project.root / "measures" / f"{name}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text((SHIPPED / "src/transect/measures/behaviour" / f"{name}.py").read_text())
+    return path
+
+
+def test_grid_is_the_product(world: Project) -> None:
+    """Four runs of three checkpoints and one baseline, two measures."""
+    assert len(studies.load("tiny", world).cells) == 4 * 3 * 2 + 1 * 2
+
+
+def test_comment_changes_no_key(world: Project) -> None:
+    """An edit that leaves VERSION alone makes nothing stale."""
+    path, before = own_measure(world), keys(world)
+    path.write_text(path.read_text() + "\n# a comment\n")
+    assert keys(world) == before
+
+
+def test_version_changes_the_keys_of_its_measure_only(world: Project) -> None:
+    """A raised VERSION makes the cells of that measure stale, and no others."""
+    path, before = own_measure(world), keys(world)
+    edit(path, "VERSION = 1", "VERSION = 2")
+    changed = {k[2] for k, v in keys(world).items() if v != before[k]}
+    unchanged = {k[2] for k, v in keys(world).items() if v == before[k]}
+    assert (changed, unchanged) == ({"copying"}, {"minimal_pair"})
+
+
+def test_option_and_seed_are_part_of_the_key(world: Project) -> None:
+    """Another option changes its measure's keys, another seed all."""
+    before = keys(world)
+    edit(world.root / "studies/tiny.yaml", "n: 8", "n: 9")
+    assert {k[2] for k, v in keys(world).items() if v != before[k]} == {"copying"}
+    edit(world.root / "studies/tiny.yaml", "seed: 1", "seed: 2")
+    assert not set(keys(world).values()) & set(before.values())
+
+
+def test_added_run_moves_no_other_shard(world: Project) -> None:
+    """A run at the end of the suite file changes the shard that it joins and no other."""
+    before = {s.target for s in studies.load("tiny", world).shards}
+    with (world.root / "model_registry/tiny.yaml").open("a") as file:
+        file.write(NEW_RUN)
+    after = {s.target for s in studies.load("tiny", world).shards}
+    assert len(before - after) == 1 and len(after - before) == 1
+
+
+NEW_RUN = """- id: tiny-new
+  d_model: 8
+  seed: 2
+  model_type: gpt_neox
+  mixer: attention
+  architecture: gpt_neox parallel
+  parallel_residual: true
+  corpus_variant: fresh
+  checkpoints: trained
+  trained_here: {recipe: neural, steps: 12, batch_size: 8, context_length: 64, lr: 0.01}
+"""
+
+
+@pytest.mark.parametrize(
+    ("which", "steps"),
+    [("all", [0, 6, 12]), ("last", [12]), ("first", [0]), ("all but last", [0, 6]), ({"spaced": 2}, [0, 12]), ({"steps": [6]}, [6])],
+)
+def test_checkpoints_are_chosen(world: Project, which: object, steps: list[int]) -> None:
+    """Each way to name checkpoints gives those steps."""
+    run = studies.load("tiny", world).registry.runs["tiny-8-seed0"]
+    assert [c.step for c in studies.choose(run, which, world.root)] == steps
+
+
+def test_spaced_checkpoints_are_log_spaced() -> None:
+    """Of Pythia's checkpoints twelve are taken, first and last among them, none twice."""
+    run = studies.registry.load(Project(SHIPPED)).runs["pythia-70m"]
+    steps = [c.step or 0 for c in studies.choose(run, {"spaced": 12}, Path("x"))]
+    assert len(set(steps)) == 12 and steps[0] == 0 and steps[-1] == 143000
+
+
+def test_not_applicable_is_decided_when_planning(world: Project) -> None:
+    """A head measure on an n-gram model is not applicable, with the reason, and needs no load."""
+    edit(world.root / "studies/tiny.yaml", "- {measure: copying", "- {measure: induction")
+    cells = [c for c in studies.load("tiny", world).cells if c.checkpoint.run.id == "tiny-bigram" and c.entry.measure.name == "induction"]
+    assert len(cells) == 1 and "needs attention" in cells[0].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("measure: copying", "measure: copyng"), "line 9: measures: unknown measure 'copyng'; there are: .*Did you mean 'copying'"),
+        (("stimuli: agreement", "stimuli: grammar_heldout"), "reads the column 'sentence_good', which the stimuli grammar_heldout lack"),
+        (("stimuli: agreement, ", ""), "minimal_pair needs stimuli with the columns sentence_good, sentence_bad"),
+        (("'tiny' and mixer == 'attention'", "'tinny'"), r"line 4: the population is empty: no run of the registry satisfies \"suite == 'tinny'\""),
+        (("{measure: minimal_pair, metric", "{measure: induction, metric"), "needs the measure 'induction', which the study does not take; it takes copying, minimal_pair"),
+        (("seed: 1", "seed: one"), "line 6: seed is 'one'; it must be of type integer"),
+        (("analysis: emergence", "analysis: emergense"), "unknown analysis 'emergense'.*Did you mean 'emergence'"),
+        (("question:", "kwestion:"), "lacks question|unknown field 'kwestion'"),
+    ],
+)  # fmt: skip
+def test_bad_study_is_one_sentence(world: Project, change: tuple[str, str], told: str) -> None:
+    """The sentence names the file, the field and what is allowed."""
+    edit(world.root / "studies/tiny.yaml", *change)
+    with pytest.raises(InputError, match=told) as error:
+        studies.load("tiny", world)
+    assert "tiny.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_unknown_study_offers_the_nearest(world: Project) -> None:
+    """A misspelt study is answered with what there is."""
+    with pytest.raises(InputError, match="There is no study 'tyni'; there are: .*tiny"):
+        studies.load("tyni", world)

@@ -1,0 +1,53 @@
+"""Units are found by their file."""
+
+from pathlib import Path
+
+import pytest
+
+from transect import units
+from transect.errors import InputError
+from transect.project import SHIPPED, Project
+
+UNIT = '"""Doc."""\nVERSION = 3\nUNIT = {"x": "nats"}\nREQUIRES = ["logits"]\nSTIMULI: list[str] = []\nimport absent_module\n'
+
+
+def own(tmp_path: Path, text: str = UNIT, name: str = "mine") -> Project:
+    (tmp_path / "measures").mkdir()
+    (tmp_path / "measures" / f"{name}.py").write_text(text)
+    return Project(tmp_path)
+
+
+def test_declarations_are_read_without_importing(tmp_path: Path) -> None:
+    """A unit whose import would fail still tells its VERSION."""
+    assert units.find("measure", "mine", own(tmp_path))["VERSION"] == 3
+
+
+def test_own_unit_hides_the_shipped_one(tmp_path: Path) -> None:
+    """A user's measure of the same name is taken."""
+    assert units.find("measure", "copying", own(tmp_path, name="copying"))["VERSION"] == 3
+
+
+def test_unknown_unit_is_named_with_the_nearest() -> None:
+    """The sentence holds the place, the allowed names and the nearest."""
+    with pytest.raises(InputError, match=r"x.yaml: unknown measure 'inducton'; there are: .*Did you mean 'induction'"):
+        units.find("measure", "inducton", Project(SHIPPED), "x.yaml")
+
+
+def test_missing_declaration_is_told(tmp_path: Path) -> None:
+    """A measure without a literal VERSION is refused."""
+    with pytest.raises(InputError, match="must declare VERSION"):
+        units.find("measure", "mine", own(tmp_path, UNIT.replace("VERSION = 3", "VERSION = int('3')")))
+
+
+def test_broken_unit_is_told(tmp_path: Path) -> None:
+    """A unit that is no Python is named with its line."""
+    with pytest.raises(InputError, match="mine.py, line 2"):
+        units.find("measure", "mine", own(tmp_path, "x = 1\ndef broken(:\n"))
+
+
+@pytest.mark.parametrize("kind", list(units.KINDS))
+def test_every_shipped_unit_declares_itself(kind: str) -> None:
+    """Every shipped unit has the literals that its kind needs."""
+    project = Project(SHIPPED)
+    for name in units.available(kind, project):
+        units.find(kind, name, project)

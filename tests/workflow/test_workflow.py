@@ -1,0 +1,177 @@
+"""The whole workflow on a tiny world: what is computed again when something changes, and what the user is told."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from transect.project import SHIPPED, Project
+from transect.store import Store
+
+WORLD = SHIPPED / "tests" / "world"
+
+
+def transect(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as a user would, inside the project folder."""
+    command = [sys.executable, "-m", "transect.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def finished_files(folder: Path) -> dict[str, int]:
+    """The files of weights and cells with their times: what was not computed again keeps its time."""
+    store = folder / "results" / "store"
+    paths = [*store.glob("weights/*/*/*/*/model.safetensors"), *store.glob("cells/*/*/*.parquet")]
+    return {str(p.relative_to(store)): p.stat().st_mtime_ns for p in paths}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny study was run to its end."""
+    folder = tmp_path_factory.mktemp("done") / "world"
+    shutil.copytree(WORLD, folder)
+    result = transect(folder, "run", "tiny", "-j", "2")
+    assert result.returncode == 0, result.stdout + result.stderr + (folder / "results/tiny/log/snakemake.log").read_text()
+    return folder
+
+
+@pytest.fixture
+def project(done: Path, tmp_path: Path) -> Path:
+    """A copy of the finished project, to change something in."""
+    folder = tmp_path / "world"
+    shutil.copytree(done, folder, symlinks=True)  # keeps the files' times
+    return folder
+
+
+def test_study_ends_with_a_report(done: Path) -> None:
+    """The report names the study, and every cell is measured."""
+    page = (done / "results/tiny/report.html").read_text()
+    assert "A tiny world" in page
+    status = json.loads(transect(done, "status", "tiny", "--json").stdout)
+    assert status["states"] == {"measured": 26} and status["cells_to_measure"] == 0
+
+
+def test_nothing_to_do_loads_nothing(project: Path) -> None:
+    """A second run computes nothing and says so."""
+    before = finished_files(project)
+    result = transect(project, "run", "tiny")
+    assert result.returncode == 0 and "all 26 cells are there" in result.stdout
+    assert finished_files(project) == before
+
+
+def test_one_more_run_trains_itself_only(project: Path) -> None:
+    """A run added to the registry: its weights and cells are new, all others keep their files."""
+    from tests.test_study import NEW_RUN
+
+    before = finished_files(project)
+    with (project / "model_registry/tiny.yaml").open("a") as file:
+        file.write(NEW_RUN)
+    assert transect(project, "run", "tiny", "-j", "2").returncode == 0
+    after = finished_files(project)
+    assert {k: after[k] for k in before} == before
+    assert {k.split("/")[1 if k.startswith("cells") else 2] for k in set(after) - set(before)} == {"tiny-new"}
+
+
+def test_one_more_measure_trains_nothing(project: Path) -> None:
+    """A measure added to the study: no training, only its cells."""
+    before = finished_files(project)
+    study = project / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("analyses:", "- {measure: bits_per_byte, stimuli: grammar_heldout}\nanalyses:"))
+    assert transect(project, "run", "tiny", "-j", "2").returncode == 0
+    after = finished_files(project)
+    assert {k: after[k] for k in before} == before
+    assert len(after) - len(before) == 13  # one more file for each of the 13 checkpoints
+    index = Store(project / "results/store").index()
+    assert (index["measure"] == "bits_per_byte").sum() == 13
+
+
+def test_claim_edit_measures_nothing(project: Path) -> None:
+    """A change of the study's title makes the tables and the page anew, and nothing that costs."""
+    before = finished_files(project)
+    study = project / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("A tiny world", "Another title"))
+    assert transect(project, "run", "tiny").returncode == 0
+    assert "Another title" in (project / "results/tiny/report.html").read_text()
+    assert finished_files(project) == before
+
+
+def test_broken_checkpoint_fails_its_cells_only(project: Path) -> None:
+    """Weights that cannot be read: failed cells with the error in the report, exit code 1, the others kept."""
+    shutil.rmtree(project / "results/store/cells/tiny-8-seed0")
+    weights = next((project / "results/store/weights/tiny/tiny-8-seed0").glob("*/step6/model.safetensors"))
+    weights.write_bytes(b"not weights")
+    result = transect(project, "run", "tiny")
+    assert result.returncode == 1
+    assert "24 measured, 2 failed" in result.stdout and "tiny-8-seed0" in result.stdout
+    assert "step6" in (project / "results/tiny/report.html").read_text()
+
+
+def test_user_measure_needs_no_fork(project: Path) -> None:
+    """A measure in the project's own folder runs without touching the repository."""
+    (project / "measures").mkdir()
+    (project / "measures/n_items.py").write_text(
+        '"""How many items there are."""\nimport pandas as pd\nVERSION = 1\nUNIT = {"n": "items"}\nREQUIRES = ["logits"]\nSTIMULI = ["sentence_good"]\n'
+        'def measure(model, items, *, seed):\n    return pd.DataFrame({"item": ["all"], "metric": "n", "value": [float(len(items))]})\n'
+    )
+    study = project / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("analyses:", "- {measure: n_items, stimuli: agreement, stimuli_options: {frames: 10}}\nanalyses:"))
+    assert transect(project, "run", "tiny").returncode == 0
+    cells = Store(project / "results/store")
+    index = cells.index()
+    assert set(cells.read(index[index["measure"] == "n_items"])["value"]) == {40.0}
+
+
+def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
+    """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
+    command = [sys.executable, "-m", "snakemake", "-s", str(SHIPPED / "Snakefile"), "-d", str(done), "-n", "--config", "study=tiny"]
+    result = subprocess.run(command, cwd=done, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr, result.stdout + result.stderr
+
+
+def test_dry_run_imports_no_torch(world: Project) -> None:
+    """`snakemake -n` plans without torch and in under 5 s of processor time."""
+    code = (
+        "import sys\nfrom snakemake.cli import main\ntry:\n    main()\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", code, "-s", str(SHIPPED / "Snakefile"), "-d", str(world.root), "-n", "-q", "--config", "study=tiny"]
+    start = os.times()
+    result = subprocess.run(command, cwd=world.root, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+    end = os.times()
+    assert end.children_user + end.children_system - start.children_user - start.children_system < 5
+
+
+def test_a_study_runs_once_at_a_time(project: Path) -> None:
+    """A second `run` of the same study is refused in one sentence."""
+    import fcntl
+
+    with (project / "results/tiny/.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = transect(project, "run", "tiny")
+    assert result.returncode == 2 and "is running already" in result.stderr
+
+
+def test_bad_input_exits_with_2_before_anything_is_computed(world: Project) -> None:
+    """An unknown measure: one sentence, code 2, no results."""
+    study = world.root / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("measure: copying", "measure: copyng"))
+    result = transect(world.root, "run", "tiny")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "copyng" in result.stderr
+    assert not (world.root / "results").exists()
+
+
+def test_verify_finds_changed_values(project: Path) -> None:
+    """`transect verify` reads every cell again: clean at first, then a damaged file is named."""
+    assert transect(project, "verify", "tiny").returncode == 0
+    file = next((project / "results/store/cells").glob("*/*/*.parquet"))
+    content = bytearray(file.read_bytes())
+    content[60] ^= 0xFF
+    file.write_bytes(content)
+    os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+    result = transect(project, "verify", "tiny")
+    assert result.returncode == 1 and "1 damaged" in result.stdout

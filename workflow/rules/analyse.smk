@@ -1,0 +1,55 @@
+# From cells to tables to figures: cheap, so it follows the files (study, registry, analysis script) by their times.
+import json
+from transect import units
+from transect.jobs.analyse import figures_of
+
+FIGURES = figures_of(STUDY)
+ANALYSES = [spec["analysis"] for spec in STUDY.data["analyses"]]
+
+
+rule gather:
+    input:
+        markers=[f"results/{STUDY.name}/shards/{shard.target}.done" for shard in STUDY.shards],
+        study=STUDY.path,
+        registry=sorted({suite.path for suite in STUDY.registry.suites if {r.id for r in suite.runs} & set(STUDY.roles)}),
+    output:
+        measurements=f"results/{STUDY.name}/measurements.parquet",
+        grid=f"results/{STUDY.name}/grid.parquet",
+        registry=f"results/{STUDY.name}/registry.parquet",
+    log:
+        f"results/{STUDY.name}/log/gather.log",
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python:q} -m transect.jobs gather {config[study]:q} --output {output.measurements:q} > {log:q} 2>&1"
+
+
+rule analyse:
+    input:
+        measurements="results/{study}/measurements.parquet",
+        registry="results/{study}/registry.parquet",
+        script=lambda wildcards: units.find("analysis", wildcards.analysis, STUDY.project).path,
+    output:
+        "results/{study}/tables/{analysis}/manifest.json",
+    log:
+        "results/{study}/log/analyse/{analysis}.log",
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python:q} -m transect.jobs analyse {config[study]:q} {wildcards.analysis} --output {output:q} > {log:q} 2>&1"
+
+
+rule draw:
+    input:
+        tables=lambda wildcards: [
+            f"results/{wildcards.study}/tables/{analysis}/manifest.json" for analysis in FIGURES[wildcards.figure]["NEEDS"]
+        ],
+        script=lambda wildcards: FIGURES[wildcards.figure].path,
+    output:
+        "results/{study}/figures/{figure}.json",
+    log:
+        "results/{study}/log/draw/{figure}.log",
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python:q} -m transect.jobs draw {config[study]:q} {wildcards.figure} --output {output:q} > {log:q} 2>&1"

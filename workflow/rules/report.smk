@@ -1,0 +1,15 @@
+# One self-contained page.
+rule report:
+    input:
+        grid=f"results/{STUDY.name}/grid.parquet",
+        tables=[f"results/{STUDY.name}/tables/{analysis}/manifest.json" for analysis in ANALYSES],
+        figures=[f"results/{STUDY.name}/figures/{figure}.json" for figure in FIGURES],
+        page=sorted((SHIPPED / "workflow" / "report").iterdir()),
+    output:
+        f"results/{STUDY.name}/report.html",
+    log:
+        f"results/{STUDY.name}/log/report.log",
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python:q} -m transect.jobs report {config[study]:q} --output {output:q} > {log:q} 2>&1"
