@@ -18,6 +18,7 @@ SETTINGS_FILE = "transect.yaml"
 SETTINGS: dict[str, str] = {
     "store": "folder of the cell store and the weights (default results/store)",
     "mirror": "folder with local copies of the declared sources (default: download)",
+    "keep_weights": "false: delete a checkpoint that came from the hub once it is measured (default true)",
     "cores": "cores that `transect run` may use (default: all)",
 }
 

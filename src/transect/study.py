@@ -255,7 +255,7 @@ def identity(checkpoint: Checkpoint) -> str:
     run = checkpoint.run
     if run.trained_here:
         return f"{recipe_digest(run)}/{checkpoint.revision}"
-    return f"{run.get('hub_id')}@{checkpoint.revision}" + (f"@{run.get('commit')}" if run.get("commit") else "")
+    return f"{run.get('hub_id')}@{checkpoint.revision}"
 
 
 def _narrow(sampled: list[Checkpoint], which: Any, run: Run, path: Path) -> list[Checkpoint]:

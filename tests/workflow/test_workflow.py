@@ -125,6 +125,25 @@ def test_user_measure_needs_no_fork(project: Path) -> None:
     assert set(cells.read(index[index["measure"] == "n_items"])["value"]) == {40.0}
 
 
+def test_resource_failure_is_tried_again(project: Path) -> None:
+    """Stimuli that cannot be had now: failed cells with the reason, the others kept; the next run measures them."""
+    (project / "stimuli").mkdir()
+    (project / "stimuli/later.py").write_text(
+        '"""Items that are there later."""\nfrom pathlib import Path\nimport pandas as pd\nfrom transect.errors import ResourceError\n'
+        'VERSION = 1\nCOLUMNS = ["item", "sentence_good", "sentence_bad"]\n\n\ndef items(*, seed):\n'
+        '    if not Path("network").exists():\n        raise ResourceError("the network is down")\n'
+        '    return pd.DataFrame({"item": ["a"], "sentence_good": ["n1s part v0s ."], "sentence_bad": ["n1s part v0p ."]})\n'
+    )
+    study = project / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("analyses:", "- {measure: minimal_pair, stimuli: later, checkpoints: last}\nanalyses:"))
+    result = transect(project, "run", "tiny", "-j", "2")
+    assert result.returncode == 1 and "26 measured, 5 failed" in result.stdout and "the network is down" in result.stdout
+    assert "the network is down" in (project / "results/tiny/report.html").read_text()
+    (project / "network").touch()
+    result = transect(project, "run", "tiny", "-j", "2")
+    assert result.returncode == 0 and "31 measured" in result.stdout
+
+
 def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
     """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
     command = [sys.executable, "-m", "snakemake", "-s", str(SHIPPED / "Snakefile"), "-d", str(done), "-n", "--config", "study=tiny"]

@@ -42,7 +42,7 @@ def registry_table(study: Study) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows).drop(columns=["id", "label", "checkpoints"], errors="ignore")
     for column in table.columns:  # `unknown` among numbers is a missing number
-        if table[column].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).any():
+        if table[column].dropna().map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).any():
             table[column] = pd.to_numeric(table[column], errors="coerce").convert_dtypes()
     return table
 

@@ -61,7 +61,7 @@ def locate(checkpoint: Checkpoint, project: Project) -> Path:
     if not run.trained_here:
         from transect.lm.hub import resolve
 
-        return resolve(run.get("hub_id"), run.get("commit") or checkpoint.revision)
+        return resolve(run.get("hub_id"), checkpoint.revision)
     folder = weights_folder(run, project)
     if not (folder / checkpoint.revision).is_dir():
         error = folder / ERROR
@@ -107,6 +107,10 @@ class _Job:
             if records:
                 provenance |= {"peak_memory_mb": peak_memory_mb(), "time": time.time(), "numerics": self.study.numerics}
                 cells.write(records, values, provenance)
+        if not checkpoint.run.trained_here and self.study.project.settings.get("keep_weights") is False:
+            from transect.lm.hub import release
+
+            release(path)
 
     def _load(self, path: Path):  # type: ignore[no-untyped-def]
         import torch

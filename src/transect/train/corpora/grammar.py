@@ -31,7 +31,7 @@ BY = ["word_order", "marking", "corpus_variant"]
 
 WORDS_PER_DOCUMENT = 63  # with the beginning-of-sequence token a row of 64
 N_TRAIN, N_HELD_OUT = 12_000, 400
-N_NOUNS, N_VERBS, N_INTRANSITIVE, N_ADJECTIVES, N_ADPOSITIONS, N_CLASSES = 40, 16, 8, 12, 6, 4
+N_NOUNS, N_VERBS, N_INTRANSITIVE, N_ADJECTIVES, N_ADPOSITIONS, N_CLASSES = 40, 20, 8, 12, 10, 4
 NOUN_WEIGHTS = [1 / (rank + 2) for rank in range(N_NOUNS)]  # Zipf-like in the corpora, uniform in the stimuli
 IN_CLASS = 0.8  # probability that a word obeys the class of the word that selects it
 NAME, ADJECTIVE, ADPOSITION, INTRANSITIVE = 0.2, 0.7, 0.5, 0.3  # probabilities: of a name instead of a noun, of modifiers, of no object

@@ -1,0 +1,112 @@
+"""Effects at the level at which a factor varies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from transect.stats.attribution import attribute
+
+
+def _sample(rng: np.random.Generator, sizes=(1, 2, 3, 4), seeds=9, effect=0.0, sd_configuration=0.3, n_items=0) -> pd.DataFrame:
+    """A grid of sizes x seeds, one number per run (or per run and item); configurations differ by chance."""
+    rows = []
+    items = rng.normal(0, 1, max(n_items, 1))
+    for size in sizes:
+        own = effect * size + rng.normal(0, sd_configuration)
+        for seed in range(seeds):
+            run = own + rng.normal(0, 0.1)
+            for k in range(max(n_items, 1)):
+                noise = items[k] + rng.normal(0, 0.5) if n_items else 0.0
+                rows.append({"configuration": f"c{size}", "run": f"c{size}s{seed}", "item": str(k), "size": float(size), "value": run + noise})
+    return pd.DataFrame(rows)
+
+
+def test_size_effect_has_two_df_on_a_grid_of_four_sizes_by_nine_seeds() -> None:
+    """36 runs, but four sizes: 4 - 2 degrees of freedom, not 34."""
+    row = attribute(_sample(np.random.default_rng(0)), ["size"], variance="pooled")["effects"].iloc[0]
+    assert row["df"] == 2
+    assert row["units"] == "4 configurations (36 runs)"
+
+
+def test_false_alarms_stay_at_five_per_cent() -> None:
+    """1000 null samples: 5 +- 1.5 % with configurations as units; runs as units would give over 30 %."""
+    rng, wrong, naive = np.random.default_rng(1), 0, 0
+    for _ in range(1000):
+        frame = _sample(rng, sizes=(1, 2, 3, 4, 5, 6), seeds=4)
+        wrong += attribute(frame, ["size"], variance="pooled")["effects"]["p"].iloc[0] < 0.05
+        naive += attribute(frame.assign(configuration=frame["run"]), ["size"], variance="pooled")["effects"]["p"].iloc[0] < 0.05
+    assert wrong / 1000 == pytest.approx(0.05, abs=0.015)
+    assert naive / 1000 > 0.3
+
+
+def test_item_model_takes_its_df_from_configurations() -> None:
+    """240 items x runs with no variance between configurations at all: df stay at configurations - 2."""
+    frame = _sample(np.random.default_rng(2), sizes=(1, 2, 3, 4, 5, 6), seeds=2, sd_configuration=0.0, n_items=20)
+    row = attribute(frame, ["size"], items=True)["effects"].iloc[0]
+    assert row["df"] <= 4
+    assert row["units"] == "6 configurations (12 runs, 20 items)"
+
+
+def test_item_model_equals_least_squares_on_means_where_balanced() -> None:
+    """One run per configuration: same estimate and standard error (pooled) to 1e-5."""
+    frame = _sample(np.random.default_rng(3), sizes=range(1, 11), seeds=1, n_items=25)
+    item = attribute(frame, ["size"], items=True)["effects"].iloc[0]
+    means = frame.groupby(["configuration", "run", "size"], as_index=False)["value"].mean()
+    run = attribute(means, ["size"], variance="pooled")["effects"].iloc[0]
+    assert [item["estimate"], item["se"], item["df"]] == pytest.approx([run["estimate"], run["se"], run["df"]], rel=1e-4)
+
+
+def test_a_factor_within_runs_gets_its_slope() -> None:
+    """The difference of two kinds of items has run slopes in the model and df of at most configurations - 1."""
+    frame = _sample(np.random.default_rng(4), sizes=range(1, 8), seeds=1, n_items=20)
+    frame["kind"] = np.where(frame["item"].astype(int) % 2, "odd", "even")
+    found = attribute(frame, ["kind"], items=True)
+    assert "(kind[odd] | run)" in found["models"]["model"].iloc[0]
+    assert found["effects"]["df"].iloc[0] <= 6
+    assert found["effects"]["units"].iloc[0] == "10 against 10 items (7 configurations, 7 runs)"
+
+
+def test_aliased_factors_name_each_other() -> None:
+    """Two factors that change together have no effect each, and the reason says with what."""
+    frame = _sample(np.random.default_rng(5), sizes=(1, 2, 3, 4), seeds=1)
+    frame["corpus"] = np.where(frame["size"] > 2, "new", "old")
+    frame["lab"] = np.where(frame["size"] > 2, "x", "y")
+    reasons = attribute(frame, ["corpus", "lab"])["effects"]["reason"].tolist()
+    assert reasons == ["not identifiable: aliased with lab", "not identifiable: aliased with corpus"]
+
+
+def test_an_empty_cell_of_an_interaction_is_refused_and_the_rest_is_not() -> None:
+    """Nothing was measured at one of the four cells: its simple effect is unknown, the other one is not."""
+    frame = pd.DataFrame({"a": list("ppppqqqq"), "b": list("sssttttt"), "value": [1.0, 1.2, 0.9, 3.0, 5.0, 5.2, 4.9, 5.1]})
+    frame["configuration"] = frame["run"] = [f"c{k}" for k in range(8)]
+    found = attribute(frame, ["a", "b", "a:b"])["effects"].set_index("term")
+    assert found.loc["a[q - p] in b[s]", "reason"].startswith("not identifiable")
+    assert found.loc["b[t - s] in a[p]", "estimate"] == pytest.approx(3 - 3.1 / 3)
+
+
+@pytest.mark.parametrize(("column", "reason"), [("seed", "the seed only"), ("constant", "only one level")])
+def test_factors_without_an_effect_here_are_refused(column: str, reason: str) -> None:
+    """What varies within configurations, or not at all, is listed with the reason."""
+    frame = _sample(np.random.default_rng(6), seeds=2).assign(constant="same")
+    frame["seed"] = frame["run"].str[-1]
+    found = attribute(frame, ["size", column])["effects"]
+    assert reason in found.set_index("term").loc[column, "reason"]
+
+
+def test_two_configurations_are_too_few() -> None:
+    """Fewer than three units at the level of the factor."""
+    frame = _sample(np.random.default_rng(7), sizes=(1, 2), seeds=5)
+    assert "2 configurations at its level" in attribute(frame, ["size"])["effects"]["reason"].iloc[0]
+
+
+def test_a_ceiling_has_no_interval_to_speak_of_and_says_so() -> None:
+    """All runs at 1.00: the mean is 1, the interval has no width, the reason names it."""
+    frame = _sample(np.random.default_rng(8), seeds=2, n_items=5).assign(value=1.0)
+    row = attribute(frame, ["size"], items=True)["means"].iloc[0]
+    assert (row["estimate"], row["se"]) == (pytest.approx(1.0), 0.0)
+    assert row["reason"].startswith("no variation")
+
+
+def test_nothing_measured_is_said() -> None:
+    """An empty table gives a row, not an error."""
+    assert attribute(pd.DataFrame(), ["size"])["effects"]["reason"].tolist() == ["no measurements"]

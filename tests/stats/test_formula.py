@@ -1,0 +1,66 @@
+"""Formulas: what is read, how categories are coded, what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from transect.errors import InputError
+from transect.stats.formula import Design, Random, parse
+
+
+def test_terms_of_a_full_formula() -> None:
+    """Interactions, transforms and random terms are told apart."""
+    found = parse("y ~ a*b + log10(x) + (1 | g) + (1 + x | h:k)")
+    assert found.response == "y"
+    assert found.fixed == ((), ("a",), ("b",), ("log10(x)",), ("a", "b"))
+    assert found.random == (Random(((),), ("g",)), Random(((), ("x",)), ("h", "k")))
+
+
+def test_double_bar_means_uncorrelated() -> None:
+    """(x || g) is (1 | g) + (0 + x | g)."""
+    assert parse("y ~ 1 + (x || g)").random == (Random(((),), ("g",)), Random((("x",),), ("g",)))
+
+
+@pytest.mark.parametrize("text", ["y ~ 0 + x", "y ~ x - 1"])
+def test_the_intercept_can_be_switched_off(text: str) -> None:
+    """0 and - 1 both do."""
+    assert parse(text).fixed == (("x",),)
+
+
+@pytest.mark.parametrize(
+    "text", ["y + x", "y ~ exp(x)", "y ~ __import__('os')", "y ~ x[0]", "y ~ a - b", "y ~ x ** 2", "y ~ log10(log10(x))"]
+)
+def test_what_cannot_be_read_is_refused(text: str) -> None:
+    """A formula is never evaluated: anything beyond the notation is an input error."""
+    with pytest.raises(InputError):
+        parse(text)
+
+
+def test_unknown_column_names_the_nearest() -> None:
+    """The error offers the column that was probably meant."""
+    with pytest.raises(InputError, match="Did you mean 'architecture'"):
+        Design(parse("y ~ architectur").fixed, pd.DataFrame({"y": [1.0], "architecture": ["a"]}))
+
+
+def test_coding_is_that_of_r() -> None:
+    """Treatment contrasts with the intercept; all columns for a category whose margin is missing (R's model.matrix)."""
+    frame = pd.DataFrame({"a": ["p", "q", "p"], "x": [1.0, 2.0, 3.0]})
+    assert Design(parse("y ~ a + x + a:x").fixed, frame).names == ["(Intercept)", "a[q]", "x", "a[q]:x"]
+    assert Design(parse("y ~ 0 + a").fixed, frame).names == ["a[p]", "a[q]"]
+    assert Design(parse("y ~ a:x").fixed, frame).names == ["(Intercept)", "a[p]:x", "a[q]:x"]
+
+
+def test_reference_level_can_be_chosen() -> None:
+    """The reference loses its column; a level that does not occur is an error."""
+    frame = pd.DataFrame({"a": ["p", "q", "r"]})
+    assert Design(parse("y ~ a").fixed, frame, {"a": "q"}).names == ["(Intercept)", "a[p]", "a[r]"]
+    with pytest.raises(InputError, match="does not occur"):
+        Design(parse("y ~ a").fixed, frame, {"a": "s"})
+
+
+def test_transform_and_its_domain() -> None:
+    """log10 is taken of the column; of 0 there is none."""
+    frame = pd.DataFrame({"x": [10.0, 1000.0]})
+    assert np.allclose(Design(parse("y ~ 0 + log10(x)").fixed, frame).matrix(frame).ravel(), [1, 3])
+    with pytest.raises(InputError, match="no logarithm"):
+        Design(parse("y ~ 0 + log10(x)").fixed, frame).matrix(pd.DataFrame({"x": [0.0]}))

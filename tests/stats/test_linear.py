@@ -1,0 +1,59 @@
+"""Least squares on units: robust variance, refusals."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from transect.stats.linear import independent_columns, least_squares, undetermined
+
+X = np.column_stack([np.ones(9), np.array([0, 0, 0, 0, 1, 1, 1, 1, 1])])
+Y = np.array([1.0, 1.2, 0.9, 1.1, 3.0, 5.0, 1.0, 4.0, 2.5])
+SLOPE = np.array([0.0, 1.0])
+
+
+def test_hc2_of_two_groups_is_welch() -> None:
+    """Estimate and standard error equal scipy's unequal-variance t test."""
+    row = least_squares(Y, X).contrast(SLOPE, "hc2")
+    welch = stats.ttest_ind(Y[4:], Y[:4], equal_var=False)
+    assert row["estimate"] / row["se"] == pytest.approx(welch.statistic)
+
+
+def test_hc2_df_is_bell_and_mccaffreys() -> None:
+    """Two groups: (1/n + 1/m)^2 / (1/(n^2 (n-1)) + 1/(m^2 (m-1))), the working model's Satterthwaite df."""
+    row = least_squares(Y, X).contrast(SLOPE, "hc2")
+    assert row["df"] == pytest.approx((1 / 4 + 1 / 5) ** 2 / (1 / (16 * 3) + 1 / (25 * 4)))
+
+
+def test_pooled_is_students_t() -> None:
+    """p equals scipy's equal-variance t test."""
+    row = least_squares(Y, X).contrast(SLOPE, "pooled")
+    assert row["p"] == pytest.approx(stats.ttest_ind(Y[4:], Y[:4]).pvalue)
+    assert row["df"] == 7
+
+
+def test_hc2_keeps_its_level_where_groups_vary_differently() -> None:
+    """5 % +- 1.5 of 4000 null samples: sd 0.05 in nine units, 1 in four; the pooled variance rejects over 15 %."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.ones(13), np.arange(13) >= 9])
+    sd = np.where(np.arange(13) >= 9, 1.0, 0.05)
+    wrong = {"hc2": 0, "pooled": 0}
+    for _ in range(4000):
+        fit = least_squares(rng.normal(0, sd), x)
+        for kind in wrong:
+            wrong[kind] += fit.contrast(SLOPE, kind)["p"] < 0.05
+    assert wrong["hc2"] / 4000 == pytest.approx(0.05, abs=0.015)
+    assert wrong["pooled"] / 4000 > 0.15
+
+
+def test_a_level_of_one_unit_falls_back_to_the_pooled_variance() -> None:
+    """hc2 does not exist at leverage 1, and the row says which variance was used."""
+    x = np.column_stack([np.ones(5), [0, 0, 0, 0, 1]])
+    assert least_squares(np.array([1.0, 2, 3, 4, 9]), x).contrast(SLOPE, "hc2")["variance"] == "pooled"
+
+
+def test_aliased_contrast_is_undetermined() -> None:
+    """Two columns that are equal in the sample: neither has an effect, their sum has."""
+    x = np.column_stack([np.ones(4), [0, 0, 1, 1], [0, 0, 1, 1]])
+    assert undetermined(np.array([0.0, 1, 0]), x).any()
+    assert not undetermined(np.array([0.0, 1, 1]), x).any()
+    assert independent_columns(x) == [0, 1]

@@ -1,0 +1,59 @@
+"""Trend with size and prediction of a size that was left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from transect.stats.scaling import trend
+
+
+def _sample(rng: np.random.Generator, sizes=(1e4, 1e5, 1e6, 1e7), each=2, noise=0.1) -> pd.DataFrame:
+    size = np.repeat(sizes, each)
+    group = ["a", "b"] * (len(size) // 2)
+    value = 1 + 0.5 * np.log10(size) + np.where(np.array(group) == "b", 0.3, 0) + rng.normal(0, noise, len(size))
+    return pd.DataFrame({"size": size, "group": group, "value": value})
+
+
+def test_slope_equals_that_of_statsmodels() -> None:
+    """Estimate and interval of the adjusted slope, n - 3 df."""
+    frame = _sample(np.random.default_rng(0))
+    row = trend(frame, "log10(size)", ("group",)).slope()
+    other = smf.ols("value ~ np.log10(size) + group", frame).fit()
+    assert row["estimate"] == pytest.approx(other.params.iloc[2])
+    assert [row["lower"], row["upper"]] == pytest.approx(other.conf_int().iloc[2].tolist())
+
+
+def test_prediction_equals_that_of_statsmodels() -> None:
+    """Prediction interval of a new configuration at ten times the largest size."""
+    frame, new = _sample(np.random.default_rng(1)), pd.DataFrame({"size": [1e8], "group": ["b"]})
+    row = trend(frame, "log10(size)", ("group",)).predict(new).iloc[0]
+    other = smf.ols("value ~ np.log10(size) + group", frame).fit().get_prediction(new).summary_frame().iloc[0]
+    assert [row["estimate"], row["lower"], row["upper"]] == pytest.approx([other["mean"], other["obs_ci_lower"], other["obs_ci_upper"]])
+
+
+def test_prediction_intervals_hold_95_per_cent() -> None:
+    """1000 samples of six configurations at three sizes: 95 +- 2 % hold the configuration that was left out."""
+    rng, inside = np.random.default_rng(2), 0
+    for _ in range(1000):
+        frame = _sample(rng)
+        row = trend(frame[:-2], "log10(size)").predict(frame[-1:].assign(size=1e7)).iloc[0]
+        plain = trend(frame[:-2].assign(value=lambda f: f["value"] - 0.3 * (f["group"] == "b")), "log10(size)")
+        row = plain.predict(frame[-2:-1]).iloc[0]
+        inside += row["lower"] <= frame["value"].iloc[-2] <= row["upper"]
+    assert inside / 1000 == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("frame", "adjust", "reason"),
+    [
+        (pd.DataFrame({"size": [1.0, 1, 1], "value": [1.0, 2, 3]}), (), "1 size in 3"),
+        (pd.DataFrame({"size": [1.0, 10], "value": [1.0, 2]}), (), "0 degrees of freedom"),
+        (pd.DataFrame({"size": [1.0, 1, 10, 10], "g": list("aabb"), "value": [1.0, 2, 3, 4]}), ("g",), "aliased"),
+    ],
+)
+def test_what_is_not_identifiable_is_refused(frame: pd.DataFrame, adjust: tuple[str, ...], reason: str) -> None:
+    """One size, no degree of freedom, a factor that changes with the size."""
+    found = trend(frame, "log10(size)", adjust)
+    assert reason in found.refused
+    assert np.isnan(found.slope()["lower"])
