@@ -22,20 +22,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import Outcome, read_options, read_outcome
+from transect.outcome import Outcome, filled, read_options, read_outcome
 from transect.stats.crossed_mean import crossed_mean
+from transect.stats.intervals import COLUMNS
 from transect.stats.onset import onset
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "In which order is it learned?"
 
-OWN = {"sets": "stimuli", "balance": None, "by": [], "threshold": 0.75, "chance": 0.5}
+LABELS = ["outcome", "group", "chance"]
+MORE = {
+    "accuracy": ["set", "tokens_seen", *COLUMNS[:-1]],
+    "onsets": ["run", "set", "status", "estimate", "lower", "upper"],
+    "differences": ["term", *COLUMNS],
+    "baselines": ["architecture", "set", "estimate"],
+}
+OWN: dict[str, Any] = {"sets": "stimuli", "balance": None, "by": [], "threshold": 0.75, "chance": 0.5}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The four tables of the head of this file."""
     chosen = read_options(options, {"outcomes": ...}, "acquisition_order")
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("accuracy", "onsets", "differences", "baselines")}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in MORE}
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"acquisition_order, outcome {number}")
         labels = {"outcome": outcome.name, "chance": own["chance"]}
@@ -47,13 +55,17 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
             found["onsets"] += [names | row for row in _onsets(part, own["threshold"])]
             found["differences"] += [names | row for row in _differences(part.merge(last, on=["run", "revision"]))]
         found["baselines"] += [labels | row for row in _baselines(shortcuts)]
-    return {name: pd.DataFrame(part) for name, part in found.items()}
+    return {name: filled(part, LABELS + MORE[name]) for name, part in found.items()}
 
 
-def _rows(outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, registry: pd.DataFrame, role: str) -> pd.DataFrame:
+def _rows(
+    outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, registry: pd.DataFrame, role: str
+) -> pd.DataFrame:
     """One row per run, checkpoint and item: set, half (level of `balance`), group, value."""
     rows = outcome.select(measurements, registry, roles=(role,))
-    rows = rows.merge(registry[["run", "configuration", "architecture", *(c for c in own["by"] if c not in rows)]], on="run")
+    rows = rows.merge(
+        registry[["run", "configuration", "architecture", *(c for c in own["by"] if c not in rows)]], on="run"
+    )
     half = rows[own["balance"]].astype(str) if own["balance"] else "all"
     group = rows[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all runs"
     return rows.assign(set=rows[own["sets"]].astype(str), half=half, group=group)
@@ -70,21 +82,33 @@ def _mean(part: pd.DataFrame, weights: dict[str, float]) -> dict[str, Any]:
     n_runs, n_items = row.pop("n_units"), row.pop("n_items")
     counts = {"n_configurations": part["configuration"].nunique(), "n_runs": n_runs, "n_items": n_items}
     reason = "" if np.isfinite(row["lower"]) else f"not identifiable: {n_runs} runs, fewer than 3"
-    return row | counts | {"units": f"{n_runs} runs of {counts['n_configurations']} configurations ({n_items} items)", "reason": reason}
+    return (
+        row
+        | counts
+        | {"units": f"{n_runs} runs of {counts['n_configurations']} configurations ({n_items} items)", "reason": reason}
+    )
 
 
 def _accuracy(part: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {"set": name, "tokens_seen": int(tokens)} | _mean(at, _halves(at)) for (name, tokens), at in part.groupby(["set", "tokens_seen"])
+        {"set": name, "tokens_seen": int(tokens)} | _mean(at, _halves(at))
+        for (name, tokens), at in part.groupby(["set", "tokens_seen"])
     ]
 
 
 def _onsets(part: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
-    means = part.groupby(["run", "set", "tokens_seen", "half"])["value"].mean().groupby(["run", "set", "tokens_seen"]).mean()
+    means = (
+        part.groupby(["run", "set", "tokens_seen", "half"])["value"]
+        .mean()
+        .groupby(["run", "set", "tokens_seen"])
+        .mean()
+    )
     rows = []
     for (run, name), curve in means.reset_index().groupby(["run", "set"]):
         o = onset(curve["tokens_seen"], curve["value"], threshold)
-        rows.append({"run": run, "set": name, "status": o.status, "estimate": o.estimate, "lower": o.lower, "upper": o.upper})
+        rows.append(
+            {"run": run, "set": name, "status": o.status, "estimate": o.estimate, "lower": o.lower, "upper": o.upper}
+        )
     return rows
 
 
@@ -101,5 +125,10 @@ def _baselines(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """A baseline is one table of counts: a mean without a sampling unit."""
     if rows.empty:
         return []
-    means = rows.groupby(["group", "architecture", "set", "half"])["value"].mean().groupby(["group", "architecture", "set"]).mean()
+    means = (
+        rows.groupby(["group", "architecture", "set", "half"])["value"]
+        .mean()
+        .groupby(["group", "architecture", "set"])
+        .mean()
+    )
     return means.rename("estimate").reset_index().to_dict("records")

@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.outcome import read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome
 from transect.stats.attribution import attribute
 
 NEEDS: list[str] = []  # the measures that its outcomes name
@@ -44,11 +44,13 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         for name, part in parts.items():
             part.insert(0, "outcome", outcome.name)
             found[name].append(part)
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}
+    return {name: filled(parts, ["outcome"]) for name, parts in found.items()}
 
 
 def _check_reference(reference: dict[str, Any], registry: pd.DataFrame) -> None:
     for factor, level in reference.items():
         known = sorted(map(str, registry[factor].dropna().unique())) if factor in registry else []
         if factor in registry and str(level) not in known:
-            raise InputError(f"attribution: reference level '{level}' of {factor} does not occur; it has {', '.join(known)}.{nearest(level, known)}")
+            raise InputError(
+                f"attribution: reference level '{level}' of {factor} does not occur; it has {', '.join(known)}.{nearest(level, known)}"
+            )

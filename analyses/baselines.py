@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from transect.outcome import read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome
 from transect.stats.crossed_mean import crossed_mean
-from transect.stats.intervals import MIN_UNITS
+from transect.stats.intervals import COLUMNS, MIN_UNITS
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it know more than a shortcut?"
@@ -35,28 +35,38 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"baselines, outcome {number}")
         split = [*own["match"], *own["by"]]
-        models, shortcuts = (outcome.per_item(measurements, registry, roles=(role,)) for role in ("population", "baseline"))
+        models, shortcuts = (
+            outcome.per_item(measurements, registry, roles=(role,)) for role in ("population", "baseline")
+        )
         for key, part in models.groupby(split, dropna=False):
             same = shortcuts.merge(pd.DataFrame([key], columns=split), on=split)
-            labels = {"outcome": outcome.name, "group": ", ".join(map(str, key)), "chance": own["chance"]}
+            names = {"outcome": outcome.name, "group": ", ".join(map(str, key)), "chance": own["chance"]}
             gain, level = _gain(part, same, own["balance"])
-            gains.append(labels | gain)
-            means += [labels | row for row in level]
-    return {"gains": pd.DataFrame(gains), "means": pd.DataFrame(means)}
+            gains.append(names | gain)
+            means += [names | row for row in level]
+    labels = ["outcome", "group", "chance"]
+    return {
+        "gains": filled(gains, [*labels, *COLUMNS, "units", "reason"]),
+        "means": filled(means, [*labels, "who", "estimate", "lower", "upper"]),
+    }
 
 
-def _gain(models: pd.DataFrame, shortcuts: pd.DataFrame, balance: str | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _gain(
+    models: pd.DataFrame, shortcuts: pd.DataFrame, balance: str | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     counts = {"n_configurations": models["configuration"].nunique(), "n_runs": models["run"].nunique()}
     unit = "configuration" if counts["n_configurations"] >= MIN_UNITS else "run"
     models = models.groupby([unit, "item", *([balance] if balance else [])], as_index=False)["value"].mean()
-    level = [{"who": "model", **crossed_mean(models, unit, balance)}]
+    level: list[dict[str, Any]] = [{"who": "model", **crossed_mean(models, unit, balance)}]
     for name, part in shortcuts.groupby("architecture"):
         # a baseline is one fixed table of counts: its mean has no sampling unit, only items
         values = part.groupby([*([balance] if balance else []), "item"])["value"].mean()
-        level.append({"who": name, "estimate": float(values.groupby(balance).mean().mean() if balance else values.mean())})
+        level.append(
+            {"who": name, "estimate": float(values.groupby(balance).mean().mean() if balance else values.mean())}
+        )
     if len(level) == 1:
         return counts | {"estimate": float("nan"), "reason": "no baseline was measured on these items"}, level
-    best = max(level[1:], key=lambda row: row["estimate"])
+    best = max(level[1:], key=lambda row: float(row["estimate"]))
     chosen = shortcuts[shortcuts["architecture"] == best["who"]].groupby("item")["value"].mean().rename("baseline")
     both = models.merge(chosen, on="item")
     row = crossed_mean(both.assign(value=both["value"] - both["baseline"]), unit, balance)

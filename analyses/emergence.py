@@ -21,13 +21,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from transect.outcome import read_options, read_outcome
-from transect.stats.intervals import MIN_UNITS, mean_interval
+from transect.outcome import filled, read_options, read_outcome
+from transect.stats.intervals import COLUMNS, MIN_UNITS, mean_interval
 from transect.stats.onset import Onset, onset, pool
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "When does it emerge in training?"
 
+LABELS = ["outcome", "group", "threshold", "chance"]
 OWN = {"threshold": ..., "by": [], "chance": None, "hold": 2}
 
 
@@ -44,14 +45,19 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         runs.append(frame.assign(**labels))
         for group, part in frame.groupby("group", sort=True):
             curves += [labels | {"group": group} | row for row in _curve(part)]
-            found = {run: onset(c["tokens_seen"], c["value"], own["threshold"], own["hold"]) for run, c in part.groupby("run")}
+            found = {
+                run: onset(c["tokens_seen"], c["value"], own["threshold"], own["hold"])
+                for run, c in part.groupby("run")
+            }
             onsets += [labels | {"group": group} | row for row in _onsets(part, found)]
             pooled.append(labels | {"group": group} | _pooled(part, found))
     return {
-        "curves": pd.DataFrame(curves),
-        "runs": pd.concat(runs, ignore_index=True).drop(columns=["revision"]),
-        "onsets": pd.DataFrame(onsets),
-        "pooled": pd.DataFrame(pooled),
+        "curves": filled(curves, [*LABELS, "tokens_seen", *COLUMNS[:-1]]),
+        "runs": filled(runs, [*LABELS, "configuration", "run", "step", "tokens_seen", "value"]).drop(
+            columns="revision", errors="ignore"
+        ),
+        "onsets": filled(onsets, [*LABELS, "configuration", "run", "status", "estimate", "lower", "upper"]),
+        "pooled": filled(pooled, [*LABELS, "estimate", "sd", "df", "lower", "upper"]),
         "order": _order(pd.DataFrame(onsets)),
     }
 
@@ -63,7 +69,11 @@ def _curve(part: pd.DataFrame) -> list[dict[str, Any]]:
     for tokens, at in part.groupby("tokens_seen"):
         row = mean_interval(at.groupby(unit)["value"].mean())
         row.pop("p")
-        counts = {"n_configurations": at["configuration"].nunique(), "n_runs": at["run"].nunique(), "n_items": int(at["n_items"].max())}
+        counts = {
+            "n_configurations": at["configuration"].nunique(),
+            "n_runs": at["run"].nunique(),
+            "n_items": int(at["n_items"].max()),
+        }
         units = f"{counts['n_configurations']} configurations ({counts['n_runs']} runs)"
         rows.append({"tokens_seen": int(tokens)} | row | counts | {"units": units})
     return rows
@@ -87,7 +97,13 @@ def _pooled(part: pd.DataFrame, found: dict[str, Onset]) -> dict[str, Any]:
     names = ["mu", "sd", "df", "lower", "upper", "lower90", "upper90"]
     row = {"estimate" if name == "mu" else name: getattr(result, name) for name in names}
     units = f"{n} configurations ({reached} of {len(found)} runs reach it)"
-    return row | {"n_configurations": n, "n_runs": len(found), "n_reached": reached, "units": units, "reason": result.reason}
+    return row | {
+        "n_configurations": n,
+        "n_runs": len(found),
+        "n_reached": reached,
+        "units": units,
+        "reason": result.reason,
+    }
 
 
 def _order(onsets: pd.DataFrame) -> pd.DataFrame:
@@ -98,13 +114,17 @@ def _order(onsets: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for first, second in combinations(onsets["outcome"].unique() if len(onsets) else [], 2):
         a, b = (onsets[onsets["outcome"] == name].set_index("run") for name in (first, second))
-        both = a.join(b, how="inner", rsuffix="_b")
+        both = a.join(b.add_suffix("_b"), how="inner")
         sign = (both["upper"] <= both["lower_b"]).astype(int) - (both["upper_b"] <= both["lower"]).astype(int)
         each = sign.groupby(both["configuration"]).agg(["min", "max"])
         before, after = ((each["min"] >= 0) & (each["max"] > 0)).sum(), ((each["max"] <= 0) & (each["min"] < 0)).sum()
         p = stats.binomtest(int(before), int(before + after)).pvalue if before + after >= MIN_UNITS else np.nan
         counts = {"before": int(before), "after": int(after), "undecided": int(len(each) - before - after)}
-        units = {"n_configurations": len(each), "n_runs": len(both), "units": f"{len(each)} configurations ({len(both)} runs)"}
+        units = {
+            "n_configurations": len(each),
+            "n_runs": len(both),
+            "units": f"{len(each)} configurations ({len(both)} runs)",
+        }
         rows.append({"first": first, "second": second} | counts | {"p": p} | units)
     columns = ["first", "second", "before", "after", "undecided", "p", "n_configurations", "n_runs", "units"]
     return pd.DataFrame(rows, columns=columns)

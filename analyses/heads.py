@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from transect.outcome import CHECKPOINT, Outcome, read_options, read_outcome
+from transect.outcome import CHECKPOINT, Outcome, filled, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Which heads do it, and since when?"
 
-OWN = {"by": [], "against": None}
+OWN: dict[str, Any] = {"by": [], "against": None}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
@@ -37,7 +37,8 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         tops.append(top.assign(outcome=outcome.name))
         shown = top.sort_values(["group", "value", "run"], ascending=[True, False, True]).groupby("group").head(1)
         maps.append(heads.merge(shown[["run", "group"]], on="run").assign(outcome=outcome.name))
-    return {"maps": pd.concat(maps, ignore_index=True), "top": pd.concat(tops, ignore_index=True)}
+    where = ["outcome", "group", "run", "tokens_seen", "layer", "head", "value"]
+    return {"maps": filled(maps, where), "top": filled(tops, [*where, "next_best"])}
 
 
 def _heads(outcome: Outcome, measurements: pd.DataFrame, registry: pd.DataFrame) -> pd.DataFrame:

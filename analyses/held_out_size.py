@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome
 from transect.stats.formula import column_of
 from transect.stats.scaling import trend
 
@@ -38,12 +38,20 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         runs["group"] = runs[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all"
         for group, part in runs.groupby("group"):
             found = _configurations(part, own["size"], own["adjust"])
-            labels = {"outcome": outcome.name, "group": group, "size": own["size"]}
+            names = {"outcome": outcome.name, "group": group, "size": own["size"]}
             predicted, line = _predict(found, own["size"], own["adjust"])
-            predictions.append(predicted.assign(**labels))
-            lines.append(line.assign(**labels))
-    table = pd.concat(predictions, ignore_index=True)
-    return {"predictions": table, "summary": _summary(table), "lines": pd.concat(lines, ignore_index=True)}
+            predictions.append(predicted.assign(**names))
+            lines.append(line.assign(**names))
+    labels = ["outcome", "group", "size"]
+    table = filled(
+        predictions,
+        [*labels, "configuration", "x", "truth", "estimate", "lower", "upper", "inside", "error", "error_of_mean"],
+    )
+    return {
+        "predictions": table,
+        "summary": _summary(table),
+        "lines": filled(lines, [*labels, "kind", "x", "estimate", "lower", "upper"]),
+    }
 
 
 def _configurations(runs: pd.DataFrame, size: str, adjust: list[str]) -> pd.DataFrame:
@@ -64,7 +72,12 @@ def _predict(found: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.Data
     predicted = fitted.predict(test)
     units = f"{len(train)} configurations at {sizes} sizes ({int(train['n_runs'].sum())} runs)"
     rows = pd.concat([test[["configuration", "truth", "n_runs"]].reset_index(drop=True), predicted], axis=1)
-    rows["x"], rows["n_configurations"], rows["n_sizes"], rows["units"] = test[size].to_numpy(), len(train), sizes, units
+    rows["x"], rows["n_configurations"], rows["n_sizes"], rows["units"] = (
+        test[size].to_numpy(),
+        len(train),
+        sizes,
+        units,
+    )
     rows["error"] = rows["truth"] - rows["estimate"]
     rows["error_of_mean"] = rows["truth"] - train["truth"].mean()
     rows["inside"] = ((rows["truth"] >= rows["lower"]) & (rows["truth"] <= rows["upper"])).where(rows["lower"].notna())
@@ -87,8 +100,17 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (outcome, group), part in table.groupby(["outcome", "group"], sort=False):
         known = part[part["lower"].notna()]
-        counts = {"n_held_out": len(part), "n_predicted": len(known), "n_inside": int(known["inside"].eq(True).sum()) if len(known) else 0}
+        counts = {
+            "n_held_out": len(part),
+            "n_predicted": len(known),
+            "n_inside": int(known["inside"].eq(True).sum()) if len(known) else 0,
+        }
         errors = {f"mean_absolute_{c}": known[c].abs().mean() for c in ("error", "error_of_mean") if c in known}
         first = part.iloc[0]
-        rows.append({"outcome": outcome, "group": group} | counts | errors | {"units": first.get("units", ""), "reason": first["reason"]})
-    return pd.DataFrame(rows)
+        rows.append(
+            {"outcome": outcome, "group": group}
+            | counts
+            | errors
+            | {"units": first.get("units", ""), "reason": first["reason"]}
+        )
+    return filled(rows, ["outcome", "group"])

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome
 from transect.stats.formula import column_of
+from transect.stats.intervals import COLUMNS
 from transect.stats.scaling import Trend, trend
 
 NEEDS: list[str] = []  # the measures that its outcomes name
@@ -35,17 +36,17 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"size_trend, outcome {number}")
         runs = outcome.per_run(measurements, registry)
         for group, part, adjust in _groups(runs, own["by"], own["adjust"]):
-            labels = {"outcome": outcome.name, "group": group, "size": own["size"]}
+            names = {"outcome": outcome.name, "group": group, "size": own["size"]}
             found = configurations(part, own["size"], adjust)
             fitted = trend(found, f"log10({own['size']})", tuple(adjust))
-            slopes.append(labels | fitted.slope() | _units(found, own["size"]) | {"reason": fitted.refused})
-            points.append(found.assign(**labels).rename(columns={own["size"]: "x"}))
-            lines.append(_line(fitted, found, own["size"]).assign(**labels))
-    order = ["outcome", "group", "size", "x"]
-    return {"slopes": pd.DataFrame(slopes)} | {
-        name: (frame := pd.concat(parts, ignore_index=True))[order + [c for c in frame if c not in order]]
-        for name, parts in (("points", points), ("lines", lines))
-        if parts
+            slopes.append(names | fitted.slope() | _units(found, own["size"]) | {"reason": fitted.refused})
+            points.append(found.assign(**names).rename(columns={own["size"]: "x"}))
+            lines.append(_line(fitted, found, own["size"]).assign(**names))
+    labels = ["outcome", "group", "size"]
+    return {
+        "slopes": filled(slopes, [*labels, *COLUMNS, "units", "reason"]),
+        "points": filled(points, [*labels, "x", "value", "configuration"]),
+        "lines": filled(lines, [*labels, "x", "estimate", "lower", "upper"]),
     }
 
 
@@ -68,7 +69,9 @@ def _groups(runs: pd.DataFrame, by: list[str], adjust: list[str]):
 
 def _units(found: pd.DataFrame, size: str) -> dict[str, Any]:
     counts = {"n_configurations": len(found), "n_runs": int(found["n_runs"].sum()), "n_sizes": found[size].nunique()}
-    return counts | {"units": f"{counts['n_configurations']} configurations at {counts['n_sizes']} sizes ({counts['n_runs']} runs)"}
+    return counts | {
+        "units": f"{counts['n_configurations']} configurations at {counts['n_sizes']} sizes ({counts['n_runs']} runs)"
+    }
 
 
 def _line(fitted: Trend, found: pd.DataFrame, size: str) -> pd.DataFrame:

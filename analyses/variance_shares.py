@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome
 from transect.stats.crossed_cholesky import Grouping
-from transect.stats.intervals import MIN_UNITS, t_interval
+from transect.stats.intervals import COLUMNS, MIN_UNITS, t_interval
 from transect.stats.mixed import MixedFit, fit
 from transect.stats.shares import factor_shares
 
@@ -42,14 +42,15 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         if own["items"]:
             rows = rows.assign(item=rows[["item", *own["items_by"]]].astype(str).agg(" ".join, axis=1))
         parts.append(_shares(rows, own["factors"], own["items"]).assign(outcome=outcome.name))
-    table = pd.concat(parts, ignore_index=True)
-    return {"shares": table[["outcome", *(c for c in table if c != "outcome")]]}
+    return {"shares": filled(parts, ["outcome", "component", *COLUMNS[:-1], "units", "reason"])}
 
 
 def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame:
     names = rows["configuration"].unique() if len(rows) else []
     if len(names) < MIN_UNITS:
-        return pd.DataFrame([{"component": "all", "reason": f"not identifiable: {len(names)} configurations, fewer than {MIN_UNITS}"}])
+        return pd.DataFrame(
+            [{"component": "all", "reason": f"not identifiable: {len(names)} configurations, fewer than {MIN_UNITS}"}]
+        )
     fitted = _fit(rows, items)
     whole = _components(rows, factors, items, fitted)
     kept = [rows[rows["configuration"] != name] for name in names]
@@ -63,8 +64,12 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame
         row = t_interval(share[name], float(pseudo.std(ddof=1) / np.sqrt(n)), n - 1)
         row.pop("p")
         row |= {k: float(np.clip(row[k], 0, 1)) for k in ("lower", "upper", "lower90", "upper90")}
-        counts = {"n_configurations": n, "n_runs": rows["run"].nunique()} | ({"n_items": rows["item"].nunique()} if items else {})
-        units = f"{n} configurations ({', '.join(f'{v} {k[2:]}' for k, v in counts.items() if k != 'n_configurations')})"
+        counts = {"n_configurations": n, "n_runs": rows["run"].nunique()} | (
+            {"n_items": rows["item"].nunique()} if items else {}
+        )
+        units = (
+            f"{n} configurations ({', '.join(f'{v} {k[2:]}' for k, v in counts.items() if k != 'n_configurations')})"
+        )
         found.append({"component": name} | row | {"variance": value} | counts | {"units": units, "reason": ""})
     return pd.DataFrame(found)
 

@@ -10,7 +10,9 @@ from transect.project import Project
 
 def test_list_by_property(capsys: pytest.CaptureFixture[str]) -> None:
     """`registry list --where` prints the runs that satisfy the query, as JSON too."""
-    assert cli.main(["registry", "list", "--json", "--where", "suite == 'pythia' and d_model == 512 and seed == 3"]) == 0
+    assert (
+        cli.main(["registry", "list", "--json", "--where", "suite == 'pythia' and d_model == 512 and seed == 3"]) == 0
+    )
     assert [r["id"] for r in json.loads(capsys.readouterr().out)] == ["pythia-70m-seed3"]
 
 

@@ -25,7 +25,9 @@ def test_query_holds(text: str, expected: bool) -> None:
     assert query.parse(text, NAMES)(RUN) is expected
 
 
-@pytest.mark.parametrize("text", ["language == 'eng'", "language != 'eng'", "not language == 'eng'", "language in ['eng']"])
+@pytest.mark.parametrize(
+    "text", ["language == 'eng'", "language != 'eng'", "not language == 'eng'", "language in ['eng']"]
+)
 def test_unknown_satisfies_nothing(text: str) -> None:
     """A run whose language is not known is selected neither by a condition nor by its opposite."""
     assert query.parse(text, NAMES)(RUN) is False
@@ -39,7 +41,9 @@ def test_unknown_can_be_asked_for() -> None:
     assert query.parse("objective != unknown", NAMES)(RUN)
 
 
-@pytest.mark.parametrize("text", ["__import__('os')", "objective.upper() == 'X'", "params_total ** 2 > 1", "[x for x in checkpoints]"])
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "objective.upper() == 'X'", "params_total ** 2 > 1", "[x for x in checkpoints]"]
+)
 def test_nothing_is_evaluated(text: str) -> None:
     """Calls, attributes, arithmetic and comprehensions are refused."""
     with pytest.raises(InputError, match="allowed are"):

@@ -75,6 +75,12 @@ def test_floors_import_downwards_only() -> None:
         base = ROOT / "src" / "transect" / floor
         for path in [base] if base.is_file() else base.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
-                modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                modules = (
+                    [node.module or ""]
+                    if isinstance(node, ast.ImportFrom)
+                    else [a.name for a in node.names]
+                    if isinstance(node, ast.Import)
+                    else []
+                )
                 for module in modules:
                     assert not module.startswith(tuple(f"transect.{n}" for n in names)), f"{path} imports {module}"

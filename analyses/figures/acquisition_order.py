@@ -19,8 +19,8 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     limits = (min(accuracy["estimate"].min(), 0.4) - 0.03, max(accuracy["estimate"].max(), 0.9) + 0.03)
     for ax, (outcome, group) in zip(axes, pairs, strict=True):
         ax.set_ylim(*limits)
-        parts = [t[(t["outcome"] == outcome) & (t["group"] == group)] if len(t) else t for t in (accuracy, shortcuts)]
-        _panel(ax, *parts, looks)
+        here, best = (t[(t["outcome"] == outcome) & (t["group"] == group)] for t in (accuracy, shortcuts))
+        _panel(ax, here, best, looks)
         ax.set_title(f"{outcome}, {group}")
     return figure
 
@@ -31,11 +31,15 @@ def _panel(ax: Any, part: Any, shortcuts: Any, looks: dict[str, style.Look]) -> 
     for name, line in part.groupby("set"):
         look, x, after = looks[name], at(line["tokens_seen"]), (line["tokens_seen"] > 0).to_numpy()
         ax.fill_between(x[after], line["lower"][after], line["upper"][after], color=look.colour, alpha=0.13, lw=0)
-        ax.plot(x[after], line["estimate"][after], color=look.colour, ls=look.line, marker=look.marker, mec="white", mew=0.4)
+        ax.plot(
+            x[after], line["estimate"][after], color=look.colour, ls=look.line, marker=look.marker, mec="white", mew=0.4
+        )
         ax.plot(x[~after], line["estimate"][~after], color=look.colour, ls="", marker=look.marker, mec="white", mew=0.4)
         best = shortcuts[shortcuts["set"] == name]["estimate"] if len(shortcuts) else []
         if len(best):
-            ax.plot([right], [max(best)], marker=look.marker, color="white", mec=look.colour, ms=4, clip_on=False, zorder=6)
+            ax.plot(
+                [right], [max(best)], marker=look.marker, color="white", mec=look.colour, ms=4, clip_on=False, zorder=6
+            )
         ends.append((x[-1], line["estimate"].iloc[-1], name, look.colour))
     chance = part["chance"].iloc[0]
     if chance is not None and chance == chance:
@@ -49,6 +53,13 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     found = tables["acquisition_order"]
     said = []
     for _, row in found["differences"].iterrows():
-        value = f"{style.interval(row)} ({row['units']})" if not row["reason"] else f"{style.number(row['estimate'])} ({row['reason']})"
+        value = (
+            f"{style.interval(row)} ({row['units']})"
+            if not row["reason"]
+            else f"{style.number(row['estimate'])} ({row['reason']})"
+        )
         said.append(f"{row['outcome']}, {row['group']}, {row['term']}: {value}")
-    return "Accuracy over training with 95 % intervals over runs and items; open marks at the right edge: the best shortcut baseline of that set; dotted: chance. At the end: " + "; ".join(said) + "."
+    return (
+        "Accuracy over training with 95 % intervals over runs and items; open marks at the right edge: the best shortcut "
+        "baseline of that set; dotted: chance. At the end: " + "; ".join(said) + "."
+    )

@@ -43,7 +43,10 @@ def _rows(part: Any) -> Any:
 def _panel(ax: Any, part: Any) -> None:
     ax.axvline(0, color="black", lw=0.6)
     for _, row in part.iterrows():
-        y, beside = row["y"], {"xycoords": ("axes fraction", "data"), "fontsize": 6, "va": "center", "annotation_clip": False}
+        y, beside = (
+            row["y"],
+            {"xycoords": ("axes fraction", "data"), "fontsize": 6, "va": "center", "annotation_clip": False},
+        )
         if not np.isfinite(row["lower"]):
             ax.annotate(textwrap.fill(str(row["reason"]), 78), (0.02, y), color=style.GREY, style="italic", **beside)
             continue
@@ -71,4 +74,8 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         refused = part.loc[~np.isfinite(part["lower"].astype(float)), "term"]
         text = f"{outcome}: " + (f"intervals exclude 0 for {found}" if found else "no interval excludes 0")
         said.append(text + (f"; not identifiable: {', '.join(refused)}" if len(refused) else ""))
-    return "Effects with 95 % intervals, tested between configurations; filled marks where the interval excludes 0. " + ". ".join(said) + "."
+    return (
+        "Effects with 95 % intervals, tested between configurations; filled marks where the interval excludes 0. "
+        + ". ".join(said)
+        + "."
+    )

@@ -29,7 +29,15 @@ def _panel(ax: Any, part: Any, names: list[str]) -> None:
     chance = part["chance"].iloc[0]
     if chance is not None and chance == chance:
         ax.axvline(chance, color=style.GREY, lw=0.7, ls=(0, (1, 2)))
-        ax.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), fontsize=5.5, color=style.GREY, ha="center", va="bottom")
+        ax.annotate(
+            "chance",
+            (chance, 1),
+            xycoords=("data", "axes fraction"),
+            fontsize=5.5,
+            color=style.GREY,
+            ha="center",
+            va="bottom",
+        )
     handles = {}
     for y, group in enumerate(groups):
         here = part[part["group"] == group]
@@ -38,21 +46,48 @@ def _panel(ax: Any, part: Any, names: list[str]) -> None:
             if row["who"] == "model":
                 if np.isfinite(row["lower"]):
                     ax.hlines(y, row["lower"], row["upper"], color=style.COLOURS[0], lw=2)
-                handles["model"] = ax.plot([row["estimate"]], [y], ls="", marker="o", color=style.COLOURS[0], mec="white", mew=0.5, ms=5)[0]
+                handles["model"] = ax.plot(
+                    [row["estimate"]], [y], ls="", marker="o", color=style.COLOURS[0], mec="white", mew=0.5, ms=5
+                )[0]
             else:
                 i = 1 + names.index(row["who"])
-                handles[row["who"]] = ax.plot([row["estimate"]], [y], ls="", marker=style.MARKERS[i], color="white", mec=style.COLOURS[i], mew=1, ms=4)[0]
+                handles[row["who"]] = ax.plot(
+                    [row["estimate"]],
+                    [y],
+                    ls="",
+                    marker=style.MARKERS[i],
+                    color="white",
+                    mec=style.COLOURS[i],
+                    mew=1,
+                    ms=4,
+                )[0]
     ax.set_yticks(range(len(groups)), groups)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.grid(axis="x")
-    ax.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.14 - 0.4 / len(groups)), ncols=4, handletextpad=0.2, columnspacing=1.2)
+    ax.legend(
+        handles.values(),
+        handles.keys(),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14 - 0.4 / len(groups)),
+        ncols=4,
+        handletextpad=0.2,
+        columnspacing=1.2,
+    )
 
 
 def caption(tables: dict[str, dict[str, Any]]) -> str:
     """The gains over the best baseline."""
     said = []
     for _, row in tables["baselines"]["gains"].iterrows():
-        value = f"{style.interval(row)} over {row['baseline']} ({row['units']})" if not row.get("reason") else str(row["reason"])
+        value = (
+            f"{style.interval(row)} over {row['baseline']} ({row['units']})"
+            if not row.get("reason")
+            else str(row["reason"])
+        )
         said.append(f"{row['outcome']}, {row['group']}: gain {value}")
-    return "Means of the models with 95 % intervals over runs and items (filled), and of the shortcut baselines on the same items (open). " + "; ".join(said) + "."
+    return (
+        "Means of the models with 95 % intervals over runs and items (filled), and of the shortcut baselines on the same items (open). "
+        + "; ".join(said)
+        + "."
+    )

@@ -29,7 +29,9 @@ def _panel(ax: Any, part: Any) -> None:
         look, x = looks[group], at(line["tokens_seen"])
         after = (line["tokens_seen"] > 0).to_numpy()
         ax.fill_between(x[after], line["lower"][after], line["upper"][after], color=look.colour, alpha=0.13, lw=0)
-        ax.plot(x[after], line["estimate"][after], color=look.colour, ls=look.line, marker=look.marker, mec="white", mew=0.4)
+        ax.plot(
+            x[after], line["estimate"][after], color=look.colour, ls=look.line, marker=look.marker, mec="white", mew=0.4
+        )
         if not after.all():  # before training: a point of its own, left of the break
             start, beside = line[~after], (i - (len(looks) - 1) / 2) * 0.07 / len(looks)  # groups stand side by side
             bar = {"color": look.colour, "marker": look.marker, "mec": "white", "mew": 0.4, "lw": 0.8}
@@ -41,7 +43,15 @@ def _panel(ax: Any, part: Any) -> None:
     for name, dashes, x, side in (("threshold", (0, (4, 2)), left, "left"), ("chance", (0, (1, 2)), right, "right")):
         if first[name] is not None and first[name] == first[name]:
             ax.axhline(first[name], color=style.GREY, lw=0.7, ls=dashes, zorder=0)
-            ax.annotate(name, (x, first[name]), xytext=(0, 1.5), textcoords="offset points", fontsize=5.5, color=style.GREY, ha=side)
+            ax.annotate(
+                name,
+                (x, first[name]),
+                xytext=(0, 1.5),
+                textcoords="offset points",
+                fontsize=5.5,
+                color=style.GREY,
+                ha=side,
+            )
     style.end_labels(ax, ends)
 
 
@@ -53,4 +63,5 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         last = part.sort_values("tokens_seen").groupby("group").tail(1).sort_values("group")
         reached = "; ".join(f"{row['group']} {style.interval(row)} ({row['units']})" for _, row in last.iterrows())
         said.append(f"{outcome} at the last checkpoint: {reached}.")
-    return "Means over training with 95 % intervals over configurations (none where there are fewer than three). Left of the break: before training. " + " ".join(said)
+    seen = "Means over training with 95 % intervals over configurations (none where there are fewer than three). Left of the break: before training."
+    return " ".join([seen, *said])

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from transect import figure_style as style
@@ -19,9 +20,10 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws heads.maps; one colour scale per outcome, the best head of each map framed and its score written."""
     maps = tables["heads"]["maps"]
     rows = list(maps[["outcome", "group"]].drop_duplicates().itertuples(index=False, name=None))
-    figure = Figure(figsize=(style.PAGE, 0.5 + 0.92 * len(rows)), layout="constrained")
+    figure = Figure(
+        figsize=(style.PAGE, 0.5 + 0.92 * len(rows)), layout=ConstrainedLayoutEngine(h_pad=0.09, rect=(0, 0, 1, 0.98))
+    )
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(h_pad=0.09, rect=(0, 0, 1, 0.98))
     tokens = {outcome: _spaced(part["tokens_seen"].unique()) for outcome, part in maps.groupby("outcome")}
     columns = max(map(len, tokens.values()))
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -31,16 +33,37 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
         top = max(maps.loc[maps["outcome"] == outcome, "value"].max(), 1e-9)
         for ax, seen in zip(line, tokens[outcome], strict=False):
             images[outcome] = _map(ax, part[part["tokens_seen"] == seen], top)
-            ax.annotate(style.short(float(f"{seen:.2g}")), (0.5, 1), xytext=(0, 2), textcoords="offset points", xycoords="axes fraction", ha="center", fontsize=6)
+            ax.annotate(
+                style.short(float(f"{seen:.2g}")),
+                (0.5, 1),
+                xytext=(0, 2),
+                textcoords="offset points",
+                xycoords="axes fraction",
+                ha="center",
+                fontsize=6,
+            )
         for ax in line[len(tokens[outcome]) :]:
             ax.remove()
         # wider than its map, so it takes no part in the layout, which would push the second map away
-        heading = {"xytext": (0, 11), "textcoords": "offset points", "xycoords": "axes fraction", "fontsize": 7.5, "fontweight": "bold"}
+        heading = {
+            "xytext": (0, 11),
+            "textcoords": "offset points",
+            "xycoords": "axes fraction",
+            "fontsize": 7.5,
+            "fontweight": "bold",
+        }
         line[0].annotate(f"{outcome}: {group}", (0, 1), **heading).set_in_layout(False)
         line[0].set_ylabel("layer", fontsize=6)
     for outcome, image in images.items():
-        of_outcome = [ax for line, (name, _) in zip(axes, rows, strict=True) if name == outcome for ax in line[: len(tokens[outcome])]]
-        figure.colorbar(image, ax=of_outcome, label=outcome if len(images) > 1 else "score", shrink=0.9, aspect=25, pad=0.01)
+        of_outcome = [
+            ax
+            for line, (name, _) in zip(axes, rows, strict=True)
+            if name == outcome
+            for ax in line[: len(tokens[outcome])]
+        ]
+        figure.colorbar(
+            image, ax=of_outcome, label=outcome if len(images) > 1 else "score", shrink=0.9, aspect=25, pad=0.01
+        )
     figure.supxlabel("head (columns), by training tokens (maps)", fontsize=7)
     return figure
 
@@ -57,13 +80,17 @@ def _map(ax: Any, part: Any, top: float) -> Any:
         spine.set_visible(True)
         spine.set_color("#bbbbbb")
     grid = part.pivot_table(index="layer", columns="head", values="value")
-    image = ax.imshow(grid.to_numpy(), cmap="cividis", vmin=0, vmax=top, origin="lower", aspect="auto", interpolation="nearest")
+    image = ax.imshow(
+        grid.to_numpy(), cmap="cividis", vmin=0, vmax=top, origin="lower", aspect="auto", interpolation="nearest"
+    )
     if grid.size:
         layer, head = np.unravel_index(np.nanargmax(grid.to_numpy()), grid.shape)
         value = grid.to_numpy()[layer, head]
         ax.set_xlabel(f"{value:.2f}", fontsize=5.5, labelpad=1)
         if value > 0.5 * top:
-            ax.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec=style.COLOURS[1], lw=1.2, clip_on=False))
+            ax.add_patch(
+                Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec=style.COLOURS[1], lw=1.2, clip_on=False)
+            )
     if ax.get_subplotspec().is_first_col():
         ax.set_yticks(range(len(grid)), [f"{int(i)}" for i in grid.index], fontsize=5)
     return image
@@ -72,9 +99,18 @@ def _map(ax: Any, part: Any, top: float) -> Any:
 def caption(tables: dict[str, dict[str, Any]]) -> str:
     """The best head of each run shown, beside the next best."""
     top = tables["heads"]["top"]
-    shown = top.sort_values("value", ascending=False).groupby(["outcome", "group"], sort=True).head(1).sort_values(["outcome", "group"])
+    shown = (
+        top.sort_values("value", ascending=False)
+        .groupby(["outcome", "group"], sort=True)
+        .head(1)
+        .sort_values(["outcome", "group"])
+    )
     said = [
-        f"{r['outcome']}, {r['group']}: layer {int(r['layer'])}, head {int(r['head'])} of {r['run']} with {style.number(r['value'])} (next best {style.number(r['next_best'])})"
+        f"{r['outcome']}, {r['group']}: layer {int(r['layer'])}, head {int(r['head'])} of {r['run']} with "
+        f"{style.number(r['value'])} (next best {style.number(r['next_best'])})"
         for _, r in shown.iterrows()
     ]
-    return "Score of every head at several checkpoints, in the run of each group where it ends highest (a choice, not a mean); below each map its largest score. " + "; ".join(said) + "."
+    return (
+        "Score of every head at several checkpoints, in the run of each group where it ends highest (a choice, not a mean); "
+        "below each map its largest score. " + "; ".join(said) + "."
+    )

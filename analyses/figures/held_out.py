@@ -17,7 +17,10 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     figure, axes = style.panels(len(pairs), columns=3, height=1.75)
     drawn: dict[str, list[Any]] = {}
     for ax, (outcome, group) in zip(axes, pairs, strict=True):
-        parts = [t[(t["outcome"] == outcome) & (t["group"] == group)] if len(t) else t for t in (found["lines"], found["predictions"])]
+        parts = [
+            t[(t["outcome"] == outcome) & (t["group"] == group)] if len(t) else t
+            for t in (found["lines"], found["predictions"])
+        ]
         _panel(ax, *parts)
         drawn.setdefault(outcome, []).append(ax)
         ax.set_title(outcome if group == "all" else f"{outcome}\n{group}")
@@ -41,7 +44,17 @@ def _panel(ax: Any, lines: Any, predictions: Any) -> None:
     ax.vlines(predictions["x"][known], predictions["lower"][known], predictions["upper"][known], color=other, lw=0.9)
     ax.plot(predictions["x"], predictions["truth"], ls="", marker="D", color="white", mec=other, mew=1.0, ms=4)
     if not known.any():
-        ax.text(0.5, 0.5, str(predictions["reason"].iloc[0]).replace(": ", ":\n", 1), transform=ax.transAxes, ha="center", fontsize=5.5, color=style.GREY, style="italic", wrap=True)
+        ax.text(
+            0.5,
+            0.5,
+            str(predictions["reason"].iloc[0]).replace(": ", ":\n", 1),
+            transform=ax.transAxes,
+            ha="center",
+            fontsize=5.5,
+            color=style.GREY,
+            style="italic",
+            wrap=True,
+        )
     sizes = [*(seen["x"] if len(seen) else []), *predictions["x"]]
     style.size_axis(ax, sizes, predictions["size"].iloc[0])
     ax.grid(axis="y")
@@ -55,6 +68,12 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         if not row["n_predicted"]:
             said.append(f"{name}: {row['reason']}")
             continue
-        errors = f"mean absolute error {style.number(row['mean_absolute_error'])} (mean of the smaller sizes: {style.number(row['mean_absolute_error_of_mean'])})"
-        said.append(f"{name}: {row['n_inside']} of {row['n_predicted']} held-out configurations inside, {errors}, predicted from {row['units']}")
-    return "Dots: configurations that were fitted; dashed: their trend, continued, with its 95 % prediction band; open diamonds and bars: what the held-out size came to, and its interval. " + "; ".join(said) + "."
+        of_trend, of_mean = (style.number(row[f"mean_absolute_{c}"]) for c in ("error", "error_of_mean"))
+        errors = f"mean absolute error {of_trend} (mean of the smaller sizes: {of_mean})"
+        said.append(
+            f"{name}: {row['n_inside']} of {row['n_predicted']} held-out configurations inside, {errors}, predicted from {row['units']}"
+        )
+    return (
+        "Dots: configurations that were fitted; dashed: their trend, continued, with its 95 % prediction band; open diamonds "
+        "and bars: what the held-out size came to, and its interval. " + "; ".join(said) + "."
+    )

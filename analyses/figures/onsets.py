@@ -37,13 +37,24 @@ def _runs(ax: Any, at: Any, y: float, part: Any, look: style.Look) -> None:
     """Thin lines below the row's centre; a run that never reaches the threshold is an arrow at its end."""
     reached = part[part["status"].isin(["interval", "left"])].sort_values(["lower", "upper"])
     offsets = np.linspace(0.12, 0.38, len(reached)) if len(reached) > 1 else np.array([0.25])
-    ax.hlines(y + offsets[: len(reached)], at(reached["lower"]), at(reached["upper"]), color=look.colour, lw=0.5, alpha=0.45)
+    ax.hlines(
+        y + offsets[: len(reached)], at(reached["lower"]), at(reached["upper"]), color=look.colour, lw=0.5, alpha=0.45
+    )
     never = int((part["status"] == "right").sum())
     y += 0.25 if never < len(part) else 0.0
     if never:
         end = float(at([part["last_tokens"].max()])[0])
         ax.plot([end], [y], marker=">", color="white", mec=look.colour, ms=5, clip_on=False, zorder=4)
-        ax.annotate(f"not reached: {never} of {len(part)} runs", (end, y), xytext=(7, 0), textcoords="offset points", fontsize=6, va="center", color=look.colour, annotation_clip=False)
+        ax.annotate(
+            f"not reached: {never} of {len(part)} runs",
+            (end, y),
+            xytext=(7, 0),
+            textcoords="offset points",
+            fontsize=6,
+            va="center",
+            color=look.colour,
+            annotation_clip=False,
+        )
 
 
 def _pool(ax: Any, y: float, row: Any, look: style.Look) -> None:
@@ -64,8 +75,18 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     for _, row in tables["emergence"]["pooled"].iterrows():
         name = f"{row['outcome']} ({row['group']}, threshold {style.number(row['threshold'])})"
         if np.isfinite(row["estimate"]):
-            low, mid, high = (style.short(float(f"{10 ** row[k]:.2g}")) if np.isfinite(row[k]) else "∞" for k in ("lower", "estimate", "upper"))
-            said.append(f"{name}: {mid} tokens [{low}, {high}], {row['units']}" + (f"; {row['reason']}" if row["reason"] else ""))
+            low, mid, high = (
+                style.short(float(f"{10 ** row[k]:.2g}")) if np.isfinite(row[k]) else "∞"
+                for k in ("lower", "estimate", "upper")
+            )
+            said.append(
+                f"{name}: {mid} tokens [{low}, {high}], {row['units']}"
+                + (f"; {row['reason']}" if row["reason"] else "")
+            )
         else:
             said.append(f"{name}: {row['reason']}")
-    return "Onsets: thin lines are the brackets of checkpoints in which single runs cross the threshold, dot and bar the pooled onset with its 95 % interval. " + ". ".join(said) + "."
+    return (
+        "Onsets: thin lines are the brackets of checkpoints in which single runs cross the threshold, dot and bar the pooled onset with its 95 % interval. "
+        + ". ".join(said)
+        + "."
+    )

@@ -30,14 +30,26 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
         face = "white" if role == "held_out" else look.colour
         ax.plot([x], [y + step * dodge[name]], ls="", marker=look.marker, color=face, mec=look.colour, mew=0.8, ms=3.6)
         if len(part) > 1:
-            ax.annotate(str(len(part)), (x, y + step * dodge[name]), xytext=(4, 0), textcoords="offset points", fontsize=5, va="center", color=style.GREY)
+            ax.annotate(
+                str(len(part)),
+                (x, y + step * dodge[name]),
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=5,
+                va="center",
+                color=style.GREY,
+            )
     style.size_axis(ax, runs[size], size)
     if same:
         ax.set_yticks(range(len(languages)), languages)
         ax.set_ylim(len(languages) - 0.4, -0.6)
         ax.set_title(f"{style.short(float(f'{tokens.iloc[0]:.3g}'))} training tokens each")
     else:
-        ticks = np.unique(tokens) if tokens.nunique() <= 6 else 10.0 ** np.arange(np.floor(np.log10(tokens.min())), np.log10(tokens.max()) + 1)
+        ticks = (
+            np.unique(tokens)
+            if tokens.nunique() <= 6
+            else 10.0 ** np.arange(np.floor(np.log10(tokens.min())), np.log10(tokens.max()) + 1)
+        )
         ax.set_yticks(np.log10(ticks), [style.short(float(f"{t:.2g}")) for t in ticks])
         ax.set_ylabel("training tokens")
     ax.grid(True)
@@ -54,6 +66,7 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     counts = {role: (part["run"].nunique(), part["configuration"].nunique()) for role, part in runs.groupby("role")}
     said = ", ".join(f"{role.replace('_', ' ')}: {n} runs in {k} configurations" for role, (n, k) in counts.items())
     by = "; ".join(
-        f"{factor.replace('_', ' ')}: " + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows()) for factor, part in levels.groupby("factor", sort=False)
+        f"{factor.replace('_', ' ')}: " + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows())
+        for factor, part in levels.groupby("factor", sort=False)
     )
     return f"Every run by size and training tokens ({said}); numbers beside marks: runs at one place. Runs per level: {by}."

@@ -29,7 +29,16 @@ def _panel(ax: Any, points: Any, lines: Any) -> None:
     for i, (group, part) in enumerate(points.groupby("group")):
         look, line = looks[group], lines[lines["group"] == group]
         shift = 1 + 0.035 * (i - (len(looks) - 1) / 2)  # groups of one size stand side by side
-        ax.plot(part["x"] * shift, part["value"], ls="", marker=look.marker, color=look.colour, mec="white", mew=0.4, alpha=0.85)
+        ax.plot(
+            part["x"] * shift,
+            part["value"],
+            ls="",
+            marker=look.marker,
+            color=look.colour,
+            mec="white",
+            mew=0.4,
+            alpha=0.85,
+        )
         if len(line):
             ax.fill_between(line["x"], line["lower"], line["upper"], color=look.colour, alpha=0.13, lw=0)
             ax.plot(line["x"], line["estimate"], color=look.colour, ls=look.line)
@@ -47,4 +56,6 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     for _, row in tables["size_trend"]["slopes"].iterrows():
         value = f"{style.interval(row)} per tenfold size, {row['units']}" if not row["reason"] else row["reason"]
         said.append(f"{row['outcome']}, {row['group']}: {value}")
-    return "Configurations (means over seeds) by size, with the fitted trend and its 95 % band. " + "; ".join(said) + "."
+    return (
+        "Configurations (means over seeds) by size, with the fitted trend and its 95 % band. " + "; ".join(said) + "."
+    )

@@ -22,7 +22,7 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     factors = [c for c in shares["component"].unique() if c not in OTHER]
     looks = style.looks(factors)
     figure, (ax,) = style.panels(1, height=1.0 + 0.38 * len(outcomes))
-    handles = {}
+    handles: dict[str, Any] = {}
     for y, outcome in enumerate(outcomes):
         left = 0.0
         for name in [*factors, *OTHER]:
@@ -31,7 +31,9 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
                 continue
             colour = GREYS.get(name) or looks[name].colour
             hatch = "" if name in GREYS else looks[name].hatch
-            handles[name] = ax.barh(y, width, left=left, height=0.66, color=colour, hatch=hatch, edgecolor="white", lw=0.6)
+            handles[name] = ax.barh(
+                y, width, left=left, height=0.66, color=colour, hatch=hatch, edgecolor="white", lw=0.6
+            )
             if width > WIDE:
                 box = {"facecolor": "white", "edgecolor": "none", "pad": 0.9, "alpha": 0.9}
                 ax.text(left + width / 2, y, f"{100 * width:.0f} %", ha="center", va="center", fontsize=6, bbox=box)
@@ -45,7 +47,8 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     ax.set_xlabel("share of the variance")
     names = [n for n in [*factors, *OTHER] if n in handles]
     labels = [" × ".join(part.replace("_", " ") for part in n.split(":")) for n in names]
-    figure.legend([handles[n] for n in names], labels, loc="outside lower center", ncols=4, handlelength=1.6, handleheight=1.1)
+    shown: list[Any] = [handles[n] for n in names]
+    figure.legend(shown, labels, loc="outside lower center", ncols=4, handlelength=1.6, handleheight=1.1)
     return figure
 
 
@@ -54,7 +57,10 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     said = []
     for outcome, part in tables["variance_shares"]["shares"].groupby("outcome", sort=False):
         shown = part[part["estimate"] >= 0.01].sort_values("estimate", ascending=False)
-        parts = [f"{style.plain(r['component'])} {100 * r['estimate']:.0f} % [{100 * r['lower']:.0f}, {100 * r['upper']:.0f}]" for _, r in shown.iterrows()]
+        parts = [
+            f"{style.plain(r['component'])} {100 * r['estimate']:.0f} % [{100 * r['lower']:.0f}, {100 * r['upper']:.0f}]"
+            for _, r in shown.iterrows()
+        ]
         units = shown["units"].iloc[0] if len(shown) else part["reason"].iloc[0]
         said.append(f"{outcome}: {', '.join(parts)} ({units})")
     return "Shares of variance with 95 % jackknife intervals over configurations. " + ". ".join(said) + "."

@@ -88,7 +88,9 @@ def status(args: argparse.Namespace) -> int:
     if not args.json:
         for job in jobs:
             print(f"running  {job['job']}: {job['what']} ({job['done']:.0f} of {job['total']})")
-        print(f"to do    {cost.trainings} runs to train, {cost.cells} cells to measure, about {cost.minutes(study.project.cores):.0f} min")
+        print(
+            f"to do    {cost.trainings} runs to train, {cost.cells} cells to measure, about {cost.minutes(study.project.cores):.0f} min"
+        )
     return _tell(ended, args.json, {"running": jobs, "cells_to_measure": cost.cells, "runs_to_train": cost.trainings})
 
 
@@ -124,7 +126,13 @@ def registry_list(args: argparse.Namespace) -> int:
     loaded = registry.load(find_project())
     runs = loaded.select(args.where, "--where") if args.where else list(loaded.runs.values())
     if args.json:
-        print(json.dumps([dict(r.facts) | {"suite": r.suite, "checkpoints": len(r.checkpoints)} for r in runs], indent=1, default=str))
+        print(
+            json.dumps(
+                [dict(r.facts) | {"suite": r.suite, "checkpoints": len(r.checkpoints)} for r in runs],
+                indent=1,
+                default=str,
+            )
+        )
         return 0
     columns = ("run", "suite", "architecture", "objective", "params_total", "language", "checkpoints")
     rows = [[_cell(r.values().get(c)) for c in columns] for r in runs]
@@ -150,7 +158,9 @@ def registry_show(args: argparse.Namespace) -> int:
     for name, value in facts.items():
         print(f"{name:22}  {value}")
     points = run.checkpoints
-    print(f"{'revisions':22}  {len(points)}: {points[0].revision} ... {points[-1].revision}" if points else "no revisions")
+    print(
+        f"{'revisions':22}  {len(points)}: {points[0].revision} ... {points[-1].revision}" if points else "no revisions"
+    )
     for revision, reason in run.excluded.items():
         print(f"{'excluded':22}  {revision}: {reason}")
     return 0
@@ -174,18 +184,26 @@ def init(args: argparse.Namespace) -> int:
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     lines = "".join(f"# {name}:   # {meaning}\n" for name, meaning in SETTINGS.items())
-    (folder / SETTINGS_FILE).write_text(f"# Settings of this project; remove the first # to set one.\n{lines}", encoding="utf-8")
-    print(f"{folder}: put studies into studies/, models into model_registry/, your own units into stimuli/, measures/, corpora/ and analyses/.")
+    (folder / SETTINGS_FILE).write_text(
+        f"# Settings of this project; remove the first # to set one.\n{lines}", encoding="utf-8"
+    )
+    print(
+        f"{folder}: put studies into studies/, models into model_registry/, your own units into stimuli/, measures/, corpora/ and analyses/."
+    )
     print("They are read beside those that are shipped. Then, inside this folder: transect run STUDY")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="transect", description="How far does a finding about one language model reach?")
+    parser = argparse.ArgumentParser(
+        prog="transect", description="How far does a finding about one language model reach?"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function: Any, group: Any = commands, study: bool = False) -> argparse.ArgumentParser:
-        command = group.add_parser(name, help=(function.__doc__ or "").strip().rstrip("."), description=function.__doc__)
+        command = group.add_parser(
+            name, help=(function.__doc__ or "").strip().rstrip("."), description=function.__doc__
+        )
         command.set_defaults(command=function)
         command.add_argument("--json", action="store_true", help="machine-readable output")
         if study:
@@ -201,7 +219,9 @@ def _parser() -> argparse.ArgumentParser:
     add("status", status, study=True)
     add("verify", verify, study=True)
     entries = commands.add_parser("registry", help="the models").add_subparsers(required=True, metavar="COMMAND")
-    add("list", registry_list, entries).add_argument("--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\"")
+    add("list", registry_list, entries).add_argument(
+        "--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\""
+    )
     add("show", registry_show, entries).add_argument("run", metavar="RUN")
     add("check", registry_check, entries)
     add("init", init).add_argument("folder", metavar="DIR", type=Path)
@@ -220,7 +240,9 @@ def _cost_sentence(study: Any, cores: int) -> str:
     cost = runner.estimate(study)
     if cost.cells == 0 and cost.trainings == 0:
         return f"{study.name}: all {cost.finished} cells are there."
-    size = f"{max(cost.disk_bytes, 1e7) / 1e9:.2f} GB of disk" + (f" ({cost.download_bytes / 1e9:.2f} GB to download)" if cost.download_bytes else "")
+    size = f"{max(cost.disk_bytes, 1e7) / 1e9:.2f} GB of disk" + (
+        f" ({cost.download_bytes / 1e9:.2f} GB to download)" if cost.download_bytes else ""
+    )
     return (f"{study.name}: {cost.trainings} runs to train, {cost.cells} cells to measure on {cost.loads} checkpoints; "
             f"about {cost.minutes(cores):.0f} min on {cores} cores and {size}.")  # fmt: skip
 
@@ -245,7 +267,13 @@ def _say(line: str) -> None:
 
 
 def _cell(value: Any) -> str:
-    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return (
+        "unknown"
+        if value is None
+        else f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from transect.grid import Cell
 from transect.registry import Run
-from transect.study import Cell, Study
+from transect.study import Study
 from transect.train import recipe
 
 STEP_SECONDS = 0.009  # of a training step, whatever its size
@@ -48,7 +49,9 @@ class Cost:
         return (self.train_seconds + self.measure_seconds) / max(cores, 1) / 60
 
 
-def estimate(study: Study, index: pd.DataFrame, is_stale: Callable[[Cell, pd.DataFrame], bool], trained: Callable[[Run], bool]) -> Cost:
+def estimate(
+    study: Study, index: pd.DataFrame, is_stale: Callable[[Cell, pd.DataFrame], bool], trained: Callable[[Run], bool]
+) -> Cost:
     """The cost of what the store and the weights lack."""
     wanted = [c for c in study.cells if not c.reason]
     stale = [c for c in wanted if is_stale(c, index)]

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.5, 7.2  # inches: one column and the whole page of a journal
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 7,
     "axes.titlesize": 7.5,
@@ -51,11 +51,31 @@ STYLE = {
 }
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-LINES: list[Any] = ["-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), "-", (0, (2, 2))]
+LINES: list[Any] = [
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.2, 1.2, 1.2)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    "-",
+    (0, (2, 2)),
+]
 HATCHES = ["", "////", "....", "xxxx", "\\\\\\\\", "++++", "||||", "oooo"]
 GREY = "#6b6b6b"
 # Levels that recur in the shipped studies keep their look in every figure.
-FIXED = {"gpt_neox parallel": 0, "gpt_neox sequential": 1, "mamba2": 2, "bert": 3, "eng": 0, "spa": 1, "bursty": 0, "fresh": 1, "simple": 0, "attractor": 1}
+FIXED = {
+    "gpt_neox parallel": 0,
+    "gpt_neox sequential": 1,
+    "mamba2": 2,
+    "bert": 3,
+    "eng": 0,
+    "spa": 1,
+    "bursty": 0,
+    "fresh": 1,
+    "simple": 0,
+    "attractor": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -79,19 +99,32 @@ def looks(levels: Iterable[str]) -> dict[str, Look]:
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorator of a figure function: draws under STYLE, whatever the reader's own matplotlib settings are."""
+    """Decorator of a figure function: draws under STYLE, whatever the reader's own matplotlib settings are.
+
+    Where all tables that it needs are empty the figure says that nothing was measured.
+    """
 
     @wraps(draw)
     def inside(*args: Any, **kwargs: Any) -> Figure:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
-            return draw(*args, **kwargs)
+            needed = [table for need in draw.__globals__.get("NEEDS", []) for table in args[0][need].values()]
+            return draw(*args, **kwargs) if not needed or any(map(len, needed)) else _nothing()
 
     return inside
 
 
-def panels(n: int, columns: int = 2, height: float = 2.1, width: float = PAGE, layout: Any = "constrained") -> tuple[Figure, list[Axes]]:
+def _nothing() -> Figure:
+    figure, (ax,) = panels(1, height=0.6)
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "nothing was measured yet", ha="center", va="center", color=GREY, style="italic")
+    return figure
+
+
+def panels(
+    n: int, columns: int = 2, height: float = 2.1, width: float = PAGE, layout: Any = "constrained"
+) -> tuple[Figure, list[Axes]]:
     """A page of n equal panels, row by row."""
     columns = min(columns, max(n, 1))
     rows = -(-max(n, 1) // columns)
@@ -140,14 +173,26 @@ def token_axis(ax: Axes, tokens: Iterable[float]) -> Callable[[Iterable[float]],
     left = low if zero is None else zero
     pad = 0.04 * max(high - left, 0.2)
     ax.set_xlim(left - pad, high + pad)
-    decades = [(k, d) for k in range(int(np.floor(low)), int(np.ceil(high)) + 1) for d in ((1, 3) if high - low < 3.5 else (1,))]
+    decades = [
+        (k, d)
+        for k in range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        for d in ((1, 3) if high - low < 3.5 else (1,))
+    ]
     ticks = [(k + np.log10(d), short(d * 10.0**k)) for k, d in decades if low - 0.05 <= k + np.log10(d) <= high + 0.05]
     if zero is not None:
         ticks.insert(0, (zero, "0"))
         middle = (zero + low) / 2
         for shift in (-0.012, 0.012):
             x = middle + shift * (high - zero)
-            ax.plot([x - 0.008 * (high - zero), x + 0.008 * (high - zero)], [-0.02, 0.02], transform=ax.get_xaxis_transform(), color="black", lw=0.7, clip_on=False, zorder=9)
+            ax.plot(
+                [x - 0.008 * (high - zero), x + 0.008 * (high - zero)],
+                [-0.02, 0.02],
+                transform=ax.get_xaxis_transform(),
+                color="black",
+                lw=0.7,
+                clip_on=False,
+                zorder=9,
+            )
     ax.set_xticks([t for t, _ in ticks], [label for _, label in ticks])
     ax.set_xlabel("training tokens")
 
@@ -159,7 +204,11 @@ def token_axis(ax: Axes, tokens: Iterable[float]) -> Callable[[Iterable[float]],
     return at
 
 
-SIZES = {"params_non_embedding": "parameters without embeddings", "params_total": "parameters", "d_model": "width (d_model)"}
+SIZES = {
+    "params_non_embedding": "parameters without embeddings",
+    "params_total": "parameters",
+    "d_model": "width (d_model)",
+}
 
 
 def size_axis(ax: Axes, sizes: Iterable[float], column: str) -> None:
@@ -205,7 +254,7 @@ def interval(row: Any) -> str:
     return f"{number(row['estimate'])} [{number(row['lower'])}, {number(row['upper'])}]"
 
 
-def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float = 0.085) -> None:
+def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float = 0.1) -> None:
     """Write (x, y, text, colour) beside the ends of lines, moved apart vertically by at least `gap` of the axis."""
     low, high = ax.get_ylim()
     order = sorted(range(len(labels)), key=lambda i: labels[i][1])

@@ -37,12 +37,16 @@ class Outcome:
     at: str | int = "last"
     objective: str = "causal"
 
-    def select(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+    def select(
+        self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
+    ) -> pd.DataFrame:
         """The measured rows of the outcome, without missing values. Raises InputError for an unknown metric or column."""
         rows = measurements[measurements["measure"] == self.measure]
         if len(rows) and not (rows["metric"] == self.metric).any():
             known = sorted(rows["metric"].unique())
-            raise InputError(f"outcome '{self.name}': measure '{self.measure}' has no metric '{self.metric}'; it has {', '.join(known)}.{nearest(self.metric, known)}")
+            raise InputError(
+                f"outcome '{self.name}': measure '{self.measure}' has no metric '{self.metric}'; it has {', '.join(known)}.{nearest(self.metric, known)}"
+            )
         rows = rows[rows["metric"] == self.metric]
         keep = set(self._runs(registry, roles)["run"])
         rows = rows[rows["run"].isin(keep) & rows["value"].notna()]
@@ -55,7 +59,9 @@ class Outcome:
                 rows = rows[rows[column].isin(_listed(wanted))]
             elif column not in registry:
                 known = sorted({*measurements.columns, *registry.columns})
-                raise InputError(f"outcome '{self.name}': 'where' names an unknown column '{column}'.{nearest(column, known)}")
+                raise InputError(
+                    f"outcome '{self.name}': 'where' names an unknown column '{column}'.{nearest(column, known)}"
+                )
         return rows
 
     def _runs(self, registry: pd.DataFrame, roles: Iterable[str]) -> pd.DataFrame:
@@ -66,7 +72,9 @@ class Outcome:
                 runs = runs[runs[column].isin(_listed(wanted))]
         return runs
 
-    def per_checkpoint(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+    def per_checkpoint(
+        self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
+    ) -> pd.DataFrame:
         """One row per checkpoint: run, revision, step, tokens_seen, value, n_items; sorted by run and tokens."""
         rows = self.select(measurements, registry, roles)
         if self.reduce == "max_head":
@@ -74,21 +82,29 @@ class Outcome:
             values = heads.groupby(CHECKPOINT, dropna=False)["value"].max()
         else:
             values = rows.groupby(CHECKPOINT, dropna=False)["value"].mean()
-        out = pd.DataFrame({"value": values, "n_items": rows.groupby(CHECKPOINT, dropna=False)["item"].nunique()}).reset_index()
+        out = pd.DataFrame(
+            {"value": values, "n_items": rows.groupby(CHECKPOINT, dropna=False)["item"].nunique()}
+        ).reset_index()
         return out.sort_values(["run", "tokens_seen", "step"], ignore_index=True)
 
-    def per_run(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+    def per_run(
+        self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
+    ) -> pd.DataFrame:
         """One row per run: the checkpoint that `at` names, with every registry column joined."""
         return self._at(self.per_checkpoint(measurements, registry, roles)).merge(registry, on="run", how="left")
 
-    def per_item(self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)) -> pd.DataFrame:
+    def per_item(
+        self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
+    ) -> pd.DataFrame:
         """One row per run and item at the checkpoint that `at` names, with conditions and every registry column joined."""
         rows = self.select(measurements, registry, roles)
         chosen = self._at(rows[CHECKPOINT].drop_duplicates().sort_values(["run", "tokens_seen", "step"]))
         conditions = [c for c in rows if c.startswith("item_")]
         rows = rows.merge(chosen[["run", "revision"]], on=["run", "revision"])
         keys = [*CHECKPOINT, "stimuli", "item"]
-        out = rows.groupby(keys, dropna=False)[["value", *conditions]].agg({"value": "mean"} | dict.fromkeys(conditions, "first"))
+        out = rows.groupby(keys, dropna=False)[["value", *conditions]].agg(
+            {"value": "mean"} | dict.fromkeys(conditions, "first")
+        )
         return out.reset_index().merge(registry, on="run", how="left")
 
     def _at(self, checkpoints: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +120,9 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
     own = {"name", "measure", "metric", "stimuli", "item", "where", "reduce", "at", "objective"}
     missing = {"measure", "metric"} - set(given)
     if missing:
-        raise InputError(f"{place}: an outcome needs {' and '.join(sorted(missing))}; given: {', '.join(map(str, given))}")
+        raise InputError(
+            f"{place}: an outcome needs {' and '.join(sorted(missing))}; given: {', '.join(map(str, given))}"
+        )
     rest = read_options({k: v for k, v in given.items() if k not in own}, extra, place, also=own)
     chosen = {k: v for k, v in given.items() if k in own}
     chosen["item"] = tuple(map(str, _listed(chosen.get("item", []))))
@@ -112,13 +130,17 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
     chosen.setdefault("name", " ".join([chosen["measure"], chosen["metric"], *detail]))
     chosen.setdefault("objective", "masked" if chosen["metric"].startswith("pll_") else "causal")
     if chosen.get("reduce", "mean") not in REDUCTIONS:
-        raise InputError(f"{place}: unknown reduce '{chosen['reduce']}'; allowed: {', '.join(REDUCTIONS)}.{nearest(chosen['reduce'], REDUCTIONS)}")
+        raise InputError(
+            f"{place}: unknown reduce '{chosen['reduce']}'; allowed: {', '.join(REDUCTIONS)}.{nearest(chosen['reduce'], REDUCTIONS)}"
+        )
     if not isinstance(chosen.get("at", 0), int) and chosen["at"] not in ("last", "first"):
         raise InputError(f"{place}: 'at' is last, first or a number of tokens, not '{chosen['at']}'")
     return Outcome(**chosen), rest
 
 
-def read_options(given: Mapping[str, Any], allowed: Mapping[str, Any], place: str, also: Iterable[str] = ()) -> dict[str, Any]:
+def read_options(
+    given: Mapping[str, Any], allowed: Mapping[str, Any], place: str, also: Iterable[str] = ()
+) -> dict[str, Any]:
     """The options with their defaults; ... marks a required one. Raises InputError for unknown and missing ones."""
     known = sorted({*allowed, *also})
     for name in given:
@@ -128,6 +150,17 @@ def read_options(given: Mapping[str, Any], allowed: Mapping[str, Any], place: st
     if missing:
         raise InputError(f"{place}: option '{missing[0]}' is missing")
     return {**allowed, **given}
+
+
+def filled(rows: list[Any], columns: list[str]) -> pd.DataFrame:
+    """The rows (mappings or frames) as one table that has these columns even where nothing was measured; all others follow."""
+    frames = [r for r in rows if isinstance(r, pd.DataFrame) and len(r)]
+    table = (
+        pd.concat(frames, ignore_index=True)
+        if frames
+        else pd.DataFrame([r for r in rows if not isinstance(r, pd.DataFrame)])
+    )
+    return table.reindex(columns=[*columns, *(c for c in table if c not in columns)])
 
 
 def _listed(value: Any) -> list[Any]:

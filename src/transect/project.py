@@ -75,5 +75,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected settings as `name: value`, one per line; allowed: {', '.join(SETTINGS)}.")
     for name in settings:
         if name not in SETTINGS:
-            raise InputError(f"{path}: unknown setting {name!r}; allowed: {', '.join(SETTINGS)}.{nearest(name, SETTINGS)}")
+            raise InputError(
+                f"{path}: unknown setting {name!r}; allowed: {', '.join(SETTINGS)}.{nearest(name, SETTINGS)}"
+            )
     return settings

@@ -157,7 +157,9 @@ def load(project: Project) -> Registry:
     for suite in suites:
         for run in suite.runs:
             if run.id in seen:
-                raise InputError(f"{suite.path}: the run id {run.id!r} stands already in {seen[run.id]}; ids are unique.")
+                raise InputError(
+                    f"{suite.path}: the run id {run.id!r} stands already in {seen[run.id]}; ids are unique."
+                )
             seen[run.id] = suite.path
     return Registry(tuple(suites))
 
@@ -210,7 +212,9 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
     place = f"{path}, line {yaml_file.line(path, ['runs', index])}" if set(REQUIRED) - set(facts) else str(path)
     for name in REQUIRED:
         if name not in facts:
-            raise InputError(f"{place}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}.")
+            raise InputError(
+                f"{place}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}."
+            )
     if facts["checkpoints"] not in rules:
         raise InputError(f"{path}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
                          f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}")  # fmt: skip

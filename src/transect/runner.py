@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,7 +38,9 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0: all asked for is there; 1: finished, but cells failed or are missing, or an analysis broke."""
-        return int(bool(self.states.get(FAILED) or self.states.get(MISSING) or self.errors or not self.report.is_file()))
+        return int(
+            bool(self.states.get(FAILED) or self.states.get(MISSING) or self.errors or not self.report.is_file())
+        )
 
 
 def trained(study: Study, run: Run) -> bool:
@@ -60,7 +63,9 @@ def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, argu
         log = study.results / "log" / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
-            process = subprocess.Popen(snakemake(study, cores, retry_failed, arguments), stdout=file, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                snakemake(study, cores, retry_failed, arguments), stdout=file, stderr=subprocess.STDOUT
+            )
             try:
                 _watch(process, study, cores, say)
             except KeyboardInterrupt:
@@ -85,11 +90,18 @@ def outcome(study: Study) -> Outcome:
     grid = grid_table(study, Store(study.project.store).index())
     failures = grid[grid["state"] == FAILED].groupby(["run", "reason"], sort=False).size().rename("cells").reset_index()
     errors = {}
-    for path in sorted([*(study.results / "tables").glob("*/manifest.json"), *(study.results / "figures").glob("*.json")]):
+    for path in sorted(
+        [*(study.results / "tables").glob("*/manifest.json"), *(study.results / "figures").glob("*.json")]
+    ):
         made = json.loads(path.read_text(encoding="utf-8"))
         if made["error"]:
             errors[made.get("analysis") or made["figure"]] = made["error"]
-    return Outcome({str(k): int(v) for k, v in grid["state"].value_counts().items()}, failures, errors, study.results / "report.html")
+    return Outcome(
+        {str(k): int(v) for k, v in grid["state"].value_counts().items()},
+        failures,
+        errors,
+        study.results / "report.html",
+    )
 
 
 @contextmanager
@@ -102,7 +114,10 @@ def _lock(study: Study) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise InputError(f"The study {study.name!r} is running already (process {file.read().strip() or 'unknown'}); `transect status {study.name}` shows how far.") from None  # fmt: skip
+            owner = file.read().strip() or "unknown"
+            raise InputError(
+                f"The study {study.name!r} is running already (process {owner}); `transect status {study.name}` shows how far."
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -137,17 +152,20 @@ def _watch(process: subprocess.Popen, study: Study, cores: int, say) -> None:  #
 def progress_line(study: Study, total: cost.Cost, elapsed: float, cores: int) -> str:
     """One line: how much is done, how long still, what is running."""
     left = estimate(study)
-    done = (total.train_seconds + total.measure_seconds) - (left.train_seconds + left.measure_seconds)
-    partial = sum(job["done"] / max(job["total"], 1) for job in running(study.results / "progress"))
-    minutes = left.minutes(cores)
-    if done > 30:  # enough was done here to trust our own pace more than the estimate
-        minutes = elapsed / 60 * (left.train_seconds + left.measure_seconds) / done
-    jobs = "; ".join(f"{job['job']}: {job['what']}" for job in running(study.results / "progress"))
+    jobs = running(study.results / "progress")
+    begun = sum(
+        job["share"] * cost.training_seconds(study.registry.runs[job["training"]]) for job in jobs if job["training"]
+    )
+    work = left.train_seconds - cost.calibration(study)["train"] * begun + left.measure_seconds
+    done = (total.train_seconds + total.measure_seconds) - work
+    # our own pace, once enough was done here to trust it more than the estimate
+    minutes = elapsed / 60 * work / done if done > 30 else work / cores / 60
+    told = "; ".join(f"{job['job']}: {job['what']}" for job in jobs)
     ended = f"{total.trainings - left.trainings} of {total.trainings} runs trained, " if total.trainings else ""
     ended += f"{total.cells - left.cells} of {total.cells} cells measured"
     if left.cells == 0 and left.trainings == 0:
         return f"[{_clock(elapsed)}] {ended}; analyses, figures, report"
-    return f"[{_clock(elapsed)}] {ended}; about {max(minutes, 0.1):.0f} min left{'' if partial else ' '}| {jobs or 'starting'}"
+    return f"[{_clock(elapsed)}] {ended}; about {max(1, math.ceil(minutes))} min left | {told or 'starting'}"
 
 
 def _clock(seconds: float) -> str:

@@ -97,7 +97,9 @@ def as_values(key: str, rows: pd.DataFrame) -> pd.DataFrame:
     allowed = set(VALUES.names) - {"cell"}
     missing, extra = {"item", "metric", "value"} - set(rows.columns), set(rows.columns) - allowed
     if missing or extra:
-        fault = f"lack {', '.join(sorted(missing))}" if missing else f"hold the unknown column {', '.join(sorted(extra))}"
+        fault = (
+            f"lack {', '.join(sorted(missing))}" if missing else f"hold the unknown column {', '.join(sorted(extra))}"
+        )
         raise InputError(f"the rows of a measure {fault}; allowed are {', '.join(VALUES.names[1:])}.")
     full = rows.assign(cell=key, **{c: None for c in NULLABLE if c not in rows})
     return full[VALUES.names].astype({"item": str, "metric": str, "value": "float64"})
@@ -147,7 +149,9 @@ class Store:
     def index(self) -> pd.DataFrame:
         """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
         path = self.root / "index.parquet"
-        files = {str(f.relative_to(self.root)): f.stat().st_mtime_ns for f in (self.root / "cells").glob("*/*/*.parquet")}
+        files = {
+            str(f.relative_to(self.root)): f.stat().st_mtime_ns for f in (self.root / "cells").glob("*/*/*.parquet")
+        }
         try:
             known = pq.read_table(path).to_pandas()
         except (OSError, pa.ArrowInvalid):

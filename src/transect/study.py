@@ -5,7 +5,6 @@ sources), the measure (VERSION, options, seed), the engine parts it requires, an
 importing torch, downloading anything or loading a model. Environment and fingerprints are recorded and checked, not part of it.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,79 +15,15 @@ import jsonschema
 
 from transect import registry, store, units, yaml_file
 from transect.errors import InputError, nearest
+from transect.grid import Batch, Cell, Entry, Shard, choose, engine_versions, identity, narrow, not_applicable
 from transect.project import SHIPPED, Project
 from transect.registry import Checkpoint, Registry, Run
-from transect.train.recipe import recipe_digest
 
-# which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
-ENGINE = {"logits": "scoring", "masked": "scoring", "causal": "scoring", "attention": "attention", "heads": "attention"}
-SHARD_PARAMETERS = 2e9  # weights that one job loads before it hands over to the next, so that jobs last minutes rather than hours
+SHARD_PARAMETERS = (
+    2e9  # weights that one job loads before it hands over to the next, so that jobs last minutes rather than hours
+)
 RUNS_PER_BATCH = 3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
 SMALL = 5e6  # parameters
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a study's `measures`: a measure, its stimuli and options, and at which checkpoints."""
-
-    measure: units.Unit
-    stimuli: units.Unit | None
-    stimuli_options: dict[str, Any]
-    options: dict[str, Any]
-    checkpoints: Any
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One checkpoint x stimuli x measure. `reason` is set where the measure does not apply (decided here, from the registry)."""
-
-    checkpoint: Checkpoint
-    entry: Entry
-    parameters: dict[str, Any] = field(hash=False)
-    items_digest: str
-    key: str
-    role: str
-    reason: str = ""
-
-    @property
-    def stimuli_name(self) -> str:
-        return self.entry.stimuli.name if self.entry.stimuli else ""
-
-    def record(self, state: str, **more: Any) -> store.Record:
-        at = self.checkpoint
-        return store.Record(self.key, at.run.id, at.revision, self.entry.measure.name, self.stimuli_name, state, **more)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The work of one job: some checkpoints and all their cells of this study. Its digest is in the name of its marker file."""
-
-    name: str
-    cells: tuple[Cell, ...]
-
-    @cached_property
-    def digest(self) -> str:
-        return store.digest(sorted(c.key for c in self.cells))[:12]
-
-    @property
-    def runs(self) -> list[Run]:
-        return list({c.checkpoint.run.id: c.checkpoint.run for c in self.cells}.values())
-
-    @property
-    def target(self) -> str:
-        return f"{self.name}.{self.digest}"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The runs that one training job trains, one after another."""
-
-    name: str
-    runs: tuple[Run, ...]
-
-    @property
-    def target(self) -> str:
-        return f"{self.name}.{store.digest([recipe_digest(r) for r in self.runs])[:12]}"
 
 
 @dataclass(frozen=True)
@@ -170,13 +105,13 @@ class Study:
         part = self.data["baselines" if role == "baseline" else "population"]
         sampled = choose(run, part.get("checkpoints", "all"), self.path)
         for entry in self.entries:
-            wanted = sampled if entry.checkpoints is None else _narrow(sampled, entry.checkpoints, run, self.path)
+            wanted = sampled if entry.checkpoints is None else narrow(sampled, entry.checkpoints, run, self.path)
             for checkpoint in wanted:
                 yield self._cell(checkpoint, entry, role)
 
     def _cell(self, checkpoint: Checkpoint, entry: Entry, role: str) -> Cell:
         run = checkpoint.run
-        reason = _not_applicable(run, entry)
+        reason = not_applicable(run, entry)
         by = entry.stimuli.get("BY", []) if entry.stimuli else []
         parameters = {} if reason else {name: run.get(name) for name in by}
         items = {} if entry.stimuli is None else self._items(entry, parameters)
@@ -186,7 +121,7 @@ class Study:
             "measure": [entry.measure.name, entry.measure["VERSION"]],
             "options": entry.options,
             "seed": self.seed,
-            "engine": _engine(tuple(entry.measure["REQUIRES"])),
+            "engine": engine_versions(tuple(entry.measure["REQUIRES"])),
             "numerics": {"dtype": self.numerics["dtype"]},
         })  # fmt: skip
         return Cell(checkpoint, entry, parameters, store.digest(items), key, role, reason)
@@ -226,68 +161,15 @@ def load(name: str, project: Project) -> Study:
     return study
 
 
-def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
-    """The checkpoints of a run that a study asks for: all, last, first, all but last, {spaced: n} or {steps: [...]}.
-
-    `spaced` takes n of them at equal distances in log2(step + 1), the first and the last among them.
-    """
-    every = list(run.checkpoints)
-    if isinstance(which, str):
-        return {"all": every, "last": every[-1:], "first": every[:1], "all but last": every[:-1]}[which]
-    if "spaced" in which and len(every) > which["spaced"]:
-        logs = [math.log2((c.step or 0) + 1) for c in every]
-        wanted = [logs[0] + (logs[-1] - logs[0]) * i / (which["spaced"] - 1) for i in range(which["spaced"])]
-        taken: list[int] = []
-        for target in wanted:  # nearest that is still free, so that exactly n are taken
-            free = [i for i in range(len(every)) if i not in taken]
-            taken.append(min(free, key=lambda i: abs(logs[i] - target)))
-        return [every[i] for i in sorted(taken)]
-    if "steps" in which:
-        found = [c for c in every if c.step in which["steps"]]
-        if not found:
-            raise InputError(f"{path}: run {run.id!r} has none of the steps {which['steps']}; it has {', '.join(str(c.step) for c in every[:12])} ...")  # fmt: skip
-        return found
-    return every
-
-
-def identity(checkpoint: Checkpoint) -> str:
-    """What tells one set of weights from another before it is loaded: recipe and step, or hub id and revision."""
-    run = checkpoint.run
-    if run.trained_here:
-        return f"{recipe_digest(run)}/{checkpoint.revision}"
-    return f"{run.get('hub_id')}@{checkpoint.revision}"
-
-
-def _narrow(sampled: list[Checkpoint], which: Any, run: Run, path: Path) -> list[Checkpoint]:
-    """A measure's own choice, among the checkpoints that the population was sampled at."""
-    if isinstance(which, str):
-        return {"all": sampled, "last": sampled[-1:], "first": sampled[:1], "all but last": sampled[:-1]}[which]
-    return [c for c in choose(run, which, path) if c in sampled]
-
-
-def _not_applicable(run: Run, entry: Entry) -> str:
-    lacking = [name for name in entry.measure["REQUIRES"] if name not in run.capabilities]
-    if lacking:
-        return f"{entry.measure.name} needs {', '.join(lacking)}, which a {run.get('objective')} {run.get('mixer')} model does not offer"
-    for factor, values in (entry.stimuli.get("APPLIES", {}) if entry.stimuli else {}).items():
-        if run.get(factor) not in values:
-            return f"{entry.stimuli.name if entry.stimuli else ''} exists for {factor} {', '.join(map(str, values))}, not {run.get(factor)}"
-    return ""
-
-
-def _engine(requires: tuple[str, ...]) -> dict[str, int]:
-    folder = SHIPPED / "src" / "transect" / "lm"
-    parts = {"loading", *(ENGINE[r] for r in requires if r in ENGINE)}
-    return {part: units.literals(folder / f"{part}.py").get("VERSION", 0) for part in sorted(parts)}
-
-
 def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> Entry:
     place = f"{path}, line {yaml_file.line(path, ['measures', index])}: measures"
     measure = units.find("measure", spec["measure"], project, place)
     stimuli = units.find("stimuli", spec["stimuli"], project, place) if "stimuli" in spec else None
     needed = list(measure["STIMULI"])
     if needed and stimuli is None:
-        raise InputError(f"{place}: {measure.name} needs stimuli with the columns {', '.join(needed)}; add `stimuli: NAME`.")
+        raise InputError(
+            f"{place}: {measure.name} needs stimuli with the columns {', '.join(needed)}; add `stimuli: NAME`."
+        )
     lacking = [c for c in needed if stimuli is not None and c not in stimuli["COLUMNS"]]
     if lacking and stimuli is not None:
         raise InputError(f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
@@ -331,7 +213,9 @@ def _find(name: str, project: Project) -> Path:
         if not path.is_file():
             raise InputError(f"There is no study file {name!r}.")
         return path.resolve()
-    paths = {p.stem: p for root in reversed(project.roots) for p in (root / "studies").glob("*.yaml") if p.stem != "schema"}
+    paths = {
+        p.stem: p for root in reversed(project.roots) for p in (root / "studies").glob("*.yaml") if p.stem != "schema"
+    }
     if name not in paths:
         raise InputError(f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}")
     return paths[name]

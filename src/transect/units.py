@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -96,7 +96,7 @@ def literals(path: Path) -> dict[str, Any]:
     return _read(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(path: Path, modified: int) -> dict[str, Any]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -18,18 +18,33 @@ PREFIX_ON, PREFIX_OFF = 0.8, 0.05
 def registry() -> pd.DataFrame:
     rows = []
     languages = list(product(["svo", "sov"], ["case", "none"]))
-    for i, (architecture, width, variant) in enumerate(product(["gpt_neox parallel", "gpt_neox sequential", "mamba2"], [16, 32, 64], ["bursty", "fresh"])):
+    for i, (architecture, width, variant) in enumerate(
+        product(["gpt_neox parallel", "gpt_neox sequential", "mamba2"], [16, 32, 64], ["bursty", "fresh"])
+    ):
         for shift in (0, 1):
             order, marking = languages[(i // 2 + i % 2 + 2 * shift) % 4]
             for seed in (0, 1):
                 rows.append(_run(architecture, width, variant, order, marking, seed))
     rows += [_run("gpt_neox parallel", 32, "bursty", "svo", "case", s, n_layers=1) for s in (0, 1)]
     rows += [_run("bert", 32, "bursty", "svo", m, s, objective="masked") for m in ("case", "none") for s in (0, 1)]
-    rows += [_run(f"{n}gram", 0, "bursty", o, m, 0, role="baseline", mixer="ngram") for n in (1, 2) for o, m in languages]
+    rows += [
+        _run(f"{n}gram", 0, "bursty", o, m, 0, role="baseline", mixer="ngram") for n in (1, 2) for o, m in languages
+    ]
     return pd.DataFrame(rows)
 
 
-def _run(architecture, width, variant, order, marking, seed, n_layers=2, objective="causal", role="population", mixer="attention"):
+def _run(
+    architecture,
+    width,
+    variant,
+    order,
+    marking,
+    seed,
+    n_layers=2,
+    objective="causal",
+    role="population",
+    mixer="attention",
+):
     configuration = f"{architecture} d{width} L{n_layers} {variant} {order} {marking}"
     return {
         "run": f"{configuration} s{seed}", "suite": "simulated", "family": "simulated", "configuration": configuration,
@@ -50,7 +65,13 @@ def measurements(runs: pd.DataFrame, n_items: int = 30, seed: int = 0) -> pd.Dat
         shift, delay = rng.normal(0, 0.3), rng.normal(0, 0.1)
         level = np.clip(rng.normal(PREFIX_ON, 0.05), 0, 1)
         for step in steps:
-            at = {"suite": "simulated", "run": run["run"], "revision": f"step{step}", "step": step, "tokens_seen": step * 1024}
+            at = {
+                "suite": "simulated",
+                "run": run["run"],
+                "revision": f"step{step}",
+                "step": step,
+                "tokens_seen": step * 1024,
+            }
             parts += _agreement(run, at, item_effect, shift, delay, rng)
             if run["objective"] == "causal" and run["mixer"] == "attention" and run["role"] == "population":
                 parts += _heads(run, at, level, delay, rng)
@@ -85,7 +106,12 @@ def _agreement(run, at, item_effect, shift, delay, rng):
 
 
 def _heads(run, at, level, delay, rng):
-    on = run["architecture"] == "gpt_neox parallel" and run["corpus_variant"] == "bursty" and run["d_model"] > 16 and run["n_layers"] > 1
+    on = (
+        run["architecture"] == "gpt_neox parallel"
+        and run["corpus_variant"] == "bursty"
+        and run["d_model"] > 16
+        and run["n_layers"] > 1
+    )
     for layer, head in product(range(run["n_layers"]), range(run["n_heads"])):
         target = on and layer == run["n_layers"] - 1 and head == 1
         value = PREFIX_OFF + (level - PREFIX_OFF) * _grown(at["tokens_seen"], 5.6 + delay, 0.04) * target

@@ -1,4 +1,6 @@
-"""The miniature suite: exact sizes, the promised coverage, and that its fraction is the one that stats/design.py chooses."""
+"""The miniature suite: exact sizes, the promised coverage, and that its fraction is the one that stats/design.py
+chooses.
+"""
 
 import itertools
 from collections import Counter
@@ -10,7 +12,8 @@ from transect import registry
 from transect.project import SHIPPED, Project
 from transect.registry import Run
 from transect.stats import design
-from transect.train import architectures, data, recipe
+from transect.train import architectures, recipe
+from transect.train.corpora import grammar
 
 FACTORS = {
     "architecture": ["gpt_neox parallel", "gpt_neox sequential", "mamba2"],
@@ -34,12 +37,15 @@ def in_fraction(run: Run) -> bool:
 
 def test_sizes_are_exact(runs: list[Run]) -> None:
     """params_total and params_non_embedding equal the network's own, built without memory."""
+    tokenizer = grammar.tokenizer()
     for run in runs:
         if run.get("mixer") == "ngram":
             continue
         with torch.device("meta"):
-            model = architectures.network(run, recipe.read(run), data.load_corpus(run)[0])
-        assert architectures.count_parameters(model) == (run.get("params_total"), run.get("params_non_embedding")), run.id
+            model = architectures.network(run, recipe.read(run), tokenizer)
+        assert architectures.count_parameters(model) == (run.get("params_total"), run.get("params_non_embedding")), (
+            run.id
+        )
 
 
 def test_the_fraction_is_the_one_that_was_searched_for(runs: list[Run]) -> None:
@@ -61,7 +67,9 @@ def test_the_fraction_is_a_good_design(runs: list[Run]) -> None:
 
 
 def test_coverage(runs: list[Run]) -> None:
-    """At least 24 networks, four configurations with two seeds, a masked control, one with one layer, both baselines of all eight corpora."""
+    """At least 24 networks, four configurations with two seeds, a masked control, one with one layer, both baselines of
+    all eight corpora.
+    """
     networks = [run for run in runs if run.get("mixer") != "ngram"]
     seeds = Counter(tuple(run.get(name) for name in FACTORS) for run in networks if in_fraction(run))
     assert len(networks) >= 24 and sum(n >= 2 for n in seeds.values()) >= 4

@@ -16,7 +16,9 @@ PENICILLIN = (
 
 def penicillin() -> pd.DataFrame:
     value = [float(int(c, 36) + 15) for c in PENICILLIN]
-    return pd.DataFrame({"diameter": value, "plate": np.repeat([f"p{k:02d}" for k in range(24)], 6), "sample": list("ABCDEF") * 24})
+    return pd.DataFrame(
+        {"diameter": value, "plate": np.repeat([f"p{k:02d}" for k in range(24)], 6), "sample": list("ABCDEF") * 24}
+    )
 
 
 def simulate(n_models: int, n_items: int, seed: int = 1) -> pd.DataFrame:
@@ -34,7 +36,21 @@ def simulate(n_models: int, n_items: int, seed: int = 1) -> pd.DataFrame:
     covariance = np.array([[0.80**2, 0.3 * 0.80 * 0.15], [0.3 * 0.80 * 0.15, 0.15**2]])
     items = rng.multivariate_normal([0, 0], covariance, n_items)
     m, i = (g.ravel() for g in np.meshgrid(np.arange(n_models), np.arange(n_items), indexing="ij"))
-    base = 0.30 * params[m] + effect[m] + 0.15 * tokens[m] + families[family[m]] + models[m] + items[i, 0] + items[i, 1] * params[m]
+    base = (
+        0.30 * params[m]
+        + effect[m]
+        + 0.15 * tokens[m]
+        + families[family[m]]
+        + models[m]
+        + items[i, 0]
+        + items[i, 1] * params[m]
+    )
     y = np.round(0.5 + base + rng.normal(0, 0.60, base.size), 6)
-    labels = {"arch": np.array(["dense", "moe", "ssm"])[arch][m], "model": [f"m{k:04d}" for k in m], "item": [f"i{k:05d}" for k in i]}
-    return pd.DataFrame({"y": y, "log_params": params[m], "log_tokens": tokens[m], **labels, "family": [f"f{k:03d}" for k in family[m]]})
+    labels = {
+        "arch": np.array(["dense", "moe", "ssm"])[arch][m],
+        "model": [f"m{k:04d}" for k in m],
+        "item": [f"i{k:05d}" for k in i],
+    }
+    return pd.DataFrame(
+        {"y": y, "log_params": params[m], "log_tokens": tokens[m], **labels, "family": [f"f{k:03d}" for k in family[m]]}
+    )

@@ -30,7 +30,9 @@ def test_full_factorial_is_the_yardstick() -> None:
 
 
 def test_the_half_fraction_aliases_what_it_must() -> None:
-    """2^(3-1) with c = ab (Box, Hunter & Hunter 1978, chapter 12): main effects are clear of each other, each aliased with an interaction."""
+    """2^(3-1) with c = ab (Box, Hunter & Hunter 1978, chapter 12): main effects are clear of each other, each aliased
+    with an interaction.
+    """
     report = design.describe(HALF, ["a", "b", "c"], TWO)
     assert (report.residual_df, report.efficiency) == (0, pytest.approx(1))
     assert {t.term: (t.estimable, t.aliased_share) for t in report.others} == {
@@ -47,7 +49,9 @@ def test_what_never_varies_apart_is_not_estimable() -> None:
 
 
 def test_exchange_finds_the_orthogonal_half() -> None:
-    """8 of 2^4 runs for main effects: an orthogonal fraction exists, with det(X'X) = 8^5, and the search finds one as good."""
+    """8 of 2^4 runs for main effects: an orthogonal fraction exists, with det(X'X) = 8^5, and the search finds one as
+    good.
+    """
     factors = {name: ["-", "+"] for name in "abcd"}
     runs = design.factorial(factors)
     chosen = design.d_optimal(runs, list(factors), factors, 8, seed=0, starts=5)
@@ -57,7 +61,9 @@ def test_exchange_finds_the_orthogonal_half() -> None:
 
 
 def test_possible_terms_are_kept_clear() -> None:
-    """8 of 2^4 runs: with the interactions as possible terms the search prefers resolution IV, where no main effect is aliased with one."""
+    """8 of 2^4 runs: with the interactions as possible terms the search prefers resolution IV, where no main effect is
+    aliased with one.
+    """
     factors = {name: ["-", "+"] for name in "abcd"}
     runs, main = design.factorial(factors), list(factors)
     pairs = ["a:b", "a:c", "a:d", "b:c", "b:d", "c:d"]

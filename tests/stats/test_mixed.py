@@ -7,7 +7,8 @@ import statsmodels.formula.api as smf
 
 from tests.stats.crossed_data import penicillin, simulate
 from transect.errors import InputError
-from transect.stats.mixed import fit_formula
+from transect.stats.formula import Random
+from transect.stats.mixed import fit, fit_formula, grouping
 
 FIXED = "y ~ log_params + arch + log_tokens"
 # formula, models, items -> lme4: REML criterion, beta, standard errors, sigma (see crossed_data.py)
@@ -42,7 +43,10 @@ def test_crossed_models_agree_with_lme4(name: str) -> None:
     assert found.sigma == pytest.approx(sigma, rel=1e-5)
 
 
-@pytest.mark.parametrize(("reml", "criterion", "se", "df"), [(True, 330.860588991086, 0.808573360598727, 5.4871), (False, 332.188348668501, 0.744595860597782, None)])
+@pytest.mark.parametrize(
+    ("reml", "criterion", "se", "df"),
+    [(True, 330.860588991086, 0.808573360598727, 5.4871), (False, 332.188348668501, 0.744595860597782, None)],
+)
 def test_penicillin_agrees_with_lme4_and_lmertest(reml: bool, criterion: float, se: float, df: float | None) -> None:
     """Two crossed factors; Satterthwaite df of lmerTest to 1e-3."""
     found = fit_formula("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin(), reml)
@@ -59,7 +63,9 @@ def test_one_factor_agrees_with_statsmodels() -> None:
     group = np.repeat(np.arange(25), 8)
     x = rng.normal(size=200)
     own = rng.multivariate_normal([0, 0], [[1.0, 0.4], [0.4, 0.6]], 25)[group]
-    frame = pd.DataFrame({"y": 2 + 0.7 * x + own[:, 0] + own[:, 1] * x + rng.normal(0, 0.8, 200), "x": x, "g": group.astype(str)})
+    frame = pd.DataFrame(
+        {"y": 2 + 0.7 * x + own[:, 0] + own[:, 1] * x + rng.normal(0, 0.8, 200), "x": x, "g": group.astype(str)}
+    )
     found = fit_formula("y ~ x + (1 + x | g)", frame)
     other = smf.mixedlm("y ~ x", frame, groups="g", re_formula="~x").fit(method="lbfgs")
     assert -found.criterion / 2 == pytest.approx(other.llf, abs=1e-5)
@@ -73,7 +79,14 @@ def test_balanced_crossed_model_equals_least_squares_on_model_means() -> None:
     x, model = rng.normal(size=14), rng.normal(0, 0.5, 14)
     item = rng.normal(0, 1, 60)
     y = 1 + 0.3 * x[:, None] + model[:, None] + item + rng.normal(0, 0.7, (14, 60))
-    frame = pd.DataFrame({"y": y.ravel(), "x": np.repeat(x, 60), "model": np.repeat([f"m{k:02d}" for k in range(14)], 60), "item": [f"i{k}" for k in range(60)] * 14})
+    frame = pd.DataFrame(
+        {
+            "y": y.ravel(),
+            "x": np.repeat(x, 60),
+            "model": np.repeat([f"m{k:02d}" for k in range(14)], 60),
+            "item": [f"i{k}" for k in range(60)] * 14,
+        }
+    )
     row = fit_formula("y ~ x + (1 | model) + (1 | item)", frame).coefficients().iloc[1]
     means = smf.ols("y ~ x", frame.groupby("model")[["y", "x"]].mean()).fit()
     assert row["estimate"] == pytest.approx(means.params["x"], abs=1e-8)
@@ -86,8 +99,13 @@ def test_balanced_reml_equals_analysis_of_variance() -> None:
     table = penicillin().pivot(index="plate", columns="sample", values="diameter").to_numpy()
     rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
     ms_rest = np.sum(rest**2) / (23 * 5)
-    plate, sample = (6 * table.mean(axis=1).var(ddof=1) - ms_rest) / 6, (24 * table.mean(axis=0).var(ddof=1) - ms_rest) / 24
-    variance = fit_formula("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin()).components.set_index("group")["variance"]
+    plate, sample = (
+        (6 * table.mean(axis=1).var(ddof=1) - ms_rest) / 6,
+        (24 * table.mean(axis=0).var(ddof=1) - ms_rest) / 24,
+    )
+    variance = fit_formula("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin()).components.set_index("group")[
+        "variance"
+    ]
     assert variance[["plate", "sample", "residual"]].to_numpy() == pytest.approx([plate, sample, ms_rest], rel=1e-4)
 
 
@@ -102,9 +120,6 @@ def test_a_variance_of_zero_is_found() -> None:
 
 def test_a_refit_from_nearby_agrees() -> None:
     """The short descent of the jackknife reaches the same variances to 1e-3."""
-    from transect.stats.formula import Random
-    from transect.stats.mixed import fit, grouping
-
     frame = simulate(12, 40)
     terms = [grouping(Random(((),), (g,)), frame) for g in ("model", "item")]
     y, x = frame["y"].to_numpy(), np.ones((len(frame), 1))
@@ -119,6 +134,8 @@ def test_a_refit_from_nearby_agrees() -> None:
 )
 def test_what_cannot_be_fitted_is_said(formula: str, message: str) -> None:
     """No random term, collinear columns, nothing left to explain."""
-    frame = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "x": [0.0, 1.0, 2.0, 3.0], "z": [1.0, 3.0, 5.0, 7.0], "g": list("aabb")})
+    frame = pd.DataFrame(
+        {"y": [1.0, 2.0, 4.0, 3.0], "x": [0.0, 1.0, 2.0, 3.0], "z": [1.0, 3.0, 5.0, 7.0], "g": list("aabb")}
+    )
     with pytest.raises(InputError, match=message):
         fit_formula(formula, frame)

@@ -29,19 +29,20 @@ def test_prediction_equals_that_of_statsmodels() -> None:
     frame, new = _sample(np.random.default_rng(1)), pd.DataFrame({"size": [1e8], "group": ["b"]})
     row = trend(frame, "log10(size)", ("group",)).predict(new).iloc[0]
     other = smf.ols("value ~ np.log10(size) + group", frame).fit().get_prediction(new).summary_frame().iloc[0]
-    assert [row["estimate"], row["lower"], row["upper"]] == pytest.approx([other["mean"], other["obs_ci_lower"], other["obs_ci_upper"]])
+    assert [row["estimate"], row["lower"], row["upper"]] == pytest.approx(
+        [other["mean"], other["obs_ci_lower"], other["obs_ci_upper"]]
+    )
 
 
 def test_prediction_intervals_hold_95_per_cent() -> None:
-    """1000 samples of six configurations at three sizes: 95 +- 2 % hold the configuration that was left out."""
+    """500 samples of six configurations at three sizes: 95 +- 3 % hold the configuration that was left out."""
     rng, inside = np.random.default_rng(2), 0
-    for _ in range(1000):
+    for _ in range(500):
         frame = _sample(rng)
-        row = trend(frame[:-2], "log10(size)").predict(frame[-1:].assign(size=1e7)).iloc[0]
         plain = trend(frame[:-2].assign(value=lambda f: f["value"] - 0.3 * (f["group"] == "b")), "log10(size)")
         row = plain.predict(frame[-2:-1]).iloc[0]
         inside += row["lower"] <= frame["value"].iloc[-2] <= row["upper"]
-    assert inside / 1000 == pytest.approx(0.95, abs=0.02)
+    assert inside / 500 == pytest.approx(0.95, abs=0.03)
 
 
 @pytest.mark.parametrize(

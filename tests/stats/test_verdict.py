@@ -12,16 +12,34 @@ from transect.stats.verdict import holm, judge
 
 
 def _tables(estimate: float, se: float = 0.1, df: float = 10, **more) -> dict:
-    row = {"outcome": "o", "term": "t"} | t_interval(estimate, se, df) | {"units": "12 configurations (24 runs)", "reason": ""} | more
+    row = (
+        {"outcome": "o", "term": "t"}
+        | t_interval(estimate, se, df)
+        | {"units": "12 configurations (24 runs)", "reason": ""}
+        | more
+    )
     return {"attribution": {"effects": pd.DataFrame([row])}}
 
 
 def _claim(**about) -> dict:
-    return {"claim": "it does", "analysis": "attribution", "table": "effects", "where": {"outcome": "o", "term": "t"}} | about
+    return {
+        "claim": "it does",
+        "analysis": "attribution",
+        "table": "effects",
+        "where": {"outcome": "o", "term": "t"},
+    } | about
 
 
 @pytest.mark.parametrize(
-    ("estimate", "verdict"), [(1.0, "supported"), (0.5, "supported"), (0.43, "supported"), (0.3, "unresolved"), (0.1, "unresolved"), (-0.2, "rejected")]
+    ("estimate", "verdict"),
+    [
+        (1.0, "supported"),
+        (0.5, "supported"),
+        (0.43, "supported"),
+        (0.3, "unresolved"),
+        (0.1, "unresolved"),
+        (-0.2, "rejected"),
+    ],
 )
 def test_effect_claims_follow_the_95_interval(estimate: float, verdict: str) -> None:
     """Half width 0.223: wholly above 0.2, across it, wholly below."""
@@ -67,7 +85,9 @@ def test_no_interval_is_not_identifiable_and_not_counted() -> None:
     tables = _tables(0.43)
     refused = {"outcome": "o", "term": "u", "estimate": np.nan, "reason": "not identifiable: aliased with lab"}
     tables["attribution"]["effects"] = pd.concat([tables["attribution"]["effects"], pd.DataFrame([refused])])
-    found = judge([_claim(region={"above": 0.2}), _claim(where={"outcome": "o", "term": "u"}, region={"above": 0})], tables)
+    found = judge(
+        [_claim(region={"above": 0.2}), _claim(where={"outcome": "o", "term": "u"}, region={"above": 0})], tables
+    )
     assert found["verdict"].tolist() == ["supported", "not identifiable"]
     assert found["reason"].iloc[1] == "not identifiable: aliased with lab"
 
@@ -75,7 +95,9 @@ def test_no_interval_is_not_identifiable_and_not_counted() -> None:
 def test_profile_intervals_are_judged_from_the_facing_side() -> None:
     """No standard error, an upper bound at infinity: above 1 is supported, below 3 unresolved."""
     tables = _tables(2.0)
-    tables["attribution"]["effects"] = tables["attribution"]["effects"].assign(se=np.nan, lower=1.2, upper=np.inf, lower90=1.3, upper90=np.inf)
+    tables["attribution"]["effects"] = tables["attribution"]["effects"].assign(
+        se=np.nan, lower=1.2, upper=np.inf, lower90=1.3, upper90=np.inf
+    )
     claims = [_claim(region={"above": 1.0}), _claim(region={"below": 3.0})]
     assert judge(claims, tables)["verdict"].tolist() == ["supported", "unresolved"]
 

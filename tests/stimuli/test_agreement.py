@@ -26,7 +26,9 @@ def test_the_design_is_balanced(word_order: str, marking: str) -> None:
 
 @pytest.mark.parametrize(("word_order", "marking"), LANGUAGES)
 def test_attractors_have_the_other_number(word_order: str, marking: str) -> None:
-    """In an attractor item every noun but the subject's has the other number, and a noun stands between subject and marked word."""
+    """In an attractor item every noun but the subject's has the other number, and a noun stands between subject and
+    marked word.
+    """
     found = items(word_order, marking)
     for row in found[found["condition"] == "attractor"].itertuples():
         numbers = [w[-1] for w in row.sentence_good.split() if w[0] == "n"]
@@ -56,7 +58,9 @@ def test_unigrams_and_bigrams_are_at_chance(word_order: str, marking: str, order
 
 def test_the_meanings_are_the_same_in_all_languages() -> None:
     """Row i has the same words, numbers of the marked word aside, in all four languages."""
-    bags = [items(*lang)["sentence_good"].map(lambda s: sorted(w.rstrip("sp") for w in s.split())) for lang in LANGUAGES]
+    bags = [
+        items(*lang)["sentence_good"].map(lambda s: sorted(w.rstrip("sp") for w in s.split())) for lang in LANGUAGES
+    ]
     assert all(bag.equals(bags[0]) for bag in bags)
 
 

@@ -41,7 +41,9 @@ def test_the_residual_layout_is_the_only_difference() -> None:
     [({}, 4), ({"model_type": "mamba2", "mixer": "ssd"}, 2), ({"model_type": "bert", "objective": "masked"}, 7)],
 )
 def test_muon_gets_the_hidden_matrices(facts: dict, hidden: int) -> None:
-    """GPT-NeoX: qkv, attention output, two of the MLP. Mamba 2: in and out. BERT: q, k, v, output, two of the MLP and the head's."""
+    """GPT-NeoX: qkv, attention output, two of the MLP. Mamba 2: in and out. BERT: q, k, v, output, two of the MLP and
+    the head's.
+    """
     model = network(**facts)
     chosen, rest = architectures.split_for_muon(model)
     assert len(chosen) == hidden and len(chosen) + len(rest) == len(list(model.parameters()))
@@ -49,5 +51,8 @@ def test_muon_gets_the_hidden_matrices(facts: dict, hidden: int) -> None:
 
 def test_an_unknown_architecture_is_refused() -> None:
     """With what is allowed, and the nearest."""
-    with pytest.raises(InputError, match="model_type 'gpt_neo' cannot be trained here; allowed are gpt_neox, bert, mamba2. Did you mean 'gpt_neox'"):
+    with pytest.raises(
+        InputError,
+        match="model_type 'gpt_neo' cannot be trained here; allowed are gpt_neox, bert, mamba2. Did you mean 'gpt_neox'",
+    ):
         network(model_type="gpt_neo")

@@ -26,7 +26,11 @@ def batches(rows: str = "documents", masked: bool = False, seed: int = 0) -> dat
 def test_documents_are_cut_and_padded() -> None:
     """One row each, after the beginning-of-sequence token."""
     rows = data.rows(TEXTS, TOKENIZER, Recipe("neural", steps=20, batch_size=4, context_length=5))
-    assert rows[:3].tolist() == [[BOS, *ids("ba be bi"), PAD], [BOS, *ids("bo bu da de")], [BOS, *ids("du fa"), PAD, PAD]]
+    assert rows[:3].tolist() == [
+        [BOS, *ids("ba be bi"), PAD],
+        [BOS, *ids("bo bu da de")],
+        [BOS, *ids("du fa"), PAD, PAD],
+    ]
 
 
 def test_the_stream_is_cut_into_windows() -> None:

@@ -17,7 +17,11 @@ def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
 def test_the_same_steps_as_torch() -> None:
     """Four steps on two shapes agree with torch.optim.Muon, which works in bfloat16 (so to 2 % of the update)."""
     generator = torch.Generator().manual_seed(1)
-    start = [torch.randn(48, 16, generator=generator), torch.randn(16, 16, generator=generator), torch.randn(16, 16, generator=generator)]
+    start = [
+        torch.randn(48, 16, generator=generator),
+        torch.randn(16, 16, generator=generator),
+        torch.randn(16, 16, generator=generator),
+    ]
     ours = [torch.nn.Parameter(w.clone()) for w in start]
     theirs = [torch.nn.Parameter(w.clone()) for w in start]
     one = Muon(ours, lr=0.02, weight_decay=0.01)

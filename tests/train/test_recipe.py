@@ -12,7 +12,9 @@ from transect.train import recipe
 
 def test_an_unknown_option_is_named_with_the_nearest() -> None:
     """One sentence that says run, option and guess."""
-    with pytest.raises(InputError, match="Run 'small': unknown trained_here option 'optimiser'.*Did you mean 'optimizer'"):
+    with pytest.raises(
+        InputError, match="Run 'small': unknown trained_here option 'optimiser'.*Did you mean 'optimizer'"
+    ):
         recipe.read(small_run(recipe={"optimiser": "adamw"}))
 
 
@@ -36,7 +38,11 @@ def test_a_run_must_have_the_factors_of_its_corpus() -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),
-    [("constant", [0.5, 1, 1, 1, 1, 1, 1, 1]), ("linear", [0.5, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]), ("wsd", [0.5, 1, 1, 1, 1, 1, 1, 0.5])],
+    [
+        ("constant", [0.5, 1, 1, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        ("wsd", [0.5, 1, 1, 1, 1, 1, 1, 0.5]),
+    ],
 )
 def test_learning_rate(schedule: str, expected: list[float]) -> None:
     """Eight steps, two of warm-up, worked out by hand: wsd falls over the last quarter."""
@@ -44,7 +50,10 @@ def test_learning_rate(schedule: str, expected: list[float]) -> None:
     assert [chosen.lr_factor(step) for step in range(8)] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("changed", [{"seed": 1}, {"d_model": 16}, {"corpus_variant": "fresh"}, {"recipe": {"lr": 0.02}}, {"steps": (0, 2, 6)}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 1}, {"d_model": 16}, {"corpus_variant": "fresh"}, {"recipe": {"lr": 0.02}}, {"steps": (0, 2, 6)}],
+)
 def test_the_digest_changes_with_what_determines_the_weights(changed: dict) -> None:
     """Seed, size, corpus, an option, the checkpoints."""
     assert recipe.recipe_digest(small_run(**changed)) != recipe.recipe_digest(small_run())

@@ -20,7 +20,9 @@ from transect.train.trainer import train_run
 
 RECIPES = {
     "muon": small_run(),
-    "adamw, average, bfloat16, stream": small_run(recipe={"optimizer": "adamw", "ema": 0.9, "precision": "bfloat16", "rows": "stream", "attention": "eager"}),
+    "adamw, average, bfloat16, stream": small_run(
+        recipe={"optimizer": "adamw", "ema": 0.9, "precision": "bfloat16", "rows": "stream", "attention": "eager"}
+    ),
     "masked": small_run(model_type="bert", objective="masked"),
     "mamba2": small_run(model_type="mamba2", mixer="ssd", recipe={"config": {"state_size": 4, "chunk_size": 16}}),
 }
@@ -36,7 +38,9 @@ def digests(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
-    """Stopped after the second checkpoint and started again: the digests of all checkpoints equal those of a run that was never stopped."""
+    """Stopped after the second checkpoint and started again: the digests of all checkpoints equal those of a run that
+    was never stopped.
+    """
     run = RECIPES[name]
     train_run(run, tmp_path / "whole")
 
@@ -77,12 +81,17 @@ def test_another_recipe_starts_anew(tmp_path: Path) -> None:
 
 def test_seeds_differ_in_initialisation_and_order(tmp_path: Path) -> None:
     """Two seeds share neither first weights nor first batch."""
-    one, two = (trainer.Training(run, recipe.read(run), *data.load_corpus(run)) for run in (small_run(), small_run(seed=1)))
+    one, two = (
+        trainer.Training(run, recipe.read(run), *data.load_corpus(run)) for run in (small_run(), small_run(seed=1))
+    )
     assert not torch.equal(next(one.model.parameters()), next(two.model.parameters()))
     assert not torch.equal(one.batches(0)[0], two.batches(0)[0])
 
 
-@pytest.mark.parametrize(("name", "kind"), [("muon", AutoModelForCausalLM), ("masked", AutoModelForMaskedLM), ("mamba2", AutoModelForCausalLM)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("muon", AutoModelForCausalLM), ("masked", AutoModelForMaskedLM), ("mamba2", AutoModelForCausalLM)],
+)
 def test_transformers_loads_a_checkpoint(name: str, kind: type, tmp_path: Path) -> None:
     """A folder in hub layout: model and tokenizer load by their Auto classes, and give the trainer's own logits."""
     train_run(RECIPES[name], tmp_path)
@@ -95,7 +104,9 @@ def test_transformers_loads_a_checkpoint(name: str, kind: type, tmp_path: Path) 
 
 
 def test_the_average_of_the_weights(tmp_path: Path) -> None:
-    """ema: average <- d average + (1 - d) weights with d = min(cap, s / (s + 9)) after step s, recomputed here from the weights of each step."""
+    """ema: average <- d average + (1 - d) weights with d = min(cap, s / (s + 9)) after step s, recomputed here from the
+    weights of each step.
+    """
     run = small_run(recipe={"ema": 0.3})
     training = trainer.Training(run, recipe.read(run), *data.load_corpus(run))
     expected = next(training.model.parameters()).detach().clone()
@@ -117,7 +128,10 @@ def test_the_loss_falls(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", [1, 2])
 def test_an_ngram_model_is_one_checkpoint(order: int, tmp_path: Path) -> None:
     """Counted, not trained: config.json says its order."""
-    train_run(small_run(steps=(None,), model_type="ngram", mixer="ngram", trained_here={"recipe": "ngram", "order": order}), tmp_path)
+    train_run(
+        small_run(steps=(None,), model_type="ngram", mixer="ngram", trained_here={"recipe": "ngram", "order": order}),
+        tmp_path,
+    )
     assert json.loads((tmp_path / "stepNone" / "config.json").read_text())["order"] == order
     assert list(digests(tmp_path)) == ["stepNone"]
 
@@ -136,11 +150,15 @@ def long_run() -> Run:
 
 @pytest.mark.slow
 def test_kill_minus_nine_anywhere(tmp_path: Path) -> None:
-    """Killed five times at arbitrary moments of a run that saves at every step; the digests are those of a run left in peace."""
+    """Killed five times at arbitrary moments of a run that saves at every step; the digests are those of a run left in
+    peace.
+    """
     train_run(long_run(), tmp_path / "whole")
     root = tmp_path / "killed"
     for kill in range(5):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, str(root)], env=os.environ | {"PYTHONPATH": os.getcwd()})
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(root)], env=os.environ | {"PYTHONPATH": os.getcwd()}
+        )
         while process.poll() is None and len(list(root.glob("step*"))) < 6 * (kill + 1):
             time.sleep(0.005)
         time.sleep(0.013 * kill)

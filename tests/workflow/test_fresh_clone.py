@@ -16,7 +16,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The files that git would hand over, and this environment in the place of .venv."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=SHIPPED, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=SHIPPED, capture_output=True, text=True, check=True
+    )
     folder = tmp_path / "clone"
     for name in listed.stdout.splitlines():
         if (SHIPPED / name).is_file():
@@ -34,10 +36,14 @@ def test_make_study_in_a_clone(clone: Path) -> None:
     """`make study` runs the study it is asked for and prints the path of its report; a second one has nothing to do."""
     environment = os.environ | {"PYTHONPATH": str(clone / "src")}
     (clone / ".venv" / "installed").touch()
-    first = subprocess.run(["make", "study", "STUDY=tiny"], cwd=clone, env=environment, capture_output=True, text=True, timeout=600)
+    first = subprocess.run(
+        ["make", "study", "STUDY=tiny"], cwd=clone, env=environment, capture_output=True, text=True, timeout=600
+    )
     assert first.returncode == 0, first.stdout + first.stderr
     assert str(clone / "results/tiny/report.html") in first.stdout
-    second = subprocess.run(["make", "study", "STUDY=tiny"], cwd=clone, env=environment, capture_output=True, text=True, timeout=600)
+    second = subprocess.run(
+        ["make", "study", "STUDY=tiny"], cwd=clone, env=environment, capture_output=True, text=True, timeout=600
+    )
     assert second.returncode == 0 and "all 26 cells are there" in second.stdout
 
 

@@ -27,7 +27,12 @@ def fresh(folder: Path) -> Path:
 def outcome(folder: Path) -> dict[str, str]:
     """Digests of what a study is for: its values, result tables and figures (times and machine are provenance)."""
     results = folder / "results" / "tiny"
-    files = [results / "measurements.parquet", results / "grid.parquet", *results.glob("tables/*/*.csv"), *results.glob("figures/*.svg")]
+    files = [
+        results / "measurements.parquet",
+        results / "grid.parquet",
+        *results.glob("tables/*/*.csv"),
+        *results.glob("figures/*.svg"),
+    ]
     assert len(files) > 3
     weights = (folder / "results/store/weights").glob("*/*/*/*/model.safetensors")
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in [*files, *weights]}
@@ -64,7 +69,9 @@ def test_killed_run_ends_the_same(moment: int, undisturbed: tuple[dict[str, str]
     # another moment each time, spread over the run; the seed is printed when the test fails
     seed = random.SystemRandom().randrange(10**6)
     after = random.Random(seed).uniform(moment / MOMENTS, (moment + 1) / MOMENTS) * seconds
-    process = subprocess.Popen([sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"], cwd=folder, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"], cwd=folder, stdout=subprocess.DEVNULL
+    )
     time.sleep(after)
     kill_tree(process)
     result = transect(folder, "run", "tiny", "-j", "2")

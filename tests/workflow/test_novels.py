@@ -13,7 +13,9 @@ from transect.project import SHIPPED
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get("TRANSECT_MIRROR"), reason="TRANSECT_MIRROR names no local copy of the novels and treebanks"),
+    pytest.mark.skipif(
+        not os.environ.get("TRANSECT_MIRROR"), reason="TRANSECT_MIRROR names no local copy of the novels and treebanks"
+    ),
 ]
 
 
@@ -35,6 +37,10 @@ def test_real_text_goes_the_whole_way(done: Path) -> None:
 def test_training_on_novels_teaches_something(done: Path) -> None:
     """0.1 million tokens take the small models below 3 bits per byte, from above 3 (12 bits a token, 3.5 bytes a token) at step 0."""
     rows = pd.read_parquet(done / "results/novels_small/measurements.parquet")
-    bits = rows[(rows["metric"] == "bits_per_byte") & (rows["role"] == "population")].groupby(["run", "step"])["value"].mean()
+    bits = (
+        rows[(rows["metric"] == "bits_per_byte") & (rows["role"] == "population")]
+        .groupby(["run", "step"])["value"]
+        .mean()
+    )
     for run in bits.index.get_level_values("run").unique():
         assert bits[run].iloc[0] > 3.0 > bits[run].iloc[-1] > 1.5

@@ -19,7 +19,9 @@ WORLD = SHIPPED / "tests" / "world"
 def transect(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a user would, inside the project folder."""
     command = [sys.executable, "-m", "transect.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def finished_files(folder: Path) -> dict[str, int]:
@@ -35,7 +37,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("done") / "world"
     shutil.copytree(WORLD, folder)
     result = transect(folder, "run", "tiny", "-j", "2")
-    assert result.returncode == 0, result.stdout + result.stderr + (folder / "results/tiny/log/snakemake.log").read_text()
+    assert result.returncode == 0, (
+        result.stdout + result.stderr + (folder / "results/tiny/log/snakemake.log").read_text()
+    )
     return folder
 
 
@@ -80,7 +84,9 @@ def test_one_more_measure_trains_nothing(project: Path) -> None:
     """A measure added to the study: no training, only its cells."""
     before = finished_files(project)
     study = project / "studies/tiny.yaml"
-    study.write_text(study.read_text().replace("analyses:", "- {measure: bits_per_byte, stimuli: grammar_heldout}\nanalyses:"))
+    study.write_text(
+        study.read_text().replace("analyses:", "- {measure: bits_per_byte, stimuli: grammar_heldout}\nanalyses:")
+    )
     assert transect(project, "run", "tiny", "-j", "2").returncode == 0
     after = finished_files(project)
     assert {k: after[k] for k in before} == before
@@ -118,7 +124,11 @@ def test_user_measure_needs_no_fork(project: Path) -> None:
         'def measure(model, items, *, seed):\n    return pd.DataFrame({"item": ["all"], "metric": "n", "value": [float(len(items))]})\n'
     )
     study = project / "studies/tiny.yaml"
-    study.write_text(study.read_text().replace("analyses:", "- {measure: n_items, stimuli: agreement, stimuli_options: {frames: 10}}\nanalyses:"))
+    study.write_text(
+        study.read_text().replace(
+            "analyses:", "- {measure: n_items, stimuli: agreement, stimuli_options: {frames: 10}}\nanalyses:"
+        )
+    )
     assert transect(project, "run", "tiny").returncode == 0
     cells = Store(project / "results/store")
     index = cells.index()
@@ -135,9 +145,15 @@ def test_resource_failure_is_tried_again(project: Path) -> None:
         '    return pd.DataFrame({"item": ["a"], "sentence_good": ["n1s part v0s ."], "sentence_bad": ["n1s part v0p ."]})\n'
     )
     study = project / "studies/tiny.yaml"
-    study.write_text(study.read_text().replace("analyses:", "- {measure: minimal_pair, stimuli: later, checkpoints: last}\nanalyses:"))
+    study.write_text(
+        study.read_text().replace(
+            "analyses:", "- {measure: minimal_pair, stimuli: later, checkpoints: last}\nanalyses:"
+        )
+    )
     result = transect(project, "run", "tiny", "-j", "2")
-    assert result.returncode == 1 and "26 measured, 5 failed" in result.stdout and "the network is down" in result.stdout
+    assert (
+        result.returncode == 1 and "26 measured, 5 failed" in result.stdout and "the network is down" in result.stdout
+    )
     assert "the network is down" in (project / "results/tiny/report.html").read_text()
     (project / "network").touch()
     result = transect(project, "run", "tiny", "-j", "2")
@@ -146,9 +162,22 @@ def test_resource_failure_is_tried_again(project: Path) -> None:
 
 def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
     """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(SHIPPED / "Snakefile"), "-d", str(done), "-n", "--config", "study=tiny"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        str(SHIPPED / "Snakefile"),
+        "-d",
+        str(done),
+        "-n",
+        "--config",
+        "study=tiny",
+    ]
     result = subprocess.run(command, cwd=done, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr, result.stdout + result.stderr
+    assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr, (
+        result.stdout + result.stderr
+    )
 
 
 def test_dry_run_imports_no_torch(world: Project) -> None:
@@ -157,7 +186,19 @@ def test_dry_run_imports_no_torch(world: Project) -> None:
         "import sys\nfrom snakemake.cli import main\ntry:\n    main()\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
     )
-    command = [sys.executable, "-c", code, "-s", str(SHIPPED / "Snakefile"), "-d", str(world.root), "-n", "-q", "--config", "study=tiny"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "-s",
+        str(SHIPPED / "Snakefile"),
+        "-d",
+        str(world.root),
+        "-n",
+        "-q",
+        "--config",
+        "study=tiny",
+    ]
     start = os.times()
     result = subprocess.run(command, cwd=world.root, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -19,7 +19,9 @@ def main() -> int:
     parser.add_argument("study")
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--last-attempt", action="store_true", help="record a resource failure instead of failing the job")
+    parser.add_argument(
+        "--last-attempt", action="store_true", help="record a resource failure instead of failing the job"
+    )
     parser.add_argument("--retry-failed", action="store_true")
     args = parser.parse_args()
     if args.step in ("train", "measure") and not set(ALLOCATOR) <= set(os.environ):

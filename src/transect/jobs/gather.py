@@ -38,7 +38,8 @@ def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
 def registry_table(study: Study) -> pd.DataFrame:
     """One row per run of the study, one column per scalar factor that some run knows."""
     rows = [
-        {**run.values(), "role": study.roles[run.id], "configuration": study.registry.configurations[run.id]} for run in study.runs
+        {**run.values(), "role": study.roles[run.id], "configuration": study.registry.configurations[run.id]}
+        for run in study.runs
     ]
     table = pd.DataFrame(rows).drop(columns=["id", "label", "checkpoints"], errors="ignore")
     for column in table.columns:  # `unknown` among numbers is a missing number

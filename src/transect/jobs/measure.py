@@ -11,13 +11,14 @@ import pandas as pd
 
 from transect import store
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError
+from transect.grid import Cell, identity
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
 from transect.jobs.train import ERROR, weights_folder
 from transect.project import Project
 from transect.registry import Checkpoint
 from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
-from transect.study import Cell, Study, identity
+from transect.study import Study
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,7 +42,9 @@ def measure(study: Study, name: str, marker: Path, last_attempt: bool = False, r
         progress.say(done, f"{checkpoint.run.id} {checkpoint.revision}")
         job.checkpoint(checkpoint, wanted, cells)
     progress.end()
-    store.write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n")
+    store.write_text(
+        marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n"
+    )
 
 
 def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
@@ -86,12 +89,20 @@ class _Job:
             path = locate(checkpoint, self.study.project)
             model = self._load(path)
         except (LoadError, InputError, NotApplicable) as error:
-            cells.write([c.record(FAILED, reason=str(error), kind="data") for c in wanted], {}, provenance | {"error": str(error)})
+            cells.write(
+                [c.record(FAILED, reason=str(error), kind="data") for c in wanted],
+                {},
+                provenance | {"error": str(error)},
+            )
             return
         except ResourceError as error:
             if not self.last_attempt:
                 raise
-            cells.write([c.record(FAILED, reason=str(error), kind="resource") for c in wanted], {}, provenance | {"error": str(error)})
+            cells.write(
+                [c.record(FAILED, reason=str(error), kind="resource") for c in wanted],
+                {},
+                provenance | {"error": str(error)},
+            )
             return
         provenance |= {"load_seconds": time.time() - start, "fingerprint": model.fingerprint, "path": path.name}
         records: list[Record] = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ class Progress:
     total: int
     _last: float = field(default=0.0, init=False)
 
-    def say(self, done: float, what: str) -> None:
+    def say(self, done: int, what: str, training: str = "", share: float = 0.0) -> None:
+        """`training` names the run that is in training, `share` how far it is: what a runner needs to tell the time left."""
         if time.monotonic() - self._last < 1 and done < self.total:
             return
         self._last = time.monotonic()
-        state = {"job": self.job, "done": done, "total": self.total, "what": what, "pid": os.getpid(), "time": time.time()}
+        state = {"job": self.job, "done": done, "total": self.total, "what": what, "training": training, "share": share}
+        state |= {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
         store.write_text(self.folder / f"{self.job}.json", json.dumps(state))
 
     def end(self) -> None:
@@ -33,11 +36,23 @@ class Progress:
 
 
 def running(folder: Path) -> list[dict[str, Any]]:
-    """The jobs that said something in the last two minutes."""
+    """The jobs whose process lives on this machine, or that said something in the last ten minutes (on another one)."""
     found = []
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError):
             state = json.loads(path.read_text(encoding="utf-8"))
-            if time.time() - state["time"] < 120:
+            if _alive(state):
                 found.append(state)
     return found
+
+
+def _alive(state: dict[str, Any]) -> bool:
+    if state["host"] != platform.node():
+        return bool(time.time() - state["time"] < 600)
+    try:
+        os.kill(state["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

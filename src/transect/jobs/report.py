@@ -49,7 +49,12 @@ def not_sampled(study: Study) -> pd.DataFrame:
     """Suites of the registry with the number of runs that this study does not sample."""
     every = registry.load(study.project)
     rows = [
-        {"suite": s.name, "title": s.title, "runs in the registry": len(s.runs), "sampled": sum(r.id in study.roles for r in s.runs)}
+        {
+            "suite": s.name,
+            "title": s.title,
+            "runs in the registry": len(s.runs),
+            "sampled": sum(r.id in study.roles for r in s.runs),
+        }
         for s in every.suites
     ]
     return pd.DataFrame(rows)
@@ -58,7 +63,11 @@ def not_sampled(study: Study) -> pd.DataFrame:
 def _section(study: Study, name: str, title: str, figures: list[report.Figure]) -> report.Section:
     manifest = json.loads((study.results / "tables" / name / "manifest.json").read_text(encoding="utf-8"))
     unit = units.find("analysis", name, study.project)
-    text = f"This analysis ended with an error, so its part of the report is missing: {manifest['error']}" if manifest["error"] else ""
+    text = (
+        f"This analysis ended with an error, so its part of the report is missing: {manifest['error']}"
+        if manifest["error"]
+        else ""
+    )
     return report.Section(
         title=title or name.replace("_", " ").capitalize(),
         question=unit["QUESTION"],
@@ -78,7 +87,9 @@ def _grid_sentences(grid: pd.DataFrame) -> list[str]:
     told = ", ".join(f"{n} {state}" for state, n in counts.items())
     sentences = [f"The grid has {len(grid)} cells: {told}."]
     if counts.get(FAILED, 0) or counts.get(MISSING, 0):
-        sentences.append("Not all that was asked for is there: the grid below names every cell that failed or is missing, with the reason.")
+        sentences.append(
+            "Not all that was asked for is there: the grid below names every cell that failed or is missing, with the reason."
+        )
     return sentences
 
 
@@ -91,7 +102,9 @@ def _claims(study: Study, tables: dict[str, dict[str, pd.DataFrame]]) -> pd.Data
         except InputError as error:
             broken[claim["claim"]] = str(error)
     sound = [c for c in study.data.get("claims", []) if c["claim"] not in broken]
-    lost = pd.DataFrame([{"claim": c, "verdict": "not identifiable", "units": "", "reason": e} for c, e in broken.items()])
+    lost = pd.DataFrame(
+        [{"claim": c, "verdict": "not identifiable", "units": "", "reason": e} for c, e in broken.items()]
+    )
     judged = verdict.judge(sound, tables)
     return pd.concat([judged, lost.reindex(columns=judged.columns)], ignore_index=True) if broken else judged
 
@@ -110,7 +123,11 @@ def _design(study: Study) -> dict[str, Any]:
     if not terms:
         return {"aliases": ["No factor of the design varies in this sample."]}
     told = design.describe(rows, terms, factors, [n for n in spec.get("numeric", []) if n in factors])
-    fixed = [f"{n} does not vary in this sample, so nothing can be said of it." for n in names if n not in factors and n not in lacking]
+    fixed = [
+        f"{n} does not vary in this sample, so nothing can be said of it."
+        for n in names
+        if n not in factors and n not in lacking
+    ]
     unknown = [f"{n} is not known for every run, so it cannot be judged." for n in lacking]
     return {
         "residual_df": told.residual_df,
@@ -136,7 +153,11 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
     here = environment()
     costs = _training_cost(study)
     measuring = pd.DataFrame(
-        [{"seconds": c["seconds"], "cpu_seconds": c["cpu_seconds"]} for p in recorded for c in p.get("cells", {}).values()]
+        [
+            {"seconds": c["seconds"], "cpu_seconds": c["cpu_seconds"]}
+            for p in recorded
+            for c in p.get("cells", {}).values()
+        ]
     )
     machines = sorted({(p["environment"]["processor"], p["environment"]["system"]) for p in recorded})
     return {

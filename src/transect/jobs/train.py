@@ -39,10 +39,10 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
 
     (folder / ERROR).unlink(missing_ok=True)
     start = time.time(), time.process_time()
-    revisions = [c.revision for c in run.checkpoints]
 
     def saved(revision: str, folder: Path) -> None:
-        progress.say(index + (revisions.index(revision) + 1) / len(revisions), f"{run.id} has reached {revision}")
+        reached = next(c.step for c in run.checkpoints if c.revision == revision) or 0
+        progress.say(index, f"{run.id} has reached {revision}", run.id, reached / max(run.checkpoints[-1].step or 1, 1))
 
     try:
         train_run(run, folder, on_checkpoint=saved, project=project)

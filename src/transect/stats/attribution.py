@@ -49,16 +49,31 @@ def attribute(
 ) -> dict[str, pd.DataFrame]:
     """Tables effects, means, components, models of one outcome; `frame` has one row per run or per run and item."""
     if frame.empty:
-        reason = pd.DataFrame([{"term": "all", "kind": "mean", "reason": "no measurements"}])
-        return {name: reason.copy() for name in ("effects", "means")} | {"components": pd.DataFrame(), "models": reason.copy()}
+        reason = pd.DataFrame(
+            [
+                {"term": "all", "kind": "mean"}
+                | dict.fromkeys(COLUMNS, np.nan)
+                | {"units": "", "reason": "no measurements"}
+            ]
+        )
+        return {name: reason.copy() for name in ("effects", "means")} | {
+            "components": pd.DataFrame(),
+            "models": reason.copy(),
+        }
     rows = frame.assign(item=frame[["item", *items_by]].astype(str).agg(" ".join, axis=1)) if items else frame
     table = _table(rows, factors, items)
     present = {v: set(map(str, table.rows[column_of(v)].unique())) for term in table.terms for v in term}
     first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
     design = Design(table.terms, table.rows, first)
-    fit = _MixedContrasts(table, design, slopes) if items and _varies(table, design) else _MeanContrasts(table, design, variance)
+    fit = (
+        _MixedContrasts(table, design, slopes)
+        if items and _varies(table, design)
+        else _MeanContrasts(table, design, variance)
+    )
     effects = [fit.row(c) for c in contrasts.effects(design, table.rows)]
-    effects += [{"term": v, "kind": "refused", "reason": f"not identifiable: {why}"} for v, why in table.refused.items()]
+    effects += [
+        {"term": v, "kind": "refused", "reason": f"not identifiable: {why}"} for v, why in table.refused.items()
+    ]
     means = [fit.row(c) for c in contrasts.means(design, table.rows)]
     return {
         "effects": pd.DataFrame(effects, columns=_columns(effects)),
@@ -115,7 +130,13 @@ class _Contrasts:
             return found | {"reason": f"not identifiable: {reason}"}
         row = self.answer(contrast)
         if row["se"] <= SAME * max(1.0, float(self.table.rows["value"].abs().max())):
-            row |= {"se": 0.0, "lower": row["estimate"], "upper": row["estimate"], "lower90": row["estimate"], "upper90": row["estimate"]}
+            row |= {
+                "se": 0.0,
+                "lower": row["estimate"],
+                "upper": row["estimate"],
+                "lower90": row["estimate"],
+                "upper90": row["estimate"],
+            }
             row |= {"p": float(abs(row["estimate"]) < 1e-9)}
             return found | row | {"reason": "no variation: the units of every level agree exactly"}
         return found | row | {"reason": ""}
@@ -123,9 +144,13 @@ class _Contrasts:
     def refusal(self, contrast: contrasts.Contrast) -> str:
         rest = linear.undetermined(contrast.weights, self.x)
         if rest.any():
-            terms = [t for t, r in zip(self.design.term_of, rest, strict=True) if r and set(t) != set(contrast.variables)]
+            terms = [
+                t for t, r in zip(self.design.term_of, rest, strict=True) if r and set(t) != set(contrast.variables)
+            ]
             names = sorted({":".join(t) for t in terms if t})
-            return f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
+            return (
+                f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
+            )
         n = self.behind(contrast)["configuration"].nunique()
         if n < MIN_UNITS and not set(contrast.variables) & self.table.within:
             return f"{n} configurations at its level, fewer than {MIN_UNITS}"
@@ -149,8 +174,12 @@ class _Contrasts:
         sides = str(rows[unit].nunique())
         if len(compared) == 1:
             v = compared[0]
-            sides = " against ".join(str(rows[values(v, rows).astype(str) == s][unit].nunique()) for s in contrast.levels[v])
-        more = [f"{counts[f'n_{u}s']} {u}s" for u in ("configuration", "run", "item") if u != unit and f"n_{u}s" in counts]
+            sides = " against ".join(
+                str(rows[values(v, rows).astype(str) == s][unit].nunique()) for s in contrast.levels[v]
+            )
+        more = [
+            f"{counts[f'n_{u}s']} {u}s" for u in ("configuration", "run", "item") if u != unit and f"n_{u}s" in counts
+        ]
         return counts | {"units": f"{sides} {unit}s ({', '.join(more)})"}
 
     def free_df(self) -> int:
@@ -166,7 +195,11 @@ class _Contrasts:
 
     def summary(self) -> dict[str, Any]:
         rows, terms = self.table.rows, [":".join(t) for t in self.table.terms if t]
-        counts = {"n_configurations": self.table.n_configurations, "n_runs": rows["run"].nunique(), "df": self.free_df()}
+        counts = {
+            "n_configurations": self.table.n_configurations,
+            "n_runs": rows["run"].nunique(),
+            "df": self.free_df(),
+        }
         return {"model": "value ~ " + (" + ".join(terms) or "1")} | counts | {"n_rows": len(rows)}
 
 
@@ -200,7 +233,9 @@ class _MixedContrasts(_Contrasts):
         random += [_grouping(g, rows, v) for v in sorted(table.within) for g in groups]
         random += [_grouping("item", rows, v) for v in slopes]
         self.kept = linear.independent_columns(self.x)
-        self.fit = mixed.fit(rows["value"].to_numpy(float), self.x[:, self.kept], [design.names[j] for j in self.kept], random)
+        self.fit = mixed.fit(
+            rows["value"].to_numpy(float), self.x[:, self.kept], [design.names[j] for j in self.kept], random
+        )
         self.random = [f"({' + '.join(t.effects)} | {t.name})" for t in random]
 
     def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
@@ -214,7 +249,10 @@ class _MixedContrasts(_Contrasts):
 
     def summary(self) -> dict[str, Any]:
         found = super().summary()
-        return found | {"model": " + ".join([found["model"], *self.random]), "n_items": self.table.rows["item"].nunique()}
+        return found | {
+            "model": " + ".join([found["model"], *self.random]),
+            "n_items": self.table.rows["item"].nunique(),
+        }
 
 
 def _grouping(group: str, rows: pd.DataFrame, variable: str | None = None) -> Grouping:

@@ -46,7 +46,9 @@ class Grid:
     def weights(self, choice: Choice) -> np.ndarray:
         parts = [list((self.average | choice)[v].items()) for v in self.variables]
         cells = list(product(*parts))
-        frame = pd.DataFrame([[value for value, _ in cell] for cell in cells], columns=self.variables, index=range(len(cells)))
+        frame = pd.DataFrame(
+            [[value for value, _ in cell] for cell in cells], columns=self.variables, index=range(len(cells))
+        )
         each = np.array([np.prod([weight for _, weight in cell]) for cell in cells])
         return each @ self.design.matrix(frame)
 
@@ -64,10 +66,12 @@ def effects(design: Design, frame: pd.DataFrame) -> list[Contrast]:
     """Differences of every term, then the simple effects and interactions of every two-way term."""
     grid = Grid(design, frame)
     found = []
-    for term in (t for t in design.terms if len(t) == 1):
-        for label, weights, levels in grid.differences(term[0]):
+    for single in (t for t in design.terms if len(t) == 1):
+        for label, weights, levels in grid.differences(single[0]):
             kind = "difference" if levels else "slope"
-            found.append(Contrast(label, kind, term, grid.weights({term[0]: weights}), {term[0]: levels} if levels else {}))
+            found.append(
+                Contrast(label, kind, single, grid.weights({single[0]: weights}), {single[0]: levels} if levels else {})
+            )
     for term in (t for t in design.terms if len(t) == 2):
         found += _simple(grid, term) + _simple(grid, term[::-1]) + _interactions(grid, term)
     return found
@@ -102,5 +106,7 @@ def means(design: Design, frame: pd.DataFrame) -> list[Contrast]:
         for cell in product(*(design.levels[v] for v in term)):
             label = ", ".join(f"{v}[{level}]" for v, level in zip(term, cell, strict=True))
             weights = grid.weights({v: {level: 1.0} for v, level in zip(term, cell, strict=True)})
-            found.append(Contrast(label, "mean", term, weights, {v: (level,) for v, level in zip(term, cell, strict=True)}))
+            found.append(
+                Contrast(label, "mean", term, weights, {v: (level,) for v, level in zip(term, cell, strict=True)})
+            )
     return found

@@ -32,7 +32,9 @@ class Grouping:
         """Z of this term, [row, level * k + effect]."""
         rows = np.arange(len(self.codes))
         shape = (len(self.codes), self.n_levels * self.k)
-        return sum(sp.csr_matrix((self.columns[:, a], (rows, self.codes * self.k + a)), shape=shape) for a in range(self.k)).tocsr()
+        return sum(
+            sp.csr_matrix((self.columns[:, a], (rows, self.codes * self.k + a)), shape=shape) for a in range(self.k)
+        ).tocsr()
 
 
 @dataclass(frozen=True)
@@ -137,4 +139,6 @@ class Deviance:
     def with_sigma(self, theta: np.ndarray, sigma: float) -> float:
         """The deviance before sigma is profiled out: its curvature gives the Satterthwaite degrees of freedom."""
         s = self.solve(theta)
-        return s.logdet + (s.logdet_x if self.reml else 0.0) + self.dof * np.log(2 * np.pi * sigma**2) + s.rss / sigma**2
+        return (
+            s.logdet + (s.logdet_x if self.reml else 0.0) + self.dof * np.log(2 * np.pi * sigma**2) + s.rss / sigma**2
+        )

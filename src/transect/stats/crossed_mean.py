@@ -15,7 +15,9 @@ import pandas as pd
 from transect.stats.intervals import MIN_UNITS, t_interval
 
 
-def crossed_mean(rows: pd.DataFrame, unit: str, stratum: str | None = None, weights: Mapping[str, float] | None = None) -> dict[str, float]:
+def crossed_mean(
+    rows: pd.DataFrame, unit: str, stratum: str | None = None, weights: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Mean of `value` with interval; `rows`: one row per unit and item, columns `unit`, item, value [, stratum].
 
     `weights`: stratum -> weight (default: equal, summing to 1). Items that not every unit has are left out (`n_items`
@@ -33,7 +35,9 @@ def crossed_mean(rows: pd.DataFrame, unit: str, stratum: str | None = None, weig
     n, counts = len(units), {"n_units": len(units), "n_items": sum(t.shape[1] for t in tables.values())}
     if n < MIN_UNITS:
         return t_interval(float(units.mean()), np.nan, np.nan) | counts
-    parts = [(units.var(ddof=1) / n, n - 1)]  # (variance, df) of independent pieces; the items' pieces may be differences
+    parts = [
+        (units.var(ddof=1) / n, n - 1)
+    ]  # (variance, df) of independent pieces; the items' pieces may be differences
     for name, t in tables.items():
         item, both = _mean_squares(t.to_numpy(float))
         size = weights[name] ** 2 / t.size

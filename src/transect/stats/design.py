@@ -1,13 +1,17 @@
-"""Designs of runs: choosing the fraction of a full factorial that says most, and saying what a given set of runs can tell apart.
+"""Designs of runs: choosing the fraction of a full factorial that says most, and saying what a given set of runs can
+tell apart.
 
-Model: y = X b + e, one row of X per run. Categorical factors are coded by deviations from their mean (k levels, k - 1 columns, the last level -1), numeric ones
-are scaled to [-1, 1]; an interaction is the product of its factors' columns. Terms are written "size", "size:corpus".
+Model: y = X b + e, one row of X per run. Categorical factors are coded by deviations from their mean (k levels, k - 1
+columns, the last level -1), numeric ones are scaled to [-1, 1]; an interaction is the product of its factors' columns.
+Terms are written "size", "size:corpus".
 
     residual df          n - rank X                                 what is left to judge the error by
-    D-efficiency         (det(X'X / n) / det(F'F / N))^(1 / p)      against the full factorial F of N runs, 1 = as good per run
-    aliased share        1 - |W - X X^+ W|^2 / |W - mean W|^2       of a term W that is not in the model: 0 = separate from it, 1 = cannot be told from it
+    D-efficiency         (det(X'X / n) / det(F'F / N))^(1 / p)      against the full factorial F of N runs, 1 = as good
+    per run aliased share        1 - |W - X X^+ W|^2 / |W - mean W|^2       of a term W that is not in the model: 0 =
+    separate from it, 1 = cannot be told from it
 
-Source: Atkinson, Donev & Tobias 2007, Optimum Experimental Designs with SAS, chapters 11-12 (exchange as in Fedorov 1972).
+Source: Atkinson, Donev & Tobias 2007, Optimum Experimental Designs with SAS, chapters 11-12 (exchange as in Fedorov
+1972).
 """
 
 import itertools
@@ -29,7 +33,9 @@ def factorial(factors: Factors) -> list[dict[str, Level]]:
 
 
 def columns(runs: Runs, term: str, factors: Factors, numeric: Iterable[str] = ()) -> np.ndarray:
-    """The columns of one term, [run, df]. Raises KeyError for a factor that is not in `factors`, ValueError for a level that is not."""
+    """The columns of one term, [run, df]. Raises KeyError for a factor that is not in `factors`, ValueError for a level
+    that is not.
+    """
     parts = [_factor_columns([run[name] for run in runs], factors[name], name in numeric) for name in term.split(":")]
     product = parts[0]
     for part in parts[1:]:
@@ -63,9 +69,10 @@ def d_optimal(
 ) -> list[int]:
     """Indices (sorted) of n different candidates with a large det(X'X + K), by exchange from `starts` random designs.
 
-    X holds the terms of the model and, after them, `possible` ones that may matter; K is 1 for the columns of these and 0 for those of the model, so that
-    possible terms are kept apart from the model as far as this is cheap (DuMouchel & Jones 1994; their prior standard deviation is that of the error).
-    Each pass replaces every run in turn by the candidate that gains most, until no exchange gains. A good design, not provably the best one.
+    X holds the terms of the model and, after them, `possible` ones that may matter; K is 1 for the columns of these and
+    0 for those of the model, so that possible terms are kept apart from the model as far as this is cheap (DuMouchel &
+    Jones 1994; their prior standard deviation is that of the error). Each pass replaces every run in turn by the
+    candidate that gains most, until no exchange gains. A good design, not provably the best one.
     """
     matrix = model_matrix(candidates, [*terms, *possible], factors, numeric)
     certain = model_matrix(candidates[:1], terms, factors, numeric).shape[1]
@@ -107,7 +114,9 @@ def d_efficiency(runs: Runs, terms: Sequence[str], factors: Factors, numeric: It
 
 @dataclass(frozen=True)
 class TermReport:
-    """What a set of runs says about one term. `estimable` and `df` count its columns; `variance` is None for a term outside the model."""
+    """What a set of runs says about one term. `estimable` and `df` count its columns; `variance` is None for a term
+    outside the model.
+    """
 
     term: str
     df: int
@@ -134,10 +143,14 @@ def levels_of(runs: Runs, names: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def describe(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()) -> Report:
-    """Residual df, efficiency and aliases of any set of runs. For those at hand: `describe(runs, terms, levels_of(runs, names))`."""
+    """Residual df, efficiency and aliases of any set of runs. For those at hand: `describe(runs, terms, levels_of(runs,
+    names))`.
+    """
     design = model_matrix(runs, terms, factors, numeric)
     rank = int(np.linalg.matrix_rank(design))
-    pairs = [f"{a}:{b}" for a, b in itertools.combinations(factors, 2) if f"{a}:{b}" not in terms and f"{b}:{a}" not in terms]
+    pairs = [
+        f"{a}:{b}" for a, b in itertools.combinations(factors, 2) if f"{a}:{b}" not in terms and f"{b}:{a}" not in terms
+    ]
     outside = [t for t in [*factors, *pairs] if t not in terms]
     variances = _variances(runs, terms, factors, numeric) if rank == design.shape[1] else dict.fromkeys(terms)
     inside = [_against(runs, t, [u for u in terms if u != t], factors, numeric, variances[t]) for t in terms]
@@ -152,7 +165,9 @@ def describe(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterab
     )
 
 
-def _against(runs: Runs, term: str, others: Sequence[str], factors: Factors, numeric: Iterable[str], variance: float | None) -> TermReport:  # fmt: skip
+def _against(
+    runs: Runs, term: str, others: Sequence[str], factors: Factors, numeric: Iterable[str], variance: float | None
+) -> TermReport:
     """How much of a term is left when all of `others` is taken out."""
     base, added = model_matrix(runs, others, factors, numeric), columns(runs, term, factors, numeric)
     left = added - base @ np.linalg.lstsq(base, added, rcond=None)[0]

@@ -76,7 +76,7 @@ def _terms(text: str, formula: str) -> tuple[Term, ...]:
         if sign == "-":
             raise InputError(f"formula '{formula}': only '- 1' can be taken away, not '- {piece}'")
         stars = [tuple(_variable(v, formula) for v in part.split(":")) for part in piece.split("*")]
-        for chosen in product([False, True], repeat=len(stars)):
+        for chosen in sorted(product([True, False], repeat=len(stars)), key=sum):
             term = tuple(v for part, used in zip(stars, chosen, strict=True) if used for v in part)
             if term and (all(chosen) or len(stars) > 1) and not any(set(term) == set(t) for t in found):
                 found.append(term)
@@ -92,7 +92,9 @@ def _variable(text: str, formula: str) -> str:
         return plain
     if function not in TRANSFORMS and function != "factor":
         allowed = [*TRANSFORMS, "factor"]
-        raise InputError(f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(allowed)}.{nearest(function, allowed)}")
+        raise InputError(
+            f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(allowed)}.{nearest(function, allowed)}"
+        )
     return f"{function}({column})"
 
 
@@ -106,7 +108,11 @@ def column_of(variable: str) -> str:
 def is_category(variable: str, frame: pd.DataFrame) -> bool:
     """Whether a variable is coded as categories (text, booleans, `factor(x)`) rather than as a number."""
     column = values(column_of(variable), frame)
-    return variable.startswith("factor(") or pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column)
+    return (
+        variable.startswith("factor(")
+        or pd.api.types.is_bool_dtype(column)
+        or not pd.api.types.is_numeric_dtype(column)
+    )
 
 
 def values(variable: str, frame: pd.DataFrame) -> pd.Series:
@@ -118,7 +124,9 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
         return frame[variable]
     column = column_of(variable)
     if column not in frame:
-        raise InputError(f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}")
+        raise InputError(
+            f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}"
+        )
     raw = frame[column]
     if variable.startswith("factor("):
         return raw.astype(str)
@@ -181,5 +189,7 @@ def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
     column = values(column_of(variable), frame).dropna()
     levels = [str(v) for v in sorted(column.unique())]
     if first is not None and str(first) not in levels:
-        raise InputError(f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}")
+        raise InputError(
+            f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}"
+        )
     return levels if first is None else [str(first), *(level for level in levels if level != str(first))]

@@ -84,7 +84,11 @@ def fit_formula(formula: str, frame: pd.DataFrame, reml: bool = True) -> MixedFi
 
 def grouping(random: Random, frame: pd.DataFrame) -> Grouping:
     """The levels and columns of one random term."""
-    keys = frame[list(random.group)].astype(str).agg("\x1f".join, axis=1) if len(random.group) > 1 else values(random.group[0], frame)
+    keys = (
+        frame[list(random.group)].astype(str).agg("\x1f".join, axis=1)
+        if len(random.group) > 1
+        else values(random.group[0], frame)
+    )
     codes, levels = pd.factorize(keys, sort=True)
     design = Design(random.terms, frame)
     return Grouping(":".join(random.group), codes, len(levels), design.matrix(frame), tuple(design.names))
@@ -114,7 +118,17 @@ def fit(
     s = deviance.solve(theta)
     sigma = float(np.sqrt(s.rss / deviance.dof))
     inverse = np.linalg.inv(s.rx)
-    return MixedFit(list(names), s.beta, sigma**2 * inverse.T @ inverse, sigma, theta, deviance(theta), _components(deviance, theta, sigma), len(y), deviance)
+    return MixedFit(
+        list(names),
+        s.beta,
+        sigma**2 * inverse.T @ inverse,
+        sigma,
+        theta,
+        deviance(theta),
+        _components(deviance, theta, sigma),
+        len(y),
+        deviance,
+    )
 
 
 def _components(deviance: Deviance, theta: np.ndarray, sigma: float) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import brentq, minimize_scalar
 
 from transect.stats.intervals import MIN_UNITS
@@ -83,9 +83,9 @@ def pool(onsets: Sequence[Onset], n_units: int | None = None) -> PooledOnset:
     low, high = finite.min() - 3, finite.max() + 3
 
     def profile(mu: float) -> float:
-        return minimize_scalar(lambda s: _loss(bounds, mu, np.exp(s)), bounds=(np.log(SD_FLOOR), np.log(6)), method="bounded", options={"xatol": 1e-6}).fun
+        return _best_sd(bounds, mu)[1]
 
-    grid = np.linspace(low, high, 301)
+    grid = np.linspace(low, high, 201)
     losses = np.array([profile(m) for m in grid])
     flat = grid[losses <= losses.min() + 1e-6]  # brackets that share a stretch leave the middle open: take its centre
     centre = float(flat.mean())
@@ -97,26 +97,41 @@ def pool(onsets: Sequence[Onset], n_units: int | None = None) -> PooledOnset:
     for level in (95, 90):
         cut = profile(centre) + n / 2 * np.log(1 + stats.t.ppf(0.5 + level / 200, df) ** 2 / (n - 1))
         limits[level] = _crossings(profile, centre, cut, low, high)
-    sd = float(np.exp(minimize_scalar(lambda s: _loss(bounds, centre, np.exp(s)), bounds=(np.log(SD_FLOOR), np.log(6)), method="bounded").x))
+    sd = _best_sd(bounds, centre)[0]
     never = len(usable) - reached
-    return PooledOnset(centre, sd, *limits[95], *limits[90], df, f"{never} of {len(usable)} runs never reach it" if never else "")
+    return PooledOnset(
+        centre, sd, *limits[95], *limits[90], df, f"{never} of {len(usable)} runs never reach it" if never else ""
+    )
 
 
-def _loss(bounds: np.ndarray, mu: float, sd: float) -> float:
-    """Minus the log likelihood of the brackets; differences in the upper tail are taken from above for precision."""
-    z = (bounds - mu) / sd
+def _best_sd(bounds: np.ndarray, mu: float) -> tuple[float, float]:
+    """The sd between SD_FLOOR and 6 decades with the least loss at this mu, and that loss: a grid, refined twice."""
+    low, high = np.log(SD_FLOOR), np.log(6.0)
+    for _ in range(3):
+        grid = np.linspace(low, high, 40)
+        losses = _loss(bounds, mu, np.exp(grid))
+        best = int(np.argmin(losses))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    return float(np.exp(grid[best])), float(losses[best])
+
+
+def _loss(bounds: np.ndarray, mu: float, sd: np.ndarray) -> np.ndarray:
+    """Minus the log likelihood of the brackets at each sd; in the upper tail differences are taken from above, for precision."""
+    z = (bounds[:, :, None] - mu) / sd
     flip = z[:, 0] > 0
     a, b = np.where(flip, -z[:, 1], z[:, 0]), np.where(flip, -z[:, 0], z[:, 1])
-    upper, lower = stats.norm.logcdf(b), stats.norm.logcdf(a)
+    upper, lower = special.log_ndtr(b), special.log_ndtr(a)
     with np.errstate(divide="ignore", invalid="ignore"):
         mass = upper + np.log(-np.expm1(lower - upper))
-    return float(-np.sum(np.where(np.isfinite(mass), mass, -1e6)))
+    return -np.sum(np.where(np.isfinite(mass), mass, -1e6), axis=0)
 
 
 def _crossings(profile, centre: float, cut: float, low: float, high: float) -> tuple[float, float]:
     found = []
     for edge, infinite in ((low, -np.inf), (high, np.inf)):
-        found.append(infinite if profile(edge) < cut else float(brentq(lambda m: profile(m) - cut, centre, edge, xtol=1e-6)))
+        found.append(
+            infinite if profile(edge) < cut else float(brentq(lambda m: profile(m) - cut, centre, edge, xtol=1e-6))
+        )
     return found[0], found[1]
 
 

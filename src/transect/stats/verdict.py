@@ -20,7 +20,22 @@ from scipy import stats
 from transect.errors import InputError, nearest
 
 ALPHA = 0.05
-COLUMNS = ["claim", "verdict", "estimate", "lower", "upper", "units", "reason", "p", "p_holm", "lower90", "upper90", "region_lower", "region_upper", "test"]
+COLUMNS = [
+    "claim",
+    "verdict",
+    "estimate",
+    "lower",
+    "upper",
+    "units",
+    "reason",
+    "p",
+    "p_holm",
+    "lower90",
+    "upper90",
+    "region_lower",
+    "region_upper",
+    "test",
+]
 
 
 @dataclass(frozen=True)
@@ -52,9 +67,9 @@ def judge(claims: Sequence[Mapping[str, Any]], tables: Mapping[str, Mapping[str,
 
 def holm(p: Sequence[float]) -> np.ndarray:
     """Adjusted p: max over the j <= i smallest of min(1, (k - j) p_(j)), j from 0."""
-    p = np.asarray(p, float)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.maximum.accumulate(np.minimum(1.0, p[order] * np.arange(len(p), 0, -1)))
+    every = np.asarray(p, float)
+    order = np.argsort(every, kind="stable")
+    adjusted = np.maximum.accumulate(np.minimum(1.0, every[order] * np.arange(len(every), 0, -1)))
     return adjusted[np.argsort(order, kind="stable")]
 
 
@@ -63,10 +78,18 @@ def _measured(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.Dat
     text = claim.get("claim", "")
     region = _region(claim)
     row = _row(claim, tables)
-    found = dict.fromkeys(COLUMNS, np.nan) | {"claim": text, "verdict": "not identifiable", "region_lower": region.low, "region_upper": region.high}
+    found = dict.fromkeys(COLUMNS, np.nan) | {
+        "claim": text,
+        "verdict": "not identifiable",
+        "region_lower": region.low,
+        "region_upper": region.high,
+    }
     found |= {k: row.get(k, np.nan) for k in ("estimate", "lower", "upper", "lower90", "upper90")}
     found |= {"units": row.get("units", ""), "test": "equivalence" if region.equivalence else "effect"}
-    if not (np.isfinite(row.get("estimate", np.nan)) and not np.isnan([row.get("lower", np.nan), row.get("upper", np.nan)]).any()):
+    if not (
+        np.isfinite(row.get("estimate", np.nan))
+        and not np.isnan([row.get("lower", np.nan), row.get("upper", np.nan)]).any()
+    ):
         reason = str(row.get("reason", "") or "the table gives no interval")
         return found | {"reason": reason, "units": "" if found["units"] != found["units"] else found["units"]}
     above_low, below_high = _one_sided(row, region.low), 1 - _one_sided(row, region.high)
@@ -85,10 +108,16 @@ def _verdict(row: dict[str, Any], n_claims: int) -> dict[str, Any]:
     correction = f"Holm over {n_claims} claims: p = {row['p_holm']:.2g}"
     if row["p_holm"] < ALPHA:
         verdict = "supported" if inside else "rejected"
-        return {"verdict": verdict, "reason": f"{seen} lies wholly {'inside' if inside else 'outside'} '{region}' ({correction})"}
+        return {
+            "verdict": verdict,
+            "reason": f"{seen} lies wholly {'inside' if inside else 'outside'} '{region}' ({correction})",
+        }
     if row["p"] < ALPHA:
         where = "inside" if inside else "outside"
-        return {"verdict": "unresolved", "reason": f"{seen} lies {where} '{region}', but not after correction ({correction})"}
+        return {
+            "verdict": "unresolved",
+            "reason": f"{seen} lies {where} '{region}', but not after correction ({correction})",
+        }
     return {"verdict": "unresolved", "reason": f"{seen} crosses the edge of '{region}' ({correction})"}
 
 
@@ -111,11 +140,13 @@ def _region(claim: Mapping[str, Any]) -> Region:
     text, region, equivalence = claim.get("claim", ""), claim.get("region"), claim.get("equivalence")
     if bool(region) == bool(equivalence):
         raise InputError(f"claim '{text}' needs either a region or an equivalence margin, fixed in advance")
-    given = dict(region or equivalence)
+    given = dict(region or equivalence or {})
     allowed = ["above", "below"] if region else ["margin", "value"]
     for name in given:
         if name not in allowed:
-            raise InputError(f"claim '{text}': unknown '{name}'; allowed: {', '.join(allowed)}.{nearest(name, allowed)}")
+            raise InputError(
+                f"claim '{text}': unknown '{name}'; allowed: {', '.join(allowed)}.{nearest(name, allowed)}"
+            )
     if region:
         return Region(float(given.get("above", -np.inf)), float(given.get("below", np.inf)), False)
     if not given.get("margin", 0) > 0:
@@ -131,11 +162,15 @@ def _row(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.DataFram
     unmeasured = pd.Series(table["reason"].eq("no measurements") if "reason" in table else False, index=table.index)
     for column, value in (claim.get("where") or {}).items():
         if column not in table:
-            raise InputError(f"{place}: table '{claim['table']}' has no column '{column}'; it has {', '.join(table)}.{nearest(column, table)}")
+            raise InputError(
+                f"{place}: table '{claim['table']}' has no column '{column}'; it has {', '.join(table)}.{nearest(column, table)}"
+            )
         here = table[column].astype(str).eq(str(value))
         if not (match & (here | unmeasured)).any():
             known = sorted(table.loc[match, column].astype(str).unique())
-            raise InputError(f"{place}: no row with {column} = '{value}'; there are: {'; '.join(known)}.{nearest(value, known)}")
+            raise InputError(
+                f"{place}: no row with {column} = '{value}'; there are: {'; '.join(known)}.{nearest(value, known)}"
+            )
         match &= here | (unmeasured & (column != "outcome"))
     if match.sum() != 1:
         raise InputError(f"{place}: {match.sum()} rows of '{claim['table']}' match; 'where' must name exactly one")

@@ -1,16 +1,20 @@
-"""Number agreement in the languages of the miniature suite (see train/corpora/grammar.py): right and wrong form of the one marked word of the subject.
+"""Number agreement in the languages of the miniature suite (see train/corpora/grammar.py): right and wrong form of the
+one marked word of the subject.
 
-A frame is a choice of words. Each frame of a condition gives two items that differ in numbers alone: the subject singular, and plural.
+A frame is a choice of words. Each frame of a condition gives two items that differ in numbers alone: the subject
+singular, and plural.
 
     simple      subject with adjective, intransitive verb: no other noun
-    attractor   the subject has an adposition phrase and the verb an object, and the nouns in both are of the other number
+    attractor   the subject has an adposition phrase and the verb an object, and the nouns in both are of the other
+    number
 
                         SVO                                            SOV
     verb marked         n1s p0 n2P link a subj v0s obj n3P .           a link n2P p0 n1s subj n3P obj v0s .
     adjective marked    n1s p0 n2P link as subj v0 obj n3P .           as link n2P p0 n1s subj n3P obj v0 .
 
-The neighbours of the marked word are the same in both items of a frame, so a bigram model that prefers one form is right on one of them: exactly 0.5.
-The meanings are the same in all four languages. All words are drawn evenly, rare ones as often as frequent ones.
+The neighbours of the marked word are the same in both items of a frame, so a bigram model that prefers one form is
+right on one of them: exactly 0.5. The meanings are the same in all four languages. All words are drawn evenly, rare
+ones as often as frequent ones.
 """
 
 import random
@@ -28,12 +32,18 @@ COLUMNS = ["item", "sentence_good", "sentence_bad", "condition", "number", "fram
 
 
 def items(*, seed: int, word_order: str, marking: str, frames: int = 100) -> pd.DataFrame:
-    """`frames` frames of each condition, two items each. condition: simple | attractor; number of the subject: singular | plural."""
+    """`frames` frames of each condition, two items each. condition: simple | attractor; number of the subject: singular
+    | plural.
+    """
     rng = random.Random(f"agreement {VERSION} {seed}")
     rows = []
     for condition in ("simple", "attractor"):
         for frame in range(frames):
-            drawn = rng.sample(range(grammar.N_NOUNS), 3), rng.randrange(grammar.N_ADJECTIVES), rng.randrange(grammar.N_ADPOSITIONS)
+            drawn = (
+                rng.sample(range(grammar.N_NOUNS), 3),
+                rng.randrange(grammar.N_ADJECTIVES),
+                rng.randrange(grammar.N_ADPOSITIONS),
+            )
             verb = rng.randrange(grammar.N_INTRANSITIVE if condition == "simple" else grammar.N_VERBS)
             for number in ("singular", "plural"):
                 said = _meaning(*drawn, verb, number == "plural", condition == "attractor")

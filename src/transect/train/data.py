@@ -1,4 +1,6 @@
-"""From documents to training batches. The batch of a step is a function of (seed, step), so a resumed run reads on where it stopped."""
+"""From documents to training batches. The batch of a step is a function of (seed, step), so a resumed run reads on
+where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def load_corpus(run: Run, project: Project | None = None) -> tuple[PreTrainedTok
 
 
 @lru_cache(maxsize=2)
-def _load_corpus(name: str, path: Path, factors: tuple[tuple[str, Any], ...]) -> tuple[PreTrainedTokenizerFast, list[str]]:
+def _load_corpus(
+    name: str, path: Path, factors: tuple[tuple[str, Any], ...]
+) -> tuple[PreTrainedTokenizerFast, list[str]]:
     module = units.Unit("corpus", name, path, {}).load()
     return module.tokenizer(**dict(factors)), module.train_documents(**dict(factors))
 
@@ -45,9 +49,10 @@ def rows(documents: list[str], tokenizer: PreTrainedTokenizerFast, recipe: Recip
     """The corpus as rows of token ids, [row, context_length] (documents) or [row, context_length + 1] (stream), int32.
 
     Every document opens with the beginning-of-sequence token, where the tokenizer has one.
-    documents: one row each, cut at the end or filled with the padding token. stream: windows over all documents one after the other; a window
-    begins with the last token of the one before, which it only predicts from. No more documents are encoded than the run will read.
-    Raises InputError for a corpus shorter than one batch, or documents that need padding where the tokenizer has none.
+    documents: one row each, cut at the end or filled with the padding token. stream: windows over all documents one
+    after the other; a window begins with the last token of the one before, which it only predicts from. No more
+    documents are encoded than the run will read. Raises InputError for a corpus shorter than one batch, or documents
+    that need padding where the tokenizer has none.
     """
     opening = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     ids = (opening + document for document in encoded(documents, tokenizer))
@@ -59,22 +64,28 @@ def rows(documents: list[str], tokenizer: PreTrainedTokenizerFast, recipe: Recip
         starts = np.arange(max(0, (len(stream) - 1) // recipe.context_length)) * recipe.context_length
         found = stream[starts[:, None] + np.arange(recipe.context_length + 1)]
     if len(found) < recipe.batch_size:
-        raise InputError(f"The corpus gives {len(found)} rows of {recipe.context_length} tokens, but one batch needs {recipe.batch_size}.")
+        raise InputError(
+            f"The corpus gives {len(found)} rows of {recipe.context_length} tokens, "
+            f"but one batch needs {recipe.batch_size}."
+        )
     return found
 
 
 def _padded(encoded: Iterable[list[int]], tokenizer: PreTrainedTokenizerFast, length: int) -> np.ndarray:
     cut = [ids[:length] for ids in encoded]
     if any(len(ids) < length for ids in cut) and tokenizer.pad_token_id is None:
-        raise InputError(f"A document is shorter than {length} tokens and the tokenizer has no padding token; use `rows: stream`.")
+        raise InputError(
+            f"A document is shorter than {length} tokens and the tokenizer has no padding token; use `rows: stream`."
+        )
     return np.array([ids + [tokenizer.pad_token_id] * (length - len(ids)) for ids in cut], np.int32)
 
 
 class Batches:
     """batch(step) -> (inputs, targets), both int64 [batch_size, position]; a target of IGNORED has no loss.
 
-    Rows come in a new random order each epoch; rows that do not fill a last batch wait for another epoch. Causal: inputs predict the next token.
-    Masked: a share mask_rate of the tokens is replaced by the mask token, and these alone are targets.
+    Rows come in a new random order each epoch; rows that do not fill a last batch wait for another epoch. Causal:
+    inputs predict the next token. Masked: a share mask_rate of the tokens is replaced by the mask token, and these
+    alone are targets.
     """
 
     def __init__(self, rows: np.ndarray, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int, masked: bool):

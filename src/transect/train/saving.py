@@ -1,9 +1,11 @@
-"""What a training run leaves on disk: checkpoints in hub layout, the state to resume from, and done.json. Written whole or not at all.
+"""What a training run leaves on disk: checkpoints in hub layout, the state to resume from, and done.json. Written whole
+or not at all.
 
-    root/recipe.json          the digest of the recipe: weights of another recipe are thrown away, not continued
-    root/<revision>/          config.json, model.safetensors, tokenizer files
-    root/resume.pt            while training: everything the next step depends on, always written after the checkpoint of its step
-    root/done.json            at the end: revision -> SHA-256 of model.safetensors
+root/recipe.json          the digest of the recipe: weights of another recipe are thrown away, not continued
+root/<revision>/          config.json, model.safetensors, tokenizer files
+root/resume.pt            while training: everything the next step depends on, always written after the checkpoint
+    of its step
+root/done.json            at the end: revision -> SHA-256 of model.safetensors
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a folder. One that is already there was written whole, and an equal step gives equal bytes: it is replaced."""
+    """The same for a folder. One that is already there was written whole, and an equal step gives equal bytes: it is
+    replaced.
+    """
     unfinished = path.with_name(UNFINISHED + path.name)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -62,7 +66,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
-    """Make the folder ready for this recipe; True if the run is already done. Files of another recipe and unfinished ones are removed."""
+    """Make the folder ready for this recipe; True if the run is already done. Files of another recipe and unfinished
+    ones are removed.
+    """
     root.mkdir(parents=True, exist_ok=True)
     if read_json(root / "recipe.json").get("digest") != digest:
         for name in ("done.json", "resume.pt"):

@@ -1,7 +1,8 @@
 """Train one run of the registry, with all its checkpoints.
 
-The same recipe on the same machine and number of threads gives the same weights, bit by bit, also after a kill: initialisation follows from the seed, each
-batch from (seed, step), the learning rate from the step, and the rest of the state is written with each checkpoint.
+The same recipe on the same machine and number of threads gives the same weights, bit by bit, also after a kill:
+initialisation follows from the seed, each batch from (seed, step), the learning rate from the step, and the rest of the
+state is written with each checkpoint.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ from transect.train.recipe import Recipe
 OnCheckpoint = Callable[[str, Path], object]
 
 
-def train_run(run: Run, root: Path, *, on_checkpoint: OnCheckpoint | None = None, project: Project | None = None) -> None:
-    """Train (or resume) a run into `root` (see saving.py for what lies there); nothing is done where it is already finished.
+def train_run(
+    run: Run, root: Path, *, on_checkpoint: OnCheckpoint | None = None, project: Project | None = None
+) -> None:
+    """Train (or resume) a run into `root` (see saving.py for what lies there); nothing is done where it is already
+    finished.
 
-    `on_checkpoint(revision, folder)` is called when a checkpoint is on disk. Raises InputError for a recipe that cannot be followed.
+    `on_checkpoint(revision, folder)` is called when a checkpoint is on disk. Raises InputError for a recipe that cannot
+    be followed.
     """
     recipe = recipes.read(run)
     revisions = [checkpoint.revision for checkpoint in run.checkpoints]
@@ -44,7 +49,9 @@ def train_run(run: Run, root: Path, *, on_checkpoint: OnCheckpoint | None = None
         ngram.train(recipe, tokenizer, documents, root / revisions[-1])
     else:
         with _threads(recipe.threads):
-            Training(run, recipe, tokenizer, documents).to_the_end(root, on_checkpoint or (lambda revision, folder: None))
+            Training(run, recipe, tokenizer, documents).to_the_end(
+                root, on_checkpoint or (lambda revision, folder: None)
+            )
     saving.finish(root, revisions)
 
 
@@ -59,7 +66,9 @@ def _threads(n: int) -> Iterator[None]:
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
-    """Device and precision. Accelerate keeps both for the whole process, but two runs may differ in them: forget those of the last run."""
+    """Device and precision. Accelerate keeps both for the whole process, but two runs may differ in them: forget those
+    of the last run.
+    """
     AcceleratorState._reset_state()
     PartialState._reset_state()
     cpu = recipe.device == "cpu" or not torch.cuda.is_available()
@@ -76,7 +85,11 @@ class Training:
         torch.manual_seed(seed)
         self.model: PreTrainedModel = architectures.network(run, recipe, tokenizer).to(self.accelerator.device)
         self.batches = Batches(data.rows(documents, tokenizer, recipe), recipe, tokenizer, seed, masked)
-        hidden, rest = architectures.split_for_muon(self.model) if recipe.optimizer == "muon" else ([], list(self.model.parameters()))
+        hidden, rest = (
+            architectures.split_for_muon(self.model)
+            if recipe.optimizer == "muon"
+            else ([], list(self.model.parameters()))
+        )
         self.muon = Muon(hidden, recipe.muon_lr, weight_decay=recipe.weight_decay)
         groups = [
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": recipe.weight_decay},
@@ -86,10 +99,12 @@ class Training:
         self.average = [p.detach().clone() for p in self.model.parameters()] if recipe.ema else []
 
     def to_the_end(self, root: Path, on_checkpoint: OnCheckpoint) -> None:
-        """Take all steps, and save at those of the run's checkpoint rule; begins after the last saved step, where there is one."""
+        """Take all steps, and save at those of the run's checkpoint rule; begins after the last saved step, where there
+        is one.
+        """
         due = {checkpoint.step: checkpoint.revision for checkpoint in self.run.checkpoints}
         state = saving.load_state(root, self.accelerator.device)
-        if state is not None:
+        if state is not None and all((root / due[step]).is_dir() for step in due if step <= state["step"]):
             self.load_state(state)
         elif 0 in due:
             self._save(root, due[0], on_checkpoint)

@@ -1,17 +1,21 @@
 """Four generated languages that say the same things: word order (SVO, SOV) x where number is marked (verb, adjective).
 
-A document is a sequence of *meanings* and *verses*, drawn from a random stream that is seeded by the document's number alone, and then put into
-words by switches. So document i says the same in all four languages, word for word (all have the same number of words per sentence):
+A document is a sequence of *meanings* and *verses*, drawn from a random stream that is seeded by the document's number
+alone, and then put into words by switches. So document i says the same in all four languages, word for word (all have
+the same number of words per sentence):
 
-    SVO, head-initial    noun adp noun2 link adj  subj  verb  obj  noun3        SOV, head-final    adj link noun2 adp noun  subj  noun3  obj  verb
+    SVO, head-initial    noun adp noun2 link adj  subj  verb  obj  noun3        SOV, head-final    adj link noun2 adp
+    noun  subj  noun3  obj  verb
 
-Nouns are always marked for number. `marking: verb` marks the verb with its subject's number, `marking: adjective` the adjective with its noun's; the
-other one keeps its bare form. `subj` ends every subject, `obj` stands beside every object and `link` beside every adjective: so one of them separates each
-marked word from what it agrees with, no two neighbouring words agree, and no bigram model can know agreement. An adjective belongs to the head of its
-phrase, never to noun2. Nouns, adjectives and verbs fall into classes that prefer each other.
+Nouns are always marked for number. `marking: verb` marks the verb with its subject's number, `marking: adjective` the
+adjective with its noun's; the other one keeps its bare form. `subj` ends every subject, `obj` stands beside every
+object and `link` beside every adjective: so one of them separates each marked word from what it agrees with, no two
+neighbouring words agree, and no bigram model can know agreement. An adjective belongs to the head of its phrase, never
+to noun2. Nouns, adjectives and verbs fall into classes that prefer each other.
 
-`corpus_variant: bursty` repeats within a document: one verse and two names. `fresh` draws the syllables of every verse and name anew, with the same
-lengths at the same places; everything else is the same. So the two differ in recurrence only.
+`corpus_variant: bursty` repeats within a document: one verse and two names. `fresh` draws the syllables of every verse
+and name anew, with the same lengths at the same places; everything else is the same. So the two differ in recurrence
+only.
 """
 
 from __future__ import annotations
@@ -34,8 +38,16 @@ N_TRAIN, N_HELD_OUT = 12_000, 400
 N_NOUNS, N_VERBS, N_INTRANSITIVE, N_ADJECTIVES, N_ADPOSITIONS, N_CLASSES = 40, 20, 8, 12, 10, 4
 NOUN_WEIGHTS = [1 / (rank + 2) for rank in range(N_NOUNS)]  # Zipf-like in the corpora, uniform in the stimuli
 IN_CLASS = 0.8  # probability that a word obeys the class of the word that selects it
-NAME, ADJECTIVE, ADPOSITION, INTRANSITIVE = 0.2, 0.7, 0.5, 0.3  # probabilities: of a name instead of a noun, of modifiers, of no object
-VERSE_DOCUMENT, VERSE_BLOCK = 0.8, 0.7  # share of documents that have verses; share of verses among the blocks of such a document
+NAME, ADJECTIVE, ADPOSITION, INTRANSITIVE = (
+    0.2,
+    0.7,
+    0.5,
+    0.3,
+)  # probabilities: of a name instead of a noun, of modifiers, of no object
+VERSE_DOCUMENT, VERSE_BLOCK = (
+    0.8,
+    0.7,
+)  # share of documents that have verses; share of verses among the blocks of such a document
 VERSE_SYLLABLES, NAME_SYLLABLES, GAP_SYLLABLES = (3, 8), (4, 6), (1, 4)
 SYLLABLES = ["".join(pair) for pair in product("bdfgklmn", "aeiou")]
 SUBJECT, OBJECT, LINK, STOP = "subj", "obj", "link", "."
@@ -94,7 +106,9 @@ def _phrase_words(phrase: Phrase, word_order: str, mark: str) -> list[str]:
 
 
 def _selected(rng: random.Random, n: int, noun_class: int | None, weights: list[float] | None = None) -> int:
-    """One of n words; word k is of class k mod N_CLASSES, and with probability IN_CLASS the word obeys the class asked for."""
+    """One of n words; word k is of class k mod N_CLASSES, and with probability IN_CLASS the word obeys the class asked
+    for.
+    """
     if noun_class is None or rng.random() > IN_CLASS:
         return rng.choices(range(n), weights)[0]
     members = range(noun_class, n, N_CLASSES)
@@ -123,7 +137,9 @@ def draw_meaning(rng: random.Random, name: Callable[[], tuple[str, ...]]) -> Mea
 
 
 def document(key: str, word_order: str, marking: str, corpus_variant: str) -> str:
-    """The document named by `key`. Two streams: what is said (`rng`, the same in all languages and variants) and syllables that may recur (`sound`)."""
+    """The document named by `key`. Two streams: what is said (`rng`, the same in all languages and variants) and
+    syllables that may recur (`sound`).
+    """
     rng, sound = random.Random(f"grammar {VERSION} {key}"), random.Random(f"grammar {VERSION} {key} sound")
     bursty = corpus_variant == "bursty"
 

@@ -1,0 +1,143 @@
+"""Every figure draws the tables of its analysis, says what is seen, and draws it again to the same bytes."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from analyses import (
+    acquisition_order,
+    attribution,
+    baselines,
+    emergence,
+    heads,
+    held_out_size,
+    population,
+    size_trend,
+    variance_shares,
+)
+from analyses.figures import acquisition_order as acquisition_order_figure
+from analyses.figures import attribution_forest, emergence_curves, head_maps, held_out, onsets
+from analyses.figures import baselines as baselines_figure
+from analyses.figures import population as population_figure
+from analyses.figures import size_trend as size_trend_figure
+from analyses.figures import variance_shares as variance_shares_figure
+from tests.analyses import simulated
+from transect import figure_style
+
+FIGURES = {
+    "emergence_curves": emergence_curves, "onsets": onsets, "size_trend": size_trend_figure, "attribution_forest": attribution_forest,
+    "variance_shares": variance_shares_figure, "held_out": held_out, "head_maps": head_maps, "baselines": baselines_figure,
+    "population": population_figure, "acquisition_order": acquisition_order_figure,
+}  # fmt: skip
+# a number or a word that the caption of the simulated study has to say
+SAID = {
+    "emergence_curves": "at the last checkpoint", "onsets": "not reached in any of", "size_trend": "per tenfold size", "attribution_forest": "not identifiable: suite",
+    "variance_shares": "items", "held_out": "held-out configurations inside", "head_maps": "layer 1, head 1", "baselines": "over 2gram",
+    "population": "78 runs in 39 configurations", "acquisition_order": "attractor - simple",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, dict[str, pd.DataFrame]]:
+    registry = simulated.registry()
+    measured = simulated.measurements(registry, n_items=8)
+    correct = {"measure": "minimal_pair", "metric": "correct", "name": "agreement"}
+    prefix = {
+        "measure": "induction",
+        "metric": "prefix_matching",
+        "reduce": "max_head",
+        "name": "prefix matching",
+        "by": ["architecture", "corpus_variant"],
+    }
+    heads_only = {k: v for k, v in prefix.items() if k != "by"}
+    interacting = ["architecture", "corpus_variant", "architecture:corpus_variant"]
+    chosen = {
+        emergence: [correct | {"threshold": 0.75, "chance": 0.5, "by": ["architecture"]}, prefix | {"threshold": 0.4}],
+        size_trend: [correct | {"by": ["architecture"]}, prefix],
+        attribution: [correct | {"items": True, "factors": ["architecture", "suite"]}, heads_only | {"factors": interacting}],
+        variance_shares: [correct | {"items": True, "factors": ["architecture", "log2(d_model)"]}],
+        held_out_size: [correct, prefix],
+        baselines: [correct | {"match": ["word_order", "marking"], "by": ["item_condition"], "chance": 0.5}],
+        acquisition_order: [correct | {"sets": "item_condition", "by": ["word_order"]}],
+        heads: [prefix | {"against": "uniform_attention"}],
+    }  # fmt: skip
+    found = {
+        unit.__name__.split(".")[-1]: unit.tables(measured, registry, outcomes=outcomes)
+        for unit, outcomes in chosen.items()
+    }
+    return found | {"population": population.tables(measured, registry)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_drawn_again_the_bytes_are_the_same(name: str, tables: dict, tmp_path: Path) -> None:
+    """SVG, PDF and PNG of two drawings from the same tables."""
+    pairs = [figure_style.save(FIGURES[name].figure(tables), tmp_path / side / name) for side in ("a", "b")]
+    for one, other in zip(*pairs, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.suffix
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_caption_says_what_is_seen(name: str, tables: dict) -> None:
+    """In words, with the numbers of the tables."""
+    caption = FIGURES[name].caption(tables)
+    assert SAID[name] in caption
+    assert "nan" not in caption and caption.endswith(".")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_needs_names_the_tables_that_are_read(name: str, tables: dict) -> None:
+    """With the tables of NEEDS alone it draws."""
+    FIGURES[name].figure({need: tables[need] for need in FIGURES[name].NEEDS})
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_study_that_measured_nothing_has_its_figures(name: str) -> None:
+    """Empty tables: a figure that says so, and a caption."""
+    registry = simulated.registry()
+    nothing = simulated.measurements(registry[:1], n_items=1).iloc[:0]
+    outcome = {"measure": "induction", "metric": "prefix_matching"}
+    own = {
+        emergence: {"threshold": 0.5},
+        attribution: {"factors": ["architecture"]},
+        variance_shares: {"factors": ["architecture"]},
+    }
+    units = [emergence, size_trend, attribution, variance_shares, held_out_size, baselines, acquisition_order, heads]
+    found = {
+        unit.__name__.split(".")[-1]: unit.tables(nothing, registry, outcomes=[outcome | own.get(unit, {})])
+        for unit in units
+    }
+    found["population"] = population.tables(nothing, registry)
+    assert FIGURES[name].caption(found).endswith(".")
+    FIGURES[name].figure(found).canvas.draw()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_leaves_the_page_or_covers_another(name: str, tables: dict) -> None:
+    """Every visible text lies on the page, and no two overlap by more than a tenth of the smaller one."""
+    figure = FIGURES[name].figure(tables)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    boxes = []
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    shown = {id(tick.label1) for axis in axes for tick in axis._update_ticks()}
+    hidden = {
+        id(label)
+        for axis in axes
+        for tick in (*axis.majorTicks, *axis.minorTicks)
+        for label in (tick.label1, tick.label2)
+    } - shown
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip() and id(text) not in hidden:
+            boxes.append((text.get_text(), Text.get_window_extent(text, renderer)))
+    page = figure.bbox.padded(2)
+    for i, (label, box) in enumerate(boxes):
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, (
+            f"'{label}' leaves the page"
+        )
+        for other, second in boxes[:i]:
+            width = min(box.x1, second.x1) - max(box.x0, second.x0)
+            height = min(box.y1, second.y1) - max(box.y0, second.y0)
+            covered = max(width, 0) * max(height, 0) / min(box.width * box.height, second.width * second.height)
+            assert covered < 0.1, f"'{label}' covers '{other}'"

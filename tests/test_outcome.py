@@ -1,0 +1,112 @@
+"""Outcomes: which rows, which checkpoint, which models."""
+
+import pandas as pd
+import pytest
+
+from transect.errors import InputError
+from transect.outcome import read_outcome
+
+REGISTRY = pd.DataFrame(
+    [
+        {"run": "a", "configuration": "A", "objective": "causal", "role": "population", "architecture": "x"},
+        {"run": "b", "configuration": "B", "objective": "causal", "role": "population", "architecture": "y"},
+        {"run": "m", "configuration": "M", "objective": "masked", "role": "population", "architecture": "z"},
+        {"run": "n", "configuration": "N", "objective": "causal", "role": "baseline", "architecture": "bigram"},
+    ]
+)
+
+
+def _measured() -> pd.DataFrame:
+    rows = []
+    for run in "abmn":
+        for step in (0, 1, 2):
+            for layer, head, score in ((0, 0, 0.1), (0, 1, 0.2 * step), (1, 0, 0.3)):
+                for item in ("p", "q"):
+                    at = {
+                        "run": run,
+                        "revision": f"s{step}",
+                        "step": step,
+                        "tokens_seen": 100 * step,
+                        "stimuli": "set",
+                        "item": item,
+                    }
+                    value = score + (0.01 if item == "q" else 0.0)
+                    rows.append(
+                        at
+                        | {
+                            "measure": "head",
+                            "metric": "score",
+                            "layer": layer,
+                            "head": head,
+                            "value": value,
+                            "item_condition": item,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def _values(**options) -> dict[str, float]:
+    outcome, _ = read_outcome({"measure": "head", "metric": "score"} | options, {}, "here")
+    found = outcome.per_run(_measured(), REGISTRY)
+    return dict(zip(found["run"], found["value"].round(6), strict=True))
+
+
+def test_only_the_causal_population_enters() -> None:
+    """Baselines and masked models are left out."""
+    assert set(_values()) == {"a", "b"}
+
+
+def test_the_largest_head_is_that_of_the_mean_over_items() -> None:
+    """At the last checkpoint head (0, 1) has 0.4 and 0.41."""
+    assert _values(reduce="max_head") == {"a": 0.405, "b": 0.405}
+
+
+@pytest.mark.parametrize(("at", "value"), [("last", 0.405), ("first", 0.305), (150, 0.305), (100, 0.305)])
+def test_checkpoint_by_name_or_tokens(at: str | int, value: float) -> None:
+    """A number means the last checkpoint that has seen no more tokens."""
+    assert _values(reduce="max_head", at=at)["a"] == pytest.approx(value)
+
+
+def test_conditions_and_registry_columns_choose_rows() -> None:
+    """`where` reads both, `item` is a short form."""
+    assert _values(where={"item_condition": "p", "architecture": "y"}, reduce="max_head") == {"b": 0.4}
+    assert _values(item="q", reduce="max_head")["a"] == 0.41
+
+
+def test_pll_metrics_speak_of_masked_models() -> None:
+    """The objective follows the metric."""
+    outcome, _ = read_outcome({"measure": "minimal_pair", "metric": "pll_correct"}, {}, "here")
+    assert outcome.objective == "masked"
+
+
+def test_per_item_keeps_items_and_conditions() -> None:
+    """One row per run and item of the last checkpoint, heads averaged, factors joined."""
+    outcome, _ = read_outcome({"measure": "head", "metric": "score"}, {}, "here")
+    found = outcome.per_item(_measured(), REGISTRY)
+    assert len(found) == 4
+    assert set(found["step"]) == {2}
+    assert {"item_condition", "architecture"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "scor"}, "Did you mean 'score'"),
+        ({"redcue": "mean"}, "Did you mean 'reduce'"),
+        ({"reduce": "max"}, "unknown reduce"),
+        ({"at": "end"}, "last, first or a number"),
+        ({"where": {"architectur": "x"}}, "Did you mean 'architecture'"),
+    ],
+)
+def test_wrong_options_are_explained(options: dict, message: str) -> None:
+    """One sentence with the nearest allowed name."""
+    with pytest.raises(InputError, match=message):
+        _values(**options)
+
+
+def test_own_options_have_defaults_and_requirements() -> None:
+    """... marks an option that must be given."""
+    given = {"measure": "head", "metric": "score", "threshold": 0.5}
+    assert read_outcome(given, {"threshold": ..., "hold": 2}, "here")[1] == {"threshold": 0.5, "hold": 2}
+    with pytest.raises(InputError, match="'threshold' is missing"):
+        read_outcome({"measure": "head", "metric": "score"}, {"threshold": ...}, "here")
