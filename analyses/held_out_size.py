@@ -80,7 +80,8 @@ def _predict(found: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.Data
     )
     rows["error"] = rows["truth"] - rows["estimate"]
     rows["error_of_mean"] = rows["truth"] - train["truth"].mean()
-    rows["inside"] = ((rows["truth"] >= rows["lower"]) & (rows["truth"] <= rows["upper"])).where(rows["lower"].notna())
+    inside = (rows["truth"] >= rows["lower"]) & (rows["truth"] <= rows["upper"])
+    rows["inside"] = inside.astype("boolean").where(rows["lower"].notna())
     rows["reason"] = fitted.refused
     return rows, _line(fitted, train, test, size)
 

@@ -17,8 +17,8 @@ WIDE = 0.035  # a part narrower than this share of the bar has no room for its n
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws variance_shares.shares."""
     shares = tables["variance_shares"]["shares"]
-    shares = shares[shares["estimate"] > 0]
     outcomes = list(shares["outcome"].unique())
+    shares = shares[shares["estimate"] > 0]
     factors = [c for c in shares["component"].unique() if c not in OTHER]
     looks = style.looks(factors)
     figure, (ax,) = style.panels(1, height=1.0 + 0.38 * len(outcomes))

@@ -109,8 +109,9 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
-            needed = [table for need in draw.__globals__.get("NEEDS", []) for table in args[0][need].values()]
-            return draw(*args, **kwargs) if not needed or any(map(len, needed)) else _nothing()
+            needs = draw.__globals__.get("NEEDS", [])
+            measured = any(len(table) for need in needs for table in args[0][need].values())
+            return draw(*args, **kwargs) if measured or not needs else _nothing()
 
     return inside
 

@@ -5,7 +5,8 @@ An analysis names its outcomes in the study file:
     measure    a measure of the study          metric     one of its metrics
     stimuli    one stimulus set (default: all that the measure was given)
     item       one item or a list of items     where      {column: value or list}: any condition or registry column
-    reduce     mean (default): over items; max_head: mean over items for each head, then the largest over layers and heads
+    reduce     mean (default): over items; max_head: mean over items for each head, then the largest over layers and heads;
+               max_min_head: smallest over items for each head, then the largest: a head that does it at every distance
     at         last (default), first, or a number of tokens (the last checkpoint that has seen no more)
 A masked model's pll_* metrics are another quantity than log-probabilities, so an outcome speaks of models of one
 objective: masked for pll_* metrics, causal for all others, unless `objective` says so.
@@ -20,7 +21,7 @@ import pandas as pd
 from transect.errors import InputError, nearest
 
 CHECKPOINT = ["run", "revision", "step", "tokens_seen"]
-REDUCTIONS = ["mean", "max_head"]
+REDUCTIONS = ["mean", "max_head", "max_min_head"]
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ class Outcome:
     ) -> pd.DataFrame:
         """One row per checkpoint: run, revision, step, tokens_seen, value, n_items; sorted by run and tokens."""
         rows = self.select(measurements, registry, roles)
-        if self.reduce == "max_head":
-            heads = rows.groupby([*CHECKPOINT, "layer", "head"], dropna=False)["value"].mean().reset_index()
+        if self.reduce in ("max_head", "max_min_head"):
+            by_head = rows.groupby([*CHECKPOINT, "layer", "head"], dropna=False)["value"]
+            heads = (by_head.mean() if self.reduce == "max_head" else by_head.min()).reset_index()
             values = heads.groupby(CHECKPOINT, dropna=False)["value"].max()
         else:
             values = rows.groupby(CHECKPOINT, dropna=False)["value"].mean()

@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -59,6 +60,7 @@ def estimate(study: Study) -> cost.Cost:
 def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, arguments: tuple[str, ...] = ()) -> Outcome:  # type: ignore[no-untyped-def]
     """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example)."""
     with _lock(study):
+        shutil.rmtree(study.results / "progress", ignore_errors=True)  # what a killed run was doing
         _forget_markers(study, retry_failed)
         log = study.results / "log" / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -68,10 +70,14 @@ def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, argu
             )
             try:
                 _watch(process, study, cores, say)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt:  # Snakemake was interrupted with us and stops its jobs
                 say("Stopping; what is finished is kept. The same command goes on from here.")
                 process.wait()
                 raise
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
         if process.returncode != 0:
             say(f"The workflow ended with an error; see {_shown(log)} and {_shown(log.parent)}.")
     return outcome(study)

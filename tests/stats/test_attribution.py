@@ -85,6 +85,15 @@ def test_a_factor_within_runs_gets_its_slope() -> None:
     assert found["effects"]["units"].iloc[0] == "10 against 10 items (7 configurations, 7 runs)"
 
 
+def test_an_interaction_with_a_design_factor_has_configurations_as_units() -> None:
+    """Kind of item x size: 7 - 2 df at most; kind of item alone may have up to runs - 1."""
+    frame = _sample(np.random.default_rng(9), sizes=range(1, 8), seeds=3, n_items=20)
+    frame["kind"] = np.where(frame["item"].astype(int) % 2, "odd", "even")
+    found = attribute(frame, ["kind", "size", "kind:size"], items=True)["effects"].set_index("kind")
+    assert found.loc["interaction", "df"] <= 5
+    assert found.loc["difference", "df"] <= 20
+
+
 def test_aliased_factors_name_each_other() -> None:
     """Two factors that change together have no effect each, and the reason says with what."""
     frame = _sample(np.random.default_rng(5), sizes=(1, 2, 3, 4), seeds=1)

@@ -27,6 +27,11 @@ def main() -> int:
     if args.step in ("train", "measure") and not set(ALLOCATOR) <= set(os.environ):
         os.execve(sys.executable, [sys.executable, "-m", "transect.jobs", *sys.argv[1:]], os.environ | ALLOCATOR)
 
+    # one thread for BLAS, OpenMP and the tokenizers, before any of them is loaded; torch is given its number later
+    os.environ.update(
+        OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1"
+    )
+
     from transect import study as studies
     from transect.errors import InputError
     from transect.project import find_project

@@ -3,7 +3,8 @@
 Without items: mean of each configuration over its runs, then least squares on configurations.
 With items:    y ~ factors + (1 | item) + (1 | configuration) + (1 | run) by REML (runs and configurations are one where no
                configuration has two runs); a factor that varies within runs also gets a slope by run and configuration.
-df of a contrast of design factors <= configurations - rank of their columns, whatever the variance estimates are.
+df of a contrast of design factors <= configurations - rank of their columns, whatever the variance estimates are; of a contrast
+within runs <= runs - 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -152,7 +153,7 @@ class _Contrasts:
                 f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
             )
         n = self.behind(contrast)["configuration"].nunique()
-        if n < MIN_UNITS and not set(contrast.variables) & self.table.within:
+        if n < MIN_UNITS and not set(contrast.variables) & self.table.within and contrast.kind != "mean":
             return f"{n} configurations at its level, fewer than {MIN_UNITS}"
         if self.free_df() < 1:
             return f"{self.table.n_configurations} configurations leave no degree of freedom beside the factors"
@@ -240,8 +241,10 @@ class _MixedContrasts(_Contrasts):
 
     def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
         # a contrast that the design determines is the same with the aliased coefficients at 0
-        within = bool(set(contrast.variables)) and set(contrast.variables) <= self.table.within
-        cap = max(self.table.n_configurations, 2) - 1 if within else self.free_df()
+        # what varies within runs has runs as units, also in one level of a design factor; all else has configurations
+        held = {v for v, levels in contrast.levels.items() if len(levels) == 1}
+        within = contrast.kind != "mean" and set(contrast.variables) - held <= self.table.within
+        cap = max(self.behind(contrast)["run"].nunique() - 1, 1) if within else self.free_df()
         return self.fit.contrasts(contrast.weights[self.kept], cap).iloc[0].to_dict() | {"variance": "mixed model"}
 
     def components(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -52,24 +53,30 @@ class MixedFit:
 
     def satterthwaite(self, weights: np.ndarray) -> np.ndarray:
         """df = 2 v^2 / (g' A g): v the variance of the contrast, g its gradient and A the covariance of (theta, sigma)."""
+        slopes, covariance = self._sensitivity
+        gradient = np.einsum("ij,ajk,ik->ai", weights, slopes, weights)
+        spread = np.einsum("ai,ab,bi->i", gradient, covariance, gradient)
+        variance = np.einsum("ij,jk,ik->i", weights, self.vcov, weights)
+        return 2 * variance**2 / np.where(spread > 0, spread, np.nan)
+
+    @cached_property
+    def _sensitivity(self) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of vcov [parameter, coefficient, coefficient] and the covariance of the parameters off the boundary."""
         point = np.append(self.theta, self.sigma)
         keep = np.append(~(self.deviance.diagonal & (self.theta < 1e-6)), True)
 
         def full(z: np.ndarray) -> np.ndarray:
             return _merge(point, z, keep)
 
-        def variance(z: np.ndarray) -> np.ndarray:
-            z = full(z)
-            inverse = np.linalg.inv(self.deviance.solve(z[:-1]).rx)
-            return z[-1] ** 2 * np.einsum("ij,jk,ik->i", weights, inverse.T @ inverse, weights)
+        def vcov(z: np.ndarray) -> np.ndarray:
+            inverse = np.linalg.inv(self.deviance.solve(full(z)[:-1]).rx)
+            return full(z)[-1] ** 2 * inverse.T @ inverse
 
         z0 = point[keep]
         _, hessian = _derivatives(lambda z: self.deviance.with_sigma(full(z)[:-1], full(z)[-1]), z0)
-        covariance = 2 * np.linalg.pinv(hessian)
-        steps = 1e-4 * np.maximum(0.1, np.abs(z0))
-        gradient = np.array([(variance(z0 + e) - variance(z0 - e)) / (2 * e.sum()) for e in np.diag(steps)])
-        spread = np.einsum("ia,ij,ja->a", gradient, covariance, gradient)
-        return 2 * variance(z0) ** 2 / np.where(spread > 0, spread, np.nan)
+        steps = np.diag(1e-4 * np.maximum(0.1, np.abs(z0)))
+        slopes = np.array([(vcov(z0 + e) - vcov(z0 - e)) / (2 * e.sum()) for e in steps])
+        return slopes, 2 * np.linalg.pinv(hessian)
 
 
 def fit_formula(formula: str, frame: pd.DataFrame, reml: bool = True) -> MixedFit:

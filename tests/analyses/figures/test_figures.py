@@ -93,6 +93,20 @@ def test_needs_names_the_tables_that_are_read(name: str, tables: dict) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
+def test_tables_from_files_say_and_draw_the_same(name: str, tables: dict, tmp_path: Path) -> None:
+    """Every table survives parquet, and caption and picture do not change by it."""
+    read: dict[str, dict[str, pd.DataFrame]] = {}
+    for need in FIGURES[name].NEEDS:
+        read[need] = {}
+        for table, frame in tables[need].items():
+            frame.to_parquet(tmp_path / f"{table}.parquet")
+            read[need][table] = pd.read_parquet(tmp_path / f"{table}.parquet")
+    assert FIGURES[name].caption(read) == FIGURES[name].caption(tables)
+    drawn = [figure_style.save(FIGURES[name].figure(t), tmp_path / side)[0] for side, t in (("a", tables), ("b", read))]
+    assert drawn[0].read_bytes() == drawn[1].read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_a_study_that_measured_nothing_has_its_figures(name: str) -> None:
     """Empty tables: a figure that says so, and a caption."""
     registry = simulated.registry()
