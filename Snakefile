@@ -4,7 +4,9 @@
 from transect import study as studies
 from transect.project import SHIPPED, find_project
 
+
 configfile: f"{SHIPPED}/workflow/config.yaml"
+
 
 STUDY = studies.load(config["study"], find_project())
 

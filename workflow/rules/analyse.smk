@@ -11,7 +11,9 @@ rule gather:
     input:
         markers=[f"results/{STUDY.name}/shards/{shard.target}.done" for shard in STUDY.shards],
         study=STUDY.path,
-        registry=sorted({suite.path for suite in STUDY.registry.suites if {r.id for r in suite.runs} & set(STUDY.roles)}),
+        registry=sorted(
+            {suite.path for suite in STUDY.registry.suites if {r.id for r in suite.runs} & set(STUDY.roles)}
+        ),
     output:
         measurements=f"results/{STUDY.name}/measurements.parquet",
         grid=f"results/{STUDY.name}/grid.parquet",
@@ -42,7 +44,8 @@ rule analyse:
 rule draw:
     input:
         tables=lambda wildcards: [
-            f"results/{wildcards.study}/tables/{analysis}/manifest.json" for analysis in FIGURES[wildcards.figure]["NEEDS"]
+            f"results/{wildcards.study}/tables/{analysis}/manifest.json"
+            for analysis in FIGURES[wildcards.figure]["NEEDS"]
         ],
         script=lambda wildcards: FIGURES[wildcards.figure].path,
     output:

@@ -19,8 +19,8 @@ rule measure:
         "results/{study}/log/measure/{shard}.{digest}.log",
     wildcard_constraints:
         digest="[0-9a-f]{12}",
-    threads: STUDY.numerics["threads"]
     retries: 2
+    threads: STUDY.numerics["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: int(1000 * STUDY.numerics["memory_gb"] * attempt) + 1000,
         attempt=lambda wildcards, attempt: attempt,

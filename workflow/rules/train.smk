@@ -6,8 +6,8 @@ rule train:
         "results/{study}/log/train/{batch}.{digest}.log",
     wildcard_constraints:
         digest="[0-9a-f]{12}",
-    threads: STUDY.numerics["threads"]
     priority: 10
+    threads: STUDY.numerics["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: int(1000 * STUDY.numerics["memory_gb"] * attempt) + 1000,
     params:
