@@ -61,12 +61,13 @@ def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, argu
     """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example)."""
     with _lock(study):
         shutil.rmtree(study.results / "progress", ignore_errors=True)  # what a killed run was doing
-        _forget_markers(study, retry_failed)
+        due = _due(study, retry_failed)
+        forced = ("--forcerun", *due) if due else ()
         log = study.results / "log" / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(
-                snakemake(study, cores, retry_failed, arguments), stdout=file, stderr=subprocess.STDOUT
+                snakemake(study, cores, retry_failed, (*forced, *arguments)), stdout=file, stderr=subprocess.STDOUT
             )
             try:
                 _watch(process, study, cores, say)
@@ -130,15 +131,20 @@ def _lock(study: Study) -> Iterator[None]:
         yield
 
 
-def _forget_markers(study: Study, retry_failed: bool) -> None:
-    """The store decides what is done: a marker is dropped where its cells or weights are not there, or must be tried again."""
+def _due(study: Study, retry_failed: bool) -> list[str]:
+    """The markers that Snakemake must make again: the store, not a marker or its time, decides whether cells and weights are there."""
     index = Store(study.project.store).index()
-    for shard in study.shards:
-        if any(not c.reason and stale(c, index, retry_failed) for c in shard.cells):
-            (study.results / "shards" / f"{shard.target}.done").unlink(missing_ok=True)
-    for batch in study.batches:
-        if not all(trained(study, r) or (_broke(study, r) and not retry_failed) for r in batch.runs):
-            (study.results / "training" / f"{batch.target}.done").unlink(missing_ok=True)
+    batches = [
+        f"training/{batch.target}.done"
+        for batch in study.batches
+        if not all(trained(study, r) or (_broke(study, r) and not retry_failed) for r in batch.runs)
+    ]
+    shards = [
+        f"shards/{shard.target}.done"
+        for shard in study.shards
+        if any(not c.reason and stale(c, index, retry_failed) for c in shard.cells)
+    ]
+    return [f"results/{study.name}/{marker}" for marker in [*batches, *shards]]
 
 
 def _watch(process: subprocess.Popen, study: Study, cores: int, say) -> None:  # type: ignore[no-untyped-def, type-arg]
