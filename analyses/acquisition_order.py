@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import Outcome, filled, read_options, read_outcome
+from transect.outcome import Outcome, filled, group_labels, read_options, read_outcome
 from transect.stats.crossed_mean import crossed_mean
 from transect.stats.intervals import COLUMNS
 from transect.stats.onset import onset
@@ -67,7 +67,7 @@ def _rows(
         registry[["run", "configuration", "architecture", *(c for c in own["by"] if c not in rows)]], on="run"
     )
     half = rows[own["balance"]].astype(str) if own["balance"] else "all"
-    group = rows[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all runs"
+    group = group_labels(rows, own["by"])
     return rows.assign(set=rows[own["sets"]].astype(str), half=half, group=group)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import filled, group_labels, read_options, read_outcome
 from transect.stats.intervals import COLUMNS, MIN_UNITS, mean_interval
 from transect.stats.onset import Onset, onset, pool
 
@@ -40,7 +40,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"emergence, outcome {number}")
         facts = registry[["run", "configuration", *own["by"]]]
         frame = outcome.per_checkpoint(measurements, registry).merge(facts, on="run")
-        frame["group"] = frame[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all runs"
+        frame["group"] = group_labels(frame, own["by"])
         labels = {"outcome": outcome.name, "threshold": float(own["threshold"]), "chance": own["chance"]}
         runs.append(frame.assign(**labels))
         for group, part in frame.groupby("group", sort=True):

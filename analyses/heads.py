@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect.outcome import CHECKPOINT, Outcome, filled, read_options, read_outcome
+from transect.outcome import CHECKPOINT, Outcome, filled, group_labels, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Which heads do it, and since when?"
@@ -29,7 +29,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"heads, outcome {number}")
         heads = _heads(outcome, measurements, registry)
         best = replace(outcome, reduce="max_head").per_run(measurements, registry)
-        best["group"] = best[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all runs"
+        best["group"] = group_labels(best, own["by"])
         top = _top(heads.merge(best[["run", "revision", "group", "configuration"]], on=["run", "revision"]))
         if own["against"]:
             null = replace(outcome, metric=own["against"], reduce="mean").per_run(measurements, registry)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import filled, group_labels, read_options, read_outcome
 from transect.stats.formula import column_of
 from transect.stats.scaling import trend
 
@@ -35,7 +35,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"held_out_size, outcome {number}")
         runs = outcome.per_run(measurements, registry, roles=("population", "held_out"))
-        runs["group"] = runs[own["by"]].astype(str).agg(", ".join, axis=1) if own["by"] else "all"
+        runs["group"] = group_labels(runs, own["by"], "all")
         for group, part in runs.groupby("group"):
             found = _configurations(part, own["size"], own["adjust"])
             names = {"outcome": outcome.name, "group": group, "size": own["size"]}

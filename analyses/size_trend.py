@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import filled, group_labels, read_options, read_outcome
 from transect.stats.formula import column_of
 from transect.stats.intervals import COLUMNS
 from transect.stats.scaling import Trend, trend
@@ -63,7 +63,7 @@ def _groups(runs: pd.DataFrame, by: list[str], adjust: list[str]):
         return
     yield "all", runs, [*by, *(a for a in adjust if a not in by)]
     if by:
-        for group, part in runs.groupby(runs[by].astype(str).agg(", ".join, axis=1)):
+        for group, part in runs.groupby(group_labels(runs, by)):
             yield group, part, [a for a in adjust if a not in by]
 
 

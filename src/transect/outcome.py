@@ -12,7 +12,7 @@ A masked model's pll_* metrics are another quantity than log-probabilities, so a
 objective: masked for pll_* metrics, causal for all others, unless `objective` says so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,19 @@ def filled(rows: list[Any], columns: list[str]) -> pd.DataFrame:
         else pd.DataFrame([r for r in rows if not isinstance(r, pd.DataFrame)])
     )
     return table.reindex(columns=[*columns, *(c for c in table if c not in columns)])
+
+
+def group_labels(frame: pd.DataFrame, by: Sequence[str], otherwise: str = "all runs") -> pd.Series:
+    """The group of each row as text: the levels of `by`, a number with the name of its factor; `otherwise` without any."""
+    if not by:
+        return pd.Series(otherwise, index=frame.index)
+    parts = [
+        column.replace("_", " ") + " " + frame[column].astype(str)
+        if pd.api.types.is_numeric_dtype(frame[column])
+        else frame[column].astype(str)
+        for column in by
+    ]
+    return pd.concat(parts, axis=1).agg(", ".join, axis=1)
 
 
 def _listed(value: Any) -> list[Any]:
