@@ -66,18 +66,6 @@ def test_same_values_same_bytes(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    """An error while writing leaves neither a half file nor a temporary one."""
-
-    def fail(part: Path) -> None:
-        part.write_text("half")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        store.write_atomic(tmp_path / "x.json", fail)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("rows", "fault"), [(ROWS.drop(columns="value"), "lack value"), (ROWS.assign(mood=1), "unknown column mood")]
 )

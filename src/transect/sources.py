@@ -14,7 +14,6 @@ import hashlib
 import http.client
 import lzma
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.errors import InputError, ResourceError
+from transect.files import write_whole
 
 MIRROR = "TRANSECT_MIRROR"
 CACHE = "TRANSECT_CACHE"
@@ -62,7 +62,7 @@ def fetch(source: Source, *, from_mirror: Convert | None = None, from_url: Conve
             f"{origin} is not the declared version: the sha256 of its content is {found[:12]}..., "
             f"declared is {source['sha256'][:12]}..."
         )
-    write_whole(cached, content)
+    write_whole(cached, lambda part: part.write_bytes(content))
     return cached
 
 
@@ -86,7 +86,7 @@ def download(source: Source, *, keep: bool = False) -> bytes:
             f"{source.get('mirror', 'declared')!r}."
         ) from None
     if keep:
-        write_whole(kept, content)
+        write_whole(kept, lambda part: part.write_bytes(content))
     return content
 
 
@@ -100,20 +100,6 @@ def cache_folder() -> Path:
 def digest(content: bytes) -> str:
     """sha256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; two processes that write the same content do no harm."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part:
-        try:
-            part.write(content)
-            part.flush()
-            os.fsync(part.fileno())
-            os.replace(part.name, path)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
 
 
 def _uncompress(raw: bytes, origin: str) -> bytes:

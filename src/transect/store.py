@@ -11,9 +11,7 @@ measured of one checkpoint (a row group per cell), written whole or not at all, 
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transect.errors import InputError
+from transect.files import write_text, write_whole
 
 MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missing", "failed"
 VALUES = pa.schema([
@@ -55,30 +54,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file, then put it in place in one step: after a kill the old file or the new one is there, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    os.close(handle)
-    try:
-        write(Path(name))
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as Parquet in one step, the same bytes for the same values."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    write_atomic(path, lambda part: pq.write_table(arrow, part, compression="zstd", write_page_checksum=True))
+    write_whole(path, lambda part: pq.write_table(arrow, part, compression="zstd", write_page_checksum=True))
 
 
 def read_table(path: Path, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:
@@ -144,7 +123,7 @@ class Store:
                     if record.key in values:
                         writer.write_table(pa.Table.from_pandas(values[record.key], schema, preserve_index=False))
 
-        write_atomic(self.root / "cells" / run / revision / f"{name}.parquet", write)
+        write_whole(self.root / "cells" / run / revision / f"{name}.parquet", write)
 
     def index(self) -> pd.DataFrame:
         """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""

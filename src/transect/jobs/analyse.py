@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from transect import store, units
+from transect.files import write_text
 from transect.study import Study, measures_needed
 
 FORMATS = ("svg", "pdf", "png")
@@ -27,12 +28,12 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
         tables = unit.load().tables(measurements, registry, **options(spec))
         for table, frame in tables.items():
             store.write_table(manifest.parent / f"{table}.parquet", frame)
-            store.write_text(manifest.parent / f"{table}.csv", frame.to_csv(index=False, lineterminator="\n"))
+            write_text(manifest.parent / f"{table}.csv", frame.to_csv(index=False, lineterminator="\n"))
         result["tables"] = list(tables)
     except Exception as error:
         result["error"] = f"{type(error).__name__}: {error}"
         print(traceback.format_exc())
-    store.write_text(manifest, json.dumps(result, indent=1) + "\n")
+    write_text(manifest, json.dumps(result, indent=1) + "\n")
 
 
 def draw(study: Study, name: str, manifest: Path) -> None:
@@ -49,7 +50,7 @@ def draw(study: Study, name: str, manifest: Path) -> None:
     except Exception as error:
         result["error"] = f"{type(error).__name__}: {error}"
         print(traceback.format_exc())
-    store.write_text(manifest, json.dumps(result, indent=1) + "\n")
+    write_text(manifest, json.dumps(result, indent=1) + "\n")
 
 
 def options(spec: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from transect import store
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError
+from transect.files import write_text
 from transect.grid import Cell, identity
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
@@ -42,9 +43,7 @@ def measure(study: Study, name: str, marker: Path, last_attempt: bool = False, r
         progress.say(done, f"{checkpoint.run.id} {checkpoint.revision}")
         job.checkpoint(checkpoint, wanted, cells)
     progress.end()
-    store.write_text(
-        marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n"
-    )
+    write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n")
 
 
 def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transect import store
+from transect.files import write_text
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Progress:
         self._last = time.monotonic()
         state = {"job": self.job, "done": done, "total": self.total, "what": what, "training": training, "share": share}
         state |= {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
-        store.write_text(self.folder / f"{self.job}.json", json.dumps(state))
+        write_text(self.folder / f"{self.job}.json", json.dumps(state))
 
     def end(self) -> None:
         with suppress(FileNotFoundError):

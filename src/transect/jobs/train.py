@@ -5,7 +5,7 @@ import time
 import traceback
 from pathlib import Path
 
-from transect import store
+from transect.files import write_text
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
 from transect.project import Project
@@ -31,7 +31,7 @@ def train(study: Study, name: str, marker: Path) -> None:
             progress.say(index, f"{run.id}, {run.get('params_total', '?')} parameters")
             _train_one(run, folder, study.project, progress, index)
     progress.end()
-    store.write_text(marker, json.dumps({"runs": [r.id for r in batch.runs]}) + "\n")
+    write_text(marker, json.dumps({"runs": [r.id for r in batch.runs]}) + "\n")
 
 
 def _train_one(run: Run, folder: Path, project: Project, progress: Progress, index: int) -> None:
@@ -49,7 +49,7 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
     except (MemoryError, OSError):
         raise  # memory or disk: the job fails and is tried again
     except Exception as error:
-        store.write_text(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+        write_text(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
         print(f"{run.id}: training failed: {error}")
         return
     earlier = json.loads((folder / COST).read_text()) if (folder / COST).is_file() else {}
@@ -60,4 +60,4 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
         "peak_memory_mb": peak_memory_mb(),
         "environment": environment(),
     }
-    store.write_text(folder / COST, json.dumps(cost, indent=1) + "\n")
+    write_text(folder / COST, json.dumps(cost, indent=1) + "\n")

@@ -8,7 +8,6 @@ It computes nothing but counts of rows; every other number comes from the result
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from transect.files import write_text
 from transect.report.claims import SYMBOLS, claims_view, verdict_counts
 from transect.report.figures import Figure, embed
 from transect.report.grid import grid_view
@@ -93,13 +93,7 @@ def render(data: ReportData, out: Path, templates: Path = TEMPLATES) -> None:
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(out)
+    write_text(out, page)
 
 
 def _page(data: ReportData, folder: Path) -> dict[str, Any]:

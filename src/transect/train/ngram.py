@@ -6,8 +6,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from transect.files import write_folder
 from transect.lm.ngram import fit_ngram, save_ngram
-from transect.train import data, saving
+from transect.train import data
 from transect.train.recipe import Recipe
 
 
@@ -17,4 +18,4 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, documents: list[st
     """
     ids = list(data.encoded(documents, tokenizer))
     tables = fit_ngram(ids, len(tokenizer), recipe.order, smoothing=recipe.smoothing, bos_id=tokenizer.bos_token_id)
-    saving.write_folder(folder, lambda unfinished: save_ngram(tables, unfinished, tokenizer))
+    write_folder(folder, lambda unfinished: save_ngram(tables, unfinished, tokenizer))

@@ -12,52 +12,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from transect.files import PART, write_text, write_whole
+
 WEIGHTS = "model.safetensors"
-UNFINISHED = ".unfinished-"  # prefix of what is not yet renamed
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make the file under another name, then rename it: a reader sees the old file or the whole new one."""
-    unfinished = path.with_name(UNFINISHED + path.name)
-    write(unfinished)
-    _sync(unfinished)
-    unfinished.replace(path)
-    _sync(path.parent)
-
-
-def write_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a folder. One that is already there was written whole, and an equal step gives equal bytes: it is
-    replaced.
-    """
-    unfinished = path.with_name(UNFINISHED + path.name)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write(unfinished)
-    for file in unfinished.iterdir():
-        _sync(file)
-    shutil.rmtree(path, ignore_errors=True)
-    unfinished.rename(path)
-    _sync(path.parent)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_file(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -76,7 +44,7 @@ def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
         for revision in revisions:
             shutil.rmtree(root / revision, ignore_errors=True)
         write_json(root / "recipe.json", {"digest": digest})
-    for path in root.glob(f"{UNFINISHED}*"):
+    for path in root.glob(f"{PART}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return bool(read_json(root / "done.json")) and all((root / revision / WEIGHTS).is_file() for revision in revisions)
 
@@ -89,7 +57,7 @@ def finish(root: Path, revisions: list[str]) -> None:
 
 
 def save_state(root: Path, state: Mapping[str, Any]) -> None:
-    write_file(root / "resume.pt", lambda unfinished: torch.save(dict(state), unfinished))
+    write_whole(root / "resume.pt", lambda unfinished: torch.save(dict(state), unfinished))
 
 
 def load_state(root: Path, device: torch.device) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from transect.files import write_folder
 from transect.project import Project
 from transect.registry import Run
 from transect.train import architectures, data, ngram, saving
@@ -167,7 +168,7 @@ class Training:
 
     def _save(self, root: Path, revision: str, on_checkpoint: OnCheckpoint) -> None:
         with self._averaged():
-            saving.write_folder(root / revision, self._write_model)
+            write_folder(root / revision, self._write_model)
         saving.save_state(root, self.state())
         on_checkpoint(revision, root / revision)
 
