@@ -124,6 +124,8 @@ def test_not_applicable_is_decided_when_planning(world: Project) -> None:
         (("stimuli: agreement, ", ""), "minimal_pair needs stimuli with the columns sentence_good, sentence_bad"),
         (("'tiny' and mixer == 'attention'", "'tinny'"), r"line 4: the population is empty: no run of the registry satisfies \"suite == 'tinny'\""),
         (("{measure: minimal_pair, metric", "{measure: induction, metric"), "needs the measure 'induction', which .* it takes copying, minimal_pair"),
+        (("n: 8", "m: 8"), "copying has no option 'm'; it has conditions, n, tokens, bos"),
+        (("frames: 10", "frame: 10"), "agreement has no option 'frame'; it has frames.*Did you mean 'frames'"),
         (("seed: 1", "seed: one"), "line 6: seed is 'one'; it must be of type integer"),
         (("analysis: emergence", "analysis: emergense"), "unknown analysis 'emergense'.*Did you mean 'emergence'"),
         (("question:", "kwestion:"), "lacks question|unknown field 'kwestion'"),

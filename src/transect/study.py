@@ -174,6 +174,9 @@ def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> En
     if lacking and stimuli is not None:
         raise InputError(f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
                          f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}")  # fmt: skip
+    measure.check_options(spec.get("options", {}), place)
+    if stimuli is not None:
+        stimuli.check_options(spec.get("stimuli_options", {}), place)
     return Entry(measure, stimuli, spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints"))
 
 

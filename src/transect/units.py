@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,19 @@ class Unit:
     name: str
     path: Path
     declared: dict[str, Any]
+
+    def check_options(self, given: Iterable[str], place: str) -> None:
+        """Raise InputError for an option that the unit's function does not take; `place` says where it was given."""
+        name = {"measure": "measure", "stimuli": "items"}[self.kind]
+        node = next((n for n in _tree(self.path).body if isinstance(n, ast.FunctionDef) and n.name == name), None)
+        if node is None:
+            raise InputError(f"{self.path}: a {self.kind} unit needs a function {name}(...).")
+        taken = [a.arg for a in node.args.kwonlyargs if a.arg != "seed" and a.arg not in self.get("BY", [])]
+        for option in given:
+            if option not in taken and node.args.kwarg is None:
+                raise InputError(
+                    f"{place}: {self.name} has no option {option!r}; it has {', '.join(taken) or 'none'}.{nearest(option, taken)}"
+                )
 
     def __getitem__(self, name: str) -> Any:
         return self.declared[name]
@@ -96,12 +110,16 @@ def literals(path: Path) -> dict[str, Any]:
     return _read(path, path.stat().st_mtime_ns)
 
 
-@cache
-def _read(path: Path, modified: int) -> dict[str, Any]:
+def _tree(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: this is not valid Python ({error.msg}).") from None
+
+
+@cache
+def _read(path: Path, modified: int) -> dict[str, Any]:
+    tree = _tree(path)
     declared: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
