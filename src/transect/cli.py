@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transect.errors import InputError, nearest
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 
 FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"transect: {error}", file=sys.stderr)
         return 2
+    except (LoadError, NotApplicable, ResourceError) as error:
+        print(f"transect: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
@@ -117,6 +120,26 @@ def verify(args: argparse.Namespace) -> int:
         print(sentence)
     print(f"{len(wanted)} cells read, {len(damaged)} damaged.")
     return int(bool(damaged))
+
+
+def measure(args: argparse.Namespace) -> int:
+    """One measure of one model, without a study."""
+    from transect import store
+    from transect.jobs.single import measure_model, parse_options
+
+    rows = measure_model(
+        args.model, args.measure, find_project(), stimuli=args.stimuli, revision=args.revision, options=parse_options(args.option),
+        stimuli_options=parse_options(args.stimuli_option), seed=args.seed, device=args.device, dtype=args.dtype,
+    )  # fmt: skip
+    store.write_table(args.out, rows)
+    means = rows.groupby("metric", sort=False)["value"].agg(["size", "mean"])
+    if args.json:
+        print(json.dumps({"out": str(args.out), "metrics": means.to_dict("index")}, indent=1))
+    else:
+        for metric, row in means.iterrows():
+            print(f"{metric:28} {int(row['size']):8} rows  mean {row['mean']:.6g}")
+        print(f"{len(rows)} rows in {args.out}")
+    return 0
 
 
 def registry_list(args: argparse.Namespace) -> int:
@@ -218,6 +241,19 @@ def _parser() -> argparse.ArgumentParser:
     add("plan", plan, study=True)
     add("status", status, study=True)
     add("verify", verify, study=True)
+    single = add("measure", measure)
+    single.add_argument("model", metavar="MODEL", help="a run of the registry, a hub id or a directory")
+    single.add_argument("--measure", required=True, metavar="NAME")
+    single.add_argument("--stimuli", metavar="FILE_OR_NAME", help="JSON lines, CSV, or the name of a stimulus set")
+    single.add_argument("--revision")
+    single.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the measure")
+    single.add_argument(
+        "--stimuli-option", action="append", default=[], metavar="K=V", help="an option or factor of the stimulus set"
+    )
+    single.add_argument("--seed", type=int, default=1)
+    single.add_argument("--device", default="cpu")
+    single.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    single.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
     entries = commands.add_parser("registry", help="the models").add_subparsers(required=True, metavar="COMMAND")
     add("list", registry_list, entries).add_argument(
         "--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\""

@@ -23,6 +23,14 @@ def read(path: Path) -> Any:
         raise InputError(f"{path}, line {mark.line + 1 if mark else '?'}: this is not valid YAML ({getattr(error, 'problem', error)}).") from None  # fmt: skip
 
 
+def parse(text: str, place: str) -> Any:
+    """A value that was written as YAML, on the command line for example."""
+    try:
+        return yaml.load(text, Loader=LOADER)
+    except yaml.YAMLError as error:
+        raise InputError(f"{place}: {text!r} is not valid YAML ({getattr(error, 'problem', error)}).") from None
+
+
 def line(path: Path, keys: Sequence[str | int]) -> int:
     """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where it is absent."""
     node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
