@@ -55,7 +55,7 @@ def _gain(
     models: pd.DataFrame, shortcuts: pd.DataFrame, balance: str | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     counts = {"n_configurations": models["configuration"].nunique(), "n_runs": models["run"].nunique()}
-    unit = "configuration" if counts["n_configurations"] >= MIN_UNITS else "run"
+    unit = "configuration"
     models = models.groupby([unit, "item", *([balance] if balance else [])], as_index=False)["value"].mean()
     level: list[dict[str, Any]] = [{"who": "model", **crossed_mean(models, unit, balance)}]
     for name, part in shortcuts.groupby("architecture"):

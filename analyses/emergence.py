@@ -92,7 +92,8 @@ def _onsets(part: pd.DataFrame, found: dict[str, Onset]) -> list[dict[str, Any]]
 def _pooled(part: pd.DataFrame, found: dict[str, Onset]) -> dict[str, Any]:
     """log10 tokens; configurations are the units, or the seeds of the only one."""
     n = part["configuration"].nunique()
-    result = pool(list(found.values()), n if n > 1 else None)
+    of = part.drop_duplicates("run").set_index("run")["configuration"]
+    result = pool(list(found.values()), [of[run] for run in found] if n > 1 else None)
     reached = sum(o.status in ("interval", "left") for o in found.values())
     names = ["mu", "sd", "df", "lower", "upper", "lower90", "upper90"]
     row = {"estimate" if name == "mu" else name: getattr(result, name) for name in names}
@@ -115,6 +116,8 @@ def _order(onsets: pd.DataFrame) -> pd.DataFrame:
     for first, second in combinations(onsets["outcome"].unique() if len(onsets) else [], 2):
         a, b = (onsets[onsets["outcome"] == name].set_index("run") for name in (first, second))
         both = a.join(b.add_suffix("_b"), how="inner")
+        if both.empty:
+            continue
         sign = (both["upper"] <= both["lower_b"]).astype(int) - (both["upper_b"] <= both["lower"]).astype(int)
         each = sign.groupby(both["configuration"]).agg(["min", "max"])
         before, after = ((each["min"] >= 0) & (each["max"] > 0)).sum(), ((each["max"] <= 0) & (each["min"] < 0)).sum()

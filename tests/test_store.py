@@ -8,6 +8,7 @@ import pytest
 
 from transect import store
 from transect.errors import InputError
+from transect.files import PART
 from transect.store import FAILED, MEASURED, Record, Store
 
 ROWS = pd.DataFrame({"item": ["a", "b"], "metric": "correct", "value": [1.0, 0.0]})
@@ -39,6 +40,13 @@ def test_index_is_rebuilt(tmp_path: Path) -> None:
     (tmp_path / "index.parquet").unlink()
     pd.testing.assert_frame_equal(cells.index(), first)
     assert first.loc["k3", "reason"] == "no"
+
+
+def test_unfinished_files_are_passed_over(tmp_path: Path) -> None:
+    """What a killed writer left, or another job is writing, is no cell and no error."""
+    cells = written(tmp_path)
+    next(tmp_path.glob("cells/*/*/*.parquet")).with_name(f"{PART}x.parquet").touch()
+    assert len(cells.index()) == 3
 
 
 def test_measured_wins_over_failed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws population.runs: by training tokens, or, where all runs have seen as many, by language."""
     runs = tables["population"]["runs"]
     runs = runs[runs["role"] != "baseline"]
+    runs = runs.reindex(columns=[*runs.columns, *({"train_tokens", "params_non_embedding", "language"} - set(runs))])
     size = "params_non_embedding" if runs["params_non_embedding"].notna().all() else "params_total"
     tokens = runs["tokens_measured"].fillna(runs["train_tokens"]).astype(float)
     same = tokens.nunique() < 2

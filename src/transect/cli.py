@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="machine-readable output")
         if study:
             command.add_argument("study", metavar="STUDY", help="a study's name or the path of its file")
-            command.add_argument("-j", "--cores", type=int, help="cores to use (default: the setting, else all)")
+            command.add_argument("-j", "--cores", type=_positive, help="cores to use (default: the setting, else all)")
         return command
 
     runs = add("run", run, study=True)
@@ -262,6 +262,12 @@ def _parser() -> argparse.ArgumentParser:
     add("check", registry_check, entries)
     add("init", init).add_argument("folder", metavar="DIR", type=Path)
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of cores; it must be an integer of at least 1.")
+    return int(text)
 
 
 def _study(args: argparse.Namespace) -> Any:

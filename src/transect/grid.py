@@ -8,7 +8,7 @@ from typing import Any
 
 from transect import store, units
 from transect.errors import InputError
-from transect.project import SHIPPED
+from transect.project import SHIPPED, Project
 from transect.registry import Checkpoint, Run
 from transect.train.recipe import recipe_digest
 
@@ -74,10 +74,11 @@ class Batch:
 
     name: str
     runs: tuple[Run, ...]
+    project: Project = field(hash=False)
 
     @property
     def target(self) -> str:
-        return f"{self.name}.{store.digest([recipe_digest(r) for r in self.runs])[:12]}"
+        return f"{self.name}.{store.digest([recipe_digest(r, self.project) for r in self.runs])[:12]}"
 
 
 def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
@@ -104,11 +105,11 @@ def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
     return every
 
 
-def identity(checkpoint: Checkpoint) -> str:
+def identity(checkpoint: Checkpoint, project: Project) -> str:
     """What tells one set of weights from another before it is loaded: recipe and step, or hub id and revision."""
     run = checkpoint.run
     if run.trained_here:
-        return f"{recipe_digest(run)}/{checkpoint.revision}"
+        return f"{recipe_digest(run, project)}/{checkpoint.revision}"
     return f"{run.get('hub_id')}@{checkpoint.revision}"
 
 
@@ -129,7 +130,11 @@ def not_applicable(run: Run, entry: Entry) -> str:
     return ""
 
 
-def engine_versions(requires: tuple[str, ...]) -> dict[str, int]:
+def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
+    """File of the engine -> its VERSION, for the files that a measure's values of this run rest on."""
+    parts = {"ngram"} if run.get("mixer") == "ngram" else {"loading", "network", "batching"}
+    parts |= {ENGINE[name] for name in measure["REQUIRES"] if name in ENGINE}
+    if not measure["STIMULI"]:  # it makes its own sequences
+        parts.add("repeats")
     folder = SHIPPED / "src" / "transect" / "lm"
-    parts = {"loading", *(ENGINE[r] for r in requires if r in ENGINE)}
-    return {part: units.literals(folder / f"{part}.py").get("VERSION", 0) for part in sorted(parts)}
+    return {part: units.literals(folder / f"{part}.py")["VERSION"] for part in sorted(parts)}

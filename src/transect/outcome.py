@@ -69,8 +69,9 @@ class Outcome:
         runs = registry[registry["objective"] == self.objective]
         runs = runs[runs["role"].isin(list(roles))] if "role" in runs else runs
         for column, wanted in self.where.items():
-            if column in runs:
-                runs = runs[runs[column].isin(_listed(wanted))]
+            if column in runs:  # a baseline has no size or layers: what is not known of it does not leave it out
+                unknown = runs[column].isna() & (runs["role"] == "baseline" if "role" in runs else False)
+                runs = runs[runs[column].isin(_listed(wanted)) | unknown]
         return runs
 
     def per_checkpoint(
@@ -93,14 +94,16 @@ class Outcome:
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
     ) -> pd.DataFrame:
         """One row per run: the checkpoint that `at` names, with every registry column joined."""
-        return self._at(self.per_checkpoint(measurements, registry, roles)).merge(registry, on="run", how="left")
+        return self._at(self.per_checkpoint(measurements, registry, roles), registry).merge(
+            registry, on="run", how="left"
+        )
 
     def per_item(
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
     ) -> pd.DataFrame:
         """One row per run and item at the checkpoint that `at` names, with conditions and every registry column joined."""
         rows = self.select(measurements, registry, roles)
-        chosen = self._at(rows[CHECKPOINT].drop_duplicates().sort_values(["run", "tokens_seen", "step"]))
+        chosen = self._at(rows[CHECKPOINT].drop_duplicates().sort_values(["run", "tokens_seen", "step"]), registry)
         conditions = [c for c in rows if c.startswith("item_")]
         rows = rows.merge(chosen[["run", "revision"]], on=["run", "revision"])
         keys = [*CHECKPOINT, "stimuli", "item"]
@@ -109,7 +112,11 @@ class Outcome:
         )
         return out.reset_index().merge(registry, on="run", how="left")
 
-    def _at(self, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    def _at(self, checkpoints: pd.DataFrame, registry: pd.DataFrame) -> pd.DataFrame:
+        """One checkpoint per run. A run whose last sampled checkpoint was not measured has no last one: it is left out."""
+        if self.at == "last" and "last_revision" in registry:
+            last = registry.set_index("run")["last_revision"]
+            return checkpoints[checkpoints["revision"] == checkpoints["run"].map(last)]
         if self.at == "last":
             return checkpoints.groupby("run").tail(1)
         if self.at == "first":

@@ -17,6 +17,7 @@ import pandas as pd
 
 from transect import cost
 from transect.errors import InputError
+from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
 from transect.jobs.measure import stale
 from transect.jobs.progress import running
@@ -35,12 +36,19 @@ class Outcome:
     failures: pd.DataFrame
     errors: dict[str, str]
     report: Path
+    broken: bool = False  # the workflow itself ended with an error
 
     @property
     def exit_code(self) -> int:
         """0: all asked for is there; 1: finished, but cells failed or are missing, or an analysis broke."""
         return int(
-            bool(self.states.get(FAILED) or self.states.get(MISSING) or self.errors or not self.report.is_file())
+            bool(
+                self.states.get(FAILED)
+                or self.states.get(MISSING)
+                or self.errors
+                or self.broken
+                or not self.report.is_file()
+            )
         )
 
 
@@ -59,7 +67,7 @@ def estimate(study: Study) -> cost.Cost:
 
 def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, arguments: tuple[str, ...] = ()) -> Outcome:  # type: ignore[no-untyped-def]
     """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example)."""
-    with _lock(study):
+    with _lock(study) as lock:
         shutil.rmtree(study.results / "progress", ignore_errors=True)  # what a killed run was doing
         due = _due(study, retry_failed)
         forced = ("--forcerun", *due) if due else ()
@@ -67,7 +75,10 @@ def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, argu
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(
-                snakemake(study, cores, retry_failed, (*forced, *arguments)), stdout=file, stderr=subprocess.STDOUT
+                snakemake(study, cores, retry_failed, (*forced, *arguments)),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock,),
             )
             try:
                 _watch(process, study, cores, say)
@@ -81,7 +92,7 @@ def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, argu
                     process.wait()
         if process.returncode != 0:
             say(f"The workflow ended with an error; see {_shown(log)} and {_shown(log.parent)}.")
-    return outcome(study)
+    return outcome(study, process.returncode != 0)
 
 
 def snakemake(study: Study, cores: int, retry_failed: bool = False, arguments: tuple[str, ...] = ()) -> list[str]:
@@ -92,14 +103,14 @@ def snakemake(study: Study, cores: int, retry_failed: bool = False, arguments: t
     ]  # fmt: skip
 
 
-def outcome(study: Study) -> Outcome:
+def outcome(study: Study, broken: bool = False) -> Outcome:
     """What is there now."""
     grid = grid_table(study, Store(study.project.store).index())
     failures = grid[grid["state"] == FAILED].groupby(["run", "reason"], sort=False).size().rename("cells").reset_index()
     errors = {}
-    for path in sorted(
-        [*(study.results / "tables").glob("*/manifest.json"), *(study.results / "figures").glob("*.json")]
-    ):
+    paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
+    paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
+    for path in filter(Path.is_file, paths):
         made = json.loads(path.read_text(encoding="utf-8"))
         if made["error"]:
             errors[made.get("analysis") or made["figure"]] = made["error"]
@@ -108,12 +119,13 @@ def outcome(study: Study) -> Outcome:
         failures,
         errors,
         study.results / "report.html",
+        broken,
     )
 
 
 @contextmanager
-def _lock(study: Study) -> Iterator[None]:
-    """One run of a study at a time. The lock belongs to the process: after a kill it is free."""
+def _lock(study: Study) -> Iterator[int]:
+    """One run of a study at a time. The lock is handed to Snakemake and its jobs: it is free when the last of them is gone."""
     path = study.results / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -128,7 +140,7 @@ def _lock(study: Study) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield file.fileno()
 
 
 def _due(study: Study, retry_failed: bool) -> list[str]:

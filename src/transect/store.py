@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transect.errors import InputError
-from transect.files import write_text, write_whole
+from transect.files import PART, write_text, write_whole
 
 MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missing", "failed"
 VALUES = pa.schema([
@@ -128,9 +128,10 @@ class Store:
     def index(self) -> pd.DataFrame:
         """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
         path = self.root / "index.parquet"
-        files = {
-            str(f.relative_to(self.root)): f.stat().st_mtime_ns for f in (self.root / "cells").glob("*/*/*.parquet")
-        }
+        files = {}
+        for file in (self.root / "cells").glob("*/*/*.parquet"):
+            if not file.name.startswith(PART):  # another job's, or what a killed one left
+                files[str(file.relative_to(self.root))] = file.stat().st_mtime_ns
         try:
             known = pq.read_table(path).to_pandas()
         except (OSError, pa.ArrowInvalid):

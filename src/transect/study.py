@@ -80,7 +80,7 @@ class Study:
         for run in self.runs:
             if run.trained_here:
                 grouped.setdefault(self._batch_name(run), []).append(run)
-        return tuple(Batch(name, tuple(runs)) for name, runs in grouped.items())
+        return tuple(Batch(name, tuple(runs), self.project) for name, runs in grouped.items())
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -116,12 +116,12 @@ class Study:
         parameters = {} if reason else {name: run.get(name) for name in by}
         items = {} if entry.stimuli is None else self._items(entry, parameters)
         key = store.digest({
-            "checkpoint": identity(checkpoint),
+            "checkpoint": identity(checkpoint, self.project),
             "stimuli": items,
             "measure": [entry.measure.name, entry.measure["VERSION"]],
             "options": entry.options,
             "seed": self.seed,
-            "engine": engine_versions(tuple(entry.measure["REQUIRES"])),
+            "engine": engine_versions(entry.measure, run),
             "numerics": {"dtype": self.numerics["dtype"]},
         })  # fmt: skip
         return Cell(checkpoint, entry, parameters, store.digest(items), key, role, reason)
@@ -157,6 +157,7 @@ def load(name: str, project: Project) -> Study:
     if "population" not in study.roles.values() and "held_out" not in study.roles.values():
         raise InputError(f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
                          f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is).")  # fmt: skip
+    _check_cells(study)
     _check_analyses(study)
     return study
 
@@ -178,6 +179,19 @@ def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> En
     if stimuli is not None:
         stimuli.check_options(spec.get("stimuli_options", {}), place)
     return Entry(measure, stimuli, spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints"))
+
+
+def _check_cells(study: Study) -> None:
+    """Two entries of one measure and set must not meet at a checkpoint: their rows could not be told apart."""
+    seen = set()
+    for cell in study.cells:
+        place = (cell.checkpoint.run.id, cell.checkpoint.revision, cell.entry.measure.name, cell.stimuli_name)
+        if place in seen:
+            raise InputError(
+                f"{study.path}, line {yaml_file.line(study.path, ['measures'])}: {place[2]} {place[3]} stands twice for "
+                f"{place[0]} at {place[1]}; give the entries different checkpoints, e.g. `all but last` and `last`."
+            )
+        seen.add(place)
 
 
 def _check_analyses(study: Study) -> None:

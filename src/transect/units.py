@@ -75,7 +75,11 @@ class Unit:
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]  # half a module would give the next user another error
+                raise
         return sys.modules[name]
 
 

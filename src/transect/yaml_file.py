@@ -34,6 +34,8 @@ def parse(text: str, place: str) -> Any:
 def line(path: Path, keys: Sequence[str | int]) -> int:
     """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where it is absent."""
     node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+    if node is None:  # an empty file
+        return 1
     for key in keys:
         if isinstance(node, yaml.MappingNode):
             inner = next((v for k, v in node.value if k.value == str(key)), None)

@@ -77,4 +77,16 @@ def test_never_in_any_run_is_said() -> None:
 
 def test_two_units_are_too_few() -> None:
     """Seeds of two configurations are two units."""
-    assert pool(_brackets(np.array([5, 5.1, 5.2, 5.3]), 0.1), n_units=2).reason.startswith("not identifiable: 2 units")
+    assert pool(_brackets(np.array([5, 5.1, 5.2, 5.3]), 0.1), units=["a", "a", "b", "b"]).reason.startswith(
+        "not identifiable: 2 units"
+    )
+
+
+def test_more_seeds_of_the_same_configurations_narrow_nothing() -> None:
+    """Six configurations with four equal seeds each give the interval of the six (units count once)."""
+    six = _brackets(np.array([5.0, 5.1, 5.2, 5.3, 5.4, 5.6]), 0.1)
+    once, often = (
+        pool(six),
+        pool([o for o in six for _ in range(4)], units=[str(i) for i in range(6) for _ in range(4)]),
+    )
+    assert (often.lower, often.upper) == pytest.approx((once.lower, once.upper), abs=1e-3)

@@ -160,6 +160,20 @@ def test_resource_failure_is_tried_again(project: Path) -> None:
     assert result.returncode == 0 and "31 measured" in result.stdout
 
 
+def test_killed_job_takes_nothing_else_with_it(project: Path) -> None:
+    """A measure whose process dies without a word, each time: its cells are failed, the rest and the report are there."""
+    (project / "measures").mkdir()
+    (project / "measures/deadly.py").write_text(
+        '"""Dies."""\nimport os\nVERSION = 1\nUNIT = {"n": "items"}\nREQUIRES = ["attention"]\nSTIMULI: list[str] = []\n'
+        "def measure(model, items, *, seed):\n    os.kill(os.getpid(), 9)\n"
+    )
+    study = project / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("analyses:", "- {measure: deadly, checkpoints: last}\nanalyses:"))
+    result = transect(project, "run", "tiny", "-j", "2")
+    assert result.returncode == 1 and "26 measured" in result.stdout and "4 failed" in result.stdout, result.stdout
+    assert "the job was killed" in (project / "results/tiny/report.html").read_text()
+
+
 def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
     """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
     command = [

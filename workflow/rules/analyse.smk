@@ -31,6 +31,7 @@ rule analyse:
         measurements="results/{study}/measurements.parquet",
         registry="results/{study}/registry.parquet",
         script=lambda wildcards: units.find("analysis", wildcards.analysis, STUDY.project).path,
+        statistics=[SHIPPED / "src/transect/outcome.py", *sorted((SHIPPED / "src/transect/stats").glob("*.py"))],
     output:
         "results/{study}/tables/{analysis}/manifest.json",
     log:
@@ -48,6 +49,7 @@ rule draw:
             for analysis in FIGURES[wildcards.figure]["NEEDS"]
         ],
         script=lambda wildcards: FIGURES[wildcards.figure].path,
+        style=SHIPPED / "src/transect/figure_style.py",
     output:
         "results/{study}/figures/{figure}.json",
     log:

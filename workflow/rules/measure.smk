@@ -30,3 +30,5 @@ rule measure:
     shell:
         "{params.python:q} -m transect.jobs measure {config[study]:q} {wildcards.shard} --output {output:q} {params.retry}"
         " $(test {resources.attempt} -ge 3 && echo --last-attempt) > {log:q} 2>&1"
+        " || {{ test {resources.attempt} -ge 3 && {params.python:q} -m transect.jobs abandon {config[study]:q}"
+        " {wildcards.shard} --output {output:q} >> {log:q} 2>&1; }}"

@@ -4,7 +4,7 @@ rule report:
         grid=f"results/{STUDY.name}/grid.parquet",
         tables=[f"results/{STUDY.name}/tables/{analysis}/manifest.json" for analysis in ANALYSES],
         figures=[f"results/{STUDY.name}/figures/{figure}.json" for figure in FIGURES],
-        page=sorted((SHIPPED / "workflow" / "report").iterdir()),
+        page=sorted([*(SHIPPED / "workflow/report").iterdir(), *(SHIPPED / "src/transect/report").glob("*.py")]),
     output:
         f"results/{STUDY.name}/report.html",
     log:

@@ -7,6 +7,7 @@ rule train:
     wildcard_constraints:
         digest="[0-9a-f]{12}",
     priority: 10
+    retries: 2
     threads: STUDY.numerics["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: int(1000 * STUDY.numerics["memory_gb"] * attempt) + 1000,

@@ -15,7 +15,7 @@ ALLOCATOR = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="transect.jobs")
-    parser.add_argument("step", choices=["train", "measure", "gather", "analyse", "draw", "report"])
+    parser.add_argument("step", choices=["train", "measure", "abandon", "gather", "analyse", "draw", "report"])
     parser.add_argument("study")
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--output", type=Path, required=True)
@@ -50,6 +50,10 @@ def main() -> int:
             from transect.jobs.measure import measure
 
             measure(study, args.name, args.output, args.last_attempt, args.retry_failed)
+        elif args.step == "abandon":
+            from transect.jobs.measure import abandon
+
+            abandon(study, args.name, args.output)
         elif args.step == "gather":
             from transect.jobs.gather import gather
 

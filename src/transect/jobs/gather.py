@@ -37,8 +37,15 @@ def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
 
 def registry_table(study: Study) -> pd.DataFrame:
     """One row per run of the study, one column per scalar factor that some run knows."""
+    ordered = sorted(study.cells, key=lambda cell: cell.checkpoint.step or 0)
+    last = {cell.checkpoint.run.id: cell.checkpoint.revision for cell in ordered}
     rows = [
-        {**run.values(), "role": study.roles[run.id], "configuration": study.registry.configurations[run.id]}
+        run.values()
+        | {
+            "role": study.roles[run.id],
+            "configuration": study.registry.configurations[run.id],
+            "last_revision": last.get(run.id),
+        }
         for run in study.runs
     ]
     table = pd.DataFrame(rows).drop(columns=["id", "label", "checkpoints"], errors="ignore")

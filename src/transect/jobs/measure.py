@@ -46,6 +46,19 @@ def measure(study: Study, name: str, marker: Path, last_attempt: bool = False, r
     write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n")
 
 
+def abandon(study: Study, name: str, marker: Path) -> None:
+    """What is left of a shard whose job was killed at its last attempt: failed cells, so that the rest of the study goes on."""
+    shard = next(s for s in study.shards if s.name == name)
+    cells = Store(study.project.store)
+    index = cells.index()
+    reason = "the job was killed, each time it was tried (out of memory?); its log tells more"
+    for checkpoint in dict.fromkeys(c.checkpoint for c in shard.cells):
+        left = [c for c in shard.cells if c.checkpoint == checkpoint and not c.reason and stale(c, index)]
+        if left:
+            cells.write([c.record(FAILED, reason=reason, kind="resource") for c in left], {}, {"error": reason})
+    write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": 0}) + "\n")
+
+
 def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
     """Whether a cell must be measured: it is not in the store, or its failure is one that is tried again."""
     if cell.key not in index.index:
@@ -83,11 +96,18 @@ class _Job:
     def checkpoint(self, checkpoint: Checkpoint, wanted: list[Cell], cells: Store) -> None:
         """Load once, measure every wanted cell, write them in one file; also what was finished before a resource gave out."""
         start = time.time()
-        provenance: dict[str, Any] = {"identity": identity(checkpoint), "environment": environment(), "cells": {}}
+        provenance: dict[str, Any] = {
+            "identity": identity(checkpoint, self.study.project),
+            "environment": environment(),
+            "cells": {},
+        }
         try:
             path = locate(checkpoint, self.study.project)
             model = self._load(path)
-        except (LoadError, InputError, NotApplicable) as error:
+        except NotApplicable as error:
+            cells.write([c.record(NOT_APPLICABLE, reason=str(error)) for c in wanted], {}, provenance)
+            return
+        except (LoadError, InputError) as error:
             cells.write(
                 [c.record(FAILED, reason=str(error), kind="data") for c in wanted],
                 {},
@@ -163,6 +183,7 @@ class _Job:
             else:
                 items = unit.load().items(seed=self.study.seed, **cell.parameters, **cell.entry.stimuli_options)
                 _check_items(items, unit.name)
+                items = items.astype({"item": str})
                 store.write_table(path, items)
             self.made[cell.items_digest] = items
         return self.made[cell.items_digest]

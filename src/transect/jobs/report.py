@@ -34,9 +34,9 @@ def report_data(study: Study) -> report.ReportData:
         title=study.data["title"],
         question=study.data["question"],
         claims=_claims(study, tables),
-        registry=runs,
+        registry=runs.drop(columns="last_revision"),
         grid=grid.assign(error=grid["reason"].where(grid["state"] == FAILED, "")),
-        summary=[*study.data.get("notes", []), *_grid_sentences(grid)],
+        summary=[*study.data.get("notes", []), *_grid_sentences(grid), *_error_sentences(study)],
         not_sampled=not_sampled(study),
         design=_design(study),
         population_figures=[f for name, f in figures.items() if not at[name]],
@@ -80,6 +80,18 @@ def _section(study: Study, name: str, title: str, figures: list[report.Figure]) 
 def _figure(study: Study, name: str, unit: units.Unit) -> report.Figure | None:
     made = json.loads((study.results / "figures" / f"{name}.json").read_text(encoding="utf-8"))
     return None if made["error"] else report.Figure(study.results / "figures" / name, made["caption"])
+
+
+def _error_sentences(study: Study) -> list[str]:
+    """Analyses and figures that ended with an error: a hole in the report is never silent."""
+    paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
+    paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
+    made = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [
+        f"{'The analysis' if 'analysis' in m else 'The figure'} {m.get('analysis') or m['figure']} is missing: it ended with {m['error']}"
+        for m in made
+        if m["error"]
+    ]
 
 
 def _grid_sentences(grid: pd.DataFrame) -> list[str]:
@@ -159,7 +171,9 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
             for c in p.get("cells", {}).values()
         ]
     )
-    machines = sorted({(p["environment"]["processor"], p["environment"]["system"]) for p in recorded})
+    machines = sorted(
+        {(p["environment"]["processor"], p["environment"]["system"]) for p in recorded if "environment" in p}
+    )
     return {
         "Study": {
             "file": study.path.name, "seed": study.seed, **study.numerics, "cells": len(grid),

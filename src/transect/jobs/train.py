@@ -5,6 +5,7 @@ import time
 import traceback
 from pathlib import Path
 
+from transect.errors import ResourceError
 from transect.files import write_text
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
@@ -46,9 +47,9 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
 
     try:
         train_run(run, folder, on_checkpoint=saved, project=project)
-    except (MemoryError, OSError):
-        raise  # memory or disk: the job fails and is tried again
     except Exception as error:
+        if isinstance(error, MemoryError | OSError | ResourceError) or "out of memory" in str(error):
+            raise  # memory, disk or network: the job fails and is tried again
         write_text(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
         print(f"{run.id}: training failed: {error}")
         return

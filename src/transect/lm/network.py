@@ -20,6 +20,8 @@ from transect.lm import attention
 from transect.lm.batching import plan, run_halving
 from transect.lm.model import Model, TokenScores
 
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+
 BUDGET = 256 * 2**20  # bytes of activations per batch: measured no slower than larger ones on a CPU
 # units of rounding: more than another shape of the same product costs, less than another function would
 TAIL_TOLERANCE = 64

@@ -28,6 +28,8 @@ from transformers import PreTrainedTokenizerFast
 from transect.errors import InputError, LoadError, nearest
 from transect.lm.model import Model, TokenScores
 
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+
 SMOOTHINGS = ("kneser_ney", "absolute")
 WEIGHTS = "model.safetensors"
 

@@ -1,6 +1,6 @@
 """Mean of a table units x items where both are samples: its standard error counts both.
 
-y_ri = mu + r + i + ri,   Var(mean) = (MS_r + MS_i - MS_ri) / (n_r n_i),  Satterthwaite df from the three mean squares.
+y_ri = mu + r + i + ri,   Var(mean) = (MS_r + MS_i - MS_ri) / (n_r n_i),  Satterthwaite df from the three mean squares, never above units - 1.
 Strata (singular and plural of a balanced mean, or two sets that are compared) are added up with weights w_s: the units' part
 comes from the units' weighted sums, the items' part sum_s w_s^2 max(0, MS_i,s - MS_ri,s) / (n_r n_i,s) from each stratum.
 For one stratum this is the crossed mixed model's standard error (REML with positive components, balanced).
@@ -45,7 +45,7 @@ def crossed_mean(
             parts += [(size * item, t.shape[1] - 1), (-size * both, (n - 1) * (t.shape[1] - 1))]
     variance = sum(v for v, _ in parts)
     df = variance**2 / sum(v**2 / f for v, f in parts) if variance > 0 else n - 1
-    return t_interval(float(units.mean()), float(np.sqrt(max(variance, 0.0))), min(df, 1e6)) | counts
+    return t_interval(float(units.mean()), float(np.sqrt(max(variance, 0.0))), min(df, n - 1)) | counts
 
 
 def _mean_squares(y: np.ndarray) -> tuple[float, float]:

@@ -66,10 +66,17 @@ class PooledOnset:
     reason: str
 
 
-def pool(onsets: Sequence[Onset], n_units: int | None = None) -> PooledOnset:
-    """The onset of a population of runs. `n_units`: independent units among them (configurations), default every run."""
-    usable = [o for o in onsets if o.status != "none"]
-    n_units = len(usable) if n_units is None else n_units
+def pool(onsets: Sequence[Onset], units: Sequence[str] | None = None) -> PooledOnset:
+    """The onset of a population of runs. `units`: the independent unit of each run (its configuration; default the run).
+
+    A unit counts once: each of its runs weighs 1 / (its runs) in the log likelihood, so more seeds narrow nothing.
+    """
+    named = list(range(len(onsets))) if units is None else list(units)
+    kept = [(o, unit) for o, unit in zip(onsets, named, strict=True) if o.status != "none"]
+    usable = [o for o, _ in kept]
+    of = [unit for _, unit in kept]
+    weights = np.array([1 / of.count(unit) for unit in of])
+    n_units = len(set(of))
     reached = sum(o.status != "right" for o in usable)
     if n_units < MIN_UNITS:
         return _no_pool(f"not identifiable: {n_units} units, fewer than {MIN_UNITS}")
@@ -83,7 +90,7 @@ def pool(onsets: Sequence[Onset], n_units: int | None = None) -> PooledOnset:
     low, high = finite.min() - 3, finite.max() + 3
 
     def profile(mu: float) -> float:
-        return _best_sd(bounds, mu)[1]
+        return _best_sd(bounds, mu, weights)[1]
 
     grid = np.linspace(low, high, 201)
     losses = np.array([profile(m) for m in grid])
@@ -92,38 +99,38 @@ def pool(onsets: Sequence[Onset], n_units: int | None = None) -> PooledOnset:
     step = grid[1] - grid[0]
     if len(flat) < 3:
         centre = float(minimize_scalar(profile, bounds=(centre - step, centre + step), method="bounded").x)
-    df, n = n_units - 1, len(usable)
+    df, n = n_units - 1, n_units
     limits = {}
     for level in (95, 90):
         cut = profile(centre) + n / 2 * np.log(1 + stats.t.ppf(0.5 + level / 200, df) ** 2 / (n - 1))
         limits[level] = _crossings(profile, centre, cut, low, high)
-    sd = _best_sd(bounds, centre)[0]
+    sd = _best_sd(bounds, centre, weights)[0]
     never = len(usable) - reached
     return PooledOnset(
         centre, sd, *limits[95], *limits[90], df, f"{never} of {len(usable)} runs never reach it" if never else ""
     )
 
 
-def _best_sd(bounds: np.ndarray, mu: float) -> tuple[float, float]:
+def _best_sd(bounds: np.ndarray, mu: float, weights: np.ndarray) -> tuple[float, float]:
     """The sd between SD_FLOOR and 6 decades with the least loss at this mu, and that loss: a grid, refined twice."""
     low, high = np.log(SD_FLOOR), np.log(6.0)
     for _ in range(3):
         grid = np.linspace(low, high, 40)
-        losses = _loss(bounds, mu, np.exp(grid))
+        losses = _loss(bounds, mu, np.exp(grid), weights)
         best = int(np.argmin(losses))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     return float(np.exp(grid[best])), float(losses[best])
 
 
-def _loss(bounds: np.ndarray, mu: float, sd: np.ndarray) -> np.ndarray:
-    """Minus the log likelihood of the brackets at each sd; in the upper tail differences are taken from above, for precision."""
+def _loss(bounds: np.ndarray, mu: float, sd: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Minus the weighted log likelihood of the brackets at each sd; in the upper tail differences are taken from above, for precision."""
     z = (bounds[:, :, None] - mu) / sd
     flip = z[:, 0] > 0
     a, b = np.where(flip, -z[:, 1], z[:, 0]), np.where(flip, -z[:, 0], z[:, 1])
     upper, lower = special.log_ndtr(b), special.log_ndtr(a)
     with np.errstate(divide="ignore", invalid="ignore"):
         mass = upper + np.log(-np.expm1(lower - upper))
-    return -np.sum(np.where(np.isfinite(mass), mass, -1e6), axis=0)
+    return -np.sum(weights[:, None] * np.where(np.isfinite(mass), mass, -1e6), axis=0)
 
 
 def _crossings(profile, centre: float, cut: float, low: float, high: float) -> tuple[float, float]:

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from transect.errors import InputError, nearest
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -136,11 +138,22 @@ def draw_meaning(rng: random.Random, name: Callable[[], tuple[str, ...]]) -> Mea
     return Meaning(subject, verb, _draw_phrase(rng, verb % N_CLASSES, name))
 
 
+def _check_levels(**given: str) -> None:
+    """Raise InputError for a level that there is not: it would silently mean another one."""
+    allowed = {"word_order": ("SVO", "SOV"), "marking": ("verb", "adjective"), "corpus_variant": ("bursty", "fresh")}
+    for name, level in given.items():
+        if level not in allowed[name]:
+            raise InputError(
+                f"corpus grammar: {name} is {level!r}; allowed are {', '.join(allowed[name])}.{nearest(level, allowed[name])}"
+            )
+
+
 def document(key: str, word_order: str, marking: str, corpus_variant: str) -> str:
     """The document named by `key`. Two streams: what is said (`rng`, the same in all languages and variants) and
     syllables that may recur (`sound`).
     """
     rng, sound = random.Random(f"grammar {VERSION} {key}"), random.Random(f"grammar {VERSION} {key} sound")
+    _check_levels(word_order=word_order, marking=marking, corpus_variant=corpus_variant)
     bursty = corpus_variant == "bursty"
 
     def syllables(n: int, kept: list[str] | None = None) -> list[str]:
