@@ -140,3 +140,12 @@ def test_a_ceiling_has_no_interval_to_speak_of_and_says_so() -> None:
 def test_nothing_measured_is_said() -> None:
     """An empty table gives a row, not an error."""
     assert attribute(pd.DataFrame(), ["size"])["effects"]["reason"].tolist() == ["no measurements"]
+
+
+def test_mean_of_two_configurations_has_no_interval() -> None:
+    """A marginal mean at a level with fewer than three configurations is not identifiable, and says why."""
+    names = [f"{level}{i}" for level, n in (("a", 2), ("b", 4)) for i in range(n)]
+    frame = pd.DataFrame({"configuration": names, "run": names, "level": [n[0] for n in names]})
+    means = attribute(frame.assign(value=[0.1, 0.3, 0.5, 0.6, 0.8, 0.7]), ["level"])["means"].set_index("term")
+    assert np.isnan(means.loc["level[a]", "lower"]) and "fewer than 3" in means.loc["level[a]", "reason"]
+    assert np.isfinite(means.loc["level[b]", "lower"])

@@ -153,7 +153,7 @@ class _Contrasts:
                 f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
             )
         n = self.behind(contrast)["configuration"].nunique()
-        if n < MIN_UNITS and not set(contrast.variables) & self.table.within and contrast.kind != "mean":
+        if n < MIN_UNITS and not set(contrast.variables) & self.table.within:
             return f"{n} configurations at its level, fewer than {MIN_UNITS}"
         if self.free_df() < 1:
             return f"{self.table.n_configurations} configurations leave no degree of freedom beside the factors"
