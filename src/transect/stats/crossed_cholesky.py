@@ -7,6 +7,7 @@ Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Software 67(1), eqs. 3
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ class Grouping:
     n_levels: int
     columns: np.ndarray
     effects: tuple[str, ...]
+    levels: tuple[str, ...] = ()  # their labels
 
     @property
     def k(self) -> int:
@@ -63,44 +65,90 @@ class Deviance:
     (largest first). Raises numpy.linalg.LinAlgError for a model matrix that is not of full column rank.
     """
 
-    def __init__(self, y: np.ndarray, x: np.ndarray, terms: Sequence[Grouping], reml: bool):
+    def __init__(
+        self,
+        y: np.ndarray,
+        x: np.ndarray,
+        terms: Sequence[Grouping],
+        reml: bool,
+        weights: np.ndarray | None = None,
+    ):
         self.n, self.p = x.shape
         self.reml = reml
         self.dof = self.n - self.p if reml else self.n
         largest = max(range(len(terms)), key=lambda j: terms[j].n_levels)
         self.terms = [terms[largest], *(t for j, t in enumerate(terms) if j != largest)]
         self.x = np.asarray(x, float)
-        first = self.terms[0]
-        self.z_first = first.sparse()
+        self.z_first = self.terms[0].sparse()
         rest = [t.sparse() for t in self.terms[1:]]
         self.z_rest = sp.hstack(rest).tocsr() if rest else sp.csr_matrix((self.n, 0))
         self.q = self.z_rest.shape[1]
-        self.a = np.empty((first.n_levels, first.k, first.k))
-        for i in range(first.k):
-            for j in range(first.k):
-                self.a[:, i, j] = np.bincount(first.codes, first.columns[:, i] * first.columns[:, j], first.n_levels)
-        m = self.q + self.p + 1
-        self.b = np.empty((first.n_levels, first.k, m))
-        self.c = np.zeros((m, m))
-        zx = self.z_rest.T @ self.x
-        self.b[..., : self.q] = (self.z_first.T @ self.z_rest).toarray().reshape(first.n_levels, first.k, self.q)
-        self.b[..., self.q : -1] = (self.z_first.T @ self.x).reshape(first.n_levels, first.k, self.p)
-        self.c[: self.q, : self.q] = (self.z_rest.T @ self.z_rest).toarray()
-        self.c[: self.q, self.q : -1], self.c[self.q : -1, : self.q] = zx, zx.T
-        self.c[self.q : -1, self.q : -1] = self.x.T @ self.x
-        self.set_y(y)
         ends = np.cumsum([0, *(t.n_levels * t.k for t in self.terms[1:])])
         self.spans = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]  # of the other terms
         triangles = [np.tril_indices(t.k) for t in self.terms]
         self.start = np.concatenate([np.eye(t.k)[tri] for t, tri in zip(self.terms, triangles, strict=True)])
         self.diagonal = np.concatenate([tri[0] == tri[1] for tri in triangles])  # theta >= 0 there
+        self.set_weights(weights)
+        self.set_y(y)
+
+    def set_weights(self, weights: np.ndarray | None) -> None:
+        """Form the cross-products with one weight per row (None: 1), Var(e) = sigma^2 / weight; `set_y` must follow."""
+        self.weights = None if weights is None else np.asarray(weights, float)
+        first, m = self.terms[0], self.q + self.p + 1
+        self.a = np.empty((first.n_levels, first.k, first.k))
+        for i in range(first.k):
+            for j in range(first.k):
+                product = self._weighted(first.columns[:, i]) * first.columns[:, j]
+                self.a[:, i, j] = np.bincount(first.codes, product, first.n_levels)
+        rest, x = self.z_rest, self.x
+        if self.weights is not None:  # no copies of these large tables where there is nothing to weigh
+            by_entry = np.repeat(self.weights, np.diff(rest.indptr))
+            rest = sp.csr_matrix((rest.data * by_entry, rest.indices, rest.indptr), rest.shape)
+            x = self.x * self.weights[:, None]
+        self.b = np.empty((first.n_levels, first.k, m))
+        self.c = np.zeros((m, m))
+        zx = rest.T @ self.x
+        self.b[..., : self.q] = (self.z_first.T @ rest).toarray().reshape(first.n_levels, first.k, self.q)
+        self.b[..., self.q : -1] = (self.z_first.T @ x).reshape(first.n_levels, first.k, self.p)
+        self.c[: self.q, : self.q] = (self.z_rest.T @ rest).toarray()
+        self.c[: self.q, self.q : -1], self.c[self.q : -1, : self.q] = zx, zx.T
+        self.c[self.q : -1, self.q : -1] = self.x.T @ x
 
     def set_y(self, y: np.ndarray) -> None:
         """Replace the response and keep all other cross-products (parametric bootstrap)."""
         y = np.asarray(y, float)
-        self.b[..., -1] = (self.z_first.T @ y).reshape(self.terms[0].n_levels, -1)
-        self.c[:-1, -1] = self.c[-1, :-1] = np.concatenate([self.z_rest.T @ y, self.x.T @ y])
-        self.c[-1, -1] = y @ y
+        weighted = self._weighted(y)
+        self.b[..., -1] = (self.z_first.T @ weighted).reshape(self.terms[0].n_levels, -1)
+        self.c[:-1, -1] = self.c[-1, :-1] = np.concatenate([self.z_rest.T @ weighted, self.x.T @ weighted])
+        self.c[-1, -1] = y @ weighted
+
+    def with_y(self, y: np.ndarray) -> "Deviance":
+        """The same model of another response; this one keeps its own."""
+        other = copy(self)
+        other.b, other.c = self.b.copy(), self.c.copy()
+        other.set_y(y)
+        return other
+
+    def holding(self, column: int, value: float) -> "Deviance":
+        """The same model with one coefficient held at a value (profile likelihood)."""
+        other = copy(self)
+        kept = np.delete(np.arange(self.b.shape[2]), self.q + column)
+        change = np.eye(self.b.shape[2])
+        change[self.q + column, -1] = -value  # y - value * x, in the cross-products
+        other.b = (self.b @ change)[..., kept]
+        other.c = (change.T @ self.c @ change)[np.ix_(kept, kept)]
+        other.p = self.p - 1
+        other.dof = self.n - other.p if self.reml else self.n
+        return other
+
+    def by_likelihood(self) -> "Deviance":
+        """The same model by maximum likelihood."""
+        other = copy(self)
+        other.reml, other.dof = False, self.n
+        return other
+
+    def _weighted(self, column: np.ndarray) -> np.ndarray:
+        return column if self.weights is None else self.weights * column
 
     def factors(self, theta: np.ndarray) -> list[np.ndarray]:
         """theta as one lower-triangular k x k matrix per term."""
@@ -133,7 +181,7 @@ class Deviance:
             v = sl.solve_triangular(dense, schur[: self.q, self.q :], lower=True, check_finite=False)
             left = schur[self.q :, self.q :] - v.T @ v
             logdet += 2 * np.log(np.diag(dense)).sum()
-        rx = sl.cholesky(left[: self.p, : self.p], lower=True)
+        rx = np.linalg.cholesky(left[: self.p, : self.p])
         c = sl.solve_triangular(rx, left[: self.p, -1], lower=True)
         beta = sl.solve_triangular(rx, c, lower=True, trans=1)
         rss = float(left[-1, -1] - c @ c)
@@ -156,6 +204,12 @@ class Deviance:
         """The deviance and its derivatives by theta."""
         s, logdet, rss = self.slopes(theta)
         return self._value(s), logdet + self.dof / s.rss * rss
+
+    def with_sigma(self, theta: np.ndarray, sigma: float) -> float:
+        """The deviance before sigma is profiled out."""
+        s = self.solve(theta)
+        profiled = self.dof * (1 + np.log(2 * np.pi * s.rss / self.dof))
+        return self._value(s) - profiled + self.dof * np.log(2 * np.pi * sigma**2) + s.rss / sigma**2
 
     def gradient_with_sigma(self, theta: np.ndarray, sigma: float) -> np.ndarray:
         """The derivatives of the deviance by theta and sigma, before sigma is profiled out."""
@@ -185,6 +239,19 @@ class Deviance:
         logdet, rss = (np.concatenate([g[np.tril_indices(len(g))] for g in part]) for part in (products, pulled))
         return s, 2 * logdet, -2 * rss
 
+    def level_variances(self, theta: np.ndarray, s: Solution) -> list[np.ndarray]:
+        """The blocks of (Lambda'Z'Z Lambda + I)^-1 of each level of each term, [level, effect, effect]."""
+        rest = self.factors(theta)[1:]
+        inverse = np.linalg.inv(s.schur[: self.q, : self.q])
+        spread = _rows_times(_rows_times(inverse, rest, self.spans).T, rest, self.spans)
+        upper = np.linalg.inv(s.lower).transpose(0, 2, 1)
+        back = upper @ s.w[..., : self.q]
+        found = [upper @ upper.transpose(0, 2, 1) + back @ spread @ back.transpose(0, 2, 1)]
+        for term, span in zip(self.terms[1:], self.spans, strict=True):
+            blocks = inverse[span, span].reshape(term.n_levels, term.k, term.n_levels, term.k)
+            found.append(np.einsum("qaqb->qab", blocks))
+        return found
+
     def _residual_products(self, theta: np.ndarray, s: Solution, u: list[np.ndarray]) -> list[np.ndarray]:
         """Z'r of each term, [level, effect]."""
         b = [v @ t.T for v, t in zip(u, self.factors(theta), strict=True)]
@@ -201,7 +268,10 @@ class Deviance:
         return self._value(self.solve(theta))
 
     def _value(self, s: Solution) -> float:
-        return s.logdet + (s.logdet_x if self.reml else 0.0) + self.dof * (1 + np.log(2 * np.pi * s.rss / self.dof))
+        logdet = s.logdet + (s.logdet_x if self.reml else 0.0)
+        if self.weights is not None:
+            logdet -= np.log(self.weights).sum()
+        return logdet + self.dof * (1 + np.log(2 * np.pi * s.rss / self.dof))
 
 
 def _columns_times(matrix: np.ndarray, factors: Sequence[np.ndarray], spans: Sequence[slice]) -> np.ndarray:

@@ -3,9 +3,11 @@
     y ~ a + b + a:b + log10(x) + (1 | g) + (1 + x | h) + (1 | g:h)
 
 `a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g).
-A variable is a column name, a transform of one (log, log2, log10, sqrt), or `factor(x)`: the numbers of x as categories.
+A variable is a column name, a transform of one (log, log2, log10, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
+orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response may be cbind(successes, failures).
 Coding of categories follows R (treatment contrasts): in a term, a category loses its reference column if the term
-without it is in the model, else it keeps all its columns. Source: Chambers & Hastie (1992), ch. 2; R's model.matrix.
+without it is in the model, else it keeps all its columns. `C(x, sum)`: each level but the last against the mean of the
+levels; `C(x, treatment)`: the default. Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
 """
 
 import re
@@ -19,10 +21,13 @@ import pandas as pd
 from transect.errors import InputError, nearest
 
 TRANSFORMS = {"log": np.log, "log2": np.log2, "log10": np.log10, "sqrt": np.sqrt}
+CODINGS = ("treatment", "sum")
+FUNCTIONS = (*TRANSFORMS, "scale", "poly", "factor", "C")
 Term = tuple[str, ...]  # the variables of one term, in the order written; () is the intercept
 
 _NAME = r"[A-Za-z_.][A-Za-z0-9_.]*"
-_VARIABLE = re.compile(rf"^(?:({_NAME})|({_NAME})\(\s*({_NAME})\s*\))$")
+_VARIABLE = re.compile(rf"^(?:({_NAME})|({_NAME})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))$")
+_COUNTS = re.compile(rf"^cbind\(\s*({_NAME})\s*,\s*({_NAME})\s*\)$")
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,25 @@ class Random:
 
 @dataclass(frozen=True)
 class Formula:
-    """response ~ fixed terms + random terms."""
+    """response ~ fixed terms + random terms. `response` is a variable, or "cbind(successes, failures)"."""
 
     response: str
     fixed: tuple[Term, ...]
     random: tuple[Random, ...]
     text: str
+
+    @property
+    def counts(self) -> tuple[str, str] | None:
+        """The columns of cbind(successes, failures)."""
+        match = _COUNTS.match(self.response)
+        return (match.group(1), match.group(2)) if match else None
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column of a table that the formula reads."""
+        response = self.counts or (column_of(self.response),)
+        terms = [*self.fixed, *(t for r in self.random for t in (*r.terms, r.group))]
+        return list(dict.fromkeys([*response, *(column_of(v) for term in terms for v in term)]))
 
 
 def parse(text: str) -> Formula:
@@ -53,7 +71,8 @@ def parse(text: str) -> Formula:
         rest = rest.replace(f"({inside})", " ", 1)
         random += _random(inside, text)
     rest = re.sub(r"\+(\s*\+)+", "+", rest).strip().strip("+").strip()
-    return Formula(_variable(left, text), _terms(rest or "1", text), tuple(random), text)
+    response = left if _COUNTS.match(left) else _variable(left, text)
+    return Formula(response, _terms(rest or "1", text), tuple(random), text)
 
 
 def _random(inside: str, text: str) -> list[Random]:
@@ -87,15 +106,20 @@ def _variable(text: str, formula: str) -> str:
     match = _VARIABLE.match(text.strip())
     if not match:
         raise InputError(f"formula '{formula}': '{text.strip()}' is neither a column nor a transform of one")
-    plain, function, column = match.groups()
+    plain, function, column, argument = match.groups()
     if plain:
         return plain
-    if function not in TRANSFORMS and function != "factor":
-        allowed = [*TRANSFORMS, "factor"]
+    if function not in FUNCTIONS:
         raise InputError(
-            f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(allowed)}.{nearest(function, allowed)}"
+            f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(FUNCTIONS)}.{nearest(function, FUNCTIONS)}"
         )
-    return f"{function}({column})"
+    if function == "poly" and (argument is None or not argument.isdigit() or not 1 <= int(argument) <= 5):
+        raise InputError(f"formula '{formula}': write poly({column}, DEGREE) with a degree of 1 to 5")
+    if function == "C" and argument not in CODINGS:
+        raise InputError(f"formula '{formula}': write C({column}, CODING) with a coding of {' or '.join(CODINGS)}")
+    if function not in ("poly", "C") and argument is not None:
+        raise InputError(f"formula '{formula}': {function}({column}) takes no second argument")
+    return f"{function}({column}, {argument})" if argument else f"{function}({column})"
 
 
 def column_of(variable: str) -> str:
@@ -109,7 +133,7 @@ def is_category(variable: str, frame: pd.DataFrame) -> bool:
     """Whether a variable is coded as categories (text, booleans, `factor(x)`) rather than as a number."""
     column = values(column_of(variable), frame)
     return (
-        variable.startswith("factor(")
+        variable.startswith(("factor(", "C("))
         or pd.api.types.is_bool_dtype(column)
         or not pd.api.types.is_numeric_dtype(column)
     )
@@ -128,10 +152,17 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
             f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}"
         )
     raw = frame[column]
-    if variable.startswith("factor("):
+    if variable.startswith(("factor(", "C(")):
         return raw.astype(str)
-    if variable == column:
+    if variable == column or variable.startswith("poly("):
         return raw
+    if not pd.api.types.is_numeric_dtype(raw):
+        raise InputError(f"{variable}: '{column}' holds text, not numbers")
+    if variable.startswith("scale("):
+        spread = raw.std()
+        if not spread > 0:
+            raise InputError(f"{variable}: '{column}' does not vary")
+        return (raw - raw.mean()) / spread
     if (raw <= 0).any() and not variable.startswith("sqrt("):
         raise InputError(f"{variable}: '{column}' has values that are not above 0, which have no logarithm")
     return TRANSFORMS[variable.split("(")[0]](raw.astype(float))
@@ -146,9 +177,12 @@ class Design:
     def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
         self.terms = terms
         self.levels: dict[str, list[str]] = {}
+        self.polynomials: dict[str, _Polynomials] = {}
         for variable in dict.fromkeys(v for term in terms for v in term):
             if is_category(variable, frame):
                 self.levels[variable] = _ordered(variable, frame, (reference or {}).get(variable))
+            elif variable.startswith("poly("):
+                self.polynomials[variable] = _Polynomials(values(variable, frame).to_numpy(float), variable)
         self.names: list[str] = []
         self.term_of: list[Term] = []  # the term that each column belongs to
         for term in terms:
@@ -156,14 +190,25 @@ class Design:
             self.names += names
             self.term_of += [term] * len(names)
 
-    def _coded(self, variable: str, term: Term) -> list[str]:
-        """The levels of a category that have a column in this term (R's rule, see the head of the file)."""
+    def _coding(self, variable: str, term: Term) -> tuple[list[str], np.ndarray]:
+        """Of a category in this term: its columns' names and their values at each level (R's rule, see the head of the file)."""
         rest = tuple(v for v in term if v != variable)
-        margin = any(set(rest) == set(t) for t in self.terms)
-        return self.levels[variable][1:] if margin else self.levels[variable]
+        levels, every = self.levels[variable], np.eye(len(self.levels[variable]))
+        if not any(set(rest) == set(t) for t in self.terms):
+            return levels, every
+        if variable.endswith(", sum)"):
+            return levels[:-1], np.vstack([every[:-1, :-1], -np.ones(len(levels) - 1)])
+        return levels[1:], every[:, 1:]
 
     def _names(self, term: Term) -> list[str]:
-        parts = [[f"{v}[{level}]" for level in self._coded(v, term)] if v in self.levels else [v] for v in term]
+        parts = []
+        for v in term:
+            if v in self.levels:
+                parts.append([f"{v}[{level}]" for level in self._coding(v, term)[0]])
+            elif v in self.polynomials:
+                parts.append([f"{v}{degree}" for degree in range(1, self.polynomials[v].degree + 1)])
+            else:
+                parts.append([v])
         return [":".join(names) for names in product(*parts)] if term else ["(Intercept)"]
 
     def matrix(self, frame: pd.DataFrame) -> np.ndarray:
@@ -177,7 +222,10 @@ class Design:
             column = values(variable, frame)
             if variable in self.levels:
                 text = column.astype(str).to_numpy()
-                part = np.column_stack([text == level for level in self._coded(variable, term)]).astype(float)
+                indicators = np.column_stack([text == level for level in self.levels[variable]]).astype(float)
+                part = indicators @ self._coding(variable, term)[1]
+            elif variable in self.polynomials:
+                part = self.polynomials[variable](column.to_numpy(float))
             else:
                 part = column.to_numpy(float)[:, None]
             block = (block[:, :, None] * part[:, None, :]).reshape(len(frame), -1)
@@ -193,3 +241,30 @@ def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
             f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}"
         )
     return levels if first is None else [str(first), *(level for level in levels if level != str(first))]
+
+
+class _Polynomials:
+    """Orthonormal polynomials over the values of a column, as R's poly: the same for new values."""
+
+    def __init__(self, x: np.ndarray, variable: str):
+        self.degree = int(variable.rstrip(")").split(",")[1])
+        if len(np.unique(x)) <= self.degree:
+            raise InputError(
+                f"{variable}: the column has {len(np.unique(x))} different values, too few for this degree"
+            )
+        self.centre, self.alpha, self.norms = x.mean(), [], [float(len(x))]
+        before, now = np.zeros_like(x), np.ones_like(x)
+        for _ in range(self.degree):
+            z = x - self.centre
+            self.alpha.append(float((z * now * now).sum() / self.norms[-1]))
+            ratio = self.norms[-1] / self.norms[-2] if len(self.norms) > 1 else 0.0
+            before, now = now, (z - self.alpha[-1]) * now - ratio * before
+            self.norms.append(float((now * now).sum()))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        columns, before, now = [], np.zeros_like(x), np.ones_like(x)
+        for k in range(self.degree):
+            ratio = self.norms[k] / self.norms[k - 1] if k else 0.0
+            before, now = now, (x - self.centre - self.alpha[k]) * now - ratio * before
+            columns.append(now / np.sqrt(self.norms[k + 1]))
+        return np.column_stack(columns)

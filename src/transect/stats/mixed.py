@@ -98,7 +98,8 @@ def grouping(random: Random, frame: pd.DataFrame) -> Grouping:
     )
     codes, levels = pd.factorize(keys, sort=True)
     design = Design(random.terms, frame)
-    return Grouping(":".join(random.group), codes, len(levels), design.matrix(frame), tuple(design.names))
+    labels = tuple(str(level).replace("\x1f", ":") for level in levels)
+    return Grouping(":".join(random.group), codes, len(levels), design.matrix(frame), tuple(design.names), labels)
 
 
 def fit(
@@ -108,8 +109,9 @@ def fit(
     terms: Sequence[Grouping],
     reml: bool = True,
     near: "MixedFit | None" = None,
+    weights: np.ndarray | None = None,
 ) -> MixedFit:
-    """Fit y ~ x + random terms. Raises InputError where nothing can be estimated (collinear columns, no residual).
+    """Fit y ~ x + random terms; Var(residual) = sigma^2 / weight. Raises InputError where nothing can be estimated (collinear columns, no residual).
 
     `near`: a fit of the same scalar terms to nearly the same data; one short descent from there (jackknife), variances to 1e-3.
     """
@@ -120,8 +122,32 @@ def fit(
     residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
     if residual.std() <= 1e-10 * max(1.0, np.abs(y).max()):
         raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
-    deviance = Deviance(y, x, terms, reml)
-    theta = _optimise(deviance) if near is None else _from_near(deviance, near)
+    deviance = Deviance(y, x, terms, reml, weights)
+    theta = optimise(deviance, deviance.start) if near is None else _from_near(deviance, near)
+    if near is None and not _converged(deviance, theta):
+        raise InputError(
+            "the fit did not converge, so nothing is reported; leave out random slopes or rescale predictors"
+        )
+    return _fitted(deviance, theta, names)
+
+
+def _converged(deviance: Deviance, theta: np.ndarray) -> bool:
+    """Whether a Newton step would still lower the deviance by about 1e-4 or more: gradient^2 / number of levels."""
+    gradient = deviance.gradient(theta)[1]
+    free = ~(deviance.diagonal & (theta < 1e-6))
+    levels = sum(t.n_levels for t in deviance.terms)
+    return bool((gradient[free] ** 2 < 1e-4 * levels).all())
+
+
+def refit(fitted: MixedFit, y: np.ndarray) -> MixedFit:
+    """The same model fitted to another response of the same rows, from the old estimates on (bootstrap)."""
+    deviance = fitted.deviance.with_y(y)
+    # 0 is stationary: a variance that was 0 must start off the edge to become anything else
+    start = np.where(deviance.diagonal, np.maximum(fitted.theta, 0.2), fitted.theta)
+    return _fitted(deviance, optimise(deviance, start), fitted.names)
+
+
+def _fitted(deviance: Deviance, theta: np.ndarray, names: Sequence[str]) -> MixedFit:
     s = deviance.solve(theta)
     sigma = float(np.sqrt(s.rss / deviance.dof))
     inverse = np.linalg.inv(s.rx)
@@ -133,7 +159,7 @@ def fit(
         theta,
         deviance(theta),
         _components(deviance, theta, sigma),
-        len(y),
+        deviance.n,
         deviance,
     )
 
@@ -155,14 +181,15 @@ def _from_near(deviance: Deviance, near: MixedFit) -> np.ndarray:
     return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-10}).x
 
 
-def _optimise(deviance: Deviance) -> np.ndarray:
+def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
+    """theta at the smallest deviance."""
     bounds = [(0, None) if d else (None, None) for d in deviance.diagonal]
 
     def descend(start: np.ndarray):
         options = {"ftol": 1e-13, "gtol": 1e-6, "maxiter": 200}
         return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
 
-    best = descend(deviance.start)
+    best = descend(start)
     for restart in (0.1, 0.5):  # leave the edge and look again (see the head of the file)
         edge = deviance.diagonal & (best.x < EDGE)
         if not edge.any():

@@ -1,0 +1,134 @@
+"""Profile likelihood intervals of a linear mixed model: the values that a likelihood ratio test does not reject.
+
+    {v : min over all other parameters of deviance(parameter = v) - min deviance <= chi2(1, level)}      (by ML, as in lme4)
+For coefficients, the residual standard deviation, the standard deviations of the random effects and their correlations.
+A standard deviation whose deviance at 0 is not rejected has the lower bound 0; a correlation likewise ends at -1 or 1.
+Source: Bates et al. (2015), J. Stat. Software 67(1), section 5.1; Venzon & Moolgavkar (1988).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.optimize import brentq, minimize
+
+from transect.stats.crossed_cholesky import Deviance
+from transect.stats.mixed import MixedFit, optimise
+
+
+def profile_intervals(fit: MixedFit, level: float = 0.95) -> pd.DataFrame:
+    """Columns parameter, estimate (by ML), lower, upper: coefficients, then `sd group effect`, `cor group ...`, sigma."""
+    deviance = fit.deviance.by_likelihood()
+    theta = optimise(deviance, np.where(deviance.diagonal, np.maximum(fit.theta, 0.2), fit.theta))
+    best, limit = deviance(theta), float(stats.chi2.ppf(level, 1))
+    s = deviance.solve(theta)
+    sigma = float(np.sqrt(s.rss / deviance.dof))
+    se = sigma * np.sqrt(np.diag(np.linalg.inv(s.rx @ s.rx.T)))
+    rows = []
+    for j, name in enumerate(fit.names):
+
+        def coefficient(v: float, j: int = j) -> float:
+            held = deviance.holding(j, v)
+            return held(optimise(held, np.where(deviance.diagonal, np.maximum(theta, 0.05), theta))) - best - limit
+
+        ends = [_cross(coefficient, float(s.beta[j]), side * float(se[j]), -np.inf, np.inf) for side in (-1, 1)]
+        rows.append((name, float(s.beta[j]), *ends))
+    point = np.append(theta, sigma)
+    for name, value, low, high in _spreads(deviance):
+
+        def spread(v: float, value: Callable[[np.ndarray], float] = value) -> float:
+            return _constrained(deviance, point, value, v) - best - limit
+
+        estimate = value(point)
+        step = 0.1 if name.startswith("cor") else max(0.1 * estimate, 0.02 * sigma)
+        rows.append((name, estimate, *(_cross(spread, estimate, side * step, low, high) for side in (-1, 1))))
+
+    def residual(v: float) -> float:
+        return _at_sigma(deviance, theta, v) - best - limit
+
+    rows.append(("sigma", sigma, *(_cross(residual, sigma, side * 0.1 * sigma, 0.0, np.inf) for side in (-1, 1))))
+    return pd.DataFrame(rows, columns=["parameter", "estimate", "lower", "upper"])
+
+
+def _cross(f: Callable[[float], float], centre: float, step: float, low: float, high: float) -> float:
+    """Where f, negative at the centre, becomes 0 in the direction of step; the bound where it stays negative up to it."""
+    inside, bound = centre, low if step < 0 else high
+    while abs(step) < 1e12:
+        outside = inside + step
+        if (outside - bound) * np.sign(step) >= 0:
+            if abs(inside - bound) < 1e-9 or f(bound) < 0:
+                return bound
+            outside = bound
+        if f(outside) > 0:
+            return float(brentq(f, inside, outside, xtol=1e-6 * max(abs(centre), abs(step))))
+        inside, step = outside, 2 * step
+    return bound
+
+
+def _spreads(deviance: Deviance) -> list[tuple[str, Callable[[np.ndarray], float], float, float]]:
+    """(name, function of (theta, sigma), lowest, highest) of every standard deviation and correlation."""
+    found: list[tuple[str, Callable[[np.ndarray], float], float, float]] = []
+    for index, term in enumerate(deviance.terms):
+
+        def factor(z: np.ndarray, index: int = index) -> np.ndarray:
+            return z[-1] * deviance.factors(z[:-1])[index]
+
+        for i in range(term.k):
+
+            def sd(z: np.ndarray, factor: Callable[[np.ndarray], np.ndarray] = factor, i: int = i) -> float:
+                return float(np.linalg.norm(factor(z)[i]))
+
+            found.append((f"sd {term.name} {term.effects[i]}", sd, 0.0, np.inf))
+            for j in range(i):
+
+                def cor(
+                    z: np.ndarray, factor: Callable[[np.ndarray], np.ndarray] = factor, i: int = i, j: int = j
+                ) -> float:
+                    f = factor(z)
+                    size = np.linalg.norm(f[i]) * np.linalg.norm(f[j])
+                    return float(f[i] @ f[j] / size) if size > 0 else 0.0
+
+                found.append((f"cor {term.name} {term.effects[j]} {term.effects[i]}", cor, -1.0, 1.0))
+    return found
+
+
+def _constrained(deviance: Deviance, point: np.ndarray, value: Callable[[np.ndarray], float], target: float) -> float:
+    """The smallest deviance over (theta, sigma) where value(theta, sigma) = target."""
+    scale = np.append(np.ones(len(point) - 1), point[-1])
+
+    def both(z: np.ndarray) -> tuple[float, np.ndarray]:
+        z = z * scale
+        return deviance.with_sigma(z[:-1], z[-1]), deviance.gradient_with_sigma(z[:-1], z[-1]) * scale
+
+    start = point / scale
+    bounds = [(0, None) if d else (None, None) for d in deviance.diagonal] + [(1e-6, None)]
+    equal = {"type": "eq", "fun": lambda z: value(z * scale) - target}
+    starts = [start, np.where(np.append(deviance.diagonal, False), np.maximum(start, 0.2), start)]
+    found = [
+        minimize(
+            both,
+            s,
+            jac=True,
+            method="SLSQP",
+            bounds=bounds,
+            constraints=[equal],
+            options={"ftol": 1e-10, "maxiter": 200},
+        )
+        for s in starts
+    ]
+    usable = [r.fun for r in found if abs(equal["fun"](r.x)) < 1e-5 * max(1.0, abs(target))]
+    return min(usable) if usable else np.inf
+
+
+def _at_sigma(deviance: Deviance, theta: np.ndarray, sigma: float) -> float:
+    """The smallest deviance over theta at one residual standard deviation."""
+    bounds = [(0, None) if d else (None, None) for d in deviance.diagonal]
+
+    def both(z: np.ndarray) -> tuple[float, np.ndarray]:
+        return deviance.with_sigma(z, sigma), deviance.gradient_with_sigma(z, sigma)[:-1]
+
+    starts = [np.where(deviance.diagonal, np.maximum(theta * shrink, 0.01), theta * shrink) for shrink in (1.0, 0.3)]
+    return min(
+        minimize(both, s, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13}).fun for s in starts
+    )
