@@ -1,0 +1,73 @@
+"""Curve forms recover what was planted."""
+
+import numpy as np
+import pytest
+
+from transect.errors import InputError
+from transect.stats.curves import fit_curve
+
+NOISE = 0.005
+PLANTED = {
+    "line": ({"c0": 3.0, "c1": -0.1}, lambda x: 3 - 0.1 * np.log10(x)),
+    "power": ({"E": 1.7, "a": 0.2}, lambda x: 1.7 + 40 * x**-0.2),
+    "logistic": ({"lo": 0.25, "hi": 0.85, "k": 3.0, "m": 8.5}, lambda x: 0.25 + 0.6 / (1 + np.exp(-3 * (np.log10(x) - 8.5)))),
+    "segmented": ({"psi": 8.7, "c2": 0.3}, lambda x: 0.3 + 0.02 * np.log10(x) + 0.3 * np.maximum(0, np.log10(x) - 8.7)),
+    "broken": ({"a": 0.1, "c": 0.3, "log10_x0": 9.0}, lambda x: 1 + 30 * x**-0.1 * (1 + (x / 1e9) ** (1 / 0.3)) ** -0.09),
+}  # fmt: skip
+
+
+def _x(n: int = 80) -> np.ndarray:
+    return 10 ** np.random.default_rng(0).uniform(6, 11, n)
+
+
+@pytest.mark.parametrize("form", PLANTED)
+def test_planted_parameters_are_found(form: str) -> None:
+    """80 points with noise of 0.005: every planted parameter to 3 %, and residuals no larger than the noise."""
+    truth, function = PLANTED[form]
+    x = _x()
+    found = fit_curve(form, x, function(x) + np.random.default_rng(1).normal(0, NOISE, len(x)))
+    assert np.sqrt(found.rss / len(x)) < 1.2 * NOISE
+    for name, value in truth.items():
+        assert found.parameters[name] == pytest.approx(value, rel=0.03), name
+
+
+@pytest.mark.parametrize("form", ["power", "logistic", "segmented"])
+def test_aicc_prefers_the_form_that_was_planted(form: str) -> None:
+    """Against line and the other three-to-four-parameter forms."""
+    x = _x()
+    y = PLANTED[form][1](x) + np.random.default_rng(2).normal(0, NOISE, len(x))
+    scores = {f: fit_curve(f, x, y).aicc for f in ("line", "power", "logistic", "segmented")}
+    assert min(scores, key=lambda f: scores[f]) == form
+
+
+def test_a_loss_surface_over_size_and_data_is_found() -> None:
+    """E 1.69, A 406.4, B 410.7, a .34, b .28 (Hoffmann et al. 2022) without noise: to 1e-3."""
+    rng = np.random.default_rng(3)
+    x = np.column_stack([10 ** rng.uniform(7.5, 10.2, 120), 10 ** rng.uniform(9, 11.8, 120)])
+    y = 1.69 + 406.4 * x[:, 0] ** -0.34 + 410.7 * x[:, 1] ** -0.28
+    found = fit_curve("chinchilla", x, y).parameters
+    for name, value in {"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}.items():
+        assert found[name] == pytest.approx(value, rel=1e-3), name
+
+
+def test_units_of_the_inputs_do_not_matter() -> None:
+    """Sizes in millions instead of ones: the same exponent and the same predictions."""
+    x = _x()
+    y = PLANTED["power"][1](x)
+    ones, millions = fit_curve("power", x, y), fit_curve("power", x / 1e6, y)
+    assert millions.parameters["a"] == pytest.approx(ones.parameters["a"], rel=1e-4)
+    assert millions(x / 1e6) == pytest.approx(ones(x), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "x", "message"),
+    [
+        ("powr", [1.0, 2, 3], "Did you mean 'power'"),
+        ("power", [0.0, 1, 2, 3, 4], "above 0"),
+        ("power", [1.0, 2, 3], "too few"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(form: str, x: list[float], message: str) -> None:
+    """Unknown forms, sizes of 0, too few rows."""
+    with pytest.raises(InputError, match=message):
+        fit_curve(form, np.array(x), np.arange(len(x), dtype=float))
