@@ -52,7 +52,8 @@ def pseudoreplicated(formula: Formula, design: Design, frame: pd.DataFrame) -> l
     """(term, column, levels, unit) where a term is constant within a coarser column of the table than its unit.
 
     Its rows or units are then counted as independent although they share that column's level. A column counts when it
-    holds categories, has repeats, and is no function of the fixed effects (else nothing would be left to test).
+    holds categories (text, or whole numbers that are not just another name of the effect's own values), has repeats, and
+    is no function of the fixed effects (else nothing would be left to test).
     """
     x = design.matrix(frame)
     units = inference_units(formula, design, frame)
@@ -67,8 +68,10 @@ def pseudoreplicated(formula: Formula, design: Design, frame: pd.DataFrame) -> l
         codes, levels = pd.factorize(frame[column])
         if not 2 <= len(levels) < len(frame) or _determined(x, codes):
             continue
-        constant = _constant(x, codes)
+        constant, number = _constant(x, codes), pd.api.types.is_numeric_dtype(frame[column])
         for j, (term, unit) in enumerate(zip(design.term_of, units, strict=True)):
+            if number and len(np.unique(x[:, j])) == len(levels):
+                continue
             if term and constant[j] and len(levels) < unit.n_units and _nests(codes, unit.unit, formula, frame):
                 found.append((design.names[j], str(column), len(levels), unit.unit))
     return found

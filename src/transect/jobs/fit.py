@@ -1,0 +1,80 @@
+"""What `transect fit` does: a formula on a table, printed as lme4 does, or as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from transect.errors import InputError
+from transect.jobs.tables import read, table_lines
+from transect.stats.bootstrap import bootstrap_intervals
+from transect.stats.generalized import GeneralizedFit
+from transect.stats.profile import profile_intervals
+from transect.stats.table_model import TableModel, correlations, fit_table
+
+
+def fit_file(
+    path: Path, formula: str, *, intervals: str | None, n: int, seed: int, **options: Any
+) -> tuple[TableModel, pd.DataFrame]:
+    """The fitted table and its intervals ("profile", "bootstrap" or None: an empty table)."""
+    model = fit_table(read(path), formula, **options)
+    if intervals is None:
+        return model, pd.DataFrame()
+    if intervals == "bootstrap":
+        return model, bootstrap_intervals(model.fit, n, seed)
+    if isinstance(model.fit, GeneralizedFit):
+        raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
+    return model, profile_intervals(model.fit)
+
+
+def as_json(model: TableModel, intervals: pd.DataFrame) -> str:
+    found = model.as_json()
+    if len(intervals):
+        found["intervals"] = intervals.to_dict("records")
+    return json.dumps(found, indent=1)
+
+
+def summary(model: TableModel, intervals: pd.DataFrame) -> str:
+    """The printed summary, in the order of lme4's."""
+    fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
+    kind = "Generalized linear" if logit else "Linear"
+    lines = [
+        f"{kind} mixed model fit by {model.method}" + (" (binomial, logit)" if logit else ""),
+        f"Formula: {model.formula.text}",
+    ]
+    label = "-2 log likelihood" if logit or "likelihood" in model.method else "REML criterion"
+    missing = f" ({model.n_missing} more have missing values and were left out)" if model.n_missing else ""
+    lines += [f"{label}: {fit.criterion:.4f}", f"Rows: {fit.n}{missing}", "", "Random effects:", *_random(model), ""]
+    lines += ["Fixed effects:", *_fixed(model)]
+    if len(model.on_means):
+        lines += [
+            "",
+            "The same by least squares on the means of each unit:",
+            *table_lines(model.on_means[["term", "unit", "n_units", "estimate", "se", "df", "p"]]),
+        ]
+    if len(intervals):
+        lines += ["", "95 % intervals:", *table_lines(intervals)]
+    if model.warnings:
+        lines += ["", *(f"Note: {w}." for w in model.warnings)]
+    return "\n".join(lines)
+
+
+def _random(model: TableModel) -> list[str]:
+    frame = model.fit.components.rename(
+        columns={"group": "Groups", "effect": "Name", "variance": "Variance", "sd": "Std.Dev.", "n_levels": "Levels"}
+    )
+    corr = correlations(model.fit)
+    frame["Corr"] = [
+        " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"])
+        for g, e in frame[["Groups", "Name"]].to_numpy()
+    ]
+    return table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])
+
+
+def _fixed(model: TableModel) -> list[str]:
+    frame = model.effects.copy()
+    ratio = "z" if isinstance(model.fit, GeneralizedFit) else "t"
+    frame[ratio] = frame["estimate"] / frame["se"]
+    frame["unit"] = [f"{u} ({n})" for u, n in frame[["unit", "n_units"]].to_numpy()]
+    return table_lines(frame[["term", "estimate", "se", "df", ratio, "p", "lower", "upper", "unit"]])

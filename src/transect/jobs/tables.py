@@ -1,0 +1,54 @@
+"""Tables of any origin: read from CSV, TSV or Parquet, printed in columns, turned into plain records for JSON."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.errors import InputError
+
+READERS = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table from a CSV, TSV or Parquet file (CSV also compressed)."""
+    suffix = next((s for s in path.suffixes if s in READERS), None)
+    if suffix is None:
+        raise InputError(f"{path}: a table ends in {', '.join(READERS)} (or .csv.gz).")
+    if not path.is_file():
+        raise InputError(f"there is no table {path}.")
+    try:
+        return READERS[suffix](path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: this cannot be read as {suffix[1:]} ({error}).") from None
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows with plain types; None where a value is missing."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(k): v.item() if hasattr(v, "item") else v for k, v in row.items()} for row in rows]
+
+
+def table_lines(frame: pd.DataFrame) -> list[str]:
+    """A header and one line per row; text to the left, numbers to the right."""
+    shown = pd.DataFrame({c: [_cell(v, str(c)) for v in frame[c]] for c in frame})
+    widths = {c: max(len(str(c)), *(len(v) for v in shown[c])) for c in shown}
+    text = {c for c in shown if frame[c].map(lambda v: isinstance(v, str)).all()}
+
+    def line(cells: dict[Any, str]) -> str:
+        return "  ".join(cells[c].ljust(widths[c]) if c in text else cells[c].rjust(widths[c]) for c in shown).rstrip()
+
+    return [" " + line(row) for row in [{c: str(c) for c in shown}, *shown.to_dict("records")]]
+
+
+def _cell(value: Any, column: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | np.integer):
+        return str(value)
+    if pd.isna(value):
+        return ""
+    if column == "p":
+        return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
+    return f"{value:.1f}" if column == "df" and np.isfinite(value) else f"{value:.5g}"

@@ -1,0 +1,73 @@
+"""The commands that work on any table, without a study: `transect fit | scaling`."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def fit(args: argparse.Namespace) -> int:
+    """Fit a mixed model, in lme4's notation, to a table (CSV or Parquet)."""
+    from transect.jobs import fit as job
+
+    model, intervals = job.fit_file(
+        Path(args.table),
+        args.formula,
+        intervals=args.intervals,
+        n=args.n,
+        seed=args.seed,
+        family=args.family,
+        reml=not args.ml,
+        method="nAGQ=0" if args.fast else "Laplace",
+        weights=args.weights,
+        allow_pseudoreplication=args.allow_pseudoreplication,
+    )
+    print(job.as_json(model, intervals) if args.json else job.summary(model, intervals))
+    return 0
+
+
+def scaling(args: argparse.Namespace) -> int:
+    """Curves of a result against size, data or compute in a table: forms compared by predicting whole groups."""
+    from transect.jobs import scaling as job
+
+    found = job.scaling_file(
+        Path(args.table),
+        args.y,
+        args.x.split(","),
+        args.group,
+        forms=args.forms.split(",") if args.forms else (),
+        beyond=args.beyond,
+        n=args.n,
+        seed=args.seed,
+    )
+    print(job.as_json(found) if args.json else job.summary(found))
+    return 0
+
+
+def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands; `add(name, function)` makes the parser of one."""
+    fits = add("fit", fit)
+    fits.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
+    fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
+    fits.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
+    fits.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    fits.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
+    fits.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
+    fits.add_argument("--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters")
+    fits.add_argument("-n", type=int, default=1000, help="bootstrap samples (1000)")
+    fits.add_argument("--seed", type=int, default=1)
+    fits.add_argument(
+        "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
+    )
+    curves = add("scaling", scaling)
+    curves.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
+    curves.add_argument("--y", required=True, metavar="COLUMN", help="the result, e.g. loss")
+    curves.add_argument(
+        "--x", required=True, metavar="COLUMN[,COLUMN]", help="size, data or compute; two: size and data"
+    )
+    curves.add_argument(
+        "--group", required=True, metavar="COLUMN", help="what is resampled and left out: runs, families"
+    )
+    curves.add_argument("--forms", metavar="FORM,...", help="the forms to compare (all but broken)")
+    curves.add_argument("--beyond", type=float, metavar="X", help="fit up to this x and predict the rows beyond it")
+    curves.add_argument("-n", type=int, default=1000, help="bootstrap samples (1000)")
+    curves.add_argument("--seed", type=int, default=1)
