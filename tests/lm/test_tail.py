@@ -1,0 +1,48 @@
+"""Tests of giving a network's tail only what is read."""
+
+import pytest
+import torch
+
+from tests.architectures import KINDS, model_of
+from tests.lm.plain_hooks import READ, two_texts
+from transect.lm import tail
+from transect.lm.activations import capture, observe
+from transect.lm.edits import patch
+from transect.lm.interventions import run
+
+
+def test_chosen_tokens_are_those_of_the_whole_vocabulary():
+    """Each sequence's own tokens, with repeats; a model with scaled and capped logits and one without a bias."""
+    for kind in ("gemma2", "granite", "gptj", "bert"):
+        model = model_of(kind)
+        ids, other = two_texts(model)
+        edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1])]
+        tokens = torch.tensor([[9, 8, 9], [7, 30, 12], [5, 6, 7]])
+        whole, some = run(model, ids, edits, read=READ), run(model, ids, edits, read=READ, tokens=tokens)
+        index = tokens[:, None].expand(-1, 2, -1)
+        torch.testing.assert_close(some.logits[0], whole.logits[0].gather(2, index), atol=1e-6, rtol=0)
+        torch.testing.assert_close(some.unedited, whole.unedited.gather(2, index), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "albert"])
+def test_every_architecture_s_tail_takes_less(kind):
+    """Tried on a few tokens, which gives the whole tail's logits; nothing but these positions reaches the unembedding."""
+    model = model_of(kind)
+    with torch.no_grad():
+        assert tail._exact(model)
+        seen = []
+        model.anatomy.unembedding.register_forward_hook(lambda m, args, out: seen.append(out.shape))
+        observe(model, two_texts(model)[0], ["residual_pre"], [0], read=READ, tokens=[[5, 6], [7, 8], [6, 5]])
+    assert tuple(seen[-1]) == (3, 2, 4)  # sequences, positions, distinct tokens
+
+
+def test_a_tail_that_looks_at_all_positions_runs_whole():
+    """Logits less their mean over positions: the plain forward's, though few are read."""
+    model = model_of("llama")
+    ids = two_texts(model)[0]
+    model.network.lm_head.register_forward_hook(lambda m, args, out: out - out.mean(1, keepdim=True))
+    with torch.no_grad():
+        expected = model.network(input_ids=ids).logits[:, [-1]]
+    _, logits = observe(model, ids, ["residual_pre"])
+    torch.testing.assert_close(logits, expected, atol=1e-6, rtol=0)
+    assert tail._exact(model) is False
