@@ -1,32 +1,44 @@
 """From text to the tokens that are scored: the policy for BOS and context; what cannot be scored is refused by item.
 
-A causal model reads   [BOS] context text;        a masked model   [CLS or BOS] context text [SEP].
-bos "auto": the opening token where the tokenizer has one (model.bos_id); True: it must have one; False: none.
+A causal model reads   [BOS] context text;        a masked model   [CLS or BOS] context text [SEP];
+an encoder-decoder's encoder reads   context [EOS],   its decoder   [decoder start] [BOS where its tokenizer has one] text.
+bos "auto": the opening token where the tokenizer has one (model.bos_id); True: it must have one; False: none. A decoder
+always reads its start token; False leaves out the BOS after it.
 A token is scored when it ends after the context and something stands before it: without BOS and context, a causal
 model's first token is read and not scored. Context and text are tokenized as one string, so that the text is cut into
-tokens as it would be there.
+tokens as it would be there (an encoder and a decoder read two strings).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from transect.errors import InputError
 from transect.lm.model import Model
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 BOS = ("auto", True, False)
+NOWHERE = (-1, -1)
+NOT_NUMBERS = "the model's logits are not numbers (NaN)"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One text as a model reads it. words[t]: the number of token t's word, -1 where t is not scored."""
+    """One text as a model reads it; `error` says why it is not scored, and then the lists are empty.
+
+    words[t]: the number of token t's word, -1 where t is not scored. spans[t]: its characters (start, end) of the text,
+    (-1, -1) where t is not of the text. source: what an encoder reads.
+    """
 
     ids: list[int]
     words: list[int]
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    source: list[int] = field(default_factory=list)
+    error: str = ""
 
     @property
     def first(self) -> int:
@@ -35,9 +47,12 @@ class Line:
 
 
 def opening(model: Model, bos: str | bool) -> list[int]:
-    """The ids that the BOS policy puts before a text: one or none."""
+    """The ids that the BOS policy puts before a text: one or none; two before some decoders' texts."""
     if not any(bos is allowed or bos == allowed for allowed in BOS):
         raise InputError(f"bos: {bos!r}; allowed are auto, true, false.")
+    if model.decoder_start_id is not None:
+        whole, token = model.tokenizer("")["input_ids"], model.tokenizer.bos_token_id
+        return [model.decoder_start_id, *([token] if bos is not False and token in whole[:1] else [])]
     if bos is False:
         return []
     token = model.bos_id
@@ -49,48 +64,90 @@ def opening(model: Model, bos: str | bool) -> list[int]:
     return [] if token is None else [token]
 
 
-def lines(
-    model: Model, texts: Sequence[str], names: Sequence[str], *, bos: str | bool = "auto", context: str = ""
-) -> list[Line]:
-    """Every text as the model reads it; names: the items, for the error.
+def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", context: str = "") -> list[Line]:
+    """Every text as the model reads it.
 
-    Raises InputError that names the items which are empty, too long for the context length (nothing is ever cut), open
-    with a second BOS, or whose context ends inside a token.
+    A text is refused (see `Line.error`) that is empty, too long for the context length (nothing is ever cut), opens
+    with a second BOS, or starts inside a token of the context. Raises InputError for a BOS policy that cannot be kept.
     """
     head = opening(model, bos)
     separator = model.tokenizer.sep_token_id
     tail = [separator] if model.objective == "masked" and head and separator is not None else []
-    encoded = model.encodings([context + text for text in texts])
+    source = encoder_ids(model, context) if model.decoder_start_id is not None else []
+    before = "" if source else context
+    # an empty field of a table comes as NaN
+    encoded = model.encodings([before + (text if isinstance(text, str) else "") for text in texts])
     result: list[Line] = []
-    refused: dict[str, list[str]] = {}
-    for index, (name, text, ids, offsets) in enumerate(
-        zip(names, texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    for index, (text, ids, offsets) in enumerate(
+        zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
     ):
-        numbers = _words(context + text, offsets, encoded.word_ids(index))
-        words = [number if end > len(context) else -1 for number, (_, end) in zip(numbers, offsets, strict=True)]
+        if not isinstance(text, str):
+            result.append(Line([], [], error="there is no text"))
+            continue
+        numbers = _words(before + text, offsets, encoded.word_ids(index))
+        # a token of whitespace alone may have no width
+        own = [end > len(before) or start == end == len(before) for start, end in offsets]
+        words = [number if here else -1 for number, here in zip(numbers, own, strict=True)]
+        spans = [
+            (max(0, start - len(before)), end - len(before)) if here else NOWHERE
+            for here, (start, end) in zip(own, offsets, strict=True)
+        ]
         if words and not head and model.objective == "causal":
             words[0] = -1
-        line = Line([*head, *ids, *tail], [-1] * len(head) + words + [-1] * len(tail))
-        reason = _refusal(model, line, head, context, offsets)
-        if reason:
-            refused.setdefault(reason, []).append(name)
-        result.append(line)
-    if refused:
-        told = "; ".join(f"{_some(items)} {reason}" for reason, items in refused.items())
-        raise InputError(f"Not scored by {model.path.name}: {told}.")
+        line = Line(
+            [*head, *ids, *tail],
+            [-1] * len(head) + words + [-1] * len(tail),
+            [NOWHERE] * len(head) + spans + [NOWHERE] * len(tail),
+            source,
+        )
+        error = _refusal(model, line, head, before, offsets)
+        result.append(Line([], [], error=error) if error else line)
     return result
 
 
-def total_logprobs(model: Model, lines: Sequence[Line]) -> np.ndarray:
+def total_logprobs(model: Model, lines: Sequence[Line], *, pll: str = "within_word") -> np.ndarray:
     """Sum over the scored tokens of log p (pseudo-log-likelihood for a masked model), nats, float64 [line].
 
-    Exactly rounded sums: two lines of the same token scores in another order have the same total.
+    NaN where a line is refused, or the model gives no number. Exactly rounded sums: two lines of the same token scores
+    in another order have the same total. pll: the variant, see lm/network.py.
     """
-    if model.objective == "masked":
-        scores = model.pll([line.ids for line in lines], [line.words for line in lines])
+    read = [line for line in lines if not line.error]
+    ids, starts = [line.ids for line in read], [line.first for line in read]
+    if not read:
+        scores = []
+    elif model.objective == "masked":
+        scores = model.pll(ids, [line.words for line in read], variant=pll)
+    elif model.decoder_start_id is not None:
+        scores = [s.logprob for s in model.token_scores(ids, starts, sources=[line.source for line in read])]
     else:
-        scores = model.token_logprobs([line.ids for line in lines], [line.first for line in lines])
-    return np.array([math.fsum(s[np.array(line.words) >= 0]) for s, line in zip(scores, lines, strict=True)])
+        scores = model.token_logprobs(ids, starts)
+    sums = iter(math.fsum(s[np.array(line.words) >= 0]) for s, line in zip(scores, read, strict=True))
+    return np.array([math.nan if line.error else next(sums) for line in lines], dtype=np.float64)
+
+
+def errors(lines: Sequence[Line], totals: np.ndarray) -> list[str | None]:
+    """Why a line has no total; None where it has one."""
+    return [
+        line.error or (NOT_NUMBERS if math.isnan(total) else None) for line, total in zip(lines, totals, strict=True)
+    ]
+
+
+def too_long(model: Model, n: int) -> str:
+    """The sentence for n tokens that do not fit the context; empty where they do."""
+    if model.context_length is None or n <= model.context_length:
+        return ""
+    return f"the text has {n} tokens, special ones included; the context of {model.path.name} is {model.context_length}"
+
+
+def second_opening(head: Sequence[int], ids: Sequence[int]) -> str:
+    """The sentence for a text's own ids that begin with the token which the policy has put before them already."""
+    return "the text opens with a second beginning-of-sequence token" if ids and ids[0] in head else ""
+
+
+def encoder_ids(model: Model, context: str) -> list[int]:
+    """What an encoder reads: the context with its tokenizer's special tokens, an end-of-sequence token last."""
+    ids, end = list(model.tokenizer(context)["input_ids"]), model.tokenizer.eos_token_id
+    return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
 
 def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None]) -> list[int]:
@@ -98,27 +155,23 @@ def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int
 
     Both, because a tokenizer without a pre-tokenizer calls the whole text one word.
     """
-    numbers: list[int] = []
-    for t, (start, end) in enumerate(offsets):
-        opens = t == 0 or word_ids[t] != word_ids[t - 1] or start > offsets[t - 1][1] or text[start:end][:1].isspace()
-        numbers.append((numbers[-1] if numbers else -1) + int(opens))
+    numbers = [0] * min(1, len(offsets))
+    for t, ((_, end), (start, after)) in enumerate(pairwise(offsets), start=1):
+        opens = word_ids[t] != word_ids[t - 1] or start > end or text[start:after][:1].isspace()
+        numbers.append(numbers[-1] + int(opens))
     return numbers
 
 
 def _refusal(model: Model, line: Line, head: list[int], context: str, offsets: Sequence[tuple[int, int]]) -> str:
     """Why a line cannot be scored; empty when it can."""
     if max(line.words, default=-1) < 0:
-        return "has no token to score (empty, or one token with nothing before it)"
-    if model.context_length is not None and len(line.ids) > model.context_length:
-        return f"is longer than the context of {model.context_length} tokens"
-    if line.ids[: len(head)] != head or line.ids[len(head)] in head:
-        return "opens with a second beginning-of-sequence token"
+        return "the text has no token to score (it is empty, or one token with nothing before it)"
+    if model.decoder_start_id is not None and not line.source:
+        return "the encoder has nothing to read (no context, and no end-of-sequence token in the tokenizer)"
     # " keys" may reach over the blank at the end of the context; over letters of it, it is a token of neither
-    if any(start < len(context) < end and context[start:].strip() for start, end in offsets):
-        return f"shares a token with the context {context!r}"
-    return ""
-
-
-def _some(items: Sequence[str]) -> str:
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return f"item {', '.join(dict.fromkeys(items[:3]))}{more}"
+    shared = any(start < len(context) < end and context[start:].strip() for start, end in offsets)
+    return (
+        too_long(model, max(len(line.ids), len(line.source)))
+        or second_opening(head, line.ids[len(head) :])
+        or (f"the text shares a token with the context {context!r}" if shared else "")
+    )

@@ -93,16 +93,41 @@ def test_unknown_tokens_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "told"),
+    ("options", "told"),
     [
-        ("", {}, "item x: the text '' has no token to score"),
-        ("dog", {"bos": False}, "item x: the text 'dog' has no token"),
-        ("the dog", {"window": 65}, "window: 65; allowed are 3 to 64"),
-        ("the dog", {"window": 10, "stride": 10}, "stride: 10; allowed are 1 to 9"),
+        ({"window": 65}, "window: 65; allowed are 3 to 64"),
+        ({"window": 10, "stride": 10}, "stride: 10; allowed are 1 to 9"),
     ],
 )
-def test_what_cannot_be_scored_is_told(text, options, told, tmp_path):
-    """One sentence that names the item or the option."""
-    items = pd.DataFrame({"item": ["x"], "text": [text]})
+def test_a_window_that_cannot_be_is_told(options, told, tmp_path):
+    """One sentence that names the option: it holds for all items."""
+    items = pd.DataFrame({"item": ["x"], "text": ["the dog"]})
     with pytest.raises(InputError, match=told):
         bits_per_byte.measure(load(tiny_model(tmp_path, "gpt_neox")), items, seed=0, **options)
+
+
+def test_documents_that_cannot_be_scored_say_why(tmp_path):
+    """Empty, one token without BOS, not there: rows with an error; the others keep their values."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    items = pd.DataFrame({"item": list("abcde"), "text": ["the dog runs", "", "dog", None, "<s> the dog"]})
+    rows = bits_per_byte.measure(model, items, seed=0, bos=False)
+    bits = rows[rows["metric"] == "bits_per_byte"].set_index("item")
+    assert bits["value"].isna().to_dict() == {"a": False, "b": True, "c": True, "d": True, "e": False}
+    assert bits["error"]["c"] == "the text 'dog' has no token to score" and pd.isna(bits["error"]["a"])
+    assert (rows["value"].isna() == rows["error"].notna()).all()
+    again = bits_per_byte.measure(model, items, seed=0)
+    assert set(again.loc[again["item"] == "e", "error"]) == {"the text opens with a second beginning-of-sequence token"}
+
+
+def test_a_model_without_numbers_is_told(tmp_path):
+    """NaN weights are the model's error, in every item."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    next(model.network.parameters()).data.fill_(float("nan"))
+    rows = bits_per_byte.measure(model, TEXTS, seed=0)
+    assert set(rows["error"]) == {"the model's logits are not numbers (NaN)"} and rows["value"].isna().all()
+
+
+def test_nothing_but_refused_documents(tmp_path):
+    """Every document has its error; nothing is asked of the model."""
+    rows = bits_per_byte.measure(load(tiny_model(tmp_path, "gpt_neox")), TEXTS.assign(text=""), seed=0)
+    assert len(rows) == 8 and rows["error"].notna().all() and rows["value"].isna().all()

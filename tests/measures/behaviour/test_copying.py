@@ -59,3 +59,9 @@ def test_without_bos_the_same_tokens_count(tmp_path):
     """Tokens 2 to length of both occurrences, wherever the row begins."""
     found = values(StandIn(lambda ids, t: -float(ids[t])), bos=False)
     assert found["copying_gain_bits"]["length6_gap3"] == 0
+
+
+def test_a_model_without_numbers_is_told():
+    """NaN log-probabilities: an error in both rows, no value."""
+    rows = copying.measure(StandIn(lambda ids, t: math.nan), NO_ITEMS, seed=3, conditions=CONDITIONS, n=2)
+    assert set(rows["error"]) == {"the model's logits are not numbers (NaN)"} and rows["value"].isna().all()

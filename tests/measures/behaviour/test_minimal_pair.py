@@ -88,14 +88,46 @@ def test_a_context_changes_the_probabilities_and_adds_none(tmp_path):
 
 
 def test_rows_are_in_the_long_form(tmp_path):
-    """item, metric, value; every metric declared with its unit."""
+    """item, metric, value, error; every metric declared with its unit."""
     rows = minimal_pair.measure(load(tiny_model(tmp_path, "mamba2")), PAIRS, seed=0)
-    assert list(rows.columns) == ["item", "metric", "value"] and len(rows) == 12
+    assert list(rows.columns) == ["item", "metric", "value", "error"] and len(rows) == 12
     assert set(rows["metric"]) <= set(minimal_pair.UNIT) and rows["value"].dtype == np.float64
 
 
-def test_an_item_beyond_the_context_is_named(tmp_path):
-    """Never cut in silence."""
-    long = PAIRS.assign(sentence_bad=["the " * 70, "the dog", "the dog"])
-    with pytest.raises(InputError, match="item agreement is longer than the context of 64"):
-        minimal_pair.measure(load(tiny_model(tmp_path, "gpt_neox")), long, seed=0)
+def test_an_item_beyond_the_context_is_told_and_the_others_are_kept(tmp_path):
+    """Never cut in silence: four rows with an error, which names the sentence; other items as without it."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    long = PAIRS.assign(sentence_bad=["the " * 70, *PAIRS["sentence_bad"][1:]])
+    rows = minimal_pair.measure(model, long, seed=0)
+    refused = rows["item"] == "agreement"
+    told = "sentence_bad: the text has 71 tokens, special ones included; the context of gpt_neox is 64"
+    assert set(rows.loc[refused, "error"]) == {told} and rows.loc[refused, "value"].isna().all()
+    assert rows.loc[~refused, "error"].isna().all()
+    whole = minimal_pair.measure(model, PAIRS, seed=0)
+    assert rows.loc[~refused, "value"].tolist() == pytest.approx(whole.loc[~refused, "value"].tolist(), abs=1e-5)
+
+
+def test_two_impossible_sentences_have_no_difference():
+    """log 0 - log 0 is no number, and said."""
+    rows = minimal_pair.measure(StandIn(lambda ids, t: -math.inf), PAIRS[:1], seed=0)
+    assert set(rows["error"]) == {"both sentences have probability 0"} and rows["value"].isna().all()
+
+
+def test_a_model_without_numbers_is_told(tmp_path):
+    """NaN weights are the model's error."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    next(model.network.parameters()).data.fill_(float("nan"))
+    rows = minimal_pair.measure(model, PAIRS, seed=0)
+    assert set(rows["error"]) == {"sentence_good: the model's logits are not numbers (NaN)"}
+
+
+def test_the_variant_of_pseudo_log_likelihood_is_an_option(tmp_path):
+    """Original: each token masked alone, which a word of several pieces shows; an unknown variant is told."""
+    model = load(tiny_model(tmp_path, "bert"))
+    pairs = pd.DataFrame(
+        {"item": ["x"], "sentence_good": ["the cabinets sleep"], "sentence_bad": ["the cabinets sees"]}
+    )
+    one, other = (values(minimal_pair.measure(model, pairs, seed=0, pll=v)) for v in ("within_word", "original"))
+    assert abs(one["pll_good_nats"]["x"] - other["pll_good_nats"]["x"]) > 1e-3
+    with pytest.raises(InputError, match="pll: 'orignal'; allowed are within_word, original. Did you mean 'original'"):
+        minimal_pair.measure(model, pairs, seed=0, pll="orignal")

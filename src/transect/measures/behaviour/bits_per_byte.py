@@ -20,7 +20,7 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.lm.model import Model
-from transect.lm.scoring import opening
+from transect.lm.scoring import NOT_NUMBERS, opening, second_opening
 
 VERSION = 1
 UNIT = {"bits_per_byte": "bits/byte", "logprob_nats": "nats", "n_bytes": "bytes", "n_unknown": "tokens"}
@@ -38,24 +38,28 @@ def measure(
     window: int | None = None,
     stride: int | None = None,
 ) -> pd.DataFrame:
-    """Four rows per document: columns item, metric, value.
+    """Four rows per document: columns item, metric, value, error.
 
     window: tokens that the model reads at once, BOS included (the model's context length). stride: how many of a later
-    window's tokens are new (half the window). Raises InputError for a document with nothing to score. `seed` is not
-    used.
+    window's tokens are new (half the window). A document with nothing to score has rows with an error and no value.
+    Raises InputError for a window or stride that cannot be. `seed` is not used.
     """
     head = opening(model, bos)
-    encoded = model.encodings(items["text"].tolist())
+    texts = [text if isinstance(text, str) else "" for text in items["text"]]  # an empty field of a table is NaN
+    encoded = model.encodings(texts)
     sequences: list[list[int]] = []
     prefixes: list[int] = []
     owner: list[int] = []
     n_bytes, n_unknown = np.zeros(len(items)), np.zeros(len(items))
+    errors: list[str | None] = [None] * len(items)
     unknown = model.tokenizer.unk_token_id
-    for index, (name, text) in enumerate(zip(items["item"], items["text"], strict=True)):
+    for index, text in enumerate(texts):
         ids = encoded["input_ids"][index]
         first, start = (0, 0) if head else _first_scored(encoded["offset_mapping"][index])
-        if first >= len(ids):
-            raise InputError(f"item {name}: the text {text[:20]!r} has no token to score.")
+        told = f"the text {text[:20]!r} has no token to score" if first >= len(ids) else second_opening(head, ids)
+        if told:
+            errors[index] = told
+            continue
         n_bytes[index] = len(text[start:].encode())
         n_unknown[index] = ids[first:].count(unknown) if unknown is not None else 0
         for begin, scored, end in _windows(model, len(ids), len(head), first, window, stride):
@@ -66,9 +70,17 @@ def measure(
     for index, prefix, scores in zip(owner, prefixes, model.token_logprobs(sequences, prefixes), strict=True):
         parts[index].extend(scores[prefix:])
     logprob = np.array([math.fsum(p) for p in parts])
-    wide = pd.DataFrame({"item": items["item"].to_numpy(), "bits_per_byte": -logprob / math.log(2) / n_bytes})
-    wide = wide.assign(logprob_nats=logprob, n_bytes=n_bytes, n_unknown=n_unknown)
-    return wide.melt(id_vars="item", var_name="metric", value_name="value")
+    errors = [told or (NOT_NUMBERS if np.isnan(total) else None) for told, total in zip(errors, logprob, strict=True)]
+    values = {
+        "bits_per_byte": -logprob / math.log(2) / np.maximum(n_bytes, 1),
+        "logprob_nats": logprob,
+        "n_bytes": n_bytes,
+        "n_unknown": n_unknown,
+    }
+    wide = pd.DataFrame({"item": items["item"].to_numpy(), "error": errors})
+    for name, value in values.items():
+        wide[name] = np.where(wide["error"].isna(), value, np.nan)
+    return wide.melt(id_vars=["item", "error"], var_name="metric")[["item", "metric", "value", "error"]]
 
 
 def _first_scored(offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ Source: Olsson et al. (2022), In-context learning and induction heads; Elhage et
 show copying (a model that expects recent tokens again gains too): read it beside copy_top1.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from transect.lm.model import Model
 from transect.lm.repeats import Repeats, repeats
+from transect.lm.scoring import NOT_NUMBERS
 
 VERSION = 1
 UNIT = {"copying_gain_bits": "bits/token", "copy_top1": "proportion"}
@@ -35,12 +37,17 @@ def measure(
     tokens: str | Mapping[str, Any] | None = None,
     bos: str | bool = "auto",
 ) -> pd.DataFrame:
-    """Two rows per condition (item), means over n sequences: columns item, metric, value. `items` is not used."""
+    """Two rows per condition (item), means over n sequences: columns item, metric, value, error.
+
+    A condition of which one sequence has no number has rows with an error and no value. `items` is not used.
+    """
     rows = []
     for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos):
         gain, top1 = _scores(model, condition)
-        rows += [(condition.name, "copying_gain_bits", gain), (condition.name, "copy_top1", top1)]
-    return pd.DataFrame(rows, columns=["item", "metric", "value"])
+        error = NOT_NUMBERS if math.isnan(gain) else None
+        rows.append((condition.name, "copying_gain_bits", gain, error))
+        rows.append((condition.name, "copy_top1", math.nan if error else top1, error))
+    return pd.DataFrame(rows, columns=["item", "metric", "value", "error"])
 
 
 def _scores(model: Model, condition: Repeats) -> tuple[float, float]:

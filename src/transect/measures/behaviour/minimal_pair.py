@@ -5,11 +5,13 @@ tokens)
 correct = 1 where the difference is positive, 0 where it is negative, 0.5 where it is no larger than the numerics can
 tell (RESOLUTION)
 
-For a masked model log p is replaced by the pseudo-log-likelihood, within-word left-to-right; another quantity, so its
-metrics have other names (pll_*) and are never pooled with these. Whole sentences, not normalised by length.
+For a masked model log p is replaced by the pseudo-log-likelihood, within-word left-to-right or, with pll: original,
+each token masked alone; another quantity, so its metrics have other names (pll_*) and are never pooled with these.
+For an encoder-decoder model log p is the decoder's, given the context (or nothing) in the encoder.
+Whole sentences, not normalised by length.
 The token lists of a tokenizer without BOS lose their first token's probability, in both sentences alike.
-Sources: Linzen, Dupoux & Goldberg (2016), TACL; Warstadt et al. (2020), BLiMP, TACL; Kauf & Ivanova (2023), ACL, for
-masked models.
+Sources: Linzen, Dupoux & Goldberg (2016), TACL; Warstadt et al. (2020), BLiMP, TACL; for masked models Salazar et al.
+(2020), ACL (original), and Kauf & Ivanova (2023), ACL (within word).
 Departure: a tie counts a half (chance level) where the first two count it as an error.
 """
 
@@ -17,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from transect.lm.model import Model
-from transect.lm.scoring import lines, total_logprobs
+from transect.lm.scoring import errors, lines, total_logprobs
 
 VERSION = 1
 UNIT = {
@@ -38,22 +40,40 @@ RESOLUTION = 1e-5  # nats: how far float32 log-probabilities of one token agree 
 
 
 def measure(
-    model: Model, items: pd.DataFrame, *, seed: int, bos: str | bool = "auto", context: str = ""
+    model: Model,
+    items: pd.DataFrame,
+    *,
+    seed: int,
+    bos: str | bool = "auto",
+    context: str = "",
+    pll: str = "within_word",
 ) -> pd.DataFrame:
-    """Four rows per item: columns item, metric, value.
+    """Four rows per item: columns item, metric, value, error.
 
     bos: the policy of lm/scoring.py. context: a string put before both sentences, read and not scored, e.g. "\\n".
-    Raises InputError that names the items which are empty or longer than the model's context. `seed` is not used.
+    pll: within_word or original, for masked models. An item one of whose sentences is refused has rows with an error
+    and no value. `seed` is not used.
     """
-    texts = [*items["sentence_good"], *items["sentence_bad"]]
-    good, bad = np.split(
-        total_logprobs(model, lines(model, texts, [*items["item"], *items["item"]], bos=bos, context=context)), 2
-    )
-    difference = good - bad
+    # in one call, so that what the two sentences share is computed once
+    read = lines(model, [*items["sentence_good"], *items["sentence_bad"]], bos=bos, context=context)
+    totals = total_logprobs(model, read, pll=pll)
+    good, bad = np.split(totals, 2)
+    with np.errstate(invalid="ignore"):  # both may have probability 0
+        difference = good - bad
     correct = np.where(np.abs(difference) <= RESOLUTION, 0.5, difference > 0)
     names = ["logprob_good_nats", "logprob_bad_nats", "difference_nats", "correct"]
     if model.objective == "masked":
         names = ["pll_good_nats", "pll_bad_nats", "pll_difference_nats", "pll_correct"]
-    values = dict(zip(names, (good, bad, difference, correct), strict=True))
-    wide = pd.DataFrame({"item": items["item"].to_numpy(), **values})
-    return wide.melt(id_vars="item", var_name="metric", value_name="value")
+    wide = pd.DataFrame({"item": items["item"].to_numpy(), "error": _refused(errors(read, totals), difference)})
+    for name, value in zip(names, (good, bad, difference, correct), strict=True):
+        wide[name] = np.where(wide["error"].isna(), value, np.nan)
+    return wide.melt(id_vars=["item", "error"], var_name="metric")[["item", "metric", "value", "error"]]
+
+
+def _refused(told: list[str | None], difference: np.ndarray) -> list[str | None]:
+    """Of each item, the error of its first sentence that has one. told: of the good ones, then of the bad ones."""
+    result = []
+    for good, bad, value in zip(told[: len(difference)], told[len(difference) :], difference, strict=True):
+        found = (f"sentence_good: {good}" if good else None) or (f"sentence_bad: {bad}" if bad else None)
+        result.append(found or ("both sentences have probability 0" if np.isnan(value) else None))
+    return result
