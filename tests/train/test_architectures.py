@@ -22,6 +22,13 @@ def test_gpt_neox_counts_by_formula() -> None:
     assert total == inner + 2 * 258 * 16
 
 
+def test_lstm_counts_by_formula() -> None:
+    """L layers of four gates, each with two d x d matrices and two biases: L (8 d^2 + 8 d), and 2 V d outside."""
+    total, inner = architectures.count_parameters(network(d_model=16, n_layers=3, model_type="lstm", mixer="recurrent"))
+    assert inner == 3 * (8 * 16**2 + 8 * 16)
+    assert total == inner + 2 * 258 * 16
+
+
 def test_a_tied_matrix_counts_once() -> None:
     """With tied embeddings the total has V d less, the rest is the same."""
     tied, untied = (architectures.count_parameters(network(tied_embeddings=tied)) for tied in (True, False))
@@ -38,11 +45,16 @@ def test_the_residual_layout_is_the_only_difference() -> None:
 
 @pytest.mark.parametrize(
     ("facts", "hidden"),
-    [({}, 4), ({"model_type": "mamba2", "mixer": "ssd"}, 2), ({"model_type": "bert", "objective": "masked"}, 7)],
+    [
+        ({}, 4),
+        ({"model_type": "mamba2", "mixer": "ssd"}, 2),
+        ({"model_type": "bert", "objective": "masked"}, 7),
+        ({"model_type": "lstm", "mixer": "recurrent"}, 2),
+    ],
 )
 def test_muon_gets_the_hidden_matrices(facts: dict, hidden: int) -> None:
     """GPT-NeoX: qkv, attention output, two of the MLP. Mamba 2: in and out. BERT: q, k, v, output, two of the MLP and
-    the head's.
+    the head's. LSTM: from the input and from the state, four gates each.
     """
     model = network(**facts)
     chosen, rest = architectures.split_for_muon(model)
@@ -53,6 +65,6 @@ def test_an_unknown_architecture_is_refused() -> None:
     """With what is allowed, and the nearest."""
     with pytest.raises(
         InputError,
-        match="model_type 'gpt_neo' cannot be trained here; allowed are gpt_neox, bert, mamba2. Did you mean 'gpt_neox'",
+        match="model_type 'gpt_neo' cannot be trained here; allowed are gpt_neox, bert, mamba2, lstm. Did you mean 'gpt_neox'",
     ):
         network(model_type="gpt_neo")

@@ -8,12 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from tests.train.runs import small_run
+from transect.lm import load
+from transect.lm.ngram import fit_ngram
 from transect.registry import Run
 from transect.train import data, recipe, trainer
 from transect.train.trainer import train_run
@@ -25,6 +28,7 @@ RECIPES = {
     ),
     "masked": small_run(model_type="bert", objective="masked"),
     "mamba2": small_run(model_type="mamba2", mixer="ssd", recipe={"config": {"state_size": 4, "chunk_size": 16}}),
+    "lstm": small_run(model_type="lstm", mixer="recurrent", recipe={"config": {"dropout": 0.2}}),
 }
 
 
@@ -90,7 +94,12 @@ def test_seeds_differ_in_initialisation_and_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("muon", AutoModelForCausalLM), ("masked", AutoModelForMaskedLM), ("mamba2", AutoModelForCausalLM)],
+    [
+        ("muon", AutoModelForCausalLM),
+        ("masked", AutoModelForMaskedLM),
+        ("mamba2", AutoModelForCausalLM),
+        ("lstm", AutoModelForCausalLM),
+    ],
 )
 def test_transformers_loads_a_checkpoint(name: str, kind: type, tmp_path: Path) -> None:
     """A folder in hub layout: model and tokenizer load by their Auto classes, and give the trainer's own logits."""
@@ -123,6 +132,24 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     training = trainer.Training(run, recipe.read(run), *data.load_corpus(run))
     losses = [training.take_step() / 0.6931 for _ in range(40)]
     assert losses[0] == pytest.approx(8.0, abs=0.3) and losses[-1] < 6.5
+
+
+def test_an_lstm_learns_more_than_frequencies(tmp_path: Path) -> None:
+    """120 steps take an LSTM, loaded and scored as any model, half a nat a token below the unigram model of the corpus,
+    on its last 200 documents.
+    """
+    run = small_run(
+        steps=(120,), model_type="lstm", mixer="recurrent", d_model=32,
+        recipe={"steps": 120, "batch_size": 16, "config": {"initializer_range": 0.15}},
+    )  # fmt: skip
+    train_run(run, tmp_path)
+    tokenizer, documents = data.load_corpus(run)
+    ids = [[tokenizer.bos_token_id, *document] for document in data.encoded(documents[-200:], tokenizer)]
+    model = load(tmp_path / "step120")
+    unigram = fit_ngram(list(data.encoded(documents[:5000], tokenizer)), len(tokenizer), 1)
+    found = np.concatenate(model.token_logprobs(ids))
+    frequencies = np.log(np.concatenate([unigram.probabilities(np.array(document))[1:] for document in ids]))
+    assert -np.nanmean(found) < -frequencies.mean() - 0.5
 
 
 @pytest.mark.parametrize("order", [1, 2])

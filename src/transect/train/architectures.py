@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from transect.errors import InputError, nearest
+from transect.lm.lstm import LstmConfig
 from transect.registry import Run
 from transect.train.recipe import Recipe
 
@@ -71,10 +72,16 @@ def mamba2(run: Run, common: dict[str, Any]) -> PreTrainedConfig:
     return Mamba2Config(**own | common)
 
 
+def lstm(run: Run, common: dict[str, Any]) -> PreTrainedConfig:
+    """Long short-term memory: recurrent layers of the embedding's width; see lm/lstm.py."""
+    return LstmConfig(**{"dropout": 0.0} | common)
+
+
 CONFIGURATIONS: dict[str, Callable[[Run, dict[str, Any]], PreTrainedConfig]] = {
     "gpt_neox": gpt_neox,
     "bert": bert,
     "mamba2": mamba2,
+    "lstm": lstm,
 }
 
 

@@ -1,8 +1,8 @@
 """Train one run of the registry, with all its checkpoints.
 
 The same recipe on the same machine and number of threads gives the same weights, bit by bit, also after a kill:
-initialisation follows from the seed, each batch from (seed, step), the learning rate from the step, and the rest of the
-state is written with each checkpoint.
+initialisation follows from the seed, each batch and its dropout from (seed, step), the learning rate from the step, and
+the rest of the state is written with each checkpoint.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -82,6 +83,7 @@ class Training:
     def __init__(self, run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, documents: list[str]):
         seed, masked = int(run.get("seed", 0)), run.get("objective") != "causal"
         self.run, self.recipe, self.tokenizer, self.masked, self.step = run, recipe, tokenizer, masked, 0
+        self.seed = seed
         self.accelerator = _accelerator(recipe)
         torch.manual_seed(seed)
         self.model: PreTrainedModel = architectures.network(run, recipe, tokenizer).to(self.accelerator.device)
@@ -118,6 +120,7 @@ class Training:
     def take_step(self) -> float:
         """One optimiser step; the loss in nats a token, before the step."""
         inputs, targets = (t.to(self.accelerator.device) for t in self.batches(self.step))
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, 3, self.step]).generate_state(1)[0]))  # of dropout
         loss = self._loss(inputs, targets)
         self.model.zero_grad()
         self.accelerator.backward(loss)
