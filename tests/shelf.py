@@ -11,6 +11,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
+import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
 from transect.lm.ngram import fit_ngram, save_ngram
 
 SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "mask_token": "<mask>", "unk_token": "<unk>"}
@@ -53,6 +54,7 @@ CONFIGS = {
         **{"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 1},
         **{"expand": 2, "chunk_size": 8},
     },
+    "lstm": {"hidden_size": 32, "num_hidden_layers": 2},
     "bert": {**_SIZE, "max_position_embeddings": 64},
 }
 

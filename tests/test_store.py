@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -75,7 +77,18 @@ def test_same_values_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "fault"), [(ROWS.drop(columns="value"), "lack value"), (ROWS.assign(mood=1), "unknown column mood")]
+    ("rows", "fault"),
+    [
+        (ROWS.drop(columns="value"), "lack value"),
+        (ROWS.assign(mood=1), "unknown column mood"),
+        (ROWS.assign(value=["yes", "no"]), "values of a measure must be numbers"),
+        (
+            ROWS.assign(value=[1.0, np.nan]),
+            "1 of 2 rows of a measure hold no number and no error, e.g. correct of item b",
+        ),
+        (ROWS.assign(error=["too long", None]), "hold a number and an error, e.g. correct of item a"),
+        (ROWS.assign(value=[1.0, np.nan], error=["", ""]), "no number and no error"),
+    ],
 )
 def test_rows_are_checked(rows: pd.DataFrame, fault: str) -> None:
     """A measure that returns other columns is told which."""
@@ -88,3 +101,47 @@ def test_digest_of_values_depends_on_values_alone() -> None:
     one = store.values_digest(store.as_values("k1", ROWS))
     assert one == store.values_digest(store.as_values("k2", ROWS))
     assert one != store.values_digest(store.as_values("k1", ROWS.assign(value=[1.0, 0.5])))
+
+
+REFUSED = ROWS.assign(value=[1.0, np.nan], error=[None, "it is empty"])
+
+
+def test_refused_items_are_counted_and_come_back(tmp_path: Path) -> None:
+    """A row with an error is stored as such; the record counts items, not rows."""
+    cells = Store(tmp_path)
+    rows = pd.concat([REFUSED, REFUSED.assign(metric="other")])
+    cells.write([record("k1")], {"k1": store.as_values("k1", rows)}, {})
+    assert cells.index().loc["k1", "refused"] == 1
+    back = cells.read(cells.index())
+    assert back["error"].fillna("").tolist() == ["", "it is empty"] * 2
+    assert store.refusals(back).to_dict("records") == [{"item": "b", "error": "it is empty"}]
+
+
+def test_digest_depends_on_errors() -> None:
+    """Another reason is another digest; without errors it is that of a table which has no such column (files of before)."""
+    plain = store.as_values("k", ROWS)
+    one, two = (
+        store.values_digest(store.as_values("k", REFUSED.replace("it is empty", e))) for e in ("it is empty", "x")
+    )
+    assert one != two
+    # computed by version 0.1.0 of this project, before the column was there
+    assert store.values_digest(plain) == "308f802c95c4ef221a1c23a0d65275731848e0412501581edb9c2688f3754089"
+
+
+def test_files_without_the_column_of_errors_are_read(tmp_path: Path) -> None:
+    """A store of before (no `error`, no `refused`, an index without it): values and index come back, and can be added to."""
+    cells = written(tmp_path)
+    file = next(tmp_path.glob("cells/*/*/*.parquet"))
+    old = pq.read_table(file)
+    metadata = old.schema.metadata[b"transect"].replace(b', "refused": 0', b"")
+    assert b"refused" not in metadata
+    table = old.drop(["error"]).replace_schema_metadata({"transect": metadata})
+    pq.write_table(table, file, write_page_checksum=True)
+    index = cells.index().reset_index().drop(columns="refused").assign(modified=file.stat().st_mtime_ns)
+    pq.write_table(pa.Table.from_pandas(index, preserve_index=False), tmp_path / "index.parquet")
+    cells.write([record("k4")], {"k4": store.as_values("k4", REFUSED)}, {})
+    now = cells.index()
+    assert now["refused"].to_dict() == {"k1": 0, "k2": 0, "k3": 0, "k4": 1}
+    assert cells.read(now)["error"].notna().sum() == 1
+    digests = {key: store.values_digest(rows) for key, rows in cells.read(now).groupby("cell")}
+    assert digests == now.loc[list(digests), "sha256"].to_dict()

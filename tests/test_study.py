@@ -6,7 +6,7 @@ import pytest
 
 from transect import study as studies
 from transect.errors import InputError
-from transect.grid import choose
+from transect.grid import choose, engine_versions
 from transect.project import SHIPPED, Project
 
 
@@ -143,3 +143,41 @@ def test_unknown_study_offers_the_nearest(world: Project) -> None:
     """A misspelt study is answered with what there is."""
     with pytest.raises(InputError, match="There is no study 'tyni'; there are: .*tiny"):
         studies.load("tyni", world)
+
+
+IMPORTING = '''"""Own."""
+from transect.lm.words import spans
+VERSION = 1
+UNIT = {"n": "items"}
+REQUIRES = ["logits", "hiden"]
+STIMULI: list[str] = []
+
+
+def measure(model, items, *, seed):
+    return None
+'''
+
+
+def added_measure(world: Project, requires: str) -> None:
+    (world.root / "measures").mkdir()
+    (world.root / "measures/own.py").write_text(IMPORTING.replace("hiden", requires))
+    edit(world.root / "studies/tiny.yaml", "analyses:", "- {measure: own}\nanalyses:")
+
+
+def test_a_misspelt_requirement_is_an_error_when_planning(world: Project) -> None:
+    """It would make every cell not applicable, without a word: it is told with the nearest capability instead."""
+    added_measure(world, "hiden")
+    with pytest.raises(
+        InputError, match=r"own.py requires 'hiden' of a model \(REQUIRES\); there are: logits, .*Did you mean 'hidden'"
+    ):
+        studies.load("tiny", world)
+
+
+def test_a_key_rests_on_what_the_measure_imports(world: Project) -> None:
+    """The VERSION of an engine file that a measure imports is part of its key, besides those that it requires."""
+    added_measure(world, "hidden")
+    cell = next(c for c in studies.load("tiny", world).cells if c.entry.measure.name == "own")
+    parts = engine_versions(cell.entry.measure, cell.checkpoint.run)
+    assert {"loading", "network", "batching", "scoring", "words"} <= set(parts)
+    other = next(c for c in studies.load("tiny", world).cells if c.entry.measure.name == "minimal_pair")
+    assert "words" not in engine_versions(other.entry.measure, other.checkpoint.run)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from transect import model_commands, table_commands
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 
@@ -38,9 +39,15 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         import subprocess
 
-        return subprocess.call(runner.snakemake(study, cores, args.retry_failed, ("--dry-run", *args.snakemake)))
+        command = runner.snakemake(
+            study, cores, args.retry_failed, ("--dry-run", *args.snakemake), args.trust_remote_code
+        )
+        return subprocess.call(command)
     print(_cost_sentence(study, cores), flush=True)
-    ended = runner.run(study, cores, retry_failed=args.retry_failed, say=_say, arguments=tuple(args.snakemake))
+    ended = runner.run(
+        study, cores, retry_failed=args.retry_failed, trust_remote_code=args.trust_remote_code, say=_say,
+        arguments=tuple(args.snakemake),
+    )  # fmt: skip
     return _tell(ended, args.json)
 
 
@@ -120,26 +127,6 @@ def verify(args: argparse.Namespace) -> int:
         print(sentence)
     print(f"{len(wanted)} cells read, {len(damaged)} damaged.")
     return int(bool(damaged))
-
-
-def measure(args: argparse.Namespace) -> int:
-    """One measure of one model, without a study."""
-    from transect import store
-    from transect.jobs.single import measure_model, parse_options
-
-    rows = measure_model(
-        args.model, args.measure, find_project(), stimuli=args.stimuli, revision=args.revision, options=parse_options(args.option),
-        stimuli_options=parse_options(args.stimuli_option), seed=args.seed, device=args.device, dtype=args.dtype,
-    )  # fmt: skip
-    store.write_table(args.out, rows)
-    means = rows.groupby("metric", sort=False)["value"].agg(["size", "mean"])
-    if args.json:
-        print(json.dumps({"out": str(args.out), "metrics": means.to_dict("index")}, indent=1))
-    else:
-        for metric, row in means.iterrows():
-            print(f"{metric:28} {int(row['size']):8} rows  mean {row['mean']:.6g}")
-        print(f"{len(rows)} rows in {args.out}")
-    return 0
 
 
 def registry_list(args: argparse.Namespace) -> int:
@@ -237,23 +224,13 @@ def _parser() -> argparse.ArgumentParser:
     runs = add("run", run, study=True)
     runs.add_argument("-n", "--dry-run", action="store_true", help="show the jobs, compute nothing")
     runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
+    runs.add_argument("--trust-remote-code", action="store_true", help=model_commands.REMOTE_CODE)
     runs.add_argument("snakemake", nargs="*", metavar="-- ARGUMENT", help="further arguments for snakemake")
     add("plan", plan, study=True)
     add("status", status, study=True)
     add("verify", verify, study=True)
-    single = add("measure", measure)
-    single.add_argument("model", metavar="MODEL", help="a run of the registry, a hub id or a directory")
-    single.add_argument("--measure", required=True, metavar="NAME")
-    single.add_argument("--stimuli", metavar="FILE_OR_NAME", help="JSON lines, CSV, or the name of a stimulus set")
-    single.add_argument("--revision")
-    single.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the measure")
-    single.add_argument(
-        "--stimuli-option", action="append", default=[], metavar="K=V", help="an option or factor of the stimulus set"
-    )
-    single.add_argument("--seed", type=int, default=1)
-    single.add_argument("--device", default="cpu")
-    single.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    single.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
+    model_commands.add_to(add)
+    table_commands.add_to(add)
     entries = commands.add_parser("registry", help="the models").add_subparsers(required=True, metavar="COMMAND")
     add("list", registry_list, entries).add_argument(
         "--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\""
@@ -291,10 +268,14 @@ def _cost_sentence(study: Any, cores: int) -> str:
 
 def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
     if as_json:
-        print(json.dumps({"states": ended.states, "failures": ended.failures.to_dict("records"), "errors": ended.errors,
+        print(json.dumps({"states": ended.states, "failures": ended.failures.to_dict("records"),
+                          "refused": ended.refused.to_dict("records"), "errors": ended.errors,
                           "report": str(ended.report) if ended.report.is_file() else None, **(more or {})}, indent=1))  # fmt: skip
         return ended.exit_code
     print("cells    " + ", ".join(f"{n} {state}" for state, n in ended.states.items()))
+    for row in ended.refused.head(10).to_dict("records"):
+        what = f"{row['measure']} on {row['stimuli']}" if row["stimuli"] else row["measure"]
+        print(f"refused  {row['run']}, {what} ({row['cells']} cells): {row['reason']}")
     for row in ended.failures.head(10).to_dict("records"):
         print(f"failed   {row['run']} ({row['cells']} cells): {row['reason']}")
     for name, error in ended.errors.items():

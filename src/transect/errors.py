@@ -8,6 +8,10 @@ class InputError(ValueError):
     """The input is wrong: one sentence that names what was given, where, and what is allowed. Exit code 2."""
 
 
+class UnavailableError(InputError):
+    """Rightly asked for, but not on this machine or not with these flags (a device, a model's own code): the next run tries again."""
+
+
 class NotApplicable(Exception):
     """A measure does not exist for this model; the message is the reason. The cell is neither missing nor failed."""
 

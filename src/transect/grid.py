@@ -7,13 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from transect import store, units
-from transect.errors import InputError
+from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
-from transect.registry import Checkpoint, Run
+from transect.registry import CAPABILITIES, Checkpoint, Run
 from transect.train.recipe import recipe_digest
 
 # which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
-ENGINE = {"logits": "scoring", "masked": "scoring", "causal": "scoring", "attention": "attention", "heads": "attention"}
+ENGINE = {
+    "logits": ("scoring",),
+    "causal": ("scoring",),
+    "masked": ("scoring",),
+    "seq2seq": ("scoring",),
+    "attention": ("attention", "anatomy"),
+    "heads": ("attention", "anatomy"),
+    "hidden": ("anatomy",),
+    "generation": ("generation", "decoding", "sampling"),
+}
+
+
+RUNS = ("loading", "network", "batching", "packing", "tries", "forward")  # of every model but a table of counts
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,11 @@ def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
 
 
 def identity(checkpoint: Checkpoint, project: Project) -> str:
-    """What tells one set of weights from another before it is loaded: recipe and step, or hub id and revision."""
+    """What tells one set of weights from another before it is loaded: recipe and step, or hub id and revision.
+
+    A branch of the hub may come to mean another commit. That is not known before it is asked, so it is no part of this; the commit and
+    fingerprints are recorded with the cells, and a later load that finds others stops the run (jobs/drift.py).
+    """
     run = checkpoint.run
     if run.trained_here:
         return f"{recipe_digest(run, project)}/{checkpoint.revision}"
@@ -130,11 +146,30 @@ def not_applicable(run: Run, entry: Entry) -> str:
     return ""
 
 
+def check_requires(measure: units.Unit, place: str) -> None:
+    """Raise InputError for a REQUIRES that no model could offer: misspelt, it would make every cell not applicable."""
+    for name in measure["REQUIRES"]:
+        if name not in CAPABILITIES:
+            raise InputError(f"{place}: {measure.path} requires {name!r} of a model (REQUIRES); there are: {', '.join(CAPABILITIES)}."
+                             f"{nearest(name, CAPABILITIES)}")  # fmt: skip
+
+
 def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
-    """File of the engine -> its VERSION, for the files that a measure's values of this run rest on."""
-    parts = {"ngram"} if run.get("mixer") == "ngram" else {"loading", "network", "batching"}
-    parts |= {ENGINE[name] for name in measure["REQUIRES"] if name in ENGINE}
+    """File of the engine -> its VERSION, for the files that a measure's values of this run rest on.
+
+    What loads and runs the model, what the measure REQUIRES of it, and what the measure itself imports, directly or by way of others.
+    """
+    folder = SHIPPED / "src" / "transect" / "lm"
+    parts = {"ngram"} if run.get("mixer") == "ngram" else set(RUNS)
+    parts |= {"lstm"} & {run.get("model_type")}  # the one architecture that is written here
+    parts |= {part for name in measure["REQUIRES"] for part in ENGINE.get(name, ())}
+    left = measure.imports("transect.lm")
+    while left:
+        part = left.pop()
+        if part not in parts and part != "model" and (folder / f"{part}.py").is_file():
+            parts.add(part)
+            left |= units.imports(folder / f"{part}.py", "transect.lm")
     if not measure["STIMULI"]:  # it makes its own sequences
         parts.add("repeats")
-    folder = SHIPPED / "src" / "transect" / "lm"
-    return {part: units.literals(folder / f"{part}.py")["VERSION"] for part in sorted(parts)}
+    found = {part: units.literals(folder / f"{part}.py") for part in sorted(parts) if (folder / f"{part}.py").is_file()}
+    return {part: literals["VERSION"] for part, literals in found.items() if "VERSION" in literals}

@@ -23,6 +23,9 @@ REQUIRED = ("id", "model_type", "objective", "mixer", "architecture", "checkpoin
 SEED_FIELDS = {"id", "label", "hub_id", "seed", "seed_varies", "exclude_revisions", "held_out", "sources", "verified", "notes", "commit", "checkpoints"}  # fmt: skip
 CAUSAL = {"causal"}
 MASKED = {"masked", "masked+nsp", "masked+sop", "mntp"}
+SEQ2SEQ = {"denoising"}
+# all that a measure may require of a model (REQUIRES)
+CAPABILITIES = ("logits", "causal", "masked", "seq2seq", "generation", "hidden", "gradients", "attention", "heads")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Run:
         objective, mixer = self.facts["objective"], self.facts["mixer"]
         found = {"logits"}
         found |= {"causal", "generation"} if objective in CAUSAL else {"masked"} if objective in MASKED else set()
+        found |= {"seq2seq", "generation"} if objective in SEQ2SEQ else set()
         if mixer != "ngram":
             found |= {"hidden", "gradients"}
         if mixer == "attention":

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +19,12 @@ from transect import cost
 from transect.errors import InputError
 from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
-from transect.jobs.measure import stale
+from transect.jobs.measure import STOPPED, stale
 from transect.jobs.progress import running
 from transect.jobs.train import DONE, ERROR, weights_folder
 from transect.project import SHIPPED
 from transect.registry import Run
-from transect.store import FAILED, MISSING, Store
+from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 
 
@@ -37,6 +37,7 @@ class Outcome:
     errors: dict[str, str]
     report: Path
     broken: bool = False  # the workflow itself ended with an error
+    refused: pd.DataFrame = field(default_factory=pd.DataFrame)  # measured cells in which items were refused
 
     @property
     def exit_code(self) -> int:
@@ -65,17 +66,30 @@ def estimate(study: Study) -> cost.Cost:
     return cost.estimate(study, Store(study.project.store).index(), stale, lambda run: trained(study, run))
 
 
-def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, arguments: tuple[str, ...] = ()) -> Outcome:  # type: ignore[no-untyped-def]
-    """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example)."""
+def run(  # type: ignore[no-untyped-def]
+    study: Study,
+    cores: int,
+    *,
+    retry_failed: bool = False,
+    trust_remote_code: bool = False,
+    say=print,
+    arguments: tuple[str, ...] = (),
+) -> Outcome:
+    """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example).
+
+    Raises InputError where a job stopped it: what lies at a revision is not what was measured there before.
+    """
+    stopped = study.results / STOPPED
     with _lock(study) as lock:
         shutil.rmtree(study.results / "progress", ignore_errors=True)  # what a killed run was doing
+        shutil.rmtree(stopped, ignore_errors=True)
         due = _due(study, retry_failed)
         forced = ("--forcerun", *due) if due else ()
         log = study.results / "log" / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(
-                snakemake(study, cores, retry_failed, (*forced, *arguments)),
+                snakemake(study, cores, retry_failed, (*forced, *arguments), trust_remote_code),
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
@@ -90,16 +104,25 @@ def run(study: Study, cores: int, *, retry_failed: bool = False, say=print, argu
                 if process.poll() is None:
                     process.terminate()
                     process.wait()
+        for reason in sorted(stopped.glob("*.txt")):
+            raise InputError(reason.read_text(encoding="utf-8").strip())
         if process.returncode != 0:
             say(f"The workflow ended with an error; see {_shown(log)} and {_shown(log.parent)}.")
     return outcome(study, process.returncode != 0)
 
 
-def snakemake(study: Study, cores: int, retry_failed: bool = False, arguments: tuple[str, ...] = ()) -> list[str]:
+def snakemake(
+    study: Study,
+    cores: int,
+    retry_failed: bool = False,
+    arguments: tuple[str, ...] = (),
+    trust_remote_code: bool = False,
+) -> list[str]:
     """The command line that runs a study's workflow."""
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), "--directory", str(study.project.root),
-        "--cores", str(cores), "--nolock", "--config", f"study={study.path}", f"retry_failed={retry_failed}", *arguments,
+        "--cores", str(cores), "--nolock", "--config", f"study={study.path}", f"retry_failed={retry_failed}",
+        f"trust_remote_code={trust_remote_code}", *arguments,
     ]  # fmt: skip
 
 
@@ -107,6 +130,8 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
     """What is there now."""
     grid = grid_table(study, Store(study.project.store).index())
     failures = grid[grid["state"] == FAILED].groupby(["run", "reason"], sort=False).size().rename("cells").reset_index()
+    partly = grid[(grid["state"] == MEASURED) & (grid["n_refused"] > 0)]
+    refused = partly.groupby(["run", "measure", "stimuli", "reason"], sort=False).size().rename("cells").reset_index()
     errors = {}
     paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
     paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
@@ -120,6 +145,7 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
         errors,
         study.results / "report.html",
         broken,
+        refused,
     )
 
 

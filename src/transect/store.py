@@ -3,10 +3,13 @@
 A cell is checkpoint x stimuli x measure and has a key, a digest of everything its values depend on. One file holds what one job
 measured of one checkpoint (a row group per cell), written whole or not at all, with checksums that are verified on reading::
 
-    cells/<run>/<revision>/<digest>.parquet        values: cell, item, metric, value, region, word, position, layer, head
+    cells/<run>/<revision>/<digest>.parquet        values: cell, item, metric, value, region, word, position, layer, head, error
     provenance/<run>/<revision>/<digest>.json      times, memory, machine, versions, fingerprints of weights and tokenizer
     items/<digest>.parquet                         the items of a stimulus set, as they were measured
     index.parquet                                  one row per cell; a cache, rebuilt from the files where it is absent
+
+A row holds a number or, where the measure refused its item, an error; a cell in which every row is an error has failed.
+Files that were written before there were errors lack that column and are read as having none.
 """
 
 import hashlib
@@ -28,8 +31,9 @@ MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missi
 VALUES = pa.schema([
     ("cell", pa.string()), ("item", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("region", pa.string()),
     ("word", pa.string()), ("position", pa.int32()), ("layer", pa.int32()), ("head", pa.int32()),
+    ("error", pa.string()),
 ])  # fmt: skip
-NULLABLE = ("region", "word", "position", "layer", "head")
+NULLABLE = ("region", "word", "position", "layer", "head", "error")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Record:
     kind: str = ""
     rows: int = 0
     sha256: str = ""
+    refused: int = 0  # items with an error
 
 
 def digest(value: Any) -> str:
@@ -71,7 +76,8 @@ def read_table(path: Path, columns: list[str] | None = None, filters: Any = None
 def as_values(key: str, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of a measure in the store's columns.
 
-    Raises InputError for a missing column, an unknown one, or values that are not numbers.
+    Raises InputError for a missing column, an unknown one, values that are not numbers, and for a row that holds neither a number
+    nor an error, or both.
     """
     allowed = set(VALUES.names) - {"cell"}
     missing, extra = {"item", "metric", "value"} - set(rows.columns), set(rows.columns) - allowed
@@ -81,18 +87,39 @@ def as_values(key: str, rows: pd.DataFrame) -> pd.DataFrame:
         )
         raise InputError(f"the rows of a measure {fault}; allowed are {', '.join(VALUES.names[1:])}.")
     full = rows.assign(cell=key, **{c: None for c in NULLABLE if c not in rows})
-    return full[VALUES.names].astype({"item": str, "metric": str, "value": "float64"})
+    try:
+        full = full[VALUES.names].astype({"item": str, "metric": str, "value": "float64"})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the values of a measure must be numbers ({error}).") from None
+    full["error"] = full["error"].where(full["error"].notna() & (full["error"] != ""), None).astype(object)
+    empty, told = full["value"].isna(), full["error"].notna()
+    for wrong, what in ((empty & ~told, "no number and no error"), (~empty & told, "a number and an error")):
+        if wrong.any():
+            first = full[wrong].iloc[0]
+            raise InputError(
+                f"{int(wrong.sum())} of {len(full)} rows of a measure hold {what}, e.g. {first['metric']} of item "
+                f"{first['item']}; a refused item has the value NaN and an error, every other one a number."
+            )
+    return full
+
+
+def refusals(values: pd.DataFrame) -> pd.DataFrame:
+    """The refused items, in order: columns item, error (the first of each)."""
+    return values.loc[values["error"].notna(), ["item", "error"]].drop_duplicates("item", ignore_index=True)
 
 
 def values_digest(values: pd.DataFrame) -> str:
-    """sha256 of the values themselves, independent of any file format."""
+    """sha256 of the values themselves, independent of any file format; without errors it is what it was before there were any."""
     total = hashlib.sha256()
-    for name in VALUES.names[1:]:
+    names = [n for n in VALUES.names[1:] if n != "error" or values["error"].notna().any()]
+    for name in names:
         column = values[name]
         if name == "value":
             total.update(column.to_numpy(np.float64).tobytes())
         else:
-            total.update("\x1f".join("" if pd.isna(v) else str(v) for v in column).encode())
+            # a column of places that has holes is read back as floats: 3.0 is the place 3
+            told = int if pa.types.is_integer(VALUES.field(name).type) else str
+            total.update("\x1f".join("" if pd.isna(v) else str(told(v)) for v in column).encode())
     return total.hexdigest()
 
 
@@ -109,7 +136,9 @@ class Store:
         filled = []
         for record in records:
             table = values.get(record.key)
-            change = {} if table is None else {"rows": len(table), "sha256": values_digest(table)}
+            change: dict[str, Any] = {}
+            if table is not None:
+                change = {"rows": len(table), "sha256": values_digest(table), "refused": len(refusals(table))}
             filled.append(Record(**{**asdict(record), **change}))
         write_text(
             self.root / "provenance" / run / revision / f"{name}.json",
@@ -127,7 +156,7 @@ class Store:
 
     def index(self) -> pd.DataFrame:
         """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
-        path = self.root / "index.parquet"
+        path, columns = self.root / "index.parquet", [*Record.__dataclass_fields__, "file", "modified"]
         files = {}
         for file in (self.root / "cells").glob("*/*/*.parquet"):
             if not file.name.startswith(PART):  # another job's, or what a killed one left
@@ -135,7 +164,9 @@ class Store:
         try:
             known = pq.read_table(path).to_pandas()
         except (OSError, pa.ArrowInvalid):
-            known = pd.DataFrame(columns=[*Record.__dataclass_fields__, "file", "modified"])
+            known = pd.DataFrame()
+        if not {*columns} <= set(known):  # none, or of an earlier version
+            known = pd.DataFrame(columns=columns)
         known = known[known["file"].map(files) == known["modified"]]
         new = [self._records(f, m) for f, m in sorted(files.items()) if f not in set(known["file"])]
         if new:
@@ -149,7 +180,7 @@ class Store:
         parts = []
         measured = index[index["state"] == MEASURED]
         for file, cells in measured.groupby("file", sort=False):
-            table = read_table(self.root / str(file))
+            table = read_table(self.root / str(file)).reindex(columns=VALUES.names)
             parts.append(table[table["cell"].isin(cells.index)])
         return pd.concat(parts, ignore_index=True) if parts else VALUES.empty_table().to_pandas()
 
@@ -162,6 +193,13 @@ class Store:
                 found.append(json.loads(path.read_text(encoding="utf-8")))
         return found
 
+    def provenance_of(self, run: str, revision: str) -> dict[str, dict[str, Any]]:
+        """File -> what was recorded, for every file of one checkpoint, in name order."""
+        root = self.root / "provenance"
+        files = sorted(p for p in (root / run / revision).glob("*.json") if not p.name.startswith(PART))
+        return {str(p.relative_to(root)): json.loads(p.read_text(encoding="utf-8")) for p in files}
+
     def _records(self, file: str, modified: int) -> pd.DataFrame:
         metadata = pq.read_schema(self.root / file).metadata or {}
-        return pd.DataFrame(json.loads(metadata[b"transect"])).assign(file=file, modified=modified)
+        found = pd.DataFrame(json.loads(metadata[b"transect"]))
+        return found.assign(refused=found.get("refused", 0), file=file, modified=modified)

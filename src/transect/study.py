@@ -15,7 +15,18 @@ import jsonschema
 
 from transect import registry, store, units, yaml_file
 from transect.errors import InputError, nearest
-from transect.grid import Batch, Cell, Entry, Shard, choose, engine_versions, identity, narrow, not_applicable
+from transect.grid import (
+    Batch,
+    Cell,
+    Entry,
+    Shard,
+    check_requires,
+    choose,
+    engine_versions,
+    identity,
+    narrow,
+    not_applicable,
+)
 from transect.project import SHIPPED, Project
 from transect.registry import Checkpoint, Registry, Run
 
@@ -43,7 +54,8 @@ class Study:
 
     @property
     def numerics(self) -> dict[str, Any]:
-        return {"dtype": "float32", "threads": 1, "memory_gb": 2, "device": "cpu"} | self.data.get("numerics", {})
+        defaults = {"dtype": "float32", "threads": 1, "memory_gb": 2, "batch_mb": 256, "device": "cpu"}
+        return defaults | self.data.get("numerics", {})
 
     @property
     def results(self) -> Path:
@@ -175,6 +187,7 @@ def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> En
     if lacking and stimuli is not None:
         raise InputError(f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
                          f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}")  # fmt: skip
+    check_requires(measure, place)
     measure.check_options(spec.get("options", {}), place)
     if stimuli is not None:
         stimuli.check_options(spec.get("stimuli_options", {}), place)

@@ -58,6 +58,10 @@ class Unit:
                     f"{place}: {self.name} has no option {option!r}; it has {', '.join(taken) or 'none'}.{nearest(option, taken)}"
                 )
 
+    def imports(self, package: str) -> set[str]:
+        """The modules of a package that the file imports, by their names within it: ``from transect.lm.words import ...`` -> words."""
+        return imports(self.path, package)
+
     def __getitem__(self, name: str) -> Any:
         return self.declared[name]
 
@@ -136,3 +140,22 @@ def _read(path: Path, modified: int) -> dict[str, Any]:
             with contextlib.suppress(ValueError):  # computed: not a declaration
                 declared[target.id] = ast.literal_eval(value)
     return declared
+
+
+def imports(path: Path, package: str) -> set[str]:
+    """The modules of a package that a file imports; see `Unit.imports`."""
+    return set(_imports(path, path.stat().st_mtime_ns, package))
+
+
+@cache
+def _imports(path: Path, modified: int, package: str) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {n[len(package) + 1 :].split(".")[0] for n in names if n.startswith(f"{package}.")}
+    return frozenset(found)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
-from tests.shelf import tiny_model
+from tests.lm.test_loading import own_model
+from tests.shelf import byte_tokenizer, tiny_model
 from transect import cli
 from transect.errors import InputError
 from transect.jobs.single import parse_options
@@ -105,3 +107,149 @@ def test_missing_column_is_named(model: Path, tmp_path: Path, capsys: pytest.Cap
     path.write_text("item,sentence_goood,sentence_bad\n1,a,b\n")
     assert cli.main(["measure", str(model), "--measure", "minimal_pair", "--stimuli", str(path), "--out", "x"]) == 2
     assert "no column 'sentence_good'" in capsys.readouterr().err
+
+
+def test_surprisal_of_a_csv(tmp_path: Path) -> None:
+    """A table with a column `text` is enough: two rows per word; an empty text has its error and stops nothing."""
+    path, table, out = (
+        tiny_model(tmp_path, "gpt2", tokenizer=byte_tokenizer()),
+        tmp_path / "x.csv",
+        tmp_path / "rows.parquet",
+    )
+    table.write_text("item,text,verb\none,the dog runs,runs\ntwo,,\n", encoding="utf-8")
+    given = ["measure", str(path), "--measure", "surprisal", "--stimuli", str(table), "--out", str(out)]
+    assert cli.main(given) == 1  # finished, and an item was refused
+    rows = pd.read_parquet(out)
+    one, two = (rows[rows["item"] == name] for name in ("one", "two"))
+    assert one["word"].tolist()[::2] == ["the", "dog", "runs"] and one["position"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert set(rows["metric"]) == {"surprisal_bits", "surprisal_bits_uncorrected"} and (one["value"] > 0).all()
+    assert two["value"].isna().all() and two["error"].str.contains("no token to score").all()
+    cli.main([*given, "--option", "regions=verb"])
+    region = pd.read_parquet(out).query("item == 'one'")
+    assert set(region["region"]) == {"verb"} and region["value"].tolist() == one["value"].tolist()[-2:]
+
+
+def pairs_with_faults(folder: Path) -> Path:
+    """Five pairs: the first is fine, the others cannot be scored."""
+    path = folder / "faults.csv"
+    rows = ["fine,the dog runs,the dog run", *(f"bad{i},,the dog" for i in range(4))]
+    path.write_text("\n".join(["item,sentence_good,sentence_bad", *rows]) + "\n")
+    return path
+
+
+def test_refused_items_are_listed_and_the_others_written(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1; on stderr how many and the first three; in the file every item, refused ones with their error."""
+    out = tmp_path / "rows.parquet"
+    given = [
+        "measure",
+        str(model),
+        "--measure",
+        "minimal_pair",
+        "--stimuli",
+        str(pairs_with_faults(tmp_path)),
+        "--out",
+        str(out),
+    ]
+    assert cli.main(given) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "transect: 4 of 5 items were refused:" and [line.split(":")[0].strip() for line in told[1:]] == [
+        "bad0",
+        "bad1",
+        "bad2",
+    ]
+    rows = pd.read_parquet(out)
+    assert rows["item"].nunique() == 5 and rows.loc[rows["item"] == "fine", "value"].notna().all()
+    assert (rows["error"].notna() == rows["value"].isna()).all()
+
+
+def test_json_names_every_refused_item(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json: means over the numbers, all refused items with their reasons, and the self-check's difference."""
+    given = ["--stimuli", str(pairs_with_faults(tmp_path)), "--out", str(tmp_path / "rows.parquet"), "--json"]
+    assert cli.main(["measure", str(model), "--measure", "minimal_pair", *given]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [r["item"] for r in told["refused"]] == ["bad0", "bad1", "bad2", "bad3"]
+    assert told["metrics"]["correct"]["size"] == 1 and 0 <= told["self_check_nats"] < 1e-5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_is_one_sentence(
+    model: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--device cuda on a machine without one: exit code 2, and nothing is written."""
+    out = tmp_path / "x.parquet"
+    given = [
+        "measure",
+        str(model),
+        "--measure",
+        "minimal_pair",
+        "--stimuli",
+        str(pairs),
+        "--device",
+        "cuda",
+        "--out",
+        str(out),
+    ]
+    assert cli.main(given) == 2
+    assert capsys.readouterr().err == "transect: device: 'cuda' is not on this machine; there are: cpu (or auto).\n"
+    assert not out.exists()
+
+
+def test_budget_and_dtype_reach_the_model(model: Path, pairs: Path, tmp_path: Path) -> None:
+    """A small budget gives the same values to 1e-5 nats; bfloat16 gives others (it keeps 8 bits)."""
+    found = {}
+    for name, more in {"plain": [], "small": ["--budget", "1"], "half": ["--dtype", "bfloat16"]}.items():
+        out = tmp_path / f"{name}.parquet"
+        given = ["measure", str(model), "--measure", "minimal_pair", "--stimuli", str(pairs), "--out", str(out)]
+        assert cli.main([*given, *more]) == 0
+        found[name] = pd.read_parquet(out)["value"]
+    assert (found["plain"] - found["small"]).abs().max() < 1e-5
+    assert 1e-4 < (found["plain"] - found["half"]).abs().max() < 1
+
+
+@pytest.mark.parametrize("budget", ["0", "much", "nan"])
+def test_a_budget_is_a_number_of_megabytes(model: Path, budget: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before anything is loaded, with what is allowed."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["measure", str(model), "--measure", "induction", "--budget", budget, "--out", "x"])
+    assert ended.value.code == 2 and "must be a number of megabytes" in capsys.readouterr().err
+
+
+def test_a_directory_with_code_of_its_own_needs_the_flag(
+    tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused in one sentence without --trust-remote-code (exit code 2, nothing is run), measured with it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    path = own_model(tmp_path / "own")
+    given = [
+        "measure",
+        str(path),
+        "--measure",
+        "minimal_pair",
+        "--stimuli",
+        str(pairs),
+        "--out",
+        str(tmp_path / "x.parquet"),
+    ]
+    assert cli.main(given) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "remote_code: true" in told and "--trust-remote-code" in told
+    assert not (path / "ran").exists()
+    assert cli.main([*given, "--trust-remote-code"]) == 0 and (path / "ran").exists()
+
+
+def test_out_may_not_be_a_folder(model: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told before the work is done, not after."""
+    given = ["measure", str(model), "--measure", "minimal_pair", "--stimuli", str(pairs), "--out", str(tmp_path)]
+    assert cli.main(given) == 2 and "this is a folder" in capsys.readouterr().err
+
+
+def test_a_measure_that_the_model_cannot_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Heads of a model without attention: not applicable, in one sentence, exit code 1."""
+    path = tiny_model(tmp_path, "ngram")
+    given = ["measure", str(path), "--measure", "previous_token", "--option", "conditions=[{length: 3}]", "--out", "x"]
+    assert cli.main(given) == 1
+    assert (
+        capsys.readouterr().err == "transect: previous_token needs attention, heads, which this model does not offer\n"
+    )

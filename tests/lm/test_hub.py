@@ -214,3 +214,27 @@ def test_release_refuses_other_directories(tmp_path):
     with pytest.raises(LoadError, match="no snapshot of a hub cache"):
         hub.release(tmp_path)
     assert (tmp_path / "model.safetensors").exists()
+
+
+def test_python_files_come_only_where_they_may_be_run(cache, online):
+    """Without permission the code stays on the hub; with it, it is fetched beside what is there already."""
+    config = b'{"model_type": "own", "auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}'
+    files = MODEL | {"config.json": config, "modeling_own.py": b"code"}
+    with serve({"lab/own": {"main": files}}) as address:
+        online(address)
+        path = hub.resolve("lab/own")
+        assert not (path / "modeling_own.py").exists()
+        assert hub.resolve("lab/own", code=True) == path
+    assert (path / "modeling_own.py").read_bytes() == b"code"
+    assert hub.resolve("lab/own", code=True) == path  # now without network
+
+
+def test_code_that_is_not_in_the_cache_offline(cache, online, monkeypatch):
+    """The weights are there, their code is not, and the hub may not be asked: one sentence."""
+    config = b'{"auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}'
+    with serve({"lab/own": {"main": MODEL | {"config.json": config, "modeling_own.py": b"code"}}}) as address:
+        online(address)
+        hub.resolve("lab/own")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ResourceError, match="lab/own at revision 'main' is not .wholly. in the hub cache"):
+        hub.resolve("lab/own", code=True)

@@ -174,6 +174,26 @@ def test_killed_job_takes_nothing_else_with_it(project: Path) -> None:
     assert "the job was killed" in (project / "results/tiny/report.html").read_text()
 
 
+@pytest.mark.slow
+def test_weights_that_changed_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision that moved between two runs: the second ends with one sentence and code 2, and what was measured stays as it was."""
+    from tests.jobs.hub_project import hub_project, publish
+    from tests.shelf import tiny_model
+
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path / "first", "gpt2"))
+    assert "1 measured" in transect(project.root, "run", "small").stdout
+    before = finished_files(project.root)
+    publish(project, "lab/plain", tiny_model(tmp_path / "second", "gpt2", seed=1))
+    study = project.root / "studies/small.yaml"
+    more = "- {measure: copying, options: {n: 2, conditions: [{length: 4}]}}"
+    study.write_text(study.read_text().replace("analyses:", f"{more}\nanalyses:"))
+    result = transect(project.root, "run", "small")
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "plain at main: the weights changed" in result.stderr and result.stderr.count("\n") == 1
+    assert finished_files(project.root) == before
+
+
 def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
     """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
     command = [

@@ -26,9 +26,10 @@ rule measure:
         attempt=lambda wildcards, attempt: attempt,
     params:
         python=sys.executable,
-        retry="--retry-failed" if config["retry_failed"] else "",
+        flags=" ".join(f"--{name.replace('_', '-')}" for name in ("retry_failed", "trust_remote_code") if config[name]),
     shell:
-        "{params.python:q} -m transect.jobs measure {config[study]:q} {wildcards.shard} --output {output:q} {params.retry}"
+        "test {resources.attempt} -gt 1 -a -e results/{wildcards.study}/stopped/{wildcards.shard}.txt && exit 2;"
+        " {params.python:q} -m transect.jobs measure {config[study]:q} {wildcards.shard} --output {output:q} {params.flags}"
         " $(test {resources.attempt} -ge 3 && echo --last-attempt) > {log:q} 2>&1"
-        " || {{ test {resources.attempt} -ge 3 && {params.python:q} -m transect.jobs abandon {config[study]:q}"
+        " || {{ test $? -ne 2 -a {resources.attempt} -ge 3 && {params.python:q} -m transect.jobs abandon {config[study]:q}"
         " {wildcards.shard} --output {output:q} >> {log:q} 2>&1; }}"

@@ -13,7 +13,7 @@ ALLOCATOR = {
 }
 
 
-def main() -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="transect.jobs")
     parser.add_argument("step", choices=["train", "measure", "abandon", "gather", "analyse", "draw", "report"])
     parser.add_argument("study")
@@ -23,7 +23,12 @@ def main() -> int:
         "--last-attempt", action="store_true", help="record a resource failure instead of failing the job"
     )
     parser.add_argument("--retry-failed", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--trust-remote-code", action="store_true")
+    return parser
+
+
+def main() -> int:
+    args = _parser().parse_args()
     if args.step in ("train", "measure") and not set(ALLOCATOR) <= set(os.environ):
         os.execve(sys.executable, [sys.executable, "-m", "transect.jobs", *sys.argv[1:]], os.environ | ALLOCATOR)
 
@@ -49,7 +54,14 @@ def main() -> int:
         elif args.step == "measure":
             from transect.jobs.measure import measure
 
-            measure(study, args.name, args.output, args.last_attempt, args.retry_failed)
+            measure(
+                study,
+                args.name,
+                args.output,
+                args.last_attempt,
+                args.retry_failed,
+                trust_remote_code=args.trust_remote_code,
+            )
         elif args.step == "abandon":
             from transect.jobs.measure import abandon
 

@@ -1,4 +1,7 @@
-"""The step that gathers: a study's cells -> measurements, grid and registry tables. Factors are joined later, when analysed."""
+"""The step that gathers: a study's cells -> measurements, grid and registry tables. Factors are joined later, when analysed.
+
+Measurements hold numbers only: the rows of refused items stay in the store, and the grid counts those items (n_refused).
+"""
 
 from pathlib import Path
 
@@ -30,7 +33,8 @@ def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
         rows.append({
             "cell": cell.key, "suite": at.run.suite, "run": at.run.id, "role": cell.role, "revision": at.revision, "step": at.step,
             "tokens_seen": at.tokens_seen, "measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "state": state,
-            "reason": reason, "items": cell.items_digest, "file": known.get("file"), "sha256": known.get("sha256"),
+            "reason": reason, "n_refused": int(known.get("refused", 0)), "items": cell.items_digest, "file": known.get("file"),
+            "sha256": known.get("sha256"),
         })  # fmt: skip
     return pd.DataFrame(rows).astype({"step": "Int64", "tokens_seen": "Int64"})
 
@@ -57,9 +61,10 @@ def registry_table(study: Study) -> pd.DataFrame:
 
 def _measurements(study: Study, grid: pd.DataFrame, cells: Store) -> pd.DataFrame:
     values = cells.read(grid[grid["file"].notna()].set_index("cell"))
+    values = values[values["error"].isna()].drop(columns="error")
     order = pd.Series(range(len(grid)), index=grid["cell"])
     values = values.iloc[values["cell"].map(order).argsort(kind="stable")]
-    where = grid.drop(columns=["state", "reason", "file", "sha256"])
+    where = grid.drop(columns=["state", "reason", "n_refused", "file", "sha256"])
     joined = values.merge(where, on="cell", how="left")
     conditions = [_conditions(study, digest) for digest in joined["items"].dropna().unique()]
     conditions = [c for c in conditions if c is not None]

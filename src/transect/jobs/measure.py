@@ -4,31 +4,44 @@ import errno
 import json
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from transect import store
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError
 from transect.files import write_text
 from transect.grid import Cell, identity
+from transect.jobs import drift
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
+from transect.jobs.self_check import TOLERANCE, SelfCheck
 from transect.jobs.train import ERROR, weights_folder
 from transect.project import Project
-from transect.registry import Checkpoint
+from transect.registry import Checkpoint, Run
 from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
 from transect.study import Study
+from transect.units import Unit
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+STOPPED = "stopped"  # folder in a study's results: a shard's file says why it stopped the whole run
 
 
-def measure(study: Study, name: str, marker: Path, last_attempt: bool = False, retry_failed: bool = False) -> None:
+def measure(
+    study: Study,
+    name: str,
+    marker: Path,
+    last_attempt: bool = False,
+    retry_failed: bool = False,
+    trust_remote_code: bool = False,
+) -> None:
     """Measure what the store lacks, checkpoint by checkpoint; each is written as soon as it is done.
 
     Errors of a model or of data are recorded as failed cells and the job ends well. A resource error raises, so that the workflow
-    tries again; at the last attempt it is recorded too, and the next run of the study tries again.
+    tries again; at the last attempt it is recorded too, and the next run of the study tries again. DriftError stops the study: what
+    lies at a revision is not what was measured there before.
     """
     shard = next(s for s in study.shards if s.name == name)
     cells = Store(study.project.store)
@@ -37,11 +50,17 @@ def measure(study: Study, name: str, marker: Path, last_attempt: bool = False, r
     for cell in shard.cells:
         if not cell.reason and stale(cell, index, retry_failed):
             todo.setdefault(cell.checkpoint, []).append(cell)
+    stopped = study.results / STOPPED / f"{name}.txt"
+    stopped.unlink(missing_ok=True)
     progress = Progress(study.results / "progress", f"measure-{name}", len(todo))
-    job = _Job(study, last_attempt)
+    job = _Job(study, last_attempt, trust_remote_code)
     for done, (checkpoint, wanted) in enumerate(todo.items()):
         progress.say(done, f"{checkpoint.run.id} {checkpoint.revision}")
-        job.checkpoint(checkpoint, wanted, cells)
+        try:
+            job.checkpoint(checkpoint, wanted, cells)
+        except drift.DriftError as error:
+            write_text(stopped, f"{error}\n")
+            raise
     progress.end()
     write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n")
 
@@ -67,8 +86,8 @@ def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
     return bool(state == FAILED and (retry_failed or kind == "resource"))
 
 
-def locate(checkpoint: Checkpoint, project: Project) -> Path:
-    """The folder that holds a checkpoint; downloads it where it lies on the hub.
+def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) -> Path:
+    """The folder that holds a checkpoint; downloads it where it lies on the hub, with its Python files where they may be run.
 
     Raises LoadError where training failed or the hub has no such checkpoint, ResourceError where the network is down.
     """
@@ -76,7 +95,7 @@ def locate(checkpoint: Checkpoint, project: Project) -> Path:
     if not run.trained_here:
         from transect.lm.hub import resolve
 
-        return resolve(run.get("hub_id"), checkpoint.revision)
+        return resolve(run.get("hub_id"), checkpoint.revision, code=remote_code)
     folder = weights_folder(run, project)
     if not (folder / checkpoint.revision).is_dir():
         error = folder / ERROR
@@ -88,70 +107,99 @@ def locate(checkpoint: Checkpoint, project: Project) -> Path:
 class _Job:
     """What stays the same over the checkpoints of a job: the study and the items that were already made."""
 
-    def __init__(self, study: Study, last_attempt: bool):
+    def __init__(self, study: Study, last_attempt: bool, trust_remote_code: bool = False):
         self.study = study
         self.last_attempt = last_attempt
+        self.trust_remote_code = trust_remote_code
         self.made: dict[str, pd.DataFrame] = {}
 
     def checkpoint(self, checkpoint: Checkpoint, wanted: list[Cell], cells: Store) -> None:
         """Load once, measure every wanted cell, write them in one file; also what was finished before a resource gave out."""
-        start = time.time()
-        provenance: dict[str, Any] = {
-            "identity": identity(checkpoint, self.study.project),
-            "environment": environment(),
-            "cells": {},
-        }
+        start, project = time.time(), self.study.project
+        run, same = checkpoint.run, identity(checkpoint, project)
+        provenance: dict[str, Any] = {"identity": same, "environment": environment(), "cells": {}}
         try:
-            path = locate(checkpoint, self.study.project)
-            model = self._load(path)
+            allowed = code_allowed(run, self.trust_remote_code)
+            path = locate(checkpoint, project, allowed)
+            model = self._load(path, allowed)
         except NotApplicable as error:
             cells.write([c.record(NOT_APPLICABLE, reason=str(error)) for c in wanted], {}, provenance)
             return
-        except (LoadError, InputError) as error:
-            cells.write(
-                [c.record(FAILED, reason=str(error), kind="data") for c in wanted],
-                {},
-                provenance | {"error": str(error)},
-            )
-            return
-        except ResourceError as error:
-            if not self.last_attempt:
+        except (LoadError, InputError, ResourceError) as error:
+            again = isinstance(error, ResourceError | UnavailableError)
+            if isinstance(error, ResourceError) and not self.last_attempt:
                 raise
-            cells.write(
-                [c.record(FAILED, reason=str(error), kind="resource") for c in wanted],
-                {},
-                provenance | {"error": str(error)},
-            )
+            failed = [c.record(FAILED, reason=str(error), kind="resource" if again else "data") for c in wanted]
+            cells.write(failed, {}, provenance | {"error": str(error)})
             return
+        drift.check(cells, run.id, checkpoint.revision, same, model.fingerprint, path.name)
         provenance |= {"load_seconds": time.time() - start, "fingerprint": model.fingerprint, "path": path.name}
+        self._measured(wanted, model, cells, provenance)
+        if not run.trained_here and project.settings.get("keep_weights") is False:
+            from transect.lm.hub import release
+
+            release(path)
+
+    def _measured(self, wanted: list[Cell], model: Any, cells: Store, provenance: dict[str, Any]) -> None:
         records: list[Record] = []
         values: dict[str, pd.DataFrame] = {}
+        scores = SelfCheck(model)
         try:
             for cell in wanted:
-                record, rows, cost = self._cell(cell, model)
+                record, rows, cost = self._cell(cell, model, scores)
                 records.append(record)
                 provenance["cells"][cell.key] = cost
                 if rows is not None:
                     values[cell.key] = rows
         finally:
             if records:
+                records = self._checked(scores, records, values, provenance)
+                more = {name: getattr(model, name) for name in ("packing", "halvings") if hasattr(model, name)}
                 provenance |= {"peak_memory_mb": peak_memory_mb(), "time": time.time(), "numerics": self.study.numerics}
-                cells.write(records, values, provenance)
-        if not checkpoint.run.trained_here and self.study.project.settings.get("keep_weights") is False:
-            from transect.lm.hub import release
+                cells.write(records, values, provenance | more)
 
-            release(path)
+    def _checked(
+        self, scores: SelfCheck, records: list[Record], values: dict[str, pd.DataFrame], provenance: dict[str, Any]
+    ) -> list[Record]:
+        """The records, failed where the self-check says that the scores are not to be trusted."""
+        tolerance = TOLERANCE[self.study.numerics["dtype"]]
+        try:
+            difference, n = scores.difference()
+        except Exception as error:
+            told = {"error": f"{type(error).__name__}: {error}"}
+            provenance["self_check"] = told
+            if isinstance(error, MemoryError | ResourceError):
+                return records  # what was measured stands; nothing was found against it
+            reason = f"self-check: it ended with {told['error']}"
+        else:
+            provenance["self_check"] = {"difference_nats": difference, "tolerance_nats": tolerance, "sequences": n}
+            if difference <= tolerance:
+                return records
+            reason = (
+                f"self-check: a token's score differs by {difference:.2g} nats from that of its sequence alone "
+                f"(tolerance {tolerance:g} in {self.study.numerics['dtype']})"
+            )
+        doubtful = {r.key for r in records if r.state == MEASURED and r.key in scores.samples}
+        for key in doubtful:
+            del values[key]
+        return [replace(r, state=FAILED, reason=reason, kind="data") if r.key in doubtful else r for r in records]
 
-    def _load(self, path: Path):  # type: ignore[no-untyped-def]
+    def _load(self, path: Path, remote_code: bool):  # type: ignore[no-untyped-def]
         import torch
 
         from transect.lm import load
 
         numerics = self.study.numerics
         torch.set_num_threads(numerics["threads"])
-        return load(path, dtype=numerics["dtype"], device=numerics["device"])
+        return load(
+            path,
+            dtype=numerics["dtype"],
+            device=numerics["device"],
+            budget=int(numerics["batch_mb"] * 2**20),
+            remote_code=remote_code,
+        )
 
-    def _cell(self, cell: Cell, model: Any) -> tuple[Record, pd.DataFrame | None, dict[str, Any]]:
+    def _cell(self, cell: Cell, model: Any, scores: SelfCheck) -> tuple[Record, pd.DataFrame | None, dict[str, Any]]:
         start = time.time(), time.process_time()
 
         def ended(state: str, rows: pd.DataFrame | None = None, reason: str = "", kind: str = "", trace: str = ""):  # type: ignore[no-untyped-def]
@@ -160,8 +208,17 @@ class _Job:
 
         try:
             items = self._items(cell)
-            rows = cell.entry.measure.load().measure(model, items, seed=self.study.seed, **cell.entry.options)
-            return ended(MEASURED, store.as_values(cell.key, rows))
+            unit = cell.entry.measure
+            check_offered(unit, model)
+            with scores.note(cell.key):
+                rows = unit.load().measure(model, items, seed=self.study.seed, **cell.entry.options)
+            table = store.as_values(cell.key, rows)
+            refused = store.refusals(table)
+            if len(table) and table["error"].notna().all():
+                return ended(FAILED, reason=f"every item was refused, e.g. {_told(refused)}", kind="data")
+            return ended(
+                MEASURED, table, reason=f"{len(refused)} items refused, e.g. {_told(refused)}" if len(refused) else ""
+            )
         except NotApplicable as error:
             return ended(NOT_APPLICABLE, reason=str(error))
         except Exception as error:  # recorded, the other cells go on; a resource is tried again first
@@ -187,6 +244,28 @@ class _Job:
                 store.write_table(path, items)
             self.made[cell.items_digest] = items
         return self.made[cell.items_digest]
+
+
+def code_allowed(run: Run, trust_remote_code: bool) -> bool:
+    """Whether a run's own Python files may be run. Raises UnavailableError where the registry says so and the flag was not given."""
+    if run.get("remote_code") and not trust_remote_code:
+        raise UnavailableError(
+            f"run {run.id!r} is computed by code of its own (`remote_code: true` in the registry), which is run only with the flag "
+            "--trust-remote-code."
+        )
+    return bool(run.get("remote_code"))
+
+
+def check_offered(measure: Unit, model: Any) -> None:
+    """Raise NotApplicable for what a measure REQUIRES and the loaded model does not offer."""
+    lacking = [name for name in measure["REQUIRES"] if name not in model.capabilities]
+    if lacking:
+        raise NotApplicable(f"{measure.name} needs {', '.join(lacking)}, which this model does not offer")
+
+
+def _told(refused: pd.DataFrame) -> str:
+    first = refused.iloc[0]
+    return f"{first['item']}: {first['error']}"
 
 
 def _check_items(items: pd.DataFrame, name: str) -> None:

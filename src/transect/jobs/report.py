@@ -12,7 +12,7 @@ from transect.jobs.analyse import figures_of, options, read_tables
 from transect.jobs.environment import environment
 from transect.jobs.train import COST, weights_folder
 from transect.stats import design, verdict
-from transect.store import FAILED, MISSING, Store
+from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 
 ALIASED = 0.2  # share of a term's variation that others may take before a reader is told
@@ -98,6 +98,12 @@ def _grid_sentences(grid: pd.DataFrame) -> list[str]:
     counts = grid["state"].value_counts()
     told = ", ".join(f"{n} {state}" for state, n in counts.items())
     sentences = [f"The grid has {len(grid)} cells: {told}."]
+    refused = grid[(grid["state"] == MEASURED) & (grid["n_refused"] > 0)]
+    if len(refused):
+        sentences.append(
+            f"In {len(refused)} measured cells some items were refused ({refused['n_refused'].sum()} items; no analysis sees them), "
+            f"e.g. {refused['run'].iloc[0]}, {refused['measure'].iloc[0]}: {refused['reason'].iloc[0]}."
+        )
     if counts.get(FAILED, 0) or counts.get(MISSING, 0):
         sentences.append(
             "Not all that was asked for is there: the grid below names every cell that failed or is missing, with the reason."
@@ -171,6 +177,7 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
             for c in p.get("cells", {}).values()
         ]
     )
+    checks = [c["difference_nats"] for p in recorded if "difference_nats" in (c := p.get("self_check", {}))]
     machines = sorted(
         {(p["environment"]["processor"], p["environment"]["system"]) for p in recorded if "environment" in p}
     )
@@ -179,6 +186,7 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
             "file": study.path.name, "seed": study.seed, **study.numerics, "cells": len(grid),
             "digest of the grid": store.digest(sorted(grid["cell"]))[:16],
             "digest of the values": store.digest(sorted(grid["sha256"].dropna()))[:16],
+            "self-check, largest difference, nats per token": f"{max(checks):.2g}" if checks else "none was made",
         },
         "Versions": here["versions"] | {"python": here["python"], "code": here["code"]},
         "Machines that measured": pd.DataFrame(machines, columns=["processor", "system"]),

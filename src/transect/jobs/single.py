@@ -1,6 +1,7 @@
 """One measure of one model, without a study: what `transect measure` does."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,41 @@ import pandas as pd
 
 from transect import registry, store, units, yaml_file
 from transect.errors import InputError, nearest
-from transect.jobs.measure import locate
+from transect.grid import check_requires, identity
+from transect.jobs import drift
+from transect.jobs.measure import check_offered, code_allowed, locate
+from transect.jobs.self_check import TOLERANCE, SelfCheck
+from transect.jobs.stimuli_file import read_stimuli
 from transect.project import Project
-from transect.registry import Run
+from transect.registry import Checkpoint
+from transect.store import Store
 
-READERS = {".jsonl": lambda p: pd.read_json(p, lines=True), ".csv": pd.read_csv}
+
+@dataclass(frozen=True)
+class Loading:
+    """How the model is loaded; see lm/loading.py. budget: bytes of activations per batch (None: the engine's own)."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    budget: int | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`rows`: item, metric, value, where they apply, and the error of a refused item. `self_check`: see jobs/self_check.py, nats."""
+
+    rows: pd.DataFrame
+    refused: pd.DataFrame
+    self_check: float
+    tolerance: float
+
+    @property
+    def fault(self) -> str:
+        """A sentence where the scores are not to be trusted; else empty."""
+        if self.self_check <= self.tolerance:
+            return ""
+        return f"self-check: a token's score differs by {self.self_check:.2g} nats from that of its sequence alone (tolerance {self.tolerance:g})."
 
 
 def measure_model(
@@ -25,24 +56,33 @@ def measure_model(
     options: Mapping[str, Any] | None = None,
     stimuli_options: Mapping[str, Any] | None = None,
     seed: int = 1,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> pd.DataFrame:
-    """The rows of a measure: item, metric, value and where they apply.
+    loading: Loading = Loading(),
+) -> Measured:
+    """The rows of a measure of one model.
 
     `model` is a run of the registry (`revision`: default its last checkpoint), a directory, or a hub id (default main).
     `stimuli` is the name of a set or a file (JSON lines or CSV, also compressed). Raises InputError for what cannot be found
     or does not fit together, LoadError and NotApplicable as loading and measuring do.
     """
     unit = units.find("measure", measure, project, "--measure")
+    check_requires(unit, "--measure")
     unit.check_options(options or {}, "--option")
-    path, run = _find(model, revision, project)
-    items = _items(stimuli, unit, run, project, seed, stimuli_options or {})
+    path, checkpoint, code = _find(model, revision, project, loading.trust_remote_code)
+    items = _items(stimuli, unit, checkpoint, project, seed, stimuli_options or {})
 
     from transect.lm import load
 
-    loaded = load(path, dtype=dtype, device=device)
-    return store.as_values("", unit.load().measure(loaded, items, seed=seed, **(options or {}))).drop(columns="cell")
+    given: dict[str, Any] = {} if loading.budget is None else {"budget": loading.budget}
+    loaded = load(path, dtype=loading.dtype, device=loading.device, remote_code=code, **given)
+    if checkpoint is not None:
+        same = identity(checkpoint, project)
+        drift.check(Store(project.store), checkpoint.run.id, checkpoint.revision, same, loaded.fingerprint, path.name)
+    check_offered(unit, loaded)
+    scores = SelfCheck(loaded)
+    with scores.note(measure):
+        found = unit.load().measure(loaded, items, seed=seed, **(options or {}))
+    rows = store.as_values("", found).drop(columns="cell")
+    return Measured(rows, store.refusals(rows), scores.difference()[0], TOLERANCE[loading.dtype])
 
 
 def parse_options(given: list[str]) -> dict[str, Any]:
@@ -56,29 +96,41 @@ def parse_options(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _find(model: str, revision: str | None, project: Project) -> tuple[Path, Run | None]:
-    """Where the model lies, and its run where the registry knows it."""
+def _find(model: str, revision: str | None, project: Project, trust: bool) -> tuple[Path, Checkpoint | None, bool]:
+    """Where the model lies, its checkpoint where the registry knows it, and whether its own code may be run.
+
+    A run of the registry, and a hub id that some run names, follow the registry entry; a directory has none: who names it knows what
+    is in it, and the flag decides. Code of a hub id that no entry names is not run.
+    """
     if Path(model).is_dir():
         if revision:
             raise InputError(f"--revision {revision!r}: {model} is a directory and has no revisions.")
-        return Path(model), None
+        return Path(model), None, trust
     runs = registry.load(project).runs
     if model in runs:
         points = {c.revision: c for c in runs[model].checkpoints}
         if revision is not None and revision not in points:
             raise InputError(f"--revision: run {model!r} has no revision {revision!r}.{nearest(revision, points)}")
-        return locate(points[revision] if revision else runs[model].checkpoints[-1], project), runs[model]
-    if model.count("/") == 1:
+        code = code_allowed(runs[model], trust)
+        checkpoint = points[revision] if revision else runs[model].checkpoints[-1]
+        return locate(checkpoint, project, code), checkpoint, code
+    if model.count("/") == 1 and not model.startswith((".", "/")):
         from transect.lm.hub import resolve
 
-        return resolve(model, revision or "main"), None
+        code = any(code_allowed(run, trust) for run in runs.values() if run.get("hub_id") == model)
+        return resolve(model, revision or "main", code=code), None, code
     raise InputError(
         f"{model!r} is no directory, no run of the registry and no hub id (organisation/name).{nearest(model, runs)}"
     )
 
 
 def _items(
-    given: str | None, unit: units.Unit, run: Run | None, project: Project, seed: int, options: Mapping[str, Any]
+    given: str | None,
+    unit: units.Unit,
+    checkpoint: Checkpoint | None,
+    project: Project,
+    seed: int,
+    options: Mapping[str, Any],
 ) -> pd.DataFrame:
     needed = list(unit["STIMULI"])
     if given is None:
@@ -87,7 +139,9 @@ def _items(
                 f"{unit.name} needs stimuli with the columns {', '.join(needed)}; add --stimuli FILE_OR_NAME."
             )
         return pd.DataFrame({"item": []})
-    items = _read(Path(given)) if Path(given).is_file() else _make(given, run, project, seed, options)
+    if Path(given).is_file():
+        return read_stimuli(Path(given), needed, unit.name)
+    items = _make(given, checkpoint, project, seed, options)
     lacking = [c for c in needed if c not in items]
     if lacking:
         raise InputError(f"--stimuli {given}: there is no column {lacking[0]!r}, which {unit.name} reads; there are {', '.join(items)}."
@@ -95,9 +149,14 @@ def _items(
     return items
 
 
-def _make(name: str, run: Run | None, project: Project, seed: int, options: Mapping[str, Any]) -> pd.DataFrame:
+def _make(
+    name: str, checkpoint: Checkpoint | None, project: Project, seed: int, options: Mapping[str, Any]
+) -> pd.DataFrame:
     """The items of a stimulus set, for the run's factors or those that the options name."""
+    if "/" in name or name.endswith((".csv", ".jsonl", ".json", ".tsv", ".txt", ".gz")):
+        raise InputError(f"--stimuli: there is no file {name}.")
     unit = units.find("stimuli", name, project, "--stimuli")
+    run = checkpoint.run if checkpoint else None
     by = {factor: options.get(factor, run.get(factor) if run else None) for factor in unit.get("BY", [])}
     unknown = [factor for factor, value in by.items() if value is None]
     if unknown:
@@ -105,28 +164,3 @@ def _make(name: str, run: Run | None, project: Project, seed: int, options: Mapp
     own = {k: v for k, v in options.items() if k not in by}
     unit.check_options(own, "--stimuli-option")
     return unit.load().items(seed=seed, **by, **own)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """A file of items. Without a column `item`, BLiMP's UID and pairID name an item, else its row (from 0)."""
-    suffix = next((s for s in path.suffixes if s in READERS), None)
-    if suffix is None:
-        raise InputError(
-            f"--stimuli {path}: a file of stimuli ends in {' or '.join(READERS)} (or that and .gz, .bz2, .xz)."
-        )
-    try:
-        items = READERS[suffix](path)
-    except ValueError as error:
-        raise InputError(f"--stimuli {path}: this cannot be read as {suffix[1:]} ({error}).") from None
-    if "item" not in items:
-        named = (
-            items["UID"].astype(str) + "-" + items["pairID"].astype(str) if {"UID", "pairID"} <= set(items) else None
-        )
-        items.insert(0, "item", named if named is not None else [str(i) for i in range(len(items))])
-    items["item"] = items["item"].astype(str)
-    repeated = items["item"][items["item"].duplicated()]
-    if len(repeated):
-        raise InputError(
-            f"--stimuli {path}: the item {repeated.iloc[0]!r} stands there more than once; items are unique."
-        )
-    return items

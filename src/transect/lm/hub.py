@@ -35,6 +35,7 @@ FILES = [
     "merges.txt",
     "*.model",  # sentencepiece
 ]
+CODE = ["*.py"]  # only where the caller may run it
 NOT_FILES = ["*/*"]
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -45,15 +46,16 @@ CONVERTER = (
 )
 
 
-def resolve(hub_id: str, revision: str = "main", cache: Path | None = None) -> Path:
+def resolve(hub_id: str, revision: str = "main", cache: Path | None = None, *, code: bool = False) -> Path:
     """The directory of `hub_id` at `revision` (branch, tag or commit), downloaded unless it is in the cache.
 
-    The directory's name is the commit. Raises LoadError or ResourceError, see above.
+    The directory's name is the commit. code: with the Python files that its configuration names. Raises LoadError or
+    ResourceError, see above.
     """
     _check_names(hub_id, revision)
     cache = cache or cache_folder()
     cached = _from_cache(hub_id, revision, cache)
-    if cached:
+    if cached and not (code and _lacks_code(cached)):
         return cached
     if _offline():
         near = _nearest_revision(revision, _cached_revisions(hub_id, cache))
@@ -61,9 +63,9 @@ def resolve(hub_id: str, revision: str = "main", cache: Path | None = None) -> P
             f"{hub_id} at revision {revision!r} is not (wholly) in the hub cache {cache}, and HF_HUB_OFFLINE is set, "
             f"so it cannot be downloaded.{near}"
         )
-    path = _download(hub_id, revision, cache)
+    path = _download(hub_id, revision, cache, code)
     if not _has_weights(path) and revision == "main" and (conversion := _conversion(hub_id)):
-        path = _download(hub_id, conversion, cache)
+        path = _download(hub_id, conversion, cache, code)
     if not _has_weights(path):
         raise LoadError(_no_safetensors(hub_id, revision, path))
     return path
@@ -130,7 +132,7 @@ def _from_cache(hub_id: str, revision: str, cache: Path) -> Path | None:
     return None
 
 
-def _download(hub_id: str, revision: str, cache: Path) -> Path:
+def _download(hub_id: str, revision: str, cache: Path, code: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         DisabledRepoError,
@@ -146,7 +148,7 @@ def _download(hub_id: str, revision: str, cache: Path) -> Path:
             revision=revision,
             cache_dir=cache,
             endpoint=_endpoint(),
-            allow_patterns=FILES,
+            allow_patterns=FILES + CODE * code,
             ignore_patterns=NOT_FILES,
         )
         return Path(path)
@@ -229,6 +231,12 @@ def _has_weights(path: Path) -> bool:
     if index.exists():
         return all((path / name).exists() for name in set(json.loads(index.read_text())["weight_map"].values()))
     return any(file.exists() for file in path.glob("model*.safetensors"))
+
+
+def _lacks_code(path: Path) -> bool:
+    """Whether a Python file that the configuration names is not there."""
+    named = json.loads((path / "config.json").read_text(encoding="utf-8")).get("auto_map") or {}
+    return any(not (path / f"{str(place).split('.')[0]}.py").exists() for place in named.values())
 
 
 def _check_names(hub_id: str, revision: str) -> None:

@@ -1,78 +1,162 @@
-"""A directory in hub layout -> Model. Weights are data from outside: safetensors only, none of their code, no net."""
+"""A directory in hub layout -> Model. Weights are data from outside: safetensors only, none of their code unless allowed, no net.
 
+Memory: weights that are wanted in the dtype in which they are stored are mapped from the file, not copied; others are read tensor
+by tensor and converted one at a time, so that loading needs the weights once and one tensor more. What an earlier model has left is
+given back to the system before the next one is read, so that a process may load any number of checkpoints one after another.
+"""
+
+import ctypes
+import gc
 import json
+import os
+import shutil
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
+from safetensors import safe_open
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+)
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from transect.errors import InputError, LoadError, ResourceError, nearest
+import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
+from transect.errors import InputError, LoadError, ResourceError, UnavailableError, nearest
+from transect.lm.devices import check_device, placement
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
 from transect.lm.ngram import NgramModel
+from transect.lm.tokenizer import read_tokenizer
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+# transformers converts in several threads at once, each with a heap of its own that only grows: 60 MB over 50 checkpoints
+os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
+
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+LARGE = 4 * 2**20  # bytes of weights from which it is worth a tenth of a second to tidy up first
+Objective = Literal["causal", "masked", "seq2seq"]
+MAKERS: dict[str, Any] = {
+    "causal": AutoModelForCausalLM,
+    "masked": AutoModelForMaskedLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
+}
 
 
-def load(path: Path | str, *, dtype: str = "float32", device: str = "cpu", budget: int = BUDGET) -> Model:
-    """The model in a directory of config.json, tokenizer.json and *.safetensors (or ngram.npz), ready to be measured.
+def load(
+    path: Path | str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    budget: int = BUDGET,
+    memory: Mapping[str | int, Any] | None = None,
+    remote_code: bool = False,
+) -> Model:
+    """The model in a directory of config.json, a tokenizer and *.safetensors (or n-gram tables), ready to be measured.
 
-    budget: bytes of activations per batch. TF32 is switched off for the process. The caller sets the number of threads.
-    Raises LoadError when the directory does not hold one whole model, ResourceError when memory gives out.
+    device: see lm/devices.py. budget: bytes of activations per batch. memory: with device auto, device -> how much of it the weights
+    may take. remote_code: whether Python files of the directory may be run. TF32 is switched off for the process; the caller sets
+    the number of threads. Raises InputError for an unknown dtype or device, UnavailableError for a device that is not there or code
+    that is not allowed, LoadError when the directory does not hold one whole model, ResourceError when memory gives out.
     """
     path = Path(path)
     if dtype not in DTYPES:
         raise InputError(f"dtype: unknown {dtype!r}; there are: {', '.join(DTYPES)}.{nearest(dtype, DTYPES)}")
+    check_device(device)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LoadError(f"{path}: no readable config.json ({error}).") from None
-    tokenizer = _tokenizer(path)
+    own_code = _own_code(path, config, remote_code)
+    tokenizer = read_tokenizer(path)
     if config.get("model_type") == "ngram":
         return NgramModel(path, tokenizer)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     transformers.utils.logging.disable_progress_bar()
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights:
-        raise LoadError(f"{path}: no *.safetensors file; weights in other formats are not loaded, they can run code.")
-    network, objective = _network(path, DTYPES[dtype])
-    return NetworkModel(path, tokenizer, weights, network.to(device), objective, budget)
+    weights = weight_files(path)
+    if sum(file.stat().st_size for file in weights) >= LARGE:
+        give_back()
+    network, objective = _network(path, weights, DTYPES[dtype], device, memory, own_code)
+    return NetworkModel(path, tokenizer, weights, network, objective, budget)
 
 
-def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    # The serialised pipeline itself: the class that AutoTokenizer picks by model_type may rebuild another one.
-    if not (path / "tokenizer.json").is_file():
-        raise LoadError(f"{path}: no tokenizer.json; only fast tokenizers give the offsets that scoring needs.")
-    try:
-        return PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise LoadError(f"{path}: the tokenizer cannot be read ({type(error).__name__}: {error}).") from error
-
-
-def _network(path: Path, dtype: torch.dtype) -> tuple[Any, Literal["causal", "masked"]]:
-    try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        objective = _objective(config)
-        maker: Any = AutoModelForMaskedLM if objective == "masked" else AutoModelForCausalLM
-        network, report = maker.from_pretrained(
-            path,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
+def weight_files(path: Path) -> list[Path]:
+    """model.safetensors, or the files that its index names, in name order. Raises LoadError for what is not there."""
+    index = path / "model.safetensors.index.json"
+    if (path / "model.safetensors").is_file():
+        return [path / "model.safetensors"]
+    if index.is_file():
+        try:
+            named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise LoadError(f"{index}: this is no index of weights ({type(error).__name__}: {error}).") from None
+        missing = [name for name in named if Path(name).name != name or not (path / name).is_file()]
+        if missing:
+            raise LoadError(f"{path}: {len(missing)} of {len(named)} weight files that the index names are not there, e.g. {missing[0]}.")  # fmt: skip
+        return [path / name for name in named]
+    stray = sorted(file.name for file in path.glob("*.safetensors"))
+    if stray:
+        raise LoadError(
+            f"{path}: neither model.safetensors nor its index, so nothing says what {stray[0]} is a part of."
         )
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    raise LoadError(f"{path}: no *.safetensors file; weights in other formats are not loaded, they can run code.")
+
+
+def _own_code(path: Path, config: Mapping[str, Any], allowed: bool) -> bool:
+    """Whether the directory's own Python files compute the model. transformers' own class goes before code that is not allowed."""
+    references = [str(r) for r in (config.get("auto_map") or {}).values()]
+    if not references or not allowed and config.get("model_type") in (*CONFIG_MAPPING, "ngram"):
+        return False
+    foreign = [r for r in references if "--" in r]
+    if foreign:
+        raise LoadError(
+            f"{path}: its code lies in another repository ({foreign[0].split('--')[0]}), which is never run."
+        )
+    if not allowed:
+        files = sorted({f"{r.split('.')[0]}.py" for r in references})
+        raise UnavailableError(
+            f"{path}: a {config.get('model_type')} model is computed by code of its own ({', '.join(files)}), which is run only where "
+            "its registry entry says `remote_code: true` and the flag --trust-remote-code is given."
+        )
+    return True
+
+
+def _network(
+    path: Path, weights: list[Path], dtype: torch.dtype, device: str, memory: Any, own_code: bool
+) -> tuple[Any, Objective]:
+    given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": own_code}
+    try:
+        config = AutoConfig.from_pretrained(path, **given)
+        objective = _objective(config)
+        stored, size = _stored(weights)
+        place = placement(device, size * dtype.itemsize, memory)
+        given |= {"dtype": dtype, "output_loading_info": True}
+        if not place and stored != {dtype}:
+            network, report = _converted(path, weights, config, MAKERS[objective], given)
+        else:
+            network, report = MAKERS[objective].from_pretrained(
+                path, config=config, use_safetensors=True, **given, **place
+            )
+        if "offload_folder" in place:
+            weakref.finalize(network, shutil.rmtree, place["offload_folder"], True)
+            _tell_device(network)
+    except (InputError, MemoryError, torch.OutOfMemoryError) as error:
+        if isinstance(error, InputError):
+            raise
         raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
     except Exception as error:  # anything may be wrong with a directory from outside; the message keeps what
         raise LoadError(f"{path}: cannot be loaded ({type(error).__name__}: {error}).") from error
@@ -84,16 +168,78 @@ def _network(path: Path, dtype: torch.dtype) -> tuple[Any, Literal["causal", "ma
     return network, objective
 
 
-def _objective(config: Any) -> Literal["causal", "masked"]:
+def _stored(weights: list[Path]) -> tuple[set[torch.dtype | None], int]:
+    """The dtypes in which the weights are stored (None: not a float), and how many numbers they are."""
+    dtypes, numbers = set(), 0
+    for file in weights:
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():
+                part = tensors.get_slice(name)
+                dtypes.add(STORED.get(part.get_dtype()))
+                numbers += torch.Size(part.get_shape()).numel()
+    return dtypes, numbers
+
+
+class _Stored:
+    """One tensor of a file, read (not mapped: converted pages would stay in memory) when it is asked for."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self.file, self.name = file, name
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return self.file.get_tensor(self.name)[index]
+
+    def get_shape(self) -> list[int]:
+        return self.file.get_slice(self.name).get_shape()
+
+    def get_dtype(self) -> str:
+        return self.file.get_slice(self.name).get_dtype()
+
+
+def _converted(path: Path, weights: list[Path], config: Any, maker: Any, given: dict[str, Any]) -> Any:
+    """`from_pretrained` on the CPU into another dtype than the stored one, without holding the weights in both."""
+    with torch.device("meta"):
+        kind = type(maker.from_config(config, trust_remote_code=given["trust_remote_code"]))
+    files = [safe_open(file, framework="pt", backend="pread") for file in weights]
+    state = {name: _Stored(file, name) for file in files for name in file.keys()}
+    options = {k: v for k, v in given.items() if k != "trust_remote_code"}
+    network, report = kind.from_pretrained(None, config=config, state_dict=state, **options)
+    if (path / "generation_config.json").is_file():
+        network.generation_config = GenerationConfig.from_pretrained(path, local_files_only=True)
+    return network, report
+
+
+def give_back() -> None:
+    """Free what earlier models left: modules and hooks that refer to each other, and the C library's empty blocks."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # not glibc
+        return
+
+
+def _tell_device(network: Any) -> None:
+    """Have a spread network name the device that its inputs go to: its first weights may lie on the disk, which is no such place."""
+    if network.device.type == "meta":
+        places = [p for p in network.hf_device_map.values() if p != "disk"]
+        device = torch.device(places[0] if places else "cpu")
+        network.__class__ = type(type(network).__name__, (type(network),), {"device": property(lambda _: device)})
+
+
+def _objective(config: Any) -> Objective:
     """By the class that the checkpoint was saved from, else by what transformers has for its model_type."""
     for name in config.architectures or []:
         if name.endswith(("ForCausalLM", "LMHeadModel")):
             return "causal"
         if name.endswith("ForMaskedLM"):
             return "masked"
+        if name.endswith("ForConditionalGeneration") and getattr(config, "is_encoder_decoder", False):
+            return "seq2seq"
     kind = config.model_type
+    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and getattr(config, "is_encoder_decoder", False):
+        return "seq2seq"
     if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
         return "masked"
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return "causal"
-    raise ValueError(f"model_type {kind!r} is neither a causal nor a masked language model")
+    raise ValueError(f"model_type {kind!r} is neither a causal, a masked nor an encoder-decoder language model")

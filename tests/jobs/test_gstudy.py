@@ -1,0 +1,54 @@
+"""Generalizability studies of files: JSON, text, the options of the command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.stats.brennan import scores
+from transect.errors import InputError
+from transect.jobs.gstudy import gstudy, parse_levels, parse_numbers, summary
+
+
+def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
+    """All values are JSON; a compressed file is read too."""
+    frame = scores("p x (i:h)")
+    frame.to_csv(tmp_path / "t.csv.gz", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    options = {"levels": {"i": [2, 4], "h": [3]}, "costs": {"i": 1.0}}
+    found = [gstudy(tmp_path / name, "y ~ p x (i:h)", **options) for name in ("t.csv.gz", "t.parquet")]
+    assert found[0] == found[1] == json.loads(json.dumps(found[0], allow_nan=False))
+    assert [row["cost"] for row in found[0]["d_study"]] == [6, 12]
+
+
+def test_the_printed_study() -> None:
+    """Components, coefficients, plans and the wish, as a reader sees them."""
+    result = gstudy(scores("p x i"), "y ~ p x i", wish={"phi": 0.8})
+    lines = summary(result).splitlines()
+    assert lines[0] == "G study of y ~ p x i: 120 scores, balanced, ANOVA"
+    assert lines[1] == "object of measurement p; all facets random"
+    assert lines[4].split()[:5] == ["p", "10", "9", "0.8157", "0.05741"]
+    assert next(line for line in lines if line.startswith("Phi")).split()[1] == "0.773"
+    at = lines.index("the cheapest of all designs with phi >= 0.8")
+    assert lines[at + 2].split()[:3] == ["15", "15", "15"]  # items, scores, cost
+
+
+def test_options_of_the_command_are_read() -> None:
+    """Lists and ranges of levels; prices and wishes."""
+    assert parse_levels(["item=5,10", "rater=1..3, 7"]) == {"item": [5, 10], "rater": [1, 2, 3, 7]}
+    assert parse_numbers(["item=2", "item x rater=0.5"], "--cost") == {"item": 2.0, "item x rater": 0.5}
+
+
+@pytest.mark.parametrize("text", ["item", "=3", "item=a", "item=0", "item=5..2", "item=1..x"])
+def test_levels_that_cannot_be_read(text: str) -> None:
+    """The sentence names the option."""
+    with pytest.raises(InputError, match="--levels"):
+        parse_levels([text])
+
+
+def test_numbers_that_cannot_be_read() -> None:
+    """A wish has a name of its own."""
+    with pytest.raises(InputError, match="Did you mean 'phi'"):
+        parse_numbers(["phy=.8"], "--wish")
+    with pytest.raises(InputError, match="--cost 'item'"):
+        parse_numbers(["item"], "--cost")

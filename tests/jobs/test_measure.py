@@ -1,0 +1,197 @@
+"""The step that measures: refused items, the self-check, models with code of their own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, publish
+from tests.lm.test_loading import own_model
+from tests.shelf import tiny_model
+from transect.jobs.gather import gather
+from transect.runner import outcome
+from transect.store import FAILED, MEASURED, Store
+
+TOO_LONG = " ".join(["dog"] * 80)  # the tiny models read 64 tokens
+
+
+def state_of(study) -> pd.Series:
+    """The one cell of the study, as the store has it."""
+    index = Store(study.project.store).index()
+    return index.loc[study.cells[0].key]
+
+
+def provenance_of(study) -> dict:
+    """What was recorded beside it."""
+    found = list(Store(study.project.store).provenance_of(study.runs[0].id, "main").values())
+    return found[-1]
+
+
+def test_refused_items_leave_the_others_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty and a too long sentence are errors of their items; the third is measured, the cell says how many were refused."""
+    project = hub_project(tmp_path, monkeypatch, good=[GOOD[0], "", TOO_LONG])
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    measure_all(study)
+    cell = state_of(study)
+    assert (cell["state"], cell["refused"]) == (MEASURED, 2)
+    assert cell["reason"].startswith("2 items refused, e.g. b: ")
+    rows = Store(project.store).read(Store(project.store).index())
+    assert rows[rows["error"].isna()]["item"].unique().tolist() == ["a"]
+    assert rows[rows["error"].notna()].groupby("item")["error"].first().str.contains("token|context").all()
+    assert rows["value"].isna().equals(rows["error"].notna())
+
+
+def test_analyses_never_see_refused_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """measurements.parquet holds numbers only and no column `error`; the grid counts the items; `status` tells them."""
+    project = hub_project(tmp_path, monkeypatch, good=[GOOD[0], "", TOO_LONG])
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    measure_all(study)
+    gather(study, study.results)
+    rows, grid = (pd.read_parquet(study.results / f"{name}.parquet") for name in ("measurements", "grid"))
+    assert set(rows["item"]) == {"a"} and rows["value"].notna().all() and "error" not in rows
+    assert grid["n_refused"].tolist() == [2]
+    told = outcome(study).refused.iloc[0]
+    assert told["measure"] == "minimal_pair" and told["reason"].startswith("2 items refused")
+
+
+def test_a_cell_of_refused_items_only_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was measured, so the cell is failed, with the first error."""
+    project = hub_project(tmp_path, monkeypatch, good=["", "", TOO_LONG])
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    measure_all(study)
+    cell = state_of(study)
+    assert (cell["state"], cell["kind"]) == (FAILED, "data")
+    assert cell["reason"].startswith("every item was refused, e.g. a: ")
+
+
+def test_the_self_check_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once per checkpoint: difference (within design.md's 1e-5 nats in float32), tolerance, number of sequences."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    measure_all(study)
+    told = provenance_of(study)["self_check"]
+    assert 0 <= told["difference_nats"] <= told["tolerance_nats"] == 1e-5
+    assert told["sequences"] == 4
+
+
+def test_code_of_its_own_waits_for_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --trust-remote-code its cells are failed with the flag's name and nothing of it is run; with the flag they are measured."""
+    project = hub_project(tmp_path, monkeypatch, run="own")
+    path = own_model(tmp_path)
+    publish(project, "lab/own", path)
+    study = load_study(project)
+    measure_all(study)
+    cell = state_of(study)
+    assert (
+        cell["state"] == FAILED and "`remote_code: true`" in cell["reason"] and "--trust-remote-code" in cell["reason"]
+    )
+    assert not (path / "ran").exists()
+    measure_all(study, trust_remote_code=True)
+    assert state_of(study)["state"] == MEASURED and (path / "ran").exists()
+
+
+def test_scores_that_depend_on_the_batch_fail_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that lets the rows of a batch see each other: the cell is failed with the number, and no value is kept."""
+    project = hub_project(tmp_path, monkeypatch, run="own")
+    path = own_model(tmp_path, kind="own_leak")
+    code = path / "modeling_own.py"
+    text = code.read_text()
+    old = "self.head(self.model(input_ids).last_hidden_state)"
+    assert old in text
+    code.write_text(text.replace(old, f"(lambda x: x + 0.01 * x.mean((0, 1)))({old})"))
+    publish(project, "lab/own", path)
+    study = load_study(project)
+    measure_all(study, trust_remote_code=True)
+    cell = state_of(study)
+    assert cell["state"] == FAILED and cell["rows"] == 0
+    told = provenance_of(study)["self_check"]["difference_nats"]
+    assert told > 1e-4 and cell["reason"].startswith(f"self-check: a token's score differs by {told:.2g} nats")
+
+
+def test_a_measure_that_gives_nan_without_an_error_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that is no number does not count as measured."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    (project.root / "measures").mkdir()
+    (project.root / "measures/holes.py").write_text(
+        '"""Holes."""\nimport pandas as pd\nVERSION = 1\nUNIT = {"n": "items"}\nREQUIRES = ["logits"]\nSTIMULI: list[str] = []\n'
+        'def measure(model, items, *, seed):\n    return pd.DataFrame({"item": ["x"], "metric": "n", "value": [float("nan")]})\n'
+    )
+    study_file = project.root / "studies/small.yaml"
+    study_file.write_text(
+        study_file.read_text().replace(
+            "- {measure: minimal_pair, stimuli: pairs}", "- {measure: holes}\n- {measure: minimal_pair, stimuli: pairs}"
+        )
+    )
+    study = load_study(project)
+    measure_all(study)
+    states = Store(project.store).index().set_index("measure")["state"]
+    assert states.to_dict() == {"holes": FAILED, "minimal_pair": MEASURED}
+    assert "no number and no error" in Store(project.store).index().set_index("measure").loc["holes", "reason"]
+
+
+def test_what_the_model_lacks_is_not_applicable_at_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry promises attention, the model that lies there has none: not applicable, with the reason."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "mamba2"))
+    study_file = project.root / "studies/small.yaml"
+    text = study_file.read_text().replace(
+        "measures:", "measures:\n- {measure: previous_token, options: {n: 2, conditions: [{length: 4}]}}"
+    )
+    study_file.write_text(text)
+    measure_all(load_study(project))
+    cell = Store(project.store).index().set_index("measure").loc["previous_token"]
+    assert cell["state"] == "not applicable" and "needs attention, heads" in cell["reason"]
+
+
+def test_the_budget_of_a_study_sets_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numerics.batch_mb is stated by the study, recorded, reaches the model, and leaves the keys and values (1e-5 nats) alone."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    file, found, keys = project.root / "studies/small.yaml", [], []
+    text = file.read_text()
+    for budget in (256, 1):
+        file.write_text(text + f"numerics: {{batch_mb: {budget}}}\n")
+        study = load_study(project)
+        measure_all(study)
+        assert provenance_of(study)["numerics"]["batch_mb"] == budget
+        found.append(Store(project.store).read(Store(project.store).index())["value"])
+        keys.append(study.cells[0].key)
+        for part in ("cells", "provenance"):
+            shutil.rmtree(project.store / part)
+    assert keys[0] == keys[1] and (found[0] - found[1]).abs().max() < 1e-5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed with the sentence, but as what may be there next time: another machine may have the device."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    file = project.root / "studies/small.yaml"
+    text = file.read_text()
+    file.write_text(text + "numerics: {device: cuda}\n")
+    measure_all(load_study(project))
+    cell = state_of(load_study(project))
+    assert (cell["state"], cell["kind"]) == (FAILED, "resource") and "'cuda' is not on this machine" in cell["reason"]
+    file.write_text(text)
+    measure_all(load_study(project))
+    assert state_of(load_study(project))["state"] == MEASURED
+
+
+def test_provenance_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identity (hub id and revision), commit, and three fingerprints."""
+    project = hub_project(tmp_path, monkeypatch)
+    commit = publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    measure_all(study)
+    told = provenance_of(study)
+    assert (told["identity"], told["path"]) == ("lab/plain@main", commit)
+    assert set(told["fingerprint"]) == {"weights", "tokenizer", "special"}
+    assert json.dumps(told)  # all of it is JSON

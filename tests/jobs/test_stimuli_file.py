@@ -1,0 +1,92 @@
+"""Files of items: texts stay what they are, and what is wrong is told with its line."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from transect.errors import InputError
+from transect.jobs.stimuli_file import read_stimuli
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_bytes(text.encode("utf-8"))
+    return path
+
+
+def test_texts_that_look_like_something_else(tmp_path: Path) -> None:
+    """ "NA", "null", "007", an empty cell and a date are texts: nothing is converted, nothing becomes missing."""
+    texts = ["NA", "null", "007", "", "2020-01-01", "nan"]
+    table = written(tmp_path, "a.csv", "text\n" + "\n".join(t or '""' for t in texts) + "\n")
+    lines = written(tmp_path, "a.jsonl", "\n".join(json.dumps({"text": t}) for t in texts))
+    for path in (table, lines):
+        items = read_stimuli(path, ["text"], "surprisal")
+        assert items["text"].tolist() == texts and items["item"].tolist() == list("012345")
+
+
+def test_quotes_commas_and_line_breaks(tmp_path: Path) -> None:
+    """A text in quotes may hold all of them, and a byte-order mark at the start is no part of the first column's name."""
+    path = written(tmp_path, "a.csv", '\ufeffitem,text\r\none,"a, ""b""\nc"\r\n')
+    assert read_stimuli(path, ["text"], "x").to_dict("records") == [{"item": "one", "text": 'a, "b"\nc'}]
+
+
+def test_a_compressed_file(tmp_path: Path) -> None:
+    """items.jsonl.gz is read as items.jsonl is."""
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "a"}\n'))
+    assert read_stimuli(path, ["text"], "x")["text"].tolist() == ["a"]
+
+
+def test_a_document_may_be_long(tmp_path: Path) -> None:
+    """A quarter of a million characters in one cell of CSV."""
+    path = written(tmp_path, "a.csv", "text\n" + "word " * 50_000)
+    assert len(read_stimuli(path, ["text"], "x")["text"][0]) == 250_000
+
+
+def test_blimp_names_its_items(tmp_path: Path) -> None:
+    """UID-pairID, as in the files of Warstadt et al. (2020)."""
+    path = written(tmp_path, "a.jsonl", '{"sentence_good": "a", "sentence_bad": "b", "UID": "order", "pairID": "7"}')
+    assert read_stimuli(path, ["sentence_good"], "x")["item"].tolist() == ["order-7"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.txt", "text\na\n", "ends in .jsonl or .csv"),
+        ("a.csv", "", "there are no items"),
+        ("a.csv", "text\n", "there are no items"),
+        (
+            "a.csv",
+            "item,txt\n1,a\n",
+            "no column 'text', which surprisal reads; there are item, txt.* Did you mean 'txt'",
+        ),
+        ("a.csv", "item,text\n1,a,b\n", "line 2: 3 cells where the head has 2; a text with a comma needs quotes"),
+        ("a.csv", "text,text\na,b\n", "the column 'text' stands there twice"),
+        ("a.csv", "item,text\n1,a\n1,b\n", "the item '1' stands there more than once"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "b"\n', "line 2: this is no JSON"),
+        ("a.jsonl", '["a"]\n', "line 1: a line must be an object"),
+        ("a.jsonl", '{"text": 3}\n', "text of item 0 .* is 3; it must be a text"),
+        ("a.jsonl.gz", "not gzip", "cannot be read as UTF-8 text"),
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, name: str, text: str, told: str) -> None:
+    """One sentence with file, line and what is allowed."""
+    with pytest.raises(InputError, match=told) as error:
+        read_stimuli(written(tmp_path, name, text), ["text"], "surprisal")
+    assert str(error.value).startswith(f"--stimuli {tmp_path / name}") and "\n" not in str(error.value)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """Latin-1 is not guessed."""
+    path = tmp_path / "a.csv"
+    path.write_bytes("text\nniño\n".encode("latin-1"))
+    with pytest.raises(InputError, match="cannot be read as UTF-8 text"):
+        read_stimuli(path, ["text"], "x")
+
+
+def test_a_field_that_a_line_lacks_is_empty(tmp_path: Path) -> None:
+    """The measure refuses that item and keeps the others."""
+    path = written(tmp_path, "a.jsonl", '{"text": "a"}\n{"other": "b"}\n{"text": null}\n')
+    assert read_stimuli(path, ["text"], "x")["text"].tolist() == ["a", "", ""]
