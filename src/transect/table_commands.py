@@ -1,6 +1,7 @@
-"""The commands that work on any table, without a study: `transect fit | scaling`."""
+"""The commands that work on any table, without a study: `transect fit | gstudy | scaling`."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,27 @@ def fit(args: argparse.Namespace) -> int:
         allow_pseudoreplication=args.allow_pseudoreplication,
     )
     print(job.as_json(model, intervals) if args.json else job.summary(model, intervals))
+    return 0
+
+
+def gstudy(args: argparse.Namespace) -> int:
+    """Generalizability study of a table of scores: variance components, E rho^2, Phi, and what more levels would bring."""
+    from transect.jobs import gstudy as job
+
+    found = job.gstudy(
+        Path(args.table),
+        args.design,
+        object=args.object,
+        fixed=args.fixed,
+        method=args.method,
+        repeats=args.repeats,
+        levels=job.parse_levels(args.levels),
+        plan=args.plan,
+        costs=job.parse_numbers(args.cost, "--cost"),
+        wish=job.parse_numbers(args.wish, "--wish"),
+        seed=args.seed,
+    )
+    print(json.dumps(found, indent=1) if args.json else job.summary(found))
     return 0
 
 
@@ -58,6 +80,22 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     fits.add_argument(
         "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
     )
+    studies = add("gstudy", gstudy)
+    studies.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
+    studies.add_argument("design", metavar="DESIGN", help='e.g. "score ~ model x (item:task)"')
+    studies.add_argument("--object", metavar="FACET", help="what is measured (the first facet)")
+    studies.add_argument("--fixed", action="append", default=[], metavar="FACET")
+    studies.add_argument("--method", default="anova", choices=["anova", "reml"])
+    studies.add_argument(
+        "--repeats", default="refuse", choices=["refuse", "average"], help="several scores in one cell"
+    )
+    studies.add_argument("--levels", action="append", default=[], metavar="FACET=N,N|N..N", help="sizes to look at")
+    studies.add_argument("--plan", metavar="DESIGN", help="another design for the numbers of levels")
+    studies.add_argument("--cost", action="append", default=[], metavar="FACET=COST", help="per level")
+    studies.add_argument(
+        "--wish", action="append", default=[], metavar="phi=0.8", help="find the cheapest design for it"
+    )
+    studies.add_argument("--seed", type=int, default=1)
     curves = add("scaling", scaling)
     curves.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
     curves.add_argument("--y", required=True, metavar="COLUMN", help="the result, e.g. loss")

@@ -71,7 +71,9 @@ def parse_design(text: str) -> FacetDesign:
     reader = _Reader(text.strip())
     reader.crossing()
     if reader.tokens:
-        raise InputError(f"design '{reader.text}': '{reader.tokens[0]}' is not expected here; write e.g. person x (item:task)")
+        raise InputError(
+            f"design '{reader.text}': '{reader.tokens[0]}' is not expected here; write e.g. person x (item:task)"
+        )
     facets = tuple(reader.within)
     if len(facets) > MOST_FACETS:
         raise InputError(
