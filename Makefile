@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= miniature
 
-.PHONY: study test test-slow lint format clean
+.PHONY: study test test-slow bench lint format clean
 
 study: $(VENV)/installed
 	@$(BIN)/transect run $(STUDY)
@@ -14,6 +14,10 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow -q
+
+# the peers' environments (6 GB, 3 minutes), then about half an hour alone on two cores; e.g. BENCH="--rounds 1 --pairs 100"
+bench: $(VENV)/installed
+	@$(BIN)/python -m bench.run $(BENCH)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -36,4 +40,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) results .snakemake
+	rm -rf $(VENV) results .snakemake bench/environments bench/material bench/tables
