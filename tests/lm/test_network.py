@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
+from tests import architectures
 from tests.shelf import CAUSAL, random_sequences, tiny_model
 from transect.errors import InputError, NotApplicable, ResourceError
-from transect.lm import load
+from transect.lm import forward, load
 from transect.lm.network import NetworkModel
 
 TOLERANCE = 1e-5  # nats per token
@@ -69,17 +70,28 @@ def test_top1_is_the_argmax(tmp_path):
     assert scores.top1.tolist() == [False] + [bool(step % 2) for step in range(12)]
 
 
-def test_the_unembedding_runs_on_chosen_positions_only(tmp_path):
+@pytest.fixture
+def unembedded(monkeypatch):
+    """The numbers of positions that the unembedding's product is taken of, as they come."""
+    seen, plain = [], forward._tiles
+
+    def noted(head, x):
+        seen.append(len(x))
+        return plain(head, x)
+
+    monkeypatch.setattr(forward, "_tiles", noted)
+    return seen
+
+
+def test_the_unembedding_runs_on_chosen_positions_only(tmp_path, unembedded):
     """The cut-down forward is used where it is exact (all of these), for masked models too."""
     for kind in (*CAUSAL, "bert"):
         model = load(tiny_model(tmp_path, kind))
-        seen = []
-        model.network.get_output_embeddings().register_forward_hook(lambda m, a, out, seen=seen: seen.append(out.shape))
         if kind == "bert":
             model.pll([[0, 7, 8, 9, 1]], [[-1, 0, 1, 2, -1]])
         else:
             model.token_logprobs([[5, 6, 7, 8, 9]], [3])
-        assert int(np.prod(seen[-1][:-1])) == (3 if kind == "bert" else 2)
+        assert unembedded[-1] == (3 if kind == "bert" else 2)
 
 
 def test_a_tail_that_scales_its_logits_is_kept(tmp_path):
@@ -103,31 +115,44 @@ def scaled(output):
     return output
 
 
+def planted(model, most, error):
+    """The model's forward, which has no memory for more than so many rows."""
+    plain = model.network.forward
+
+    def limited(*args, **kwargs):
+        if len(kwargs["input_ids"]) > most:
+            raise error
+        return plain(*args, **kwargs)
+
+    model.network.forward = limited
+
+
 def test_out_of_memory_halves_the_batch_and_changes_no_value(tmp_path):
     """A batch above 5 rows does not fit: the values are those of any batch, the failed sizes are recorded."""
     model = load(tiny_model(tmp_path, "gpt2"))
     sequences = random_sequences(16, model.vocab_size, shortest=8, longest=8)
     expected = model.token_logprobs(sequences)
-    plain = model._logits
-
-    def too_small(rows, line, columns):
-        if len(rows) > 5:
-            raise torch.OutOfMemoryError("planted")
-        return plain(rows, line, columns)
-
-    model._logits = too_small
+    planted(model, 5, torch.OutOfMemoryError("planted"))
     np.testing.assert_allclose(model.token_logprobs(sequences), expected, atol=TOLERANCE)
     assert model.halvings == [16, 8, 8]
+
+
+def test_out_of_memory_halves_packed_batches_too(tmp_path):
+    """Packed rows above 1 per batch do not fit: the same values, still packed."""
+    model = load(tiny_model(tmp_path, "gpt2"))
+    sequences = branching_sequences(model.vocab_size, stems=12)
+    expected = model.token_logprobs(sequences)
+    assert model.packing
+    planted(model, 1, torch.OutOfMemoryError("planted"))
+    for values, other in zip(model.token_logprobs(sequences), expected, strict=True):
+        np.testing.assert_allclose(values, other, atol=TOLERANCE)
+    assert model.halvings
 
 
 def test_one_sequence_that_does_not_fit_is_a_resource_error(tmp_path):
     """Nothing is left to halve: tried again later, on a larger machine."""
     model = load(tiny_model(tmp_path, "gpt2"))
-
-    def never(rows, line, columns):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
-
-    model._logits = never
+    planted(model, 0, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."))
     with pytest.raises(ResourceError, match="single sequence"):
         model.token_logprobs([[5, 6, 7]])
 
@@ -221,3 +246,146 @@ def test_the_budget_sets_the_batches(tmp_path):
     sequences = random_sequences(6, model.vocab_size)
     for a, b in zip(model.token_logprobs(sequences), small.token_logprobs(sequences), strict=True):
         np.testing.assert_allclose(a, b, atol=TOLERANCE, equal_nan=True)
+
+
+def branching_sequences(vocab_size, *, stems=3, length=20, seed=3):
+    """Sequences that share prefixes: each stem, and seven that leave it after 1 to 19 tokens."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(stems):
+        stem = rng.integers(0, vocab_size, length).tolist()
+        found += [
+            [*stem[:at], *rng.integers(0, vocab_size, rng.integers(1, 5)).tolist()] for at in (1, 3, 8, 8, 15, 19)
+        ]
+        found += [stem, stem[:5]]
+    return found
+
+
+@pytest.mark.parametrize("kind", architectures.CAUSAL)
+def test_every_architecture_gives_the_plain_forward_s_scores(kind):
+    """Sequences that share prefixes, batches of 1, 2, 7, 32 and the budget's own, packed where the trial allows it and
+    unpacked: 1e-5 nats per token from one plain forward each."""
+    model = architectures.model_of(kind)
+    sequences = branching_sequences(model.vocab_size)
+    expected = plain_network_logprobs(model.network, sequences)
+    order = np.random.default_rng(0).permutation(len(sequences))
+    for allowed in (True, False):
+        model._packing.allowed = allowed
+        for batch_size in (1, 2, 7, 32, None):
+            found = model.token_scores([sequences[i] for i in order], top1=True, batch_size=batch_size)
+            for scores, i in zip(found, order, strict=True):
+                logprob, best, margin = expected[i]
+                np.testing.assert_allclose(scores.logprob, logprob, atol=TOLERANCE, rtol=0)
+                clear = np.abs(margin) > TOLERANCE
+                np.testing.assert_array_equal(scores.top1[clear], best[clear])
+    # the trial is called by the structure of the network, not by its name: what it must refuse, and some it must take
+    if kind in ("bloom", "mpt", "mamba", "mamba2", "rwkv", "recurrent_gemma", "mistral", "gemma2", "olmo3", "gpt_neo"):
+        assert not model.packing
+    if kind in ("gpt2", "gpt_neox", "llama", "olmo", "olmo2", "qwen2", "qwen3", "opt", "phi", "gptj", "falcon"):
+        assert model.packing
+
+
+def plain_network_logprobs(network, sequences):
+    """(log p, whether it is the largest, by how much) of every token, by one unbatched forward per sequence."""
+    result = []
+    for ids in sequences:
+        with torch.no_grad():
+            table = torch.log_softmax(network(torch.tensor([ids])).logits[0].double(), -1).numpy()
+        chosen = np.array([table[t - 1, ids[t]] for t in range(1, len(ids))])
+        others = np.array([np.delete(table[t - 1], ids[t]).max() for t in range(1, len(ids))])
+        margin = np.append(np.inf, chosen - others)
+        result.append((np.append(np.nan, chosen), np.append(False, chosen >= others), margin))
+    return result
+
+
+def test_each_distinct_prefix_is_read_and_unembedded_once(tmp_path, unembedded):
+    """Cells of the body and of the unembedding: no more than distinct prefixes, final tokens not among them."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    sequences = branching_sequences(model.vocab_size, stems=1)
+    model.token_logprobs(sequences)  # the trial runs here
+    read = []
+    unembedded.clear()
+    model.network.get_input_embeddings().register_forward_hook(lambda m, a, out: read.append(out.shape[:-1].numel()))
+    model.token_logprobs(sequences)
+    distinct = len({tuple(ids[:n]) for ids in sequences for n in range(1, len(ids))})
+    assert sum(read) == sum(unembedded) == distinct
+
+
+def test_what_shares_nothing_is_not_packed(tmp_path):
+    """Unrelated sequences run in plain rows, without a mask of their own."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    model.token_logprobs(random_sequences(10, model.vocab_size, shortest=20))
+    assert not model.packing
+
+
+def test_the_memory_budget_bounds_packed_batches(tmp_path):
+    """Rows x bytes of the longest <= half the budget (the other half is the logits'), for every batch of several rows."""
+    model = load(tiny_model(tmp_path, "gpt_neox"), budget=2 * 2**20)
+    sequences = branching_sequences(model.vocab_size, stems=20)
+    model.token_logprobs(sequences)
+    sizes = []
+    model.network.get_input_embeddings().register_forward_hook(lambda m, a, out: sizes.append(tuple(out.shape[:2])))
+    model.token_logprobs(sequences)
+    assert model.packing and len(sizes) > 1
+    assert all(rows == 1 or rows * model._row_bytes(length) <= 2**20 for rows, length in sizes)
+
+
+def test_the_self_check_finds_a_wrong_packing(tmp_path):
+    """Rounding for a sound model; far above the tolerance when packing is forced on one with ALiBi."""
+    sound = load(tiny_model(tmp_path, "gpt_neox"))
+    sequences = branching_sequences(sound.vocab_size)
+    assert 0 <= sound.self_check(sequences) < TOLERANCE and sound.packing
+    wrong = architectures.model_of("mpt")
+    assert wrong.self_check(sequences) < TOLERANCE
+    wrong._packing._exact = {32: True}
+    assert wrong.self_check(sequences) > 1e-3
+
+
+def test_nan_logits_give_nan_scores(tmp_path):
+    """A broken weight: NaN at every scored position, no exception."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    with torch.no_grad():
+        model.network.get_output_embeddings().weight[3, 0] = torch.nan
+    sequences = branching_sequences(model.vocab_size)
+    assert all(np.isnan(values).all() for values in model.token_logprobs(sequences))
+    assert not model.packing
+
+
+def test_bfloat16_runs_packed_and_sums_in_float32(tmp_path):
+    """The trial runs in float32 and leaves the weights as they were; scores are those of bfloat16 logits in float64 to
+    its rounding (8 bits)."""
+    path = tiny_model(tmp_path, "gpt_neox")
+    model = load(path, dtype="bfloat16")
+    before = {name: p.clone() for name, p in model.network.named_parameters()}
+    sequences = branching_sequences(model.vocab_size)
+    found = model.token_logprobs(sequences)
+    assert model.packing
+    for name, parameter in model.network.named_parameters():
+        assert parameter.dtype == torch.bfloat16 and torch.equal(parameter, before[name])
+    for values, (expected, _, _) in zip(found, plain_network_logprobs(model.network, sequences), strict=True):
+        np.testing.assert_allclose(values, expected, atol=0.3)
+
+
+@pytest.mark.parametrize("kind", architectures.MASKED)
+@pytest.mark.parametrize("variant", ["within_word", "original"])
+def test_pll_of_every_masked_architecture(kind, variant):
+    """Both variants against masking by hand, one unbatched forward per token, in padded batches."""
+    model = architectures.model_of(kind)
+    rng = np.random.default_rng(3)
+    sequences = [rng.integers(5, model.vocab_size, n).tolist() for n in (2, 5, 9, 13)]
+    words = [[t // 2 for t in range(len(ids))] for ids in sequences]
+    for batch_size in (1, 7, None):
+        found = model.pll(sequences, words, variant=variant, batch_size=batch_size)
+        for ids, numbers, values in zip(sequences, words, found, strict=True):
+            for t in range(0, len(ids), 2):
+                hidden = range(t, t + 1 if variant == "original" else len(ids))
+                row = [model.mask_id if s in hidden and numbers[s] == numbers[t] else i for s, i in enumerate(ids)]
+                with torch.no_grad():
+                    table = torch.log_softmax(model.network(torch.tensor([row])).logits[0, t].double(), -1)
+                assert values[t] == pytest.approx(float(table[ids[t]]), abs=TOLERANCE)
+
+
+def test_an_unknown_pll_variant_is_an_error(tmp_path):
+    """The nearest one is offered."""
+    with pytest.raises(InputError, match="within_word"):
+        load(tiny_model(tmp_path, "bert")).pll([[0, 7, 1]], [[-1, 0, -1]], variant="within-word")

@@ -36,7 +36,7 @@ def run_halving(batch: Sequence[int], forward: Callable[[Sequence[int]], None], 
     try:
         return forward(batch)
     except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         if len(batch) == 1:
             raise ResourceError(f"Out of memory with a single sequence: {error}") from error
@@ -49,6 +49,7 @@ def run_halving(batch: Sequence[int], forward: Callable[[Sequence[int]], None], 
     run_halving(batch[middle:], forward, halved)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory gave out."""
     # on the CPU torch raises a plain RuntimeError that says so in words
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

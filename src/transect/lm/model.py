@@ -7,16 +7,20 @@ position that is not scored holds NaN. No method adds special tokens: sequences 
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable
+from transect.lm.decoding import Decoding
+
+if TYPE_CHECKING:
+    from transect.lm.anatomy import Anatomy
 
 # What the tokenizer fingerprint is taken of: cases, digits, accents, whitespace, scripts. Changing it changes every
 # fingerprint.
@@ -35,13 +39,14 @@ class TokenScores(NamedTuple):
 class Model(ABC):
     """A tokenizer and a distribution over tokens. ``None`` stands for what a model does not have."""
 
-    objective: Literal["causal", "masked"]
+    objective: Literal["causal", "masked", "seq2seq"]
     capabilities: frozenset[str]
     vocab_size: int
     context_length: int | None  # longest sequence in tokens, special tokens included
     n_layers: int | None = None
     n_heads: int | None = None
     d_model: int | None = None
+    decoder_start_id: int | None = None  # of an encoder-decoder model: what its decoder reads first
 
     def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast, weights: Sequence[Path]) -> None:
         self.path = path
@@ -60,14 +65,17 @@ class Model(ABC):
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text."""
+        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text;
+        ``special`` of the ids of the special tokens by role."""
         digest = hashlib.sha256()
         for path in self._weights:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         ids = ",".join(map(str, self.encode(FINGERPRINT_TEXT)))
-        return {"weights": digest.hexdigest(), "tokenizer": hashlib.sha256(ids.encode()).hexdigest()}
+        roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+        special = " ".join(f"{role}={getattr(self.tokenizer, f'{role}_token_id')}" for role in roles)
+        return {"weights": digest.hexdigest(), "tokenizer": _sha256(ids), "special": _sha256(special)}
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without special tokens."""
@@ -89,6 +97,7 @@ class Model(ABC):
         sequences: Sequence[Sequence[int]],
         prefix_lengths: Sequence[int] | None = None,
         *,
+        sources: Sequence[Sequence[int]] | None = None,
         top1: bool = False,
         batch_size: int | None = None,
     ) -> list[TokenScores]:
@@ -96,9 +105,9 @@ class Model(ABC):
         token).
 
         The result is the same, to 1e-5 nats per token, for every batch size and order. ``batch_size`` None: from the
-        memory budget.
-        Raises NotApplicable for a masked model, InputError for an id outside the vocabulary or a sequence beyond the
-        context.
+        memory budget. sources: what the encoder of an encoder-decoder model reads, for each sequence.
+        Raises NotApplicable for a masked model, and for sources without an encoder or the other way round; InputError for
+        an id outside the vocabulary or a sequence beyond the context. NaN where the model gives no number.
         """
 
     def token_logprobs(
@@ -111,11 +120,76 @@ class Model(ABC):
         """The ``logprob`` part of `token_scores`."""
         return [s.logprob for s in self.token_scores(sequences, prefix_lengths, batch_size=batch_size)]
 
-    def pll(
-        self, sequences: Sequence[Sequence[int]], words: Sequence[Sequence[int]], *, batch_size: int | None = None
+    def set_logprobs(
+        self,
+        sequences: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        members: np.ndarray,
+        *,
+        batch_size: int | None = None,
     ) -> list[np.ndarray]:
-        """Pseudo-log-likelihood of each token, within-word left-to-right; see lm/network.py. Masked models only."""
+        """log of the sum of p(w | tokens up to and with position t) over the tokens w of a set, for chosen t: nats [t].
+
+        members: bool [vocabulary]. positions[i] are 0-based places of sequence i: the last one asks what follows the
+        whole sequence. Causal models only; errors as `token_scores`, and InputError for a position out of range.
+        """
+        raise NotApplicable("the probability of a set of next tokens needs a causal model")
+
+    def pll(
+        self,
+        sequences: Sequence[Sequence[int]],
+        words: Sequence[Sequence[int]],
+        *,
+        variant: str = "within_word",
+        batch_size: int | None = None,
+    ) -> list[np.ndarray]:
+        """Pseudo-log-likelihood of each token, by the variant; see lm/network.py. Masked models only."""
         raise NotApplicable("a pseudo-log-likelihood needs a masked model")
+
+    @property
+    def packing(self) -> bool:
+        """Whether some scores came from rows that share prefixes: provenance."""
+        return False
+
+    def self_check(self, sequences: Sequence[Sequence[int]], prefix_lengths: Sequence[int] | None = None) -> float:
+        """Largest |log p as scored together - log p of each sequence alone| over the tokens, in nats; see lm/network.py.
+
+        0 where nothing is computed together.
+        """
+        return 0.0
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        seed: int,
+        temperature: float = 1.0,
+        n: int = 1,
+        top_p: float = 1.0,
+        stop: Collection[int] | None = None,
+        batch_size: int | None = None,
+    ) -> list[list[list[int]]]:
+        """New ids: prompt -> n samples -> ids, drawn as lm/generation.py says; temperature 0: the most probable ones.
+
+        A prompt says all that the model reads (the encoder, where there is one). A sample ends after an id of `stop`,
+        which it keeps (None: the tokenizer's end-of-text token), or after max_new_tokens. The same seed gives the same
+        samples for every batch size and order of the prompts.
+        Raises NotApplicable for a masked model, InputError for a prompt that is empty, has an unknown id, or is with its
+        new tokens longer than the context.
+        """
+        from transect.lm import generation  # here, because it reads this file
+
+        sampling = generation.Sampling(max_new_tokens, seed, temperature, n, top_p, generation.stop_ids(self, stop))
+        return generation.generate(self, prompts, sampling, batch_size)
+
+    def _decoding(self) -> Decoding:
+        raise NotApplicable("a masked model has no next token to generate")
+
+    @property
+    def anatomy(self) -> "Anatomy":
+        """The parts of a network; see lm/anatomy.py. Raises NotApplicable for what is not a network."""
+        raise NotApplicable("this model is not a network: it has no blocks, heads or residual stream")
 
     def attention(
         self, ids: np.ndarray, reduce: Callable[[torch.Tensor], torch.Tensor], *, batch_size: int | None = None
@@ -139,3 +213,15 @@ class Model(ABC):
                     f"Sequence {index} has the token id {max(ids) if min(ids) >= 0 else min(ids)}; "
                     f"the vocabulary of {self.path.name} is 0 to {self.vocab_size - 1}."
                 )
+
+
+def check_positions(sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> None:
+    """Refuse a position that its sequence does not have."""
+    for index, (ids, places) in enumerate(zip(sequences, positions, strict=True)):
+        if len(places) and not 0 <= min(places) <= max(places) < len(ids):
+            wrong = next(t for t in places if not 0 <= t < len(ids))
+            raise InputError(f"Sequence {index}: there is no position {wrong}; it has 0 to {len(ids) - 1}.")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

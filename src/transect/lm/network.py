@@ -1,30 +1,34 @@
 """A transformers network as a Model: token log-probabilities, pseudo-log-likelihoods, attention patterns.
 
 log p(token_t | context) = logit[t] - logsumexp(logits), from the model's own forward in eval mode.
-Sequences are sorted by length and padded on the right, where a causal model cannot look; masked models get a mask.
-The unembedding runs at the positions that are asked for only: the output of the body is cut down on its way into the
-model's own tail, so that whatever a tail does (norms, soft caps, scaling) is kept. Checked once per model against the
-whole forward.
+Sequences are sorted by length and padded on the right, where a causal model cannot look; masked models get a mask. Where
+it is exact, sequences share the rows in which they share prefixes (lm/packing.py), and only at the positions that are
+asked for does the unembedding run (lm/forward.py).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from transect.errors import NotApplicable
-from transect.lm import attention
-from transect.lm.batching import plan, run_halving
-from transect.lm.model import Model, TokenScores
+from transect.errors import InputError, NotApplicable, nearest
+from transect.lm import attention, decoding
+from transect.lm.anatomy import Anatomy, nothing
+from transect.lm.batching import plan
+from transect.lm.identities import checked
+from transect.lm.model import Model, TokenScores, check_positions
+from transect.lm.packing import Packing, Read, log_probabilities, log_shares
+from transect.lm.tries import plain
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 BUDGET = 256 * 2**20  # bytes of activations per batch: measured no slower than larger ones on a CPU
-# units of rounding: more than another shape of the same product costs, less than another function would
-TAIL_TOLERANCE = 64
+PLL = ("within_word", "original")
 
 
 class NetworkModel(Model):
@@ -36,7 +40,7 @@ class NetworkModel(Model):
         tokenizer: PreTrainedTokenizerFast,
         weights: Sequence[Path],
         network: PreTrainedModel,
-        objective: Literal["causal", "masked"],
+        objective: Literal["causal", "masked", "seq2seq"],
         budget: int = BUDGET,
     ) -> None:
         super().__init__(path, tokenizer, weights)
@@ -51,75 +55,192 @@ class NetworkModel(Model):
         self.n_layers = getattr(config, "num_hidden_layers", None)
         self.d_model = getattr(config, "hidden_size", None)
         offers = {"logits", "hidden", "gradients", objective}
-        if objective == "causal":
+        if objective != "masked":
             offers.add("generation")
-        if attention.readable(network):
-            # only here: the state-space models' configs call something else a head
-            self.n_heads = getattr(config, "num_attention_heads", None)
+        if objective == "seq2seq":
+            starts = (getattr(c, "decoder_start_token_id", None) for c in (config, network.generation_config))
+            self.decoder_start_id = next((start for start in starts if start is not None), self.bos_id)
+        # None for state-space models; that the heads are really found, the anatomy checks at its first use
+        self.n_heads = getattr(config, "num_attention_heads", None)
+        if self.n_heads is not None and objective != "seq2seq":
             offers |= {"attention", "heads"}
         self.capabilities = frozenset(offers)
-        self._tail_is_split: bool | None = None
+        self._packing = Packing(network, objective, budget, self._row_bytes, self.context_length, self.halvings.append)
 
     def token_scores(
         self,
         sequences: Sequence[Sequence[int]],
         prefix_lengths: Sequence[int] | None = None,
         *,
+        sources: Sequence[Sequence[int]] | None = None,
         top1: bool = False,
         batch_size: int | None = None,
     ) -> list[TokenScores]:
-        """See Model. The last token of a sequence is predicted, not read; a sequence that occurs twice is run once."""
-        if self.objective != "causal":
-            raise NotApplicable(
-                "log p(token | earlier tokens) needs a causal model; a masked model has pseudo-log-likelihoods"
-            )
+        """See Model. The last token of a sequence is predicted, not read; a prefix that occurs twice is run once.
+
+        sources: what the encoder reads for each sequence, whose first token is then the decoder's start.
+        """
+        self._expect("causal" if sources is None else "seq2seq")
         self._check(sequences)
-        starts = [max(1, p) for p in prefix_lengths] if prefix_lengths is not None else [1] * len(sequences)
-        keys = [(tuple(ids), start) for ids, start in zip(sequences, starts, strict=True)]
-        distinct = [key for key in dict.fromkeys(keys) if len(key[0]) > key[1]]
-        rows = [(ids[:-1], list(range(start - 1, len(ids) - 1)), ids[start:]) for ids, start in distinct]
-        scored = dict(zip(distinct, self._score(rows, top1, batch_size), strict=True))
-        result = []
-        for ids, start in keys:
-            logprob, best = np.full(len(ids), np.nan), np.zeros(len(ids), dtype=bool)
-            if (ids, start) in scored:
-                logprob[start:], best[start:] = scored[ids, start]
-            result.append(TokenScores(logprob, best if top1 else None))
+        starts = np.maximum(1, 1 if prefix_lengths is None else np.array(prefix_lengths, dtype=np.int64))
+        starts = np.broadcast_to(starts, len(sequences)).tolist()
+        scored = [i for i, ids in enumerate(sequences) if len(ids) > starts[i]]
+        targets = np.array([token for i in scored for token in sequences[i][starts[i] :]], dtype=np.int64)
+        found, best = np.full(len(targets), np.nan), np.zeros(len(targets), dtype=bool)
+        if sources is not None:
+            self._check(sources)
+            sources = [tuple(sources[i]) for i in scored]
+        self._read(
+            [tuple(sequences[i][:-1]) for i in scored],
+            [np.arange(starts[i] - 1, len(sequences[i]) - 1) for i in scored],
+            log_probabilities(targets, found, best if top1 else None),
+            batch_size,
+            sources,
+        )
+        result = [
+            TokenScores(np.full(len(ids), np.nan), np.zeros(len(ids), dtype=bool) if top1 else None)
+            for ids in sequences
+        ]
+        at = 0
+        for i in scored:
+            n = len(sequences[i]) - starts[i]
+            result[i].logprob[starts[i] :] = found[at : at + n]
+            if top1:
+                cast(np.ndarray, result[i].top1)[starts[i] :] = best[at : at + n]
+            at += n
         return result
 
-    def pll(
-        self, sequences: Sequence[Sequence[int]], words: Sequence[Sequence[int]], *, batch_size: int | None = None
+    def set_logprobs(
+        self,
+        sequences: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        members: np.ndarray,
+        *,
+        batch_size: int | None = None,
     ) -> list[np.ndarray]:
-        """Pseudo-log-likelihood, within-word left-to-right: log p(token_t | all tokens but t and the later ones of its
-        word).
+        """See Model. The sums are taken in float64."""
+        self._expect("causal")
+        self._check(sequences)
+        check_positions(sequences, positions)
+        asked = [i for i, places in enumerate(positions) if len(places)]
+        places = [np.array(positions[i], dtype=np.int64) for i in asked]
+        found = np.full(sum(map(len, places)), np.nan)
+        read = [tuple(sequences[i][: max(at) + 1]) for i, at in zip(asked, places, strict=True)]
+        self._read(read, places, log_shares(members, found), batch_size)
+        values = iter(np.split(found, np.cumsum([len(p) for p in places])[:-1]))
+        return [next(values) if len(p) else np.empty(0) for p in positions]
+
+    def pll(
+        self,
+        sequences: Sequence[Sequence[int]],
+        words: Sequence[Sequence[int]],
+        *,
+        variant: str = "within_word",
+        batch_size: int | None = None,
+    ) -> list[np.ndarray]:
+        """Pseudo-log-likelihood of each token: log p(token_t | all tokens but t),  variant "original";
+        log p(token_t | all tokens but t and the later ones of its word),  "within_word" left-to-right.
 
         words[i][t] is the number of the word that token t belongs to, negative where it is not scored (special tokens,
-        context):
-        such positions are read and hold NaN in the result. Nats, float64. Raises NotApplicable for a causal model.
-        Source: Kauf & Ivanova (2023), "A better way to do masked language model scoring", ACL.
+        context): such positions are read and hold NaN in the result. Nats, float64. Raises NotApplicable for a model
+        that is not masked, InputError for another variant.
+        Sources: Salazar et al. (2020), "Masked language model scoring", ACL; Kauf & Ivanova (2023), "A better way to do
+        masked language model scoring", ACL.
         """
         if self.objective != "masked" or self.mask_id is None:
             raise NotApplicable("a pseudo-log-likelihood needs a masked model whose tokenizer has a mask token")
+        if variant not in PLL:
+            raise InputError(f"pll: {variant!r}; allowed are {', '.join(PLL)}.{nearest(variant, PLL)}")
         self._check(sequences)
-        # one masked row may serve several targets: the two members of a minimal pair often differ in the masked word
-        # only
-        targets: dict[tuple[tuple[int, ...], int], list[tuple[int, int]]] = {}
+        rows, positions, owners = [], [], []
         for index, (ids, numbers) in enumerate(zip(sequences, words, strict=True)):
-            for position, word in enumerate(numbers):
+            last = {word: t for t, word in enumerate(numbers)}  # of its tokens
+            for t, word in enumerate(numbers):
                 if word >= 0:
-                    row = tuple(
-                        self.mask_id if s >= position and numbers[s] == word else token for s, token in enumerate(ids)
-                    )
-                    targets.setdefault((row, position), []).append((index, position))
-        rows = [
-            (row, [position] * len(where), [sequences[i][p] for i, p in where])
-            for (row, position), where in targets.items()
-        ]
+                    row, stop = list(ids), last[word] + 1 if variant == "within_word" else t + 1
+                    row[t:stop] = [
+                        self.mask_id if n == word else i for i, n in zip(ids[t:stop], numbers[t:stop], strict=True)
+                    ]
+                    rows.append(tuple(row))
+                    positions.append(np.array([t]))
+                    owners.append((index, t))
+        targets = np.array([sequences[index][t] for index, t in owners], dtype=np.int64)
+        found = np.full(len(owners), np.nan)
+        # one masked row may serve several targets: the two members of a minimal pair often differ in the masked word
+        self._read(rows, positions, log_probabilities(targets, found), batch_size)
         result = [np.full(len(ids), np.nan) for ids in sequences]
-        for where, (logprobs, _) in zip(targets.values(), self._score(rows, False, batch_size), strict=True):
-            for (index, position), value in zip(where, logprobs, strict=True):
-                result[index][position] = value
+        for (index, t), value in zip(owners, found.tolist(), strict=True):
+            result[index][t] = value
         return result
+
+    @property
+    def packing(self) -> bool:
+        """Whether some scores came from rows that share prefixes (lm/packing.py): provenance."""
+        return self._packing.used
+
+    def self_check(self, sequences: Sequence[Sequence[int]], prefix_lengths: Sequence[int] | None = None) -> float:
+        """Largest |log p as scored together - log p of each sequence alone, unpacked| over the tokens, in nats.
+
+        Infinite where only one of the two is a number.
+        """
+        together = self.token_logprobs(sequences, prefix_lengths)
+        allowed, self._packing.allowed = self._packing.allowed, False
+        try:
+            alone = self.token_logprobs(sequences, prefix_lengths, batch_size=1)
+        finally:
+            self._packing.allowed = allowed
+        one, other = (np.concatenate([np.empty(0), *scores]) for scores in (together, alone))
+        known = np.isfinite(one)
+        if (known != np.isfinite(other)).any():
+            return math.inf
+        return float(np.abs(one - other)[known].max(initial=0.0))
+
+    def _expect(self, objective: str) -> None:
+        if self.objective == objective:
+            return
+        raise NotApplicable(
+            {
+                "causal": "log p(token | earlier tokens) needs a causal model; a masked model has pseudo-log-likelihoods, "
+                "an encoder-decoder needs a source",
+                "seq2seq": "log p(token | source, earlier tokens) needs an encoder-decoder model",
+            }[objective]
+        )
+
+    def _read(
+        self,
+        sequences: Sequence[tuple[int, ...]],
+        positions: Sequence[np.ndarray],
+        read: Read,
+        batch_size: int | None,
+        sources: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """`read` the logits after the given positions of each sequence (lm/packing.py)."""
+        if sources is None:
+            rows = self._packing.rows(sequences, positions)
+        else:
+            rows = plain(sequences, positions, sources)
+        self._packing.run(rows, read, batch_size, sources)
+
+    @cached_property
+    def _cache_is_right(self) -> bool:
+        return decoding.cache_is_right(self.network)
+
+    def _decoding(self) -> decoding.Decoding:
+        if self.objective == "masked":
+            return super()._decoding()
+        return decoding.Decoding(
+            lambda rows, sources: decoding.NetworkDecoder(self.network, rows, sources, self._cache_is_right),
+            lambda length: decoding.row_bytes(self.network, length),
+            self.budget,
+            self.halvings.append,
+        )
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """The network's parts under one vocabulary, found and checked at first use; see lm/anatomy.py."""
+        if self.objective == "seq2seq":
+            return nothing(self.network, "activations are read of one sequence; an encoder-decoder model reads two")
+        return checked(self.network)
 
     def attention(
         self, ids: np.ndarray, reduce: Callable[[torch.Tensor], torch.Tensor], *, batch_size: int | None = None
@@ -136,7 +257,7 @@ class NetworkModel(Model):
             found.setdefault(layer, []).append(reduce(pattern).double().cpu().numpy())
 
         for batch in plan([ids.shape[1]] * len(ids), self._row_bytes, self.budget, batch_size):
-            attention.read(self.network, torch.as_tensor(ids[batch], device=self.network.device), keep)
+            attention.read(self.network, self.anatomy, torch.as_tensor(ids[batch], device=self.network.device), keep)
         if sorted(found) != list(range(self.n_layers or 0)):
             raise NotApplicable(f"attention was read in layers {sorted(found)} of {self.n_layers}")
         return np.stack([np.concatenate(found[layer]) for layer in range(len(found))])
@@ -146,81 +267,16 @@ class NetworkModel(Model):
         found: list[tuple[int, torch.Tensor]] = []
         attention.read(
             self.network,
+            self.anatomy,
             torch.as_tensor(ids, device=self.network.device),
             lambda layer, pattern: found.append((layer, pattern)),
         )
         yield from sorted(found, key=lambda pair: pair[0])
 
-    def _score(
-        self, rows: Sequence[tuple[Sequence[int], list[int], Sequence[int]]], top1: bool, batch_size: int | None
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each row (ids, positions, targets): log p(target) at each position, whether it is the most probable."""
-        result: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0, dtype=bool))] * len(rows)
-
-        def forward(batch: Sequence[int]) -> None:
-            counts = [len(rows[i][1]) for i in batch]
-            columns = torch.tensor([p for i in batch for p in rows[i][1]], device=self.network.device)
-            line = torch.repeat_interleave(torch.tensor(counts)).to(self.network.device)
-            target = torch.tensor([t for i in batch for t in rows[i][2]], device=self.network.device)[:, None]
-            logits = self._logits([rows[i][0] for i in batch], line, columns)  # [target, vocabulary]
-            chosen = logits.gather(1, target)
-            best = (chosen >= logits.amax(1, keepdim=True)) if top1 else torch.zeros_like(chosen, dtype=torch.bool)
-            logprob = (chosen.double() - torch.logsumexp(logits, 1, keepdim=True).double()).squeeze(1).cpu().numpy()
-            ends = np.cumsum(counts)[:-1]
-            for i, values, flags in zip(
-                batch, np.split(logprob, ends), np.split(best.squeeze(1).cpu().numpy(), ends), strict=True
-            ):
-                result[i] = (values, flags)
-
-        with torch.inference_mode():
-            for batch in plan([len(row[0]) for row in rows], self._row_bytes, self.budget, batch_size):
-                run_halving(batch, forward, self.halvings.append)
-        return result
-
-    def _logits(self, sequences: Sequence[Sequence[int]], line: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Float logits [n, vocabulary] at (line, column) of the padded batch."""
-        lengths = torch.tensor([len(ids) for ids in sequences])
-        longest = int(lengths.max())
-        # what the padding holds does not matter: causal models do not look right, masked ones are given the mask
-        ids = torch.tensor([[*s, *[0] * (longest - len(s))] for s in sequences], device=self.network.device)
-        inputs = {"input_ids": ids}
-        if self.objective == "masked" and int(lengths.min()) < longest:
-            inputs["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long().to(self.network.device)
-        if self._tail_is_split is None:
-            self._tail_is_split = self._check_tail()
-        if self._tail_is_split:
-            return self._tail_at(inputs, line, columns).float()
-        return self.network(**inputs).logits[line, columns].float()
-
-    def _tail_at(self, inputs: dict[str, torch.Tensor], line: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Logits [n, vocabulary] by the model's own forward, whose tail is given only the n hidden states asked for."""
-
-        def cut(module: torch.nn.Module, args: Any, output: Any) -> Any:
-            output.last_hidden_state = output.last_hidden_state[line, columns][None]
-            return output
-
-        hook = self.network.base_model.register_forward_hook(cut)
-        try:
-            return self.network(**inputs).logits[0]
-        finally:
-            hook.remove()
-
-    def _check_tail(self) -> bool:
-        """Whether the tail gives the same logits on chosen positions as the whole forward does."""
-        ids = torch.arange(8, device=self.network.device).reshape(2, 4) % self.vocab_size
-        line, columns = torch.tensor([0, 1, 1]), torch.tensor([2, 0, 3])
-        whole = self.network(input_ids=ids).logits[line, columns]
-        try:
-            cut = self._tail_at({"input_ids": ids}, line, columns)
-        except (AttributeError, IndexError, RuntimeError):
-            return False  # a body that returns something else, or a tail that needs whole sequences
-        rounding = torch.finfo(whole.dtype).eps * max(1.0, float(whole.abs().max()))
-        return cut.shape == whole.shape and float((cut - whole).abs().max()) <= TAIL_TOLERANCE * rounding
-
     def _row_bytes(self, length: int) -> int:
-        """Rough bytes of activations of one sequence: hidden states, logits, attention patterns, state-space chunks."""
+        """Rough bytes of activations of one row: hidden states, attention patterns, masks, state-space chunks."""
         config = self.network.config
-        per_token = 12 * (self.d_model or 1024) + 2 * self.vocab_size + 2 * (self.n_heads or 0) * length
+        per_token = 12 * (self.d_model or 1024) + (2 * (self.n_heads or 0) + 2) * length
         if hasattr(config, "chunk_size") and hasattr(config, "state_size"):
             per_token += 2 * config.chunk_size * config.num_heads * max(config.state_size, config.head_dim)
             length = -(-length // config.chunk_size) * config.chunk_size  # short sequences are padded to a chunk

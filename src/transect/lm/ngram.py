@@ -25,13 +25,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
-from transect.errors import InputError, LoadError, nearest
-from transect.lm.model import Model, TokenScores
+from transect.errors import InputError, LoadError, NotApplicable, nearest
+from transect.lm.decoding import Decoding, TableDecoder
+from transect.lm.model import Model, TokenScores, check_positions
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
 SMOOTHINGS = ("kneser_ney", "absolute")
 WEIGHTS = "model.safetensors"
+BUDGET = 2**28  # bytes of distributions that are held at once
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class NgramModel(Model):
     """An n-gram model: causal, with log-probabilities and nothing inside."""
 
     objective = "causal"
-    capabilities = frozenset({"logits", "causal"})
+    capabilities = frozenset({"logits", "causal", "generation"})
     context_length = None
 
     def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -181,10 +183,13 @@ class NgramModel(Model):
         sequences: Sequence[Sequence[int]],
         prefix_lengths: Sequence[int] | None = None,
         *,
+        sources: Sequence[Sequence[int]] | None = None,
         top1: bool = False,
         batch_size: int | None = None,
     ) -> list[TokenScores]:
         """See Model. `batch_size` has nothing to act on here."""
+        if sources is not None:
+            raise NotApplicable("an n-gram model has no encoder that could read a source")
         self._check(sequences)
         result = []
         for index, ids in enumerate(sequences):
@@ -199,6 +204,39 @@ class NgramModel(Model):
                     best[t] = p[ids[t]] >= p.max()
             result.append(TokenScores(logprob, best))
         return result
+
+    def set_logprobs(
+        self,
+        sequences: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        members: np.ndarray,
+        *,
+        batch_size: int | None = None,
+    ) -> list[np.ndarray]:
+        """See Model. `batch_size` has nothing to act on here."""
+        self._check(sequences)
+        check_positions(sequences, positions)
+        known: dict[tuple[int, ...], float] = {}  # of the last order - 1 tokens: nothing else counts
+        result = []
+        for ids, places in zip(sequences, positions, strict=True):
+            keys = [tuple(ids[max(0, t + 2 - self.tables.order) : t + 1]) for t in places]
+            for key in keys:
+                if key not in known:
+                    known[key] = float(self.tables.distribution(key)[members].sum())
+            with np.errstate(divide="ignore"):  # an empty set has log 0
+                result.append(np.log([known[key] for key in keys]))
+        return result
+
+    def _decoding(self) -> Decoding:
+        tables = self.tables
+        return Decoding(
+            lambda rows, sources: TableDecoder(
+                lambda ids: tables.distribution(ids[max(0, len(ids) + 1 - tables.order) :]), rows
+            ),
+            lambda length: 8 * self.vocab_size,
+            BUDGET,
+            lambda size: None,
+        )
 
 
 def _grams(ids: np.ndarray, k: int, base: int) -> np.ndarray:

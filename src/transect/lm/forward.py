@@ -1,0 +1,191 @@
+"""Logits at chosen places of a batch: the body once, then the model's own tail on those hidden states only, in parts.
+
+The body is run through the network's own forward, which is left when the body has returned. The tail is that forward
+again with the body's answer put in its place, cut down to the places asked for: whatever a tail does (norms, soft caps,
+scaling) is kept. Where nothing follows the unembedding, its product is taken tile by tile of the vocabulary, so that a
+tile is read while it is in the cache: a softmax over logits in memory costs a tenth of the product. All of this is
+checked once per network against the whole forward; a network that fails is run whole.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+
+# units of rounding: more than another shape of the same product costs, less than another function would
+TAIL_TOLERANCE = 64
+COPIES = 4  # of the logits, that a tail makes which does more than multiply
+# positions of a product and logits of a tile on a CPU: measured as fast as the product alone. Smaller tiles are not faster,
+# and threads that wait actively waste more between them where the machine is shared
+ROWS, TILE = 1024, 2**22
+
+# the columns of logits [n, width] of a part from `column` on, as (column, logits); the reader may overwrite them
+Tiles = Iterable[tuple[int, torch.Tensor]]
+
+
+class Forward:
+    """One network's forward, split at the end of its body. budget: bytes of logits at once."""
+
+    def __init__(self, network: PreTrainedModel, budget: int) -> None:
+        self.network = network
+        # some forwards call the decoder inside their base model directly
+        decoder: Any = getattr(network, "get_decoder", lambda: None)()
+        self.bodies: list[torch.nn.Module] = [m for m in (network.base_model, decoder) if m not in (None, network)]
+        self.budget = budget
+        self.split: bool | None = None
+        self._plain = False  # whether the logits are the unembedding's product as it is
+
+    def logits(self, inputs: dict[str, Any], places: torch.Tensor) -> Iterator[tuple[int, int, Tiles]]:
+        """(first, n, logits of places[first : first + n] in tiles), in order; each tile overwrites the one before.
+
+        places: cells of the padded batch, numbered row by row. Call under torch.inference_mode.
+        """
+        if self.split is None:
+            self.split = self._check(inputs)  # keeps the first of the bodies that will do
+        if not self.split:
+            yield 0, len(places), [(0, self.network(**inputs).logits.flatten(0, 1)[places])]
+            return
+        output = self._body(inputs)
+        hidden = output.last_hidden_state.flatten(0, 1)[places.to(output.last_hidden_state.device)]
+        output.last_hidden_state = hidden  # the rest of the batch is freed
+        head: Any = self.network.get_output_embeddings()
+        width = int(getattr(head, "weight", hidden).shape[0])
+        n = max(1, self.budget // (width * max(4, hidden.element_size()) * (2 if self._plain else COPIES)))
+        if self._plain and hidden.device.type == "cpu":
+            n = ROWS
+        for first in range(0, len(hidden), n):
+            part = hidden[first : first + n]
+            if self._plain:
+                yield first, len(part), _tiles(head, self._tail(inputs, output, part, leave=True))
+            else:
+                yield first, len(part), [(0, self._tail(inputs, output, part))]
+
+    def _body(self, inputs: dict[str, Any]) -> Any:
+        found: list[Any] = []
+
+        def leave(module: torch.nn.Module, args: Any, output: Any) -> None:
+            found.append(output)
+            raise _Left
+
+        hook = self.bodies[0].register_forward_hook(leave)
+        try:
+            self.network(**inputs)
+        except _Left:
+            pass
+        finally:
+            hook.remove()
+        return found[0]
+
+    def _tail(self, inputs: dict[str, Any], output: Any, hidden: torch.Tensor, *, leave: bool = False) -> torch.Tensor:
+        """The logits, or with `leave` what goes into the unembedding: [n, ...]."""
+        output.last_hidden_state = hidden[None]
+        found: list[torch.Tensor] = []
+
+        def caught(x: torch.Tensor) -> torch.Tensor:
+            found.append(x)
+            raise _Left
+
+        with replaced(self.bodies[0], lambda *args, **kwargs: output):
+            if not leave:
+                return self.network(**inputs).logits[0]
+            with replaced(self.network.get_output_embeddings(), caught):
+                try:
+                    self.network(**inputs)
+                except _Left:
+                    pass
+        return found[0].flatten(0, -2)
+
+    def _check(self, inputs: dict[str, Any]) -> bool:
+        """Whether the tail gives the same logits on chosen positions as the whole forward does, for one of the bodies."""
+        few = {name: value for name, value in inputs.items() if name.startswith("encoder_outputs")}
+        if few:
+            few["encoder_outputs"] = type(few["encoder_outputs"])(
+                last_hidden_state=few["encoder_outputs"].last_hidden_state[:1].expand(2, -1, -1)
+            )
+        name = "decoder_input_ids" if few else "input_ids"
+        few[name] = torch.arange(8, device=self.network.device).reshape(2, 4) % self.network.config.vocab_size
+        places = torch.tensor([2, 4, 7], device=self.network.device)
+        whole = self.network(**few).logits.flatten(0, 1)[places]
+        allowed = TAIL_TOLERANCE * torch.finfo(whole.dtype).eps * max(1.0, float(whole.abs().max()))
+        head = self.network.get_output_embeddings()
+        while self.bodies:
+            for self._plain in (type(head) is torch.nn.Linear, False):
+                try:
+                    output = self._body(few)
+                    cut = self._tail(few, output, output.last_hidden_state.flatten(0, 1)[places], leave=self._plain)
+                    if self._plain:
+                        cut = torch.cat([tile.clone() for _, tile in _tiles(head, cut)], 1)
+                    if cut.shape == whole.shape and float((cut - whole).abs().max()) <= allowed:
+                        return True
+                except torch.OutOfMemoryError:
+                    raise
+                except (AttributeError, IndexError, RuntimeError, TypeError):
+                    pass  # a body that returns something else or is not called, or a tail that needs whole sequences
+            del self.bodies[0]
+        return False
+
+
+def _tiles(head: Any, x: torch.Tensor) -> Tiles:
+    """head(x) [n, vocabulary] by columns, in one buffer."""
+    weight = head.weight.t()
+    x = x.to(weight.device)
+    width = weight.shape[1] if x.device.type != "cpu" else max(TILE // ROWS, TILE // len(x))
+    buffer = torch.empty(len(x) * min(width, weight.shape[1]), dtype=weight.dtype, device=x.device)
+    for column in range(0, weight.shape[1], width):
+        part = weight[:, column : column + width]
+        out = buffer[: len(x) * part.shape[1]].view(len(x), -1)
+        if head.bias is None:
+            torch.mm(x, part, out=out)
+        else:
+            torch.addmm(head.bias[column : column + width], x, part, out=out)
+        yield column, out
+
+
+class _Left(Exception):
+    """The forward was left on purpose."""
+
+
+@contextmanager
+def replaced(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """While this is open, calling the module calls `forward`."""
+    own = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        del module.__dict__["forward"]
+        if own is not None:
+            module.__dict__["forward"] = own
+
+
+@contextmanager
+def in_float32(network: torch.nn.Module) -> Iterator[None]:
+    """While this is open the network computes in float32, its half-precision weights widened one module at a time."""
+    kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+
+    def widen(module: torch.nn.Module, args: Any) -> None:
+        for parameter in module.parameters(recurse=False):
+            if parameter.dtype in (torch.float16, torch.bfloat16):
+                kept.append((parameter, parameter.data))
+                parameter.data = parameter.data.float()
+
+    def narrow(module: torch.nn.Module, args: Any, output: Any) -> None:
+        own = {id(parameter) for parameter in module.parameters(recurse=False)}
+        for parameter, data in [pair for pair in kept if id(pair[0]) in own]:
+            parameter.data = data
+        kept[:] = [pair for pair in kept if id(pair[0]) not in own]
+
+    modules = list(network.modules())
+    hooks = [module.register_forward_pre_hook(widen) for module in modules]
+    hooks += [module.register_forward_hook(narrow, always_call=True) for module in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter, data in kept:
+            parameter.data = data

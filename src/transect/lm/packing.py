@@ -1,0 +1,243 @@
+"""Runs rows through a network and reads the logits that are asked for; packs prefixes where that is exact.
+
+Whether it is exact is found by trying, once per network and depth: sequences with branches, drawn from the vocabulary,
+scored packed and one by one. It is not where positions are counted by cells (ALiBi), where a state runs through the row
+(recurrent models), or where a sliding window is shorter than the sequences. In half precision the trial runs in float32:
+rounding would hide a wrong mask.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from transect.errors import ResourceError
+from transect.lm.batching import plan, run_halving
+from transect.lm.forward import Forward, Tiles, in_float32
+from transect.lm.tries import Rows, pack, plain
+
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+
+ROOMS = (64, 128, 256, 512, 1024)  # cells of a packed row
+WORTH = 0.95  # pack where this share of the cost, or less, is left
+# nats, or times what padding changes: how far packed scores may be from those of sequences run alone
+SAME = 5e-6, 1.5
+CLEAR = 0.01  # nats: no rounding in float32
+TWIGS, TWIG = 3, 2  # branches of the trial, and their tokens: its row must fit the context
+SLICE = 2**22  # logits that are summed at once on a CPU
+
+# what is done with logits [n, vocabulary]: read(n, their tiles, row of each query, numbers of the queries)
+Read = Callable[[int, Tiles, torch.Tensor, np.ndarray], None]
+
+
+class Packing:
+    """The rows of one network and how they are run. row_bytes: bytes of activations of a row of so many cells."""
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        objective: str,
+        budget: int,
+        row_bytes: Callable[[int], int],
+        context_length: int | None,
+        halved: Callable[[int], None],
+    ) -> None:
+        self.network, self.objective, self.context_length = network, objective, context_length
+        self.forward = Forward(network, budget // 2)
+        self.budget, self.row_bytes, self.halved = budget, row_bytes, halved
+        self.allowed = objective == "causal"
+        self.used = False  # whether any scores came from packed rows
+        self._exact: dict[int, bool] = {}  # by depth
+
+    def rows(self, sequences: Sequence[Sequence[int]], positions: Sequence[np.ndarray]) -> Rows:
+        """Packed rows where they are exact and cheaper, else one row per distinct sequence."""
+        if self.allowed and sequences:
+            distinct = np.array([len(ids) for ids in set(map(tuple, sequences))])
+            longest, price = int(distinct.max()), 1 / (6 * getattr(self.network.config, "hidden_size", 512))
+            most = WORTH * float((distinct * (1 + price * distinct)).sum())
+            packed = pack(sequences, positions, self._rooms(longest), price, most)
+            if packed is not None and self._is_exact(longest):
+                self.used = True
+                return packed
+        return plain(sequences, positions)
+
+    def run(
+        self,
+        rows: Rows,
+        read: Read,
+        batch_size: int | None = None,
+        sources: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """`read` the logits after every cell asked for. sources: what the encoder reads, of each row's origin."""
+
+        def forward(batch: Sequence[int]) -> None:
+            first, last = batch[0], batch[-1] + 1
+            inside = slice(*np.searchsorted(rows.asked, rows.start[[first, last]]))
+            if inside.start == inside.stop:
+                return
+            inputs, cells = self._inputs(rows, first, last)
+            if sources is not None:
+                inputs = self._encoded(inputs, [sources[i] for i in rows.origin[first:last]])
+            needed, line = np.unique(rows.asked[inside], return_inverse=True)
+            places = self._tensor(cells[needed - rows.start[first]])
+            for begin, n, tiles in self.forward.logits(inputs, places):
+                part = slice(*np.searchsorted(line, [begin, begin + n]))
+                read(n, tiles, torch.from_numpy(line[part] - begin), rows.query[inside][part])
+
+        beside = max((len(ids) for ids in sources), default=0) if sources is not None else 0
+        lengths = rows.lengths.tolist()
+        with torch.inference_mode():
+            for batch in plan(lengths, lambda n: self.row_bytes(n + beside), self.budget // 2, batch_size):
+                run_halving(batch, forward, self.halved)
+
+    def _inputs(self, rows: Rows, first: int, last: int) -> tuple[dict[str, Any], np.ndarray]:
+        """The padded batch of rows first to last - 1, and the place in it of each of their cells.
+
+        What the padding holds does not matter: causal models do not look right, the others are given a mask.
+        """
+        cells = slice(rows.start[first], rows.start[last])
+        lengths = rows.lengths[first:last]
+        longest = int(lengths.max())
+        column = np.arange(longest)
+        filled = column < lengths[:, None]
+        ids, depth, end = np.zeros((3, *filled.shape), dtype=np.int64)
+        ids[filled], depth[filled] = rows.ids[cells], rows.depth[cells]
+        inputs: dict[str, Any] = {"input_ids": self._tensor(ids)}
+        if self.objective == "masked" and not filled.all():
+            inputs["attention_mask"] = self._tensor(filled.astype(np.int64))
+        if (depth != column)[filled].any():
+            end[:] = column + 1  # padding reads itself: a row of no keys would be NaN
+            end[filled] = rows.end[cells] - np.repeat(rows.start[first:last], lengths)
+            place = self._tensor(column)
+            seen = (place <= place[:, None]) & (place[:, None] < self._tensor(end)[:, None, None, :])
+            if getattr(self.network.config, "_attn_implementation", "") != "sdpa":
+                low = torch.finfo(self.network.dtype).min
+                seen = torch.zeros(seen.shape, dtype=self.network.dtype, device=seen.device).masked_fill_(~seen, low)
+            inputs |= {"attention_mask": seen, "position_ids": self._tensor(depth)}
+        return inputs, np.flatnonzero(filled)
+
+    def _encoded(self, inputs: dict[str, Any], sources: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """The inputs of a decoder: each distinct source runs through the encoder once."""
+        number = {ids: i for i, ids in enumerate(dict.fromkeys(map(tuple, sources)))}
+        read = plain(list(number), [np.empty(0, dtype=np.int64)] * len(number))
+        mask = np.arange(read.lengths.max()) < read.lengths[:, None]
+        ids = np.zeros(mask.shape, dtype=np.int64)
+        ids[mask] = read.ids
+        encoder: Any = self.network.get_encoder()
+        each = self._tensor(np.argsort(read.origin)[[number[tuple(source)] for source in sources]])
+        attention_mask = self._tensor(mask.astype(np.int64))
+        states = encoder(input_ids=self._tensor(ids), attention_mask=attention_mask).last_hidden_state
+        return {
+            "encoder_outputs": BaseModelOutput(last_hidden_state=states[each]),
+            "attention_mask": attention_mask[each],
+            "decoder_input_ids": inputs["input_ids"],
+        }
+
+    def _rooms(self, longest: int) -> list[int]:
+        limit = min(self.context_length or longest, max(ROOMS[-1], longest))
+        fit = [room for room in ROOMS if longest < room <= limit and self.row_bytes(room) <= self.budget // 2]
+        return [longest, *fit]
+
+    def _is_exact(self, depth: int) -> bool:
+        """Whether packed scores equal unpacked ones for sequences of up to so many tokens; tried by powers of two."""
+        tried = max(16, 1 << (depth - 1).bit_length())
+        if self.context_length is not None:
+            tried = min(tried, self.context_length - TWIGS * TWIG)
+        if tried < max(depth, 8):
+            return False
+        if tried not in self._exact:
+            try:
+                self._exact[tried] = self._trial(tried)
+            except (ResourceError, MemoryError):
+                return False  # nothing is known
+            except Exception:  # the network does not take such a mask or positions, in its own words
+                self._exact[tried] = False
+        return self._exact[tried]
+
+    def _trial(self, depth: int) -> bool:
+        rng = np.random.default_rng(0)
+        low, high = 0, self.network.config.vocab_size
+        stem = rng.integers(low, high, depth).tolist()
+        cuts = (depth // 4, depth // 2, depth - TWIG)
+        sequences = [stem, *([*stem[:at], *rng.integers(low, high, TWIG).tolist()] for at in cuts)]
+        positions = [np.arange(len(ids)) for ids in sequences]
+        targets = rng.integers(low, high, sum(map(len, sequences)))
+        packed = cast(Rows, pack(sequences, positions, [depth + TWIGS * TWIG]))
+        found = np.full((3, len(targets)), np.nan)
+        half = self.network.dtype in (torch.float16, torch.bfloat16)
+        with in_float32(self.network) if half else nullcontext():
+            self.run(packed, log_probabilities(targets, found[0]))
+            self.run(plain(sequences, positions), log_probabilities(targets, found[1]))
+            if not np.abs(found[0] - found[1]).max() <= CLEAR:
+                return False
+            self.run(plain(sequences, positions), log_probabilities(targets, found[2]), batch_size=1)
+        apart, padded = np.abs(found[:2] - found[2]).max(axis=1)
+        return bool(apart <= max(SAME[0], SAME[1] * padded))
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.network.device)
+
+
+def log_probabilities(targets: np.ndarray, found: np.ndarray, top1: np.ndarray | None = None) -> Read:
+    """Puts log p(target) of each query into `found`, and whether it is the most probable token into `top1`."""
+
+    def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
+        sums, target = LogSum(n), torch.from_numpy(targets[queries])
+        chosen = torch.empty(len(queries), dtype=torch.float64)
+        for column, logits in tiles:
+            here = ((target >= column) & (target < column + logits.shape[1])).nonzero()[:, 0]
+            at = (places[here].to(logits.device), (target[here] - column).to(logits.device))
+            chosen[here] = logits[at].double().cpu()
+            sums.add(logits)
+        found[queries] = (chosen - sums.value()[places]).numpy()
+        if top1 is not None:
+            top1[queries] = (chosen >= sums.top[:, 0].double().cpu()[places]).numpy()
+
+    return read
+
+
+def log_shares(members: np.ndarray, found: np.ndarray) -> Read:
+    """Puts the log of the summed p of the tokens in `members` (bool [vocabulary]) into `found`, in float64."""
+
+    def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
+        whole, own = LogSum(n, torch.float64), LogSum(n, torch.float64)
+        for column, logits in tiles:
+            inside = np.flatnonzero(members[column : column + logits.shape[1]])
+            if len(inside):
+                own.add(logits[:, torch.from_numpy(inside).to(logits.device)])
+            whole.add(logits)
+        found[queries] = (own.value() - whole.value())[places].numpy()
+
+    return read
+
+
+class LogSum:
+    """log sum exp of the columns added so far, of n rows: top + log total, total = sum of exp(x - top).
+
+    In at least `dtype`. `total` is float64, and so is the sum at the end: the rounding of a large maximum would be that of the result.
+    """
+
+    def __init__(self, n: int, dtype: torch.dtype = torch.float32) -> None:
+        self.dtype = dtype
+        # not -inf: a tile of nothing but -inf would make NaN
+        self.top = torch.full((n, 1), torch.finfo(dtype).min, dtype=dtype)
+        self.total = torch.zeros((n, 1), dtype=torch.float64)
+
+    def add(self, x: torch.Tensor) -> None:
+        """Columns x [n, width]; they are overwritten."""
+        self.dtype = torch.promote_types(self.dtype, x.dtype)
+        self.top, self.total = self.top.to(x.device, self.dtype), self.total.to(x.device)
+        step = max(1, SLICE // x.shape[1]) if x.device.type == "cpu" else len(x)
+        for part, top, total in zip(x.split(step), self.top.split(step), self.total.split(step), strict=True):
+            part = part.to(self.dtype)
+            larger = torch.maximum(top, part.amax(1, keepdim=True))
+            total.mul_((top - larger).double().exp_()).add_(part.sub_(larger).exp_().sum(1, keepdim=True))
+            top.copy_(larger)
+
+    def value(self) -> torch.Tensor:
+        """float64 [n], on the CPU."""
+        return (self.top.double() + self.total.log())[:, 0].cpu()
