@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= miniature
 
-.PHONY: study test test-slow bench lint format clean
+.PHONY: study test test-slow bench simulations lint format clean
 
 study: $(VENV)/installed
 	@$(BIN)/transect run $(STUDY)
@@ -18,6 +18,9 @@ test-slow: $(VENV)/installed
 # the peers' environments (6 GB, 3 minutes), then about half an hour alone on two cores; e.g. BENCH="--rounds 1 --pairs 100"
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench.run $(BENCH)
+
+simulations: $(VENV)/installed
+	@OMP_NUM_THREADS=1 $(BIN)/python -m simulations.run
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

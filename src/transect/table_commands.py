@@ -10,7 +10,7 @@ def fit(args: argparse.Namespace) -> int:
     """Fit a mixed model, in lme4's notation, to a table (CSV or Parquet)."""
     from transect.jobs import fit as job
 
-    model, intervals = job.fit_file(
+    model, beside = job.fit_file(
         Path(args.table),
         args.formula,
         intervals=args.intervals,
@@ -20,9 +20,10 @@ def fit(args: argparse.Namespace) -> int:
         reml=not args.ml,
         method="nAGQ=0" if args.fast else "Laplace",
         weights=args.weights,
+        left_out=args.leave_out,
         allow_pseudoreplication=args.allow_pseudoreplication,
     )
-    print(job.as_json(model, intervals) if args.json else job.summary(model, intervals))
+    print(job.as_json(model, beside) if args.json else job.summary(model, beside))
     return 0
 
 
@@ -75,6 +76,9 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     fits.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
     fits.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
     fits.add_argument("--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters")
+    fits.add_argument(
+        "--leave-out", action="append", default=[], metavar="COLUMN", help="fit again without each of its levels"
+    )
     fits.add_argument("-n", type=int, default=1000, help="bootstrap samples (1000)")
     fits.add_argument("--seed", type=int, default=1)
     fits.add_argument(

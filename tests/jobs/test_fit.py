@@ -101,3 +101,12 @@ def test_a_refused_design_may_be_fitted_on_purpose(tmp_path: Path, capsys: pytes
     sleepstudy().assign(age=lambda f: f["subject"].str[1:].astype(int) % 5).to_csv(tmp_path / "t.csv", index=False)
     arguments = [str(tmp_path / "t.csv"), "reaction ~ age + (1 | days)"]
     assert _json(capsys, *arguments, "--allow-pseudoreplication")["effects"][1]["unit"] == "row"
+
+
+def test_levels_are_left_out_on_request(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """18 subjects left out in turn, for both effects; the slope of days stays as it is, which is said."""
+    found = _json(capsys, str(table), FORMULA, "--leave-out", "subject")
+    assert len(found["left_out"]) == 36
+    days = found["influence"][1]
+    assert days["lowest"] < 10.467 < days["highest"]
+    assert days["fragile"] is False

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transect.stats.linear import independent_columns, least_squares, undetermined
+from transect.stats.linear import column_factor, independent_columns, least_squares, undetermined
 
 X = np.column_stack([np.ones(9), np.array([0, 0, 0, 0, 1, 1, 1, 1, 1])])
 Y = np.array([1.0, 1.2, 0.9, 1.1, 3.0, 5.0, 1.0, 4.0, 2.5])
@@ -59,3 +59,11 @@ def test_aliased_contrast_is_undetermined() -> None:
     assert undetermined(np.array([0.0, 1, 0]), x).any()
     assert not undetermined(np.array([0.0, 1, 1]), x).any()
     assert independent_columns(x) == [0, 1]
+
+
+def test_the_column_factor_keeps_what_depends_on_what() -> None:
+    """Of 50,000 rows whose third column is the sum of the others, at any scale: the same columns are independent."""
+    a, b = np.random.default_rng(0).normal(size=(2, 50_000))
+    for scale in (1e-6, 1.0, 1e6):
+        x = np.column_stack([a, scale * b, a + scale * b, np.ones(50_000)])
+        assert independent_columns(column_factor(x)) == independent_columns(x) == [0, 1, 3]

@@ -1,41 +1,45 @@
 """What `transect fit` does: a formula on a table, printed as lme4 does, or as JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from transect.errors import InputError
-from transect.jobs.tables import read, table_lines
+from transect.jobs.tables import read, records, table_lines
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.generalized import GeneralizedFit
+from transect.stats.influence import influence
 from transect.stats.profile import profile_intervals
 from transect.stats.table_model import TableModel, correlations, fit_table
 
 
 def fit_file(
-    path: Path, formula: str, *, intervals: str | None, n: int, seed: int, **options: Any
-) -> tuple[TableModel, pd.DataFrame]:
-    """The fitted table and its intervals ("profile", "bootstrap" or None: an empty table)."""
-    model = fit_table(read(path), formula, **options)
-    if intervals is None:
-        return model, pd.DataFrame()
+    path: Path, formula: str, *, intervals: str | None, n: int, seed: int, left_out: Sequence[str] = (), **options: Any
+) -> tuple[TableModel, dict[str, pd.DataFrame]]:
+    """The fitted table and what was asked for beside it: intervals ("profile", "bootstrap"), influence of `left_out`."""
+    frame = read(path)
+    model = fit_table(frame, formula, **options)
+    beside = {}
     if intervals == "bootstrap":
-        return model, bootstrap_intervals(model.fit, n, seed)
-    if isinstance(model.fit, GeneralizedFit):
-        raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
-    return model, profile_intervals(model.fit)
+        beside["intervals"] = bootstrap_intervals(model.fit, n, seed)
+    elif intervals == "profile":
+        if isinstance(model.fit, GeneralizedFit):
+            raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
+        beside["intervals"] = profile_intervals(model.fit)
+    if left_out:
+        found = influence(model, frame, left_out, options.get("weights"))
+        beside |= {"influence": found.terms, "left_out": found.left_out}
+    return model, beside
 
 
-def as_json(model: TableModel, intervals: pd.DataFrame) -> str:
-    found = model.as_json()
-    if len(intervals):
-        found["intervals"] = intervals.to_dict("records")
-    return json.dumps(found, indent=1)
+def as_json(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
+    return json.dumps(model.as_json() | {name: records(table) for name, table in beside.items()}, indent=1)
 
 
-def summary(model: TableModel, intervals: pd.DataFrame) -> str:
+def summary(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
     """The printed summary, in the order of lme4's."""
     fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
     kind = "Generalized linear" if logit else "Linear"
@@ -53,8 +57,11 @@ def summary(model: TableModel, intervals: pd.DataFrame) -> str:
             "The same by least squares on the means of each unit:",
             *table_lines(model.on_means[["term", "unit", "n_units", "estimate", "se", "df", "p"]]),
         ]
-    if len(intervals):
-        lines += ["", "95 % intervals:", *table_lines(intervals)]
+    if "intervals" in beside:
+        lines += ["", "95 % intervals:", *table_lines(beside["intervals"])]
+    if "influence" in beside:
+        shown = beside["influence"].assign(fragile=lambda t: t["fragile"].map({True: "yes", False: "no"}))
+        lines += ["", "With every single level left out, estimates range", *table_lines(shown)]
     if model.warnings:
         lines += ["", *(f"Note: {w}." for w in model.warnings)]
     return "\n".join(lines)

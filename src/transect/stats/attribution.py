@@ -3,6 +3,9 @@
 Without items: mean of each configuration over its runs, then least squares on configurations.
 With items:    y ~ factors + (1 | item) + (1 | configuration) + (1 | run) by REML (runs and configurations are one where no
                configuration has two runs); a factor that varies within runs also gets a slope by run and configuration.
+               Where every configuration has as many runs and every run the same items, contrasts of design factors are
+               tested on the means of configurations instead: exact, where the mixed model is conservative as soon as it
+               estimates the variance between configurations as 0 (simulated: 1 % instead of 5 % with 4 configurations).
 df of a contrast of design factors <= configurations - rank of their columns, whatever the variance estimates are; of a contrast
 within runs <= runs - 1.
 """
@@ -67,7 +70,7 @@ def attribute(
     first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
     design = Design(table.terms, table.rows, first)
     fit = (
-        _MixedContrasts(table, design, slopes)
+        _MixedContrasts(table, design, slopes, first)
         if items and _varies(table, design)
         else _MeanContrasts(table, design, variance)
     )
@@ -226,8 +229,12 @@ class _MeanContrasts(_Contrasts):
 class _MixedContrasts(_Contrasts):
     """A mixed model over the items of all runs."""
 
-    def __init__(self, table: Table, design: Design, slopes: Sequence[str]):
+    def __init__(self, table: Table, design: Design, slopes: Sequence[str], reference: Mapping[str, Any]):
         super().__init__(table, design, design.matrix(table.rows))
+        self.exact: dict[str, contrasts.Contrast] = {}
+        self.on_means: _MeanContrasts | None = None
+        if _balanced(table.rows) and not slopes:
+            self.exact, self.on_means = _exact(table, reference)
         rows = table.rows
         groups = ["configuration", "run"] if rows["run"].nunique() > table.n_configurations else ["run"]
         random = [_grouping(g, rows) for g in ["item", *groups]]
@@ -240,6 +247,8 @@ class _MixedContrasts(_Contrasts):
         self.random = [f"({' + '.join(t.effects)} | {t.name})" for t in random]
 
     def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
+        if self.on_means is not None and contrast.label in self.exact:
+            return self.on_means.answer(self.exact[contrast.label]) | {"variance": "configuration means"}
         # a contrast that the design determines is the same with the aliased coefficients at 0
         # what varies within runs has runs as units, also in one level of a design factor; all else has configurations
         held = {v for v, levels in contrast.levels.items() if len(levels) == 1}
@@ -256,6 +265,24 @@ class _MixedContrasts(_Contrasts):
             "model": " + ".join([found["model"], *self.random]),
             "n_items": self.table.rows["item"].nunique(),
         }
+
+
+def _balanced(rows: pd.DataFrame) -> bool:
+    """Whether every configuration has as many runs, and every run the same items once."""
+    runs = rows.groupby("configuration")["run"].nunique()
+    cells = rows.groupby(["run", "item"]).size()
+    return bool(
+        runs.nunique() == 1 and cells.eq(1).all() and len(cells) == rows["run"].nunique() * rows["item"].nunique()
+    )
+
+
+def _exact(table: Table, reference: Mapping[str, Any]) -> "tuple[dict[str, contrasts.Contrast], _MeanContrasts]":
+    """The differences by design factors alone, by label, and their test on the means of configurations."""
+    terms = tuple(t for t in table.terms if not set(t) & table.within)
+    between = Table(table.rows, terms, {}, frozenset())
+    design = Design(terms, table.rows, {v: level for v, level in reference.items() if any(v in t for t in terms)})
+    # not the marginal means: that items are a sample is part of their uncertainty, and cancels in differences
+    return {c.label: c for c in contrasts.effects(design, table.rows)}, _MeanContrasts(between, design, "pooled")
 
 
 def _grouping(group: str, rows: pd.DataFrame, variable: str | None = None) -> Grouping:

@@ -38,6 +38,12 @@ class Grouping:
             sp.csr_matrix((self.columns[:, a], (rows, self.codes * self.k + a)), shape=shape) for a in range(self.k)
         ).tocsr()
 
+    def at(self, rows: np.ndarray) -> "Grouping":
+        """The same term of some rows, with the levels that occur in them, in the old order."""
+        kept, codes = np.unique(self.codes[rows], return_inverse=True)
+        labels = tuple(self.levels[level] for level in kept) if self.levels else ()
+        return Grouping(self.name, codes, len(kept), self.columns[rows], self.effects, labels)
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -146,6 +152,14 @@ class Deviance:
         other = copy(self)
         other.reml, other.dof = False, self.n
         return other
+
+    def start_from(self, other: "Deviance", theta: np.ndarray) -> np.ndarray:
+        """theta of another model as a start for this one: that of the terms which both have; off the edge, 0 being stationary."""
+        known = {
+            (t.name, t.effects): f[np.tril_indices(t.k)] for t, f in zip(other.terms, other.factors(theta), strict=True)
+        }
+        parts = [known.get((t.name, t.effects), np.eye(t.k)[np.tril_indices(t.k)]) for t in self.terms]
+        return np.where(self.diagonal, np.maximum(np.concatenate(parts), 0.2), np.concatenate(parts))
 
     def _weighted(self, column: np.ndarray) -> np.ndarray:
         return column if self.weights is None else self.weights * column

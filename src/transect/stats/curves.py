@@ -96,7 +96,7 @@ FORMS = {
         ),
         Form(
             "logistic", 1, ("k", "m"), ("lo", "range"), _logistic,
-            lambda x: (np.geomspace(0.3, 30, 12), np.linspace(*np.log10([x.min(), x.max()]), 12)),
+            lambda x: (np.geomspace(0.3, 30, 12), np.linspace(np.log10(x.min()), np.log10(x.max()), 12)),
         ),
         Form("segmented", 1, ("psi",), ("c0", "c1", "c2"), _segmented, lambda x: (_inside(x, 60),)),
         Form("chinchilla", 2, ("a", "b"), ("E", "A", "B"), _chinchilla, lambda x: (_EXPONENTS, _EXPONENTS), True, "log"),

@@ -59,8 +59,9 @@ def fit_binomial(
     names: Sequence[str],
     terms: Sequence[Grouping],
     method: str = "Laplace",
+    start: GeneralizedFit | None = None,
 ) -> GeneralizedFit:
-    """Fit successes out of trials [row] ~ x + random terms.
+    """Fit successes out of trials [row] ~ x + random terms, from the estimates of `start` on where it is given.
 
     Raises InputError for responses that are no counts, all equal, or columns that are not independent.
     """
@@ -72,7 +73,8 @@ def fit_binomial(
     if np.linalg.matrix_rank(x) < x.shape[1]:
         raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
     model = Laplace(successes, trials, x, terms)
-    return _fitted(model, model.start, names, method)
+    first = model.start if start is None else model.without.start_from(start.laplace.without, start.theta)
+    return _fitted(model, first, names, method)
 
 
 def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> GeneralizedFit:

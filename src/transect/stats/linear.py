@@ -84,3 +84,10 @@ def independent_columns(x: np.ndarray) -> list[int]:
         if np.linalg.matrix_rank(x[:, [*kept, j]]) > len(kept):
             kept.append(j)
     return kept
+
+
+def column_factor(x: np.ndarray) -> np.ndarray:
+    """R of X = QR, [column, column]: its columns depend on each other as those of x do, at any number of rows."""
+    factor = np.asarray(np.linalg.qr(x, mode="r"))
+    # what is left of a dependent column is rounding, which grows with the rows and not with the size of R
+    return np.where(np.abs(factor) < 1e-10 * np.abs(factor).max(0), 0.0, factor)

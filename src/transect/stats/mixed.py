@@ -110,10 +110,12 @@ def fit(
     reml: bool = True,
     near: "MixedFit | None" = None,
     weights: np.ndarray | None = None,
+    start: "MixedFit | None" = None,
 ) -> MixedFit:
     """Fit y ~ x + random terms; Var(residual) = sigma^2 / weight. Raises InputError where nothing can be estimated (collinear columns, no residual).
 
     `near`: a fit of the same scalar terms to nearly the same data; one short descent from there (jackknife), variances to 1e-3.
+    `start`: a fit of any terms, from whose estimates the full search sets out.
     """
     if not (np.isfinite(y).all() and np.isfinite(x).all()):
         raise InputError("the model's variables have missing or infinite values; drop those rows first")
@@ -123,7 +125,8 @@ def fit(
     if residual.std() <= 1e-10 * max(1.0, np.abs(y).max()):
         raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
     deviance = Deviance(y, x, terms, reml, weights)
-    theta = optimise(deviance, deviance.start) if near is None else _from_near(deviance, near)
+    first = deviance.start if start is None else deviance.start_from(start.deviance, start.theta)
+    theta = optimise(deviance, first) if near is None else _from_near(deviance, near)
     if near is None and not _converged(deviance, theta):
         raise InputError(
             "the fit did not converge, so nothing is reported; leave out random slopes or rescale predictors"

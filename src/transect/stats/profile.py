@@ -103,7 +103,10 @@ def _constrained(deviance: Deviance, point: np.ndarray, value: Callable[[np.ndar
 
     start = point / scale
     bounds = [(0, None) if d else (None, None) for d in deviance.diagonal] + [(1e-6, None)]
-    equal = {"type": "eq", "fun": lambda z: value(z * scale) - target}
+
+    def short(z: np.ndarray) -> float:
+        return value(z * scale) - target
+
     starts = [start, np.where(np.append(deviance.diagonal, False), np.maximum(start, 0.2), start)]
     found = [
         minimize(
@@ -112,12 +115,12 @@ def _constrained(deviance: Deviance, point: np.ndarray, value: Callable[[np.ndar
             jac=True,
             method="SLSQP",
             bounds=bounds,
-            constraints=[equal],
+            constraints=[{"type": "eq", "fun": short}],
             options={"ftol": 1e-10, "maxiter": 200},
         )
         for s in starts
     ]
-    usable = [r.fun for r in found if abs(equal["fun"](r.x)) < 1e-5 * max(1.0, abs(target))]
+    usable = [r.fun for r in found if abs(short(r.x)) < 1e-5 * max(1.0, abs(target))]
     return min(usable) if usable else np.inf
 
 

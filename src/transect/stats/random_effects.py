@@ -9,7 +9,6 @@ pi^2 / 3 for a logit. Sources: Bates et al. (2015), eq. 56-58; Nakagawa & Schiel
 import numpy as np
 import pandas as pd
 
-from transect.stats.crossed_cholesky import Deviance
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.mixed import MixedFit
 
@@ -34,11 +33,10 @@ def conditional_modes(fit: MixedFit) -> pd.DataFrame:
 
 def r_squared(fit: MixedFit | GeneralizedFit) -> dict[str, float]:
     """marginal and conditional R2, between 0 and 1."""
-    logit = isinstance(fit, GeneralizedFit)
-    deviance: Deviance = fit.laplace.without if logit else fit.deviance
-    x = fit.laplace.x if logit else deviance.x
-    scale = 1.0 if logit else fit.sigma
-    residual = np.pi**2 / 3 if logit else fit.sigma**2
+    if isinstance(fit, GeneralizedFit):
+        deviance, x, scale, residual = fit.laplace.without, fit.laplace.x, 1.0, np.pi**2 / 3
+    else:
+        deviance, x, scale, residual = fit.deviance, fit.deviance.x, fit.sigma, fit.sigma**2
     random = 0.0
     for term, factor in zip(deviance.terms, deviance.factors(fit.theta), strict=True):
         random += float((((term.columns @ factor) * scale) ** 2).sum(1).mean())

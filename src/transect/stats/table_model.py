@@ -221,7 +221,7 @@ def _on_means(
         first = np.unique(codes, return_index=True)[1]
         constant = (x == x[first][codes]).all(0)
         means = np.bincount(codes, response) / np.bincount(codes)
-        kept = np.flatnonzero(constant)
+        kept = np.flatnonzero(constant).tolist()
         if len(means) <= len(kept) or np.linalg.matrix_rank(x[first][:, kept]) < len(kept):
             continue
         fitted = linear.least_squares(means, x[first][:, kept])

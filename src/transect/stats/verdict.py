@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from transect.errors import InputError, nearest
+from transect.stats.equivalence import ALPHA, inside_and_outside
+from transect.stats.multiplicity import holm
 
-ALPHA = 0.05
 COLUMNS = [
     "claim",
     "verdict",
@@ -65,14 +65,6 @@ def judge(claims: Sequence[Mapping[str, Any]], tables: Mapping[str, Mapping[str,
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
-    """Adjusted p: max over the j <= i smallest of min(1, (k - j) p_(j)), j from 0."""
-    every = np.asarray(p, float)
-    order = np.argsort(every, kind="stable")
-    adjusted = np.maximum.accumulate(np.minimum(1.0, every[order] * np.arange(len(every), 0, -1)))
-    return adjusted[np.argsort(order, kind="stable")]
-
-
 def _measured(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> dict[str, Any]:
     """The claim with its row's numbers and unadjusted p; 'not identifiable' where the row has no interval."""
     text = claim.get("claim", "")
@@ -92,9 +84,8 @@ def _measured(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.Dat
     ):
         reason = str(row.get("reason", "") or "the table gives no interval")
         return found | {"reason": reason, "units": "" if found["units"] != found["units"] else found["units"]}
-    above_low, below_high = _one_sided(row, region.low), 1 - _one_sided(row, region.high)
-    inside = max(above_low, below_high) * (1 if region.equivalence else 2)
-    outside = 2 * min(1 - above_low, 1 - below_high)
+    within, beyond = inside_and_outside(row, region.low, region.high)
+    inside, outside = within * (1 if region.equivalence else 2), 2 * beyond
     return found | {"p": min(1.0, inside, outside), "reason": "inside" if inside <= outside else "outside"}
 
 
@@ -119,21 +110,6 @@ def _verdict(row: dict[str, Any], n_claims: int) -> dict[str, Any]:
             "reason": f"{seen} lies {where} '{region}', but not after correction ({correction})",
         }
     return {"verdict": "unresolved", "reason": f"{seen} crosses the edge of '{region}' ({correction})"}
-
-
-def _one_sided(row: Mapping[str, Any], edge: float) -> float:
-    """p of H0 'value <= edge': t from se and df, or, where there is no se, from the side of the interval that faces the edge."""
-    if np.isinf(edge):
-        return 0.0 if edge < 0 else 1.0
-    df = row.get("df", np.inf)
-    df = df if np.isfinite(df) and df > 0 else np.inf
-    se = row.get("se", np.nan)
-    if not np.isfinite(se):
-        facing = row["estimate"] - row["lower"] if edge < row["estimate"] else row["upper"] - row["estimate"]
-        se = facing / stats.t.ppf(0.975, df)
-    if se == 0:
-        return float(row["estimate"] < edge) if row["estimate"] != edge else 0.5
-    return float(stats.t.sf((row["estimate"] - edge) / se, df)) if np.isfinite(se) else 0.5
 
 
 def _region(claim: Mapping[str, Any]) -> Region:
