@@ -18,6 +18,7 @@ test-slow: $(VENV)/installed
 # the peers' environments (6 GB, 3 minutes), then about half an hour alone on two cores; e.g. BENCH="--rounds 1 --pairs 100"
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench.run $(BENCH)
+	@$(BIN)/python -m bench.mixed_models
 
 simulations: $(VENV)/installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m simulations.run
