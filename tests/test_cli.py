@@ -1,6 +1,8 @@
 """The commands that compute nothing."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -53,3 +55,20 @@ def test_plan_of_the_shipped_studies_needs_no_network(capsys: pytest.CaptureFixt
     """The study for a connected machine is planned offline: bytes to download are known from the registry."""
     assert cli.main(["plan", "suites", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["download_gb"] > 1
+
+
+def test_measures_are_listed_without_torch() -> None:
+    """`transect measures`: what each is, its columns, options with defaults, metrics with units; torch is not imported."""
+    code = "import sys; from transect import cli; cli.main(['measures']); assert 'torch' not in sys.modules"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "stimuli  sentence_good, sentence_bad" in told and "bos='auto', context=''" in told
+    assert "conditions (needed, e.g. [{length: 32, gap: 0}])" in told and "recovery (proportion)" in told
+
+
+def test_one_measure_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    """`transect measures NAME --json` has the texts of the file too; an unknown name is answered with the nearest."""
+    assert cli.main(["measures", "surprisal", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["options"] == {"bos": "'auto'", "regions": "None", "corrected": "True"} and told["stimuli"] == ["text"]
+    assert "Pimentel" in told["text"] and "Two rows per word" in told["rows"]
+    assert cli.main(["measures", "surprise"]) == 2 and "unknown measure 'surprise'" in capsys.readouterr().err

@@ -145,3 +145,21 @@ def test_files_without_the_column_of_errors_are_read(tmp_path: Path) -> None:
     assert cells.read(now)["error"].notna().sum() == 1
     digests = {key: store.values_digest(rows) for key, rows in cells.read(now).groupby("cell")}
     assert digests == now.loc[list(digests), "sha256"].to_dict()
+
+
+def test_a_revision_may_be_several_folders_deep(tmp_path: Path) -> None:
+    """refs/pr/1 of the hub: its cells are found, and its provenance."""
+    cells = Store(tmp_path)
+    cells.write([Record("k", "run-1", "refs/pr/1", "m", "s", MEASURED)], {"k": store.as_values("k", ROWS)}, {"a": 1})
+    index = cells.index()
+    assert index.loc["k", "revision"] == "refs/pr/1" and cells.read(index)["value"].tolist() == [1.0, 0.0]
+    assert list(cells.provenance_of("run-1", "refs/pr/1").values()) == cells.provenance(index["file"]) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1garbage", None])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """Cut off, or a table without the store's records (None): one sentence with the file and what to do."""
+    file = next(written(tmp_path).root.glob("cells/*/*/*.parquet"))
+    pq.write_table(pa.table({"a": [1]}), file) if content is None else file.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{file.name}: this file of cells is damaged .*; delete it"):
+        Store(tmp_path).index()

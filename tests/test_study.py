@@ -181,3 +181,12 @@ def test_a_key_rests_on_what_the_measure_imports(world: Project) -> None:
     assert {"loading", "network", "batching", "scoring", "words"} <= set(parts)
     other = next(c for c in studies.load("tiny", world).cells if c.entry.measure.name == "minimal_pair")
     assert "words" not in engine_versions(other.entry.measure, other.checkpoint.run)
+
+
+def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
+    """The tokenizer for every model; what is looked at in a network, for measures that look."""
+    added_measure(world, "hidden")
+    cells = {c.entry.measure.name: c for c in studies.load("tiny", world).cells}
+    parts = {name: set(engine_versions(c.entry.measure, c.checkpoint.run)) for name, c in cells.items()}
+    assert all("tokenizer" in found for found in parts.values())
+    assert {"anatomy", "identities", "residual", "tracing"} <= parts["own"] - parts["minimal_pair"]

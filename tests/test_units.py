@@ -51,3 +51,16 @@ def test_every_shipped_unit_declares_itself(kind: str) -> None:
     project = Project(SHIPPED)
     for name in units.available(kind, project):
         units.find(kind, name, project)
+
+
+def test_an_option_without_default_must_be_given(tmp_path: Path) -> None:
+    """Told with its example, in a study's form; a factor (BY) and the seed are not options."""
+    text = (
+        UNIT
+        + 'EXAMPLE = {"size": [{"n": 2}]}\nBY = ["language"]\ndef measure(model, items, *, seed, language, size, more=3): ...\n'
+    )
+    unit = units.find("measure", "mine", own(tmp_path, text))
+    assert unit.options() == {"size": None, "more": "3"}
+    unit.check_options(["size"], "x.yaml")
+    with pytest.raises(InputError, match=r"x.yaml: mine needs the option size, e.g. size: \[{n: 2}\]"):
+        unit.check_options(["more"], "x.yaml")

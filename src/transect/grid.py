@@ -12,20 +12,22 @@ from transect.project import SHIPPED, Project
 from transect.registry import CAPABILITIES, Checkpoint, Run
 from transect.train.recipe import recipe_digest
 
+PARTS = ("anatomy", "identities", "residual", "tracing")  # what finds the parts of a network
 # which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
 ENGINE = {
     "logits": ("scoring",),
     "causal": ("scoring",),
     "masked": ("scoring",),
     "seq2seq": ("scoring",),
-    "attention": ("attention", "anatomy"),
-    "heads": ("attention", "anatomy"),
-    "hidden": ("anatomy",),
+    "attention": ("attention", *PARTS),
+    "heads": ("attention", *PARTS),
+    "hidden": PARTS,
     "generation": ("generation", "decoding", "sampling"),
 }
 
 
-RUNS = ("loading", "network", "batching", "packing", "tries", "forward")  # of every model but a table of counts
+# of every model but a table of counts
+RUNS = ("loading", "tokenizer", "network", "batching", "packing", "tries", "forward")
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
     What loads and runs the model, what the measure REQUIRES of it, and what the measure itself imports, directly or by way of others.
     """
     folder = SHIPPED / "src" / "transect" / "lm"
-    parts = {"ngram"} if run.get("mixer") == "ngram" else set(RUNS)
+    parts = {"ngram", "tokenizer"} if run.get("mixer") == "ngram" else set(RUNS)
     parts |= {"lstm"} & {run.get("model_type")}  # the one architecture that is written here
     parts |= {part for name in measure["REQUIRES"] for part in ENGINE.get(name, ())}
     left = measure.imports("transect.lm")

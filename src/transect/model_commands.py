@@ -1,59 +1,115 @@
-"""The command that works on one model, without a study: `transect measure`."""
+"""The commands that work on one model, without a study: `transect measure`, and `transect measures`, which lists what it can measure."""
 
 import argparse
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from transect.errors import InputError
 from transect.project import find_project
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REMOTE_CODE = "run the Python files of a model whose registry entry says `remote_code: true`"
 
 
 def measure(args: argparse.Namespace) -> int:
-    """One measure of one model, without a study."""
-    from transect import store
+    """One measure of one model, without a study; `transect measures` lists them."""
+    from transect.jobs.rows_file import check_out, write_rows
     from transect.jobs.single import Loading, measure_model, parse_options
 
-    if args.out.is_dir():
-        raise InputError(f"--out {args.out}: this is a folder; name a file, e.g. {args.out / 'rows.parquet'}.")
+    options, stimuli_options = parse_options(args.option), parse_options(args.stimuli_option, "--stimuli-option")
+    check_out(args.out)
     budget = None if args.budget is None else int(args.budget * 2**20)
     done = measure_model(
-        args.model, args.measure, find_project(), stimuli=args.stimuli, revision=args.revision, options=parse_options(args.option),
-        stimuli_options=parse_options(args.stimuli_option), seed=args.seed,
+        args.model, args.measure, find_project(), stimuli=args.stimuli, revision=args.revision, options=options,
+        stimuli_options=stimuli_options, keep=args.keep, seed=args.seed,
         loading=Loading(args.device, args.dtype, budget, args.trust_remote_code),
     )  # fmt: skip
     rows, refused = done.rows, done.refused
-    store.write_table(args.out, rows)
-    means = rows.dropna(subset="value").groupby("metric", sort=False)["value"].agg(["size", "mean"])
+    write_rows(args.out, rows)
+    metrics = {str(name): _summary(part) for name, part in rows.dropna(subset="value").groupby("metric", sort=False)}
     if args.json:
-        facts = {"out": str(args.out), "metrics": means.to_dict("index"), "refused": refused.to_dict("records")}
+        facts = {"out": str(args.out), "metrics": metrics, "refused": refused.to_dict("records")}
         print(json.dumps(facts | {"self_check_nats": done.self_check}, indent=1))
     else:
-        for metric, row in means.iterrows():
-            print(f"{metric:28} {int(row['size']):8} rows  mean {row['mean']:.6g}")
+        for metric, facts in metrics.items():
+            print(f"{metric:28} {facts['size']:8} rows  {_told(facts)}")
         print(f"{len(rows)} rows in {args.out}")
     if len(refused):
         print(f"transect: {len(refused)} of {rows['item'].nunique()} items were refused:", file=sys.stderr)
         for row in refused.head(3).to_dict("records"):
             print(f"  {row['item']}: {row['error']}", file=sys.stderr)
+        if len(refused) > 3:
+            print(f"  and {len(refused) - 3} more (column error of {args.out})", file=sys.stderr)
     if done.fault:
         print(f"transect: {done.fault}", file=sys.stderr)
     return int(bool(len(refused) or done.fault))
 
 
+def _summary(rows: "pd.DataFrame") -> dict[str, Any]:
+    """Of one metric: number of rows and mean; of one with a value per layer also the largest value and where it is.
+
+    Heads and layers are the same in every item, so that their means over items are compared; positions are not.
+    """
+    facts: dict[str, Any] = {"size": len(rows), "mean": float(rows["value"].mean())}
+    if not rows["layer"].notna().any():
+        return facts
+    if rows["position"].notna().any():
+        largest = rows.loc[rows["value"].idxmax()]
+        places = {"layer": int(largest["layer"]), "position": int(largest["position"]), "item": largest["item"]}
+        return facts | {"largest": {"value": float(largest["value"]), **places}}
+    means = rows.groupby([name for name in ("layer", "head") if rows[name].notna().any()])["value"].mean()
+    where = means.index[means.argmax()]
+    places = dict(zip(means.index.names, map(int, where if isinstance(where, tuple) else (where,)), strict=True))
+    return facts | {"largest": {"value": float(means.max()), **places, "items": rows["item"].nunique()}}
+
+
+def _told(facts: dict[str, Any]) -> str:
+    if "largest" not in facts:
+        return f"mean {facts['mean']:.6g}"
+    found = dict(facts["largest"])
+    value, items = found.pop("value"), found.pop("items", None)
+    where = ", ".join(f"{name} {place}" for name, place in found.items())
+    return f"largest {value:.6g} at {where}{f' (mean over {items} items)' if items and items > 1 else ''}"
+
+
+def measures(args: argparse.Namespace) -> int:
+    """The measures: what each is, reads, takes as options and gives."""
+    from transect.jobs.measure_list import described, told
+
+    found = described(args.name, find_project())
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print("\n\n".join(told(facts, whole=args.name is not None) for facts in found))
+    return 0
+
+
 def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command; `add(name, function)` makes its parser."""
+    """Add the commands; `add(name, function)` makes the parser of one."""
+    add("measures", measures).add_argument(
+        "name", metavar="NAME", nargs="?", help="one measure, with all that its file says"
+    )
     single = add("measure", measure)
     single.add_argument("model", metavar="MODEL", help="a run of the registry, a hub id or a directory")
-    single.add_argument("--measure", required=True, metavar="NAME")
+    single.add_argument("--measure", required=True, metavar="NAME", help="one of `transect measures`")
     single.add_argument("--stimuli", metavar="FILE_OR_NAME", help="JSON lines, CSV, or the name of a stimulus set")
     single.add_argument("--revision")
-    single.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the measure")
+    single.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="an option of the measure, as YAML; `transect measures NAME` lists them",
+    )
     single.add_argument(
         "--stimuli-option", action="append", default=[], metavar="K=V", help="an option or factor of the stimulus set"
+    )
+    single.add_argument(
+        "--keep", action="append", default=[], metavar="COLUMN", help="a column of the stimuli to copy into the rows"
     )
     single.add_argument("--seed", type=int, default=1)
     single.add_argument(
@@ -62,7 +118,7 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     single.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     single.add_argument("--budget", type=_megabytes, metavar="MB", help="memory for the activations of one batch")
     single.add_argument("--trust-remote-code", action="store_true", help=f"{REMOTE_CODE}, or of a directory")
-    single.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
+    single.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.parquet or FILE.csv")
 
 
 def _megabytes(text: str) -> float:

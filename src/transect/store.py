@@ -158,7 +158,8 @@ class Store:
         """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
         path, columns = self.root / "index.parquet", [*Record.__dataclass_fields__, "file", "modified"]
         files = {}
-        for file in (self.root / "cells").glob("*/*/*.parquet"):
+        # a revision may be several folders deep (refs/pr/1)
+        for file in (self.root / "cells").rglob("*.parquet"):
             if not file.name.startswith(PART):  # another job's, or what a killed one left
                 files[str(file.relative_to(self.root))] = file.stat().st_mtime_ns
         try:
@@ -200,6 +201,12 @@ class Store:
         return {str(p.relative_to(root)): json.loads(p.read_text(encoding="utf-8")) for p in files}
 
     def _records(self, file: str, modified: int) -> pd.DataFrame:
-        metadata = pq.read_schema(self.root / file).metadata or {}
-        found = pd.DataFrame(json.loads(metadata[b"transect"]))
+        try:
+            metadata = pq.read_schema(self.root / file).metadata or {}
+            found = pd.DataFrame(json.loads(metadata[b"transect"]))
+        except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+            raise InputError(
+                f"{self.root / file}: this file of cells is damaged ({type(error).__name__}: {error}); delete it, and "
+                "the next run of its study measures its cells again."
+            ) from None
         return found.assign(refused=found.get("refused", 0), file=file, modified=modified)

@@ -66,10 +66,17 @@ def scaling(args: argparse.Namespace) -> int:
     return 0
 
 
+def _samples(text: str) -> int:
+    """The argument of -n: percentiles of fewer than 100 samples are no intervals."""
+    if not text.isdecimal() or int(text) < 100:
+        raise argparse.ArgumentTypeError(f"{text} bootstrap samples; give a whole number of at least 100")
+    return int(text)
+
+
 def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands; `add(name, function)` makes the parser of one."""
     fits = add("fit", fit)
-    fits.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
+    fits.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
     fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
     fits.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
     fits.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
@@ -79,13 +86,13 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     fits.add_argument(
         "--leave-out", action="append", default=[], metavar="COLUMN", help="fit again without each of its levels"
     )
-    fits.add_argument("-n", type=int, default=1000, help="bootstrap samples (1000)")
+    fits.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
     fits.add_argument("--seed", type=int, default=1)
     fits.add_argument(
         "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
     )
     studies = add("gstudy", gstudy)
-    studies.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
+    studies.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
     studies.add_argument("design", metavar="DESIGN", help='e.g. "score ~ model x (item:task)"')
     studies.add_argument("--object", metavar="FACET", help="what is measured (the first facet)")
     studies.add_argument("--fixed", action="append", default=[], metavar="FACET")
@@ -97,11 +104,11 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     studies.add_argument("--plan", metavar="DESIGN", help="another design for the numbers of levels")
     studies.add_argument("--cost", action="append", default=[], metavar="FACET=COST", help="per level")
     studies.add_argument(
-        "--wish", action="append", default=[], metavar="phi=0.8", help="find the cheapest design for it"
+        "--wish", action="append", default=[], metavar="phi=0.8", help="find the cheapest design for it (see --levels)"
     )
     studies.add_argument("--seed", type=int, default=1)
     curves = add("scaling", scaling)
-    curves.add_argument("table", metavar="TABLE", help="a CSV, TSV or Parquet file")
+    curves.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
     curves.add_argument("--y", required=True, metavar="COLUMN", help="the result, e.g. loss")
     curves.add_argument(
         "--x", required=True, metavar="COLUMN[,COLUMN]", help="size, data or compute; two: size and data"
@@ -111,5 +118,5 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     curves.add_argument("--forms", metavar="FORM,...", help="the forms to compare (all but broken)")
     curves.add_argument("--beyond", type=float, metavar="X", help="fit up to this x and predict the rows beyond it")
-    curves.add_argument("-n", type=int, default=1000, help="bootstrap samples (1000)")
+    curves.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
     curves.add_argument("--seed", type=int, default=1)

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
 
@@ -46,17 +48,51 @@ class Unit:
     declared: dict[str, Any]
 
     def check_options(self, given: Iterable[str], place: str) -> None:
-        """Raise InputError for an option that the unit's function does not take; `place` says where it was given."""
-        name = {"measure": "measure", "stimuli": "items"}[self.kind]
-        node = next((n for n in _tree(self.path).body if isinstance(n, ast.FunctionDef) and n.name == name), None)
-        if node is None:
-            raise InputError(f"{self.path}: a {self.kind} unit needs a function {name}(...).")
-        taken = [a.arg for a in node.args.kwonlyargs if a.arg != "seed" and a.arg not in self.get("BY", [])]
+        """Raise InputError for an option that the unit's function does not take, and for one that it needs and that is not there.
+
+        `place` says where they were given.
+        """
+        taken, given = self.options(), list(given)
         for option in given:
-            if option not in taken and node.args.kwarg is None:
+            if option not in taken and self._function().args.kwarg is None:
                 raise InputError(
                     f"{place}: {self.name} has no option {option!r}; it has {', '.join(taken) or 'none'}.{nearest(option, taken)}"
                 )
+        for option, default in taken.items():
+            if default is None and option not in given:
+                raise InputError(self._needs(option, place))
+
+    def options(self) -> dict[str, str | None]:
+        """Option -> its default as it is written in the file; None: it has none and must be given."""
+        arguments = self._function().args
+        by = ["seed", *self.get("BY", [])]
+        pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        return {a.arg: None if default is None else ast.unparse(default) for a, default in pairs if a.arg not in by}
+
+    def example(self, option: str) -> str:
+        """A value of an option as it is written in a study or on the command line (EXAMPLE); empty where the unit gives none."""
+        examples = self.get("EXAMPLE", {})
+        if option not in examples:
+            return ""
+        return yaml.safe_dump(examples[option], default_flow_style=True, sort_keys=False, width=10**6).split("\n")[0]
+
+    def documentation(self) -> tuple[str, str]:
+        """The texts of the file and of its function."""
+        return ast.get_docstring(_tree(self.path)) or "", ast.get_docstring(self._function()) or ""
+
+    def _needs(self, option: str, place: str) -> str:
+        example = self.example(option)
+        if place.startswith("--"):
+            return f"{self.name} needs {place} {option}=...{f', e.g. {chr(39)}{option}={example}{chr(39)}' if example else ''}."
+        return f"{place}: {self.name} needs the option {option}{f', e.g. {option}: {example}' if example else ''}."
+
+    def _function(self) -> ast.FunctionDef:
+        """The unit's function, as syntax."""
+        name = {"measure": "measure", "stimuli": "items"}[self.kind]
+        for node in _tree(self.path).body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                return node
+        raise InputError(f"{self.path}: a {self.kind} unit needs a function {name}(...).")
 
     def imports(self, package: str) -> set[str]:
         """The modules of a package that the file imports, by their names within it: ``from transect.lm.words import ...`` -> words."""

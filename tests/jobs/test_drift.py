@@ -107,3 +107,19 @@ def test_deleting_what_was_measured_goes_on(measured: Project, tmp_path: Path) -
         shutil.rmtree(measured.store / part / "plain" / "main")
     measure_all(load_study(measured))
     assert set(Store(measured.store).index()["measure"]) == {"minimal_pair", "copying"}
+
+
+def test_another_configuration_stops_the_run(measured: Project, tmp_path: Path) -> None:
+    """An epsilon is no weight and changes every number; a record from before it was taken down is not compared."""
+    path = tiny_model(tmp_path / "second", "gpt2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"layer_norm_epsilon": 0.01}))
+    publish(measured, "lab/plain", path)
+    with pytest.raises(DriftError, match="plain at main: the configuration changed"):
+        measure_all(load_study(measured))
+    for file in (measured.store / "provenance/plain/main").glob("*.json"):
+        told = json.loads(file.read_text())
+        del told["fingerprint"]["config"]
+        file.write_text(json.dumps(told))
+    measure_all(load_study(measured))
+    assert len(Store(measured.store).index()) == 2

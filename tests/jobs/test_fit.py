@@ -110,3 +110,57 @@ def test_levels_are_left_out_on_request(table: Path, capsys: pytest.CaptureFixtu
     days = found["influence"][1]
     assert days["lowest"] < 10.467 < days["highest"]
     assert days["fragile"] is False
+
+
+@pytest.mark.parametrize("n", ["0", "-5", "1", "99", "many"])
+def test_too_few_bootstrap_samples_are_refused(n: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the parser, before anything is fitted."""
+    with pytest.raises(SystemExit):
+        main(["fit", str(table), FORMULA, "--intervals", "bootstrap", f"-n={n}"])
+    assert "at least 100" in capsys.readouterr().err
+
+
+def test_both_intervals_name_the_parameters_alike(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Profile and bootstrap: coefficients, sd of each random effect, sigma."""
+    names = {}
+    for kind in ("profile", "bootstrap"):
+        found = _json(capsys, str(table), "reaction ~ days + (1 | subject)", "--intervals", kind, "-n", "100")
+        names[kind] = [row["parameter"] for row in found["intervals"]]
+    assert names["profile"] == names["bootstrap"] == ["(Intercept)", "days", "sd subject (Intercept)", "sigma"]
+
+
+def test_names_with_other_signs_are_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Response, covariate and two groups in backticks: the same coefficient as with plain names, and as unit the group."""
+    frame = sleepstudy().assign(half=lambda t: t["days"] % 2).rename(
+        columns={"reaction": "reaction (ms)", "days": "days-2", "subject": "the subject"}
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    formula = "`reaction (ms)` ~ `days-2` + (1 + `days-2` | `the subject`) + (1 | `the subject`:half)"
+    days = _json(capsys, str(tmp_path / "t.csv"), formula)["effects"][1]
+    assert days["estimate"] == pytest.approx(10.467286, rel=1e-3)
+
+
+def test_the_cross_check_says_what_it_takes_as_fixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its head; the ratio of a binomial model is t, whose df its p has."""
+    frame = sleepstudy().assign(age=lambda f: f["subject"].str[1:].astype(int) % 5)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert main(["fit", str(tmp_path / "t.csv"), "reaction ~ age + days + (1 | subject)"]) == 0
+    assert (
+        "On the means of each unit, by least squares (levels of other groups taken as fixed):"
+        in capsys.readouterr().out
+    )
+    cbpp().to_csv(tmp_path / "t.csv", index=False)
+    assert (
+        main(
+            ["fit", str(tmp_path / "t.csv"), "cbind(incidence, healthy) ~ period + (1 | herd)", "--family", "binomial"]
+        )
+        == 0
+    )
+    head = next(line for line in capsys.readouterr().out.splitlines() if "estimate" in line)
+    assert head.split() == ["term", "estimate", "se", "df", "t", "p", "lower", "upper", "unit"]
+
+
+def test_counts_as_a_binomial_response_suggest_cbind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole counts are no proportions: both columns are wanted."""
+    text = _refused(cbpp(), "incidence ~ period + (1 | herd)", tmp_path, capsys, "--family", "binomial")
+    assert "write cbind(incidence, FAILURES)" in text

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.stats.brennan import scores
@@ -52,3 +54,35 @@ def test_numbers_that_cannot_be_read() -> None:
         parse_numbers(["phy=.8"], "--wish")
     with pytest.raises(InputError, match="--cost 'item'"):
         parse_numbers(["item"], "--cost")
+
+
+def test_a_wish_looks_at_ten_times_the_levels_of_the_table() -> None:
+    """120 items with an E rho^2 of some 0.55: 0.8 needs more than those, and is found."""
+    rng = np.random.default_rng(1)
+    score = rng.normal(0, 0.1, 60)[:, None] + rng.normal(0, 1, (60, 120))
+    frame = pd.DataFrame(score).rename_axis("p").reset_index().melt("p", var_name="i", value_name="y")
+    best = gstudy(frame, "y ~ p x i", wish={"e_rho2": 0.8})["cheapest"]["designs"][0]
+    assert 120 < best["i"] <= 1200
+
+
+def test_a_wish_out_of_reach_says_how_to_allow_more() -> None:
+    """Brennan's p x i has 12 items: looked at are up to 120."""
+    with pytest.raises(InputError, match=r"allow more levels, e\.g\. --levels i=1\.\.1200"):
+        gstudy(scores("p x i"), "y ~ p x i", wish={"phi": 0.999})
+
+
+def test_repeats_name_the_option_that_averages_them() -> None:
+    """The refusal tells what to write."""
+    frame = pd.concat([scores("p x i")] * 2)
+    with pytest.raises(InputError, match="--repeats average"):
+        gstudy(frame, "y ~ p x i")
+
+
+def test_no_number_of_levels_helps_without_variance_of_the_object() -> None:
+    """Persons that do not differ: more items are not suggested."""
+    frame = pd.DataFrame(
+        [(p, i, (p * 7 + i * 5) % 11 - p % 2) for p in range(6) for i in range(8)], columns=["p", "i", "y"]
+    )
+    frame["y"] -= frame.groupby("p")["y"].transform("mean")
+    with pytest.raises(InputError, match="universe score variance of p is estimated as 0"):
+        gstudy(frame, "y ~ p x i", wish={"e_rho2": 0.8})

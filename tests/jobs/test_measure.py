@@ -12,6 +12,7 @@ from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, p
 from tests.lm.test_loading import own_model
 from tests.shelf import tiny_model
 from transect.jobs.gather import gather
+from transect.jobs.measure import measure
 from transect.runner import outcome
 from transect.store import FAILED, MEASURED, Store
 
@@ -186,12 +187,35 @@ def test_a_device_that_is_not_there_is_tried_again(tmp_path: Path, monkeypatch: 
 
 
 def test_provenance_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Identity (hub id and revision), commit, and three fingerprints."""
+    """Identity (hub id and revision), commit, and four fingerprints."""
     project = hub_project(tmp_path, monkeypatch)
     commit = publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     study = load_study(project)
     measure_all(study)
     told = provenance_of(study)
     assert (told["identity"], told["path"]) == ("lab/plain@main", commit)
-    assert set(told["fingerprint"]) == {"weights", "tokenizer", "special"}
+    assert set(told["fingerprint"]) == {"weights", "tokenizer", "special", "config"}
     assert json.dumps(told)  # all of it is JSON
+
+
+def test_memory_that_gives_out_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's errors, too: first the job ends with it; at the last attempt it is recorded, and the next run tries again."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ):
+
+        def fail(*args: object, told: Exception = error, **options: object) -> None:
+            raise told
+
+        with monkeypatch.context() as planted:
+            planted.setattr("transect.lm.network.NetworkModel.token_scores", fail)
+            with pytest.raises(type(error)):
+                measure(study, study.shards[0].name, tmp_path / "marker")
+            measure(study, study.shards[0].name, tmp_path / "marker", last_attempt=True)
+        assert tuple(state_of(study)[["state", "kind"]]) == (FAILED, "resource")
+    measure_all(study)
+    assert state_of(study)["state"] == MEASURED

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from transect.cli import main
+from transect.jobs import scaling as job
 
 
 @pytest.fixture
@@ -43,3 +44,71 @@ def test_an_unknown_column_is_one_sentence(table: Path, capsys: pytest.CaptureFi
     """Exit code 2, with the nearest guess."""
     assert main(["scaling", str(table), "--y", "los", "--x", "params", "--group", "family"]) == 2
     assert "Did you mean 'loss'" in capsys.readouterr().err
+
+
+def _rising(folder: Path, planted: str) -> Path:
+    """60 results over size and data in 12 families: accuracies that rise with both, or losses after a law."""
+    rng = np.random.default_rng(0)
+    size, data = 10 ** rng.uniform(8, 11, 60), 10 ** rng.uniform(9, 12, 60)
+    rising = 1 / (1 + np.exp(9.5 - np.log10(size))) + 0.05 * np.log10(data) / 12
+    law = 1.69 + 406.4 * size**-0.34 + 410.7 * data**-0.28
+    y = (rising if planted == "accuracies" else law) * np.exp(rng.normal(0, 0.01, 60))
+    path = folder / "t.csv"
+    pd.DataFrame({"y": y, "size": size, "data": data, "family": np.repeat(np.arange(12), 5)}).to_csv(path, index=False)
+    return path
+
+
+ARGUMENTS = ["--y", "y", "--group", "family", "-n", "100"]
+
+
+def test_a_loss_law_of_rising_accuracies_is_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not fall, it does not predict, its exponents are not negative: said in the JSON and in the summary."""
+    arguments = ["scaling", str(_rising(tmp_path, "accuracies")), "--x", "size,data", *ARGUMENTS]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    notes = " ".join(found["notes"])
+    assert "no form predicts better than the mean of the other groups" in notes
+    assert "the result does not fall with size (a, A); this law is for losses" in notes
+    assert all(p["lower"] >= 0 for p in found["parameters"] if p["parameter"] in ("a", "b"))
+    assert main(arguments) == 0
+    assert "Note: no form predicts better" in capsys.readouterr().out
+
+
+def test_a_loss_law_of_losses_is_not_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The planted exponents in their intervals, and no note; the law and what r2 is are printed."""
+    arguments = ["scaling", str(_rising(tmp_path, "losses")), "--x", "size,data", *ARGUMENTS]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {p["parameter"]: p for p in found["parameters"]}
+    assert found["notes"] == []
+    assert rows["a"]["lower"] < 0.34 < rows["a"]["upper"] and rows["b"]["lower"] < 0.28 < rows["b"]["upper"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "chinchilla: y = E + A / N^a + B / D^b, 95 %" in text
+    assert "r2: against the mean of the other groups" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--x", "size", "--forms", "powr"], "unknown form 'powr'; there are line, power"),
+        (["--x", "size", "--forms", "powr"], "Did you mean 'power'"),
+        (["--x", "size", "--forms", "chinchilla"], "the form chinchilla takes 2 columns in --x, not 1 (size)"),
+        (["--x", "size,data", "--forms", "power"], "the form power takes 1 columns in --x"),
+        (["--x", "size,data,zero"], "--x names 3 columns"),
+        (["--x", "zero"], "the column 'zero' holds 2 values that are not above 0"),
+        (["--x", "size", "--beyond", "1e15"], "--beyond 1e+15: size reaches from"),
+        (["--x", "size", "--beyond", "3"], "--beyond 3: size reaches from"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_fitting(
+    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forms, columns and --beyond; one sentence, and no fit."""
+    path = _rising(tmp_path, "losses")
+    pd.read_csv(path).assign(zero=np.r_[0.0, -1.0, np.ones(58)]).to_csv(path, index=False)
+    monkeypatch.setattr(job, "leave_groups_out", lambda *_: pytest.fail("fitted"))
+    assert main(["scaling", str(path), *more, *ARGUMENTS]) == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert text.count("\n") == 1

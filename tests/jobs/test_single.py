@@ -47,7 +47,7 @@ def test_csv_gives_the_same(model: Path, pairs: Path, tmp_path: Path) -> None:
     """The same pairs as CSV give the same values."""
     table = tmp_path / "order.csv"
     pd.DataFrame(PAIRS).to_csv(table, index=False)
-    for source, name in ((pairs, "a"), (table, "b")):
+    for source, name in ((pairs, "a.parquet"), (table, "b.parquet")):
         cli.main(
             [
                 "measure",
@@ -60,7 +60,7 @@ def test_csv_gives_the_same(model: Path, pairs: Path, tmp_path: Path) -> None:
                 str(tmp_path / name),
             ]
         )
-    assert pd.read_parquet(tmp_path / "a").equals(pd.read_parquet(tmp_path / "b"))
+    assert pd.read_parquet(tmp_path / "a.parquet").equals(pd.read_parquet(tmp_path / "b.parquet"))
 
 
 def test_options_are_yaml(model: Path, tmp_path: Path) -> None:
@@ -105,7 +105,8 @@ def test_missing_column_is_named(model: Path, tmp_path: Path, capsys: pytest.Cap
     """A file without a column that the measure reads is told, with the nearest column."""
     path = tmp_path / "x.csv"
     path.write_text("item,sentence_goood,sentence_bad\n1,a,b\n")
-    assert cli.main(["measure", str(model), "--measure", "minimal_pair", "--stimuli", str(path), "--out", "x"]) == 2
+    given = ["measure", str(model), "--measure", "minimal_pair", "--stimuli", str(path)]
+    assert cli.main([*given, "--out", str(tmp_path / "x.csv")]) == 2
     assert "no column 'sentence_good'" in capsys.readouterr().err
 
 
@@ -154,11 +155,9 @@ def test_refused_items_are_listed_and_the_others_written(
     ]
     assert cli.main(given) == 1
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "transect: 4 of 5 items were refused:" and [line.split(":")[0].strip() for line in told[1:]] == [
-        "bad0",
-        "bad1",
-        "bad2",
-    ]
+    assert told[0] == "transect: 4 of 5 items were refused:"
+    assert [line.split(":")[0].strip() for line in told[1:4]] == ["bad0", "bad1", "bad2"]
+    assert told[4:] == [f"  and 1 more (column error of {out})"]
     rows = pd.read_parquet(out)
     assert rows["item"].nunique() == 5 and rows.loc[rows["item"] == "fine", "value"].notna().all()
     assert (rows["error"].notna() == rows["value"].isna()).all()
@@ -248,8 +247,20 @@ def test_out_may_not_be_a_folder(model: Path, pairs: Path, tmp_path: Path, capsy
 def test_a_measure_that_the_model_cannot_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Heads of a model without attention: not applicable, in one sentence, exit code 1."""
     path = tiny_model(tmp_path, "ngram")
-    given = ["measure", str(path), "--measure", "previous_token", "--option", "conditions=[{length: 3}]", "--out", "x"]
-    assert cli.main(given) == 1
-    assert (
-        capsys.readouterr().err == "transect: previous_token needs attention, heads, which this model does not offer\n"
+    given = ["measure", str(path), "--measure", "previous_token", "--option", "conditions=[{length: 3}]"]
+    assert cli.main([*given, "--out", str(tmp_path / "x.csv")]) == 1
+    assert capsys.readouterr().err == (
+        f"transect: previous_token needs attention, heads, which {path} does not offer; it can be measured with: "
+        "bits_per_byte, copying, minimal_pair, surprisal.\n"
+    )
+
+
+def test_a_causal_measure_of_a_masked_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence says what the measure is defined for, what the model is, and what can be measured instead."""
+    path, table = tiny_model(tmp_path, "bert"), tmp_path / "x.csv"
+    table.write_text("text\na b c\n")
+    given = ["--measure", "surprisal", "--stimuli", str(table), "--out", str(tmp_path / "rows.csv")]
+    assert cli.main(["measure", str(path), *given]) == 1
+    assert capsys.readouterr().err == (
+        f"transect: surprisal is defined for causal models; {path} is a masked one; it can be measured with: minimal_pair.\n"
     )

@@ -90,3 +90,11 @@ def test_a_field_that_a_line_lacks_is_empty(tmp_path: Path) -> None:
     """The measure refuses that item and keeps the others."""
     path = written(tmp_path, "a.jsonl", '{"text": "a"}\n{"other": "b"}\n{"text": null}\n')
     assert read_stimuli(path, ["text"], "x")["text"].tolist() == ["a", "", ""]
+
+
+def test_an_empty_line_of_one_column_is_an_empty_text(tmp_path: Path) -> None:
+    """As an empty cell is; beside other columns an empty line is no row."""
+    path = written(tmp_path, "a.csv", "text\na\n\nb\n")
+    assert read_stimuli(path, ["text"], "x")["text"].tolist() == ["a", "", "b"]
+    path = written(tmp_path, "b.csv", "item,text\n1,a\n\n2,b\n")
+    assert read_stimuli(path, ["text"], "x")["text"].tolist() == ["a", "b"]

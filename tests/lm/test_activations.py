@@ -7,7 +7,7 @@ import torch
 from tests.architectures import model_of, network_of
 from tests.shelf import tiny_model
 from transect.errors import InputError, NotApplicable
-from transect.lm import load
+from transect.lm import activations, load
 from transect.lm.activations import capture, gradients, has, observe, touching
 from transect.lm.anatomy import PLACES
 
@@ -228,3 +228,28 @@ def test_bad_input_is_named():
         capture(model, [[5, 6], [7]], ["mlp"])
     with pytest.raises(InputError, match="token id 999"):
         capture(model, np.array([[5, 999]]), ["mlp"])
+
+
+def test_a_batch_that_did_not_fit_is_let_go(monkeypatch):
+    """What was read of it before memory gave out is not held while its halves run."""
+    model = model_of("gpt2")
+    observe(model, IDS, ["residual_pre"])  # finds the parts and tries the tail
+    plain, held, halving = model.network.transformer.h[1].forward, [], activations.run_halving
+
+    def small(hidden, *args, **options):
+        if len(hidden) > 1:
+            raise torch.OutOfMemoryError("planted")
+        return plain(hidden, *args, **options)
+
+    def spying(batch, forward, halved):
+        cells = dict(zip(forward.__code__.co_freevars, forward.__closure__, strict=True))
+        held.append(cells["found" if "scalar" in cells else "seen"].cell_contents)
+        return halving(batch, forward, halved)
+
+    monkeypatch.setattr(activations, "run_halving", spying)
+    model.network.transformer.h[1].forward = small
+    model.network.register_forward_pre_hook(lambda *_: sizes.append(len(held[-1])))
+    sizes: list[int] = []
+    observe(model, IDS, ["residual_pre"])
+    gradients(model, IDS, ["head"], lambda logits, batch: logits[:, -1, 5])
+    assert len(sizes) >= 6 and not any(sizes)

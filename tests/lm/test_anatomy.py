@@ -253,3 +253,29 @@ def test_capabilities_name_what_can_be_had(kind):
     assert {"attention", "heads", "causal" if kind in CAUSAL else "masked"} <= model.capabilities
     for place in ("head", "pattern"):
         model.anatomy.require(place)
+
+
+def without_values(kind, layers, heads):
+    """A GPT-2 some of whose heads read no values, so that they put out 0."""
+    network = network_of(kind)
+    with torch.no_grad():
+        for layer in layers:
+            attention = network.transformer.h[layer].attn.c_attn
+            for head in heads:
+                attention.weight[:, 64 + 8 * head : 72 + 8 * head] = 0
+                attention.bias[64 + 8 * head : 72 + 8 * head] = 0
+    return network
+
+
+@pytest.mark.parametrize(("layers", "heads"), [([0], [0]), ([0, 1], [0, 3]), ([0, 1], [1, 2, 3]), ([0], range(4))])
+def test_a_head_that_puts_out_nothing_hides_no_part(layers, heads):
+    """Nor does a block all of whose heads are 0, beside one of its class."""
+    found = checked(without_values("gpt2", layers, heads))
+    assert not found.absent and all(block.projection and block.attention and block.mlp for block in found.blocks)
+
+
+def test_no_head_that_does_anything_is_the_reason():
+    """Where nothing can be seen that is said, and not that something does not hold."""
+    found = checked(without_values("gpt2", [0, 1], range(4)))
+    assert set(found.absent) == {"head", "pattern", "attention", "mlp", "residual_mid"}
+    assert all(reason.startswith("no head puts anything out") for reason in found.absent.values())

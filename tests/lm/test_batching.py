@@ -1,6 +1,9 @@
 """Tests of the batch plan."""
 
-from transect.lm.batching import plan
+from transformers import XLNetConfig, XLNetLMHeadModel
+
+from tests.architectures import network_of
+from transect.lm.batching import context_length, plan
 
 
 def test_batches_are_sorted_by_length_and_hold_what_fits():
@@ -23,3 +26,17 @@ def test_a_row_larger_than_the_budget_runs_alone():
 def test_a_fixed_batch_size_wins():
     """Batches of two, whatever the budget."""
     assert plan([1, 2, 3, 4, 5], lambda n: 1, 1, batch_size=2) == [[0, 1], [2, 3], [4]]
+
+
+def test_no_batch_lies_on_both_sides_of_a_length():
+    """Apart at 4: rows of up to four and longer ones, whatever fits."""
+    assert plan([6, 4, 3, 5], lambda n: 1, 100, apart=[4]) == [[2, 1], [3, 0]]
+    assert plan([6, 4, 3, 5], lambda n: 1, 1, batch_size=3, apart=[4]) == [[2, 1], [3, 0]]
+
+
+def test_context_lengths_of_every_name():
+    """MPT calls it max_seq_len; Bloom, XLNet (-1) and state-space models have none; RoBERTa's table is longer than it."""
+    expected = {"gpt2": 64, "llama": 64, "mpt": 64, "rwkv": 64, "bloom": None, "mamba": None, "roberta": 64}
+    assert {kind: context_length(network_of(kind)) for kind in expected} == expected
+    xlnet = XLNetLMHeadModel(XLNetConfig(vocab_size=60, d_model=32, n_layer=1, n_head=4, d_inner=48))
+    assert context_length(xlnet) is None

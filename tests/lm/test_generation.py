@@ -209,3 +209,11 @@ def test_logits_that_are_no_numbers_are_told_by_item(tmp_path):
     broken, whole = continue_texts(model, ["the dog", "cats sleep"], temperature=0, **OPTIONS)
     assert broken.error == "the model's logits are not numbers (NaN)" and not broken.samples
     assert [whole] == expected
+
+
+def test_half_of_a_surrogate_pair_is_refused_alone(tmp_path):
+    """Its text keeps its place with the reason; the other one is continued."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    bad, good = continue_texts(model, ["the \ud800", "the dog"], max_new_tokens=2, seed=1)
+    assert "surrogate" in bad.error and not bad.samples
+    assert not good.error and len(good.samples) == 1

@@ -238,3 +238,13 @@ def test_code_that_is_not_in_the_cache_offline(cache, online, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ResourceError, match="lab/own at revision 'main' is not .wholly. in the hub cache"):
         hub.resolve("lab/own", code=True)
+
+
+def test_a_tokenizer_that_never_came_is_downloaded(cache, online):
+    """A download that was interrupted after the weights is not taken for whole."""
+    with serve({"lab/model": TWIN}) as address:
+        online(address)
+        path = hub.resolve("lab/model")
+        (path / "tokenizer.json").unlink()
+        assert hub.resolve("lab/model") == path
+    assert (path / "tokenizer.json").exists()

@@ -112,3 +112,34 @@ def test_a_place_that_the_architecture_lacks_is_not_applicable(kind, place):
     model = model_of(kind)
     with pytest.raises(NotApplicable, match=place):
         run(model, np.array([[7, 8, 9]]), [Edit(place, 0, 0.0)])
+
+
+def test_a_resumed_run_that_gives_no_numbers_is_not_believed(monkeypatch):
+    """NaN from resuming where the whole model gives numbers: everything is run as plain forwards."""
+    model = model_of("gpt_neox")
+    ids, other = two_texts(model)
+    edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1], positions=[3])]
+    expected = one_at_a_time(model, ids, edits)
+    resumed = interventions._Run._resumed
+    monkeypatch.setattr(interventions._Run, "_resumed", lambda self, rows: resumed(self, rows) * float("nan"))
+    torch.testing.assert_close(run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0)
+    assert interventions._resumes[model.network] == {"residual_pre": False}
+
+
+def test_memory_that_gives_out_says_nothing_about_a_place(monkeypatch):
+    """The CPU's error while resuming is tried out, also in words alone: halved, and tried again."""
+    model = model_of("gpt_neox")
+    ids, other = two_texts(model)
+    edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1], positions=[3])]
+    resumed, failed = interventions._Run._resumed, []
+
+    def once(self, rows):
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes.")
+        return resumed(self, rows)
+
+    monkeypatch.setattr(interventions._Run, "_resumed", once)
+    found = run(model, ids, edits, read=READ).logits
+    torch.testing.assert_close(found, one_at_a_time(model, ids, edits), atol=TOLERANCE, rtol=0)
+    assert failed and interventions._resumes[model.network] == {"residual_pre": True} and model.halvings == [len(ids)]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tests.shelf import CAUSAL, random_sequences, tiny_model
-from transect.errors import InputError, LoadError, UnavailableError
+from transect.errors import InputError, LoadError, ResourceError, UnavailableError
 from transect.lm import load
 from transect.lm.loading import weight_files
 
@@ -277,3 +277,14 @@ def test_code_of_another_repository_is_never_run(tmp_path):
     path = own_model(tmp_path, AutoModelForCausalLM="some/body--modeling.Own")
     with pytest.raises(LoadError, match="another repository \\(some/body\\)"):
         load(path, remote_code=True)
+
+
+def test_memory_that_gives_out_is_no_fault_of_the_directory(tmp_path, monkeypatch):
+    """The CPU's error is a plain RuntimeError: it is tried again, as a GPU's is."""
+
+    def fail(*args, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes.")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(ResourceError, match="out of memory while loading"):
+        load(tiny_model(tmp_path, "llama"))

@@ -222,6 +222,23 @@ def test_attention_is_reduced_by_layer_row_and_head_in_any_batch(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_attention_that_does_not_fit_is_read_by_halves(tmp_path):
+    """No memory for more than 4 rows, told in the second layer: the same values, every row once."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    ids = np.array(random_sequences(16, model.vocab_size, shortest=10, longest=10))
+    expected = model.attention(ids, lambda pattern: pattern[..., -1, 0])
+    calls = []
+
+    def limited(pattern):
+        calls.append(len(pattern))
+        if len(pattern) > 4 and len(calls) % 2 == 0:
+            raise torch.OutOfMemoryError("planted")
+        return pattern[..., -1, 0]
+
+    np.testing.assert_allclose(model.attention(ids, limited), expected, atol=1e-6)
+    assert model.halvings == [16, 8, 8]
+
+
 def test_reading_attention_leaves_the_scores_as_they_were(tmp_path):
     """The model goes back to its own attention afterwards."""
     model = load(tiny_model(tmp_path, "gpt_neox"))
@@ -337,7 +354,7 @@ def test_the_self_check_finds_a_wrong_packing(tmp_path):
     assert 0 <= sound.self_check(sequences) < TOLERANCE and sound.packing
     wrong = architectures.model_of("mpt")
     assert wrong.self_check(sequences) < TOLERANCE
-    wrong._packing._exact = {32: True}
+    wrong._packing._exact = {(32, 64): True}
     assert wrong.self_check(sequences) > 1e-3
 
 

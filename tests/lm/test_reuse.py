@@ -71,3 +71,15 @@ def test_an_mlp_is_taken_as_a_whole_where_positions_do_not_touch(kind, alone):
     model = model_of(kind)
     with torch.no_grad():
         assert by_position(model.anatomy.blocks[-1].mlp, 32) is alone
+
+
+def test_memory_that_gives_out_says_nothing_about_an_mlp():
+    """Neither that it takes positions by themselves nor that it does not."""
+    mlp = model_of("llama").anatomy.blocks[-1].mlp
+
+    def fail(*args):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes.")
+
+    mlp.register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="allocate"), torch.no_grad():
+        by_position(mlp, 32)

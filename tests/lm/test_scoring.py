@@ -192,3 +192,20 @@ def test_totals_of_a_masked_model_take_the_variant(bert, variant):
     read = lines(bert, ["the cabinets sleep !"])
     (scores,) = bert.pll([read[0].ids], [read[0].words], variant=variant)
     assert total_logprobs(bert, read, pll=variant)[0] == pytest.approx(scores[1:-1].sum(), abs=1e-5)
+
+
+@pytest.mark.parametrize("bos", [0, 1, 0.0, 1.0, None, "true"])
+def test_a_number_is_no_policy(neox, bos):
+    """0 and 1 equal false and true, and are neither."""
+    with pytest.raises(InputError, match="allowed are auto, true, false"):
+        opening(neox, bos)
+
+
+def test_half_of_a_surrogate_pair_is_refused_alone(neox, bert):
+    """No tokenizer reads it: that text is refused, the one beside it is scored as it is by itself."""
+    for model in (neox, bert):
+        bad, good = lines(model, ["the \ud800 dog", "the dog runs ."])
+        assert "'\\ud800', half of a surrogate pair" in bad.error and not bad.ids
+        assert good == lines(model, ["the dog runs ."])[0]
+    with pytest.raises(InputError, match="surrogate"):
+        lines(neox, ["the dog"], context="\udc00 ")

@@ -46,3 +46,36 @@ def test_a_tail_that_looks_at_all_positions_runs_whole():
     _, logits = observe(model, ids, ["residual_pre"])
     torch.testing.assert_close(logits, expected, atol=1e-6, rtol=0)
     assert tail._exact(model) is False
+
+
+def test_rounding_hides_no_other_function():
+    """Apart by 3 % of the largest number, in any precision: not alike, though 64 units of bfloat16 are half of it."""
+    x = torch.tensor([[10.0, -3.0, 1.0]])
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        assert tail.alike(x.to(dtype), x.to(dtype), 64, dtype)
+        assert not tail.alike((x + 0.3).to(dtype), x.to(dtype), 64, dtype)
+    assert tail.alike((x + 0.1).bfloat16(), x.bfloat16(), 64, torch.bfloat16)
+    assert not tail.alike((x + 0.1).float(), x.float(), 64, torch.float32)
+
+
+def test_what_is_no_number_is_no_number_in_both():
+    """NaN or infinite in one way only: not alike; masked logits are."""
+    x, masked = torch.tensor([1.0, 2.0]), torch.tensor([1.0, -torch.inf])
+    assert tail.alike(masked, masked.clone(), 64, torch.float32)
+    assert not tail.alike(x * torch.nan, x, 64, torch.float32)
+    assert not tail.alike(x, masked, 64, torch.float32) and not tail.alike(masked, x, 64, torch.float32)
+
+
+def test_memory_that_gives_out_says_nothing_about_a_tail():
+    """It is raised, and the network is tried again the next time."""
+    model = model_of("llama")
+    planted = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes.")
+
+    def fail(*args):
+        raise planted
+
+    hook = model.network.lm_head.register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="allocate"):
+        tail._exact(model)
+    hook.remove()
+    assert tail._exact(model) is True

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from transect.errors import InputError
+from transect.stats import loss_law
 from transect.stats.curves import fit_curve
 
 NOISE = 0.005
@@ -71,3 +72,23 @@ def test_what_cannot_be_fitted_is_refused(form: str, x: list[float], message: st
     """Unknown forms, sizes of 0, too few rows."""
     with pytest.raises(InputError, match=message):
         fit_curve(form, np.array(x), np.arange(len(x), dtype=float))
+
+
+def test_exponents_of_the_loss_law_are_not_negative() -> None:
+    """Results that rise with size and data: both exponents at least 0."""
+    rng = np.random.default_rng(4)
+    x = 10 ** rng.uniform(7, 11, (80, 2))
+    found = fit_curve("chinchilla", x, 0.1 * np.log10(x).sum(1))
+    assert found.parameters["a"] >= 0 and found.parameters["b"] >= 0
+
+
+def test_the_gradient_of_the_loss_law_is_that_of_its_cost() -> None:
+    """Against central differences, to 1e-4, among small and large residuals."""
+    rng = np.random.default_rng(5)
+    log_x, log_y = rng.normal(size=(20, 2)), 1 + rng.normal(0, 0.002, 20)
+    point = np.array([0.6, -1.2, -1.0, 0.3, 0.2])
+    steps = 1e-7 * np.eye(5)
+    slopes = [
+        (loss_law._cost(point + s, log_x, log_y)[0] - loss_law._cost(point - s, log_x, log_y)[0]) / 2e-7 for s in steps
+    ]
+    assert loss_law._cost(point, log_x, log_y)[1] == pytest.approx(slopes, abs=1e-4)

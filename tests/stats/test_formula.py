@@ -65,3 +65,42 @@ def test_transform_and_its_domain() -> None:
     assert np.allclose(Design(parse("y ~ 0 + log10(x)").fixed, frame).matrix(frame).ravel(), [1, 3])
     with pytest.raises(InputError, match="no logarithm"):
         Design(parse("y ~ 0 + log10(x)").fixed, frame).matrix(pd.DataFrame({"x": [0.0]}))
+
+
+def test_names_with_other_signs_stand_in_backticks() -> None:
+    """Response, covariate in a transform, group and polynomial; a plain name in backticks is the plain name."""
+    text = "`MMLU-PRO` ~ log10(`FLOPs (1E21)`) * `a|b` + poly(`x, y`, 2) + (1 + `a~b` | `run id`:g) + (1 | `plain`)"
+    found = parse(text)
+    assert found.columns == ["MMLU-PRO", "FLOPs (1E21)", "a|b", "x, y", "a~b", "run id", "g", "plain"]
+    assert found.fixed[-1] == ("log10(`FLOPs (1E21)`)", "`a|b`")
+    assert parse("cbind(`not wrong`, `b`) ~ 1 + (1 | g)").counts == ("not wrong", "b")
+
+
+def test_backticks_fit_the_same_as_plain_names() -> None:
+    """The columns of a design do not depend on how its names are written."""
+    rng = np.random.default_rng(0)
+    plain = pd.DataFrame({"x": rng.uniform(1, 9, 20), "z": rng.uniform(1, 9, 20)})
+    other = plain.rename(columns={"x": "x (1E21)", "z": "z-2, 3"})
+    terms = parse("y ~ log10(`x (1E21)`) * poly(`z-2, 3`, 2) + `z-2, 3`").fixed
+    expected = Design(parse("y ~ log10(x) * poly(z, 2) + z").fixed, plain).matrix(plain)
+    assert Design(terms, other).matrix(other) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("MMLU-PRO ~ x", "names with other signs go in backticks"),
+        ("y ~ MMLU-PRO", "names with other signs go in backticks"),
+        ("y ~ FLOPs (1E21)", "names with other signs go in backticks"),
+        ("y ~ I(x^2)", r"write poly\(x, 2\)"),
+        ("y ~ x^2", r"write poly\(x, 2\)"),
+        ("cbind(a, b-a) ~ x", "cbind takes two columns"),
+        ("y ~ log(x + (1 | g)", "parenthesis that is not closed"),
+        ("y ~ x) + (1 | g)", "parenthesis that is not opened"),
+        ("y ~ `x + (1 | g)", "backtick without its partner"),
+    ],
+)
+def test_what_a_formula_lacks_is_said(text: str, message: str) -> None:
+    """Backticks, powers, counts and parentheses."""
+    with pytest.raises(InputError, match=message):
+        parse(text)

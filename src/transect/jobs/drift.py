@@ -1,9 +1,10 @@
 """The canary: one identity (run and revision) has one set of weights and one tokenizer, for as long as the store remembers it.
 
 The key of a cell names a checkpoint by hub id and revision, or by the recipe it was trained with: known before anything is loaded, and
-silent about what lies there. So every file of cells records what was loaded: sha256 of the weights, of the ids of a fixed text and
-of the special tokens, and of a hub model the commit. A branch that has moved, a file that was exchanged or a tokenizer that another
-version of its library cuts otherwise is noticed at the next load, before anything is measured. Nothing is overwritten.
+silent about what lies there. So every file of cells records what was loaded: sha256 of the weights, of the ids of a fixed text,
+of the special tokens and of the configuration (an epsilon changes numbers too), and of a hub model the commit. A branch
+that has moved, a file that was exchanged or a tokenizer that another version of its library cuts otherwise is noticed at
+the next load, before anything is measured. Nothing is overwritten.
 """
 
 import time
@@ -13,7 +14,12 @@ from typing import Any
 from transect.errors import InputError
 from transect.store import Store
 
-PARTS = {"weights": "weights", "tokenizer": "tokenizer", "special": "special tokens of the tokenizer"}
+PARTS = {
+    "weights": "weights",
+    "tokenizer": "tokenizer",
+    "special": "special tokens of the tokenizer",
+    "config": "configuration",
+}
 
 
 class DriftError(InputError):
@@ -23,8 +29,8 @@ class DriftError(InputError):
 def check(store: Store, run: str, revision: str, identity: str, fingerprint: Mapping[str, str], commit: str) -> None:
     """Raise DriftError where an earlier measurement of the same identity recorded another fingerprint.
 
-    commit: name of the folder that was loaded (of a hub model its commit); it only explains: a commit that changes neither weights nor
-    tokenizer is no drift.
+    commit: name of the folder that was loaded (of a hub model its commit); it only explains: a commit that changes none of
+    these is no drift. A part that a record of an earlier version lacks is not compared.
     """
     for file, recorded in store.provenance_of(run, revision).items():
         before = recorded.get("fingerprint", {})

@@ -40,7 +40,7 @@ def as_json(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
 
 
 def summary(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
-    """The printed summary, in the order of lme4's."""
+    """The printed summary, in the order of lme4's; binomial models have t with the units' df instead of lme4's z."""
     fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
     kind = "Generalized linear" if logit else "Linear"
     lines = [
@@ -54,7 +54,7 @@ def summary(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
     if len(model.on_means):
         lines += [
             "",
-            "The same by least squares on the means of each unit:",
+            "On the means of each unit, by least squares (levels of other groups taken as fixed):",
             *table_lines(model.on_means[["term", "unit", "n_units", "estimate", "se", "df", "p"]]),
         ]
     if "intervals" in beside:
@@ -81,7 +81,6 @@ def _random(model: TableModel) -> list[str]:
 
 def _fixed(model: TableModel) -> list[str]:
     frame = model.effects.copy()
-    ratio = "z" if isinstance(model.fit, GeneralizedFit) else "t"
-    frame[ratio] = frame["estimate"] / frame["se"]
+    frame["t"] = frame["estimate"] / frame["se"]
     frame["unit"] = [f"{u} ({n})" for u, n in frame[["unit", "n_units"]].to_numpy()]
-    return table_lines(frame[["term", "estimate", "se", "df", ratio, "p", "lower", "upper", "unit"]])
+    return table_lines(frame[["term", "estimate", "se", "df", "t", "p", "lower", "upper", "unit"]])

@@ -4,6 +4,7 @@ transect gstudy scores.csv "score ~ person x (item:task)" --levels item=5,10,20 
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from transect.stats.decision import WISHES, cheapest, d_study
 from transect.stats.facets import FacetDesign, parse_design, parse_study
 from transect.stats.generalizability import QUANTITIES, GStudy, g_study
 
-SEARCHED = 100  # a wish looks at 1 to so many levels of a facet for which none are given
+SEARCHED, MORE = 100, 10  # levels of a facet that a wish looks at: 1 to SEARCHED, or to MORE times the observed
+QUICK = 10_000  # so many groups of designs are looked at in a second
 LABELS = dict(zip(QUANTITIES, ["universe score variance", "relative error variance", "absolute error variance",
                                "relative error SD", "absolute error SD", "E rho^2", "Phi"], strict=True))  # fmt: skip
 
@@ -97,9 +99,15 @@ def parse_numbers(given: Sequence[str], option: str) -> dict[str, float]:
 
 
 def _ranges(study: GStudy, plan: FacetDesign, levels: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
+    """The levels that a wish looks at: MORE times the observed ones, where the search among them stays QUICK."""
     own = study.design.closure(frozenset({study.object}))
-    open_ = (f for f in plan.facets if f not in own and f not in study.fixed)
-    return {f: range(1, SEARCHED + 1) for f in open_} | dict(levels)
+    open_ = [f for f in plan.facets if f not in own and f not in study.fixed and f not in levels]
+    sizes, within = study.observations.sizes, study.design.within
+    most = {f: max(SEARCHED, MORE * ceil(sizes[within[f] | {f}] / sizes[within[f]])) for f in open_}
+    numbers = sorted([*most.values(), *(len(v) for v in levels.values())])
+    if prod(numbers[:-1]) > QUICK:
+        most = dict.fromkeys(open_, SEARCHED)
+    return {f: range(1, n + 1) for f, n in most.items()} | dict(levels)
 
 
 def summary(result: Mapping[str, Any]) -> str:

@@ -168,7 +168,7 @@ class _Job:
         except Exception as error:
             told = {"error": f"{type(error).__name__}: {error}"}
             provenance["self_check"] = told
-            if isinstance(error, MemoryError | ResourceError):
+            if _resource(error):
                 return records  # what was measured stands; nothing was found against it
             reason = f"self-check: it ended with {told['error']}"
         else:
@@ -222,7 +222,7 @@ class _Job:
         except NotApplicable as error:
             return ended(NOT_APPLICABLE, reason=str(error))
         except Exception as error:  # recorded, the other cells go on; a resource is tried again first
-            resource = isinstance(error, MemoryError | ResourceError) or getattr(error, "errno", 0) in DISK_FULL
+            resource = _resource(error)
             if resource and not self.last_attempt:
                 raise
             told = str(error) if isinstance(error, InputError | ResourceError) else f"{type(error).__name__}: {error}"
@@ -261,6 +261,13 @@ def check_offered(measure: Unit, model: Any) -> None:
     lacking = [name for name in measure["REQUIRES"] if name not in model.capabilities]
     if lacking:
         raise NotApplicable(f"{measure.name} needs {', '.join(lacking)}, which this model does not offer")
+
+
+def _resource(error: Exception) -> bool:
+    """Whether network, memory or disk gave out, so that it may go well the next time."""
+    from transect.lm.batching import out_of_memory  # here: it imports torch
+
+    return isinstance(error, ResourceError) or getattr(error, "errno", 0) in DISK_FULL or out_of_memory(error)
 
 
 def _told(refused: pd.DataFrame) -> str:

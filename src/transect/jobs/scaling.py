@@ -14,6 +14,7 @@ from transect.stats.curve_inference import (
     bootstrap_parameters,
     break_test,
     breakpoint_interval,
+    doubts,
     extrapolation_interval,
     leave_groups_out,
 )
@@ -35,6 +36,7 @@ def scaling_file(
 
     y, x, group name columns; two x (size, data) have the form chinchilla only. Raises InputError for what cannot be fitted.
     """
+    asked = _asked(forms, x)
     frame = read(path)
     for column in (y, *x, group):
         if column not in frame:
@@ -42,12 +44,21 @@ def scaling_file(
                 f"{path}: there is no column {column!r}; there are {', '.join(frame)}.{nearest(column, frame)}"
             )
     rows = frame.dropna(subset=[y, *x, group]).reset_index(drop=True)
+    _check_numbers(rows, y, x)
     fitted = rows if beyond is None else rows[rows[x[0]] <= beyond]
-    inputs, values, groups = _arrays(fitted, y, x, group)
-    asked = list(forms) or [f for f, form in FORMS.items() if form.inputs == len(x) and f != "broken"]
+    if beyond is not None and len(fitted) in (0, len(rows)):
+        raise InputError(
+            f"--beyond {beyond:g}: {x[0]} reaches from {rows[x[0]].min():g} to {rows[x[0]].max():g} in these rows"
+        )
+    inputs, values, groups = (
+        fitted[list(x)].to_numpy(float),
+        fitted[y].to_numpy(float),
+        fitted[group].astype(str).to_numpy(),
+    )
     comparison = leave_groups_out(asked, inputs, values, groups)
     best = comparison["form"][0]
     curve = fit_curve(best, inputs, values)
+    parameters = bootstrap_parameters(curve, inputs, values, groups, n, seed)
     found: dict[str, Any] = {
         "table": str(path),
         "y": y,
@@ -57,7 +68,12 @@ def scaling_file(
         "n_missing": len(frame) - len(rows),
         "forms": records(comparison),
         "best": best,
-        "parameters": records(bootstrap_parameters(curve, inputs, values, groups, n, seed)),
+        "formula": curve.form.text,
+        "parameters": records(parameters),
+        "notes": [
+            *(["no form predicts better than the mean of the other groups"] if not comparison["r2"][0] >= 0 else []),
+            *doubts(curve, parameters, inputs, values, x),
+        ],
     }
     if len(x) == 1 and "segmented" in asked:
         found["break"] = {**break_test(inputs, values, n, seed), **breakpoint_interval(inputs, values, seed=seed)}
@@ -66,19 +82,38 @@ def scaling_file(
     return found
 
 
-def _arrays(rows: pd.DataFrame, y: str, x: Sequence[str], group: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
+    """The forms to compare: those named, or all that take so many inputs but broken."""
+    fitting = [f for f, form in FORMS.items() if form.inputs == len(x)]
+    if not fitting:
+        raise InputError(f"--x names {len(x)} columns; a form takes one, or two (size and data)")
+    for form in forms:
+        if form not in FORMS:
+            raise InputError(f"unknown form {form!r}; there are {', '.join(FORMS)}.{nearest(form, FORMS)}")
+        if form not in fitting:
+            raise InputError(
+                f"the form {form} takes {FORMS[form].inputs} columns in --x, not {len(x)} ({', '.join(x)}); "
+                f"with {len(x)} there are {', '.join(fitting)}"
+            )
+    return list(dict.fromkeys(forms)) or [f for f in fitting if f != "broken"]
+
+
+def _check_numbers(rows: pd.DataFrame, y: str, x: Sequence[str]) -> None:
     for column in (y, *x):
         if not pd.api.types.is_numeric_dtype(rows[column]):
             raise InputError(f"the column {column!r} holds text, not numbers.")
-    return rows[list(x)].to_numpy(float), rows[y].to_numpy(float), rows[group].astype(str).to_numpy()
+    for column in x:
+        wrong = int((~(rows[column] > 0) | np.isinf(rows[column])).sum())
+        if wrong:
+            raise InputError(
+                f"the column {column!r} holds {wrong} values that are not above 0 and finite; sizes, data and compute must be"
+            )
 
 
 def _beyond(
     curve: Any, inputs: np.ndarray, values: np.ndarray, groups: np.ndarray, held: pd.DataFrame, y: str,
     x: Sequence[str], n: int, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
-    if held.empty:
-        raise InputError(f"no row lies beyond the largest {x[0]} that is fitted.")
     new, truth = held[list(x)].to_numpy(float), held[y].to_numpy(float)
     predicted = extrapolation_interval(curve, inputs, values, groups, new, n, seed)
     inside = (predicted["lower"] <= truth) & (truth <= predicted["upper"])
@@ -98,12 +133,12 @@ def summary(found: dict[str, Any]) -> str:
         "",
     ]
     lines += [
-        "Forms, by the error of predicting whole groups from the others:",
+        "Forms, by the error of predicting whole groups from the others (r2: against the mean of the other groups):",
         *table_lines(pd.DataFrame(found["forms"])),
         "",
     ]
     lines += [
-        f"{found['best']}, 95 % intervals from resampled groups:",
+        f"{found['best']}: {found['formula']}, 95 % intervals from resampled groups:",
         *table_lines(pd.DataFrame(found["parameters"])),
     ]
     if "break" in found:
@@ -119,4 +154,5 @@ def summary(found: dict[str, Any]) -> str:
     few = found["parameters"][0]["n_groups"]
     if few < 8:
         lines += ["", f"Note: {few} groups are few to resample; the intervals are too narrow."]
+    lines += [""] * bool(found["notes"]) + [f"Note: {note}." for note in found["notes"]]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ PER_CELL, PER_CHECKPOINT = 4, 8  # sequences
 
 
 @dataclass
-class Sample:
+class Noted:
     """One scored sequence: how to score it again, and what came out. `call` is the method's name."""
 
     call: str
@@ -35,12 +35,12 @@ class SelfCheck:
     """Notes a few of the sequences that a model scores, and scores them again at the end."""
 
     model: Any
-    samples: dict[str, list[Sample]] = field(default_factory=dict)  # by cell: only of those that scored something
+    samples: dict[str, list[Noted]] = field(default_factory=dict)  # by cell: only of those that scored something
 
     @contextmanager
     def note(self, cell: str) -> Iterator[None]:
         """While this is open the model's calls are noted for a cell; what the model returns is left as it is."""
-        noted: list[Sample] = []
+        noted: list[Noted] = []
         token_scores, pll = self.model.token_scores, self.model.pll
 
         def noted_scores(sequences: Any, prefix_lengths: Any = None, **options: Any) -> Any:
@@ -49,14 +49,14 @@ class SelfCheck:
             for i in _spread(sequences):
                 second = 1 if prefix_lengths is None else prefix_lengths[i]
                 more = {} if sources is None else {"sources": [sources[i]]}
-                noted.append(Sample("token_scores", sequences[i], second, more, result[i].logprob))
+                noted.append(Noted("token_scores", sequences[i], second, more, result[i].logprob))
             return result
 
         def noted_pll(sequences: Any, words: Any, **options: Any) -> Any:
             result = pll(sequences, words, **options)
             more = {k: v for k, v in options.items() if k != "batch_size"}
             for i in _spread(sequences):
-                noted.append(Sample("pll", sequences[i], words[i], more, result[i]))
+                noted.append(Noted("pll", sequences[i], words[i], more, result[i]))
             return result
 
         self.model.token_scores, self.model.pll = noted_scores, noted_pll
@@ -77,7 +77,7 @@ class SelfCheck:
             largest = max(largest, float(self.model.self_check([s.ids for s in plain], [s.second for s in plain])))
         return largest, len(chosen)
 
-    def _alone(self, sample: Sample) -> np.ndarray:
+    def _alone(self, sample: Noted) -> np.ndarray:
         result = getattr(self.model, sample.call)([sample.ids], [sample.second], batch_size=1, **sample.more)[0]
         return np.asarray(getattr(result, "logprob", result))
 

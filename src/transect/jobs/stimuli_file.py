@@ -81,6 +81,8 @@ def _csv(text: str, place: str) -> pd.DataFrame:
         head = next(reader, [])
         rows = []
         for row in reader:
+            # the csv module reads an empty line as no cell at all; where there is one column it is an empty text
+            row = row or [""] * (len(head) == 1)
             if row and len(row) != len(head):
                 raise InputError(f"{place}, line {reader.line_num}: {len(row)} cells where the head has {len(head)}; a text with a comma needs quotes.")  # fmt: skip
             rows += [row] if row else []

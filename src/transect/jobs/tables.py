@@ -1,5 +1,8 @@
 """Tables of any origin: read from CSV, TSV or Parquet, printed in columns, turned into plain records for JSON."""
 
+import lzma
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +12,22 @@ import pandas as pd
 from transect.errors import InputError
 
 READERS = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip")  # of CSV and TSV
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A table from a CSV, TSV or Parquet file (CSV also compressed)."""
-    suffix = next((s for s in path.suffixes if s in READERS), None)
-    if suffix is None:
-        raise InputError(f"{path}: a table ends in {', '.join(READERS)} (or .csv.gz).")
+    """A table from a CSV, TSV or Parquet file (CSV and TSV also compressed), by how its name ends."""
     if not path.is_file():
         raise InputError(f"there is no table {path}.")
+    packed = path.suffix in COMPRESSED
+    suffix = Path(path.stem).suffix if packed else path.suffix
+    if suffix not in READERS or (packed and suffix == ".parquet"):
+        raise InputError(
+            f"{path}: a table ends in {', '.join(READERS)}; .csv and .tsv may have {', '.join(COMPRESSED)}."
+        )
     try:
         return READERS[suffix](path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: this cannot be read as {suffix[1:]} ({error}).") from None
 
 

@@ -87,6 +87,7 @@ def _observe(
         return lambda x: seen.__setitem__(site, x.detach().clone())
 
     def run(batch: Sequence[int]) -> None:
+        seen.clear()  # of a batch that did not fit
         forward(ids[batch])
         for site in wanted:
             found[site].append(seen.pop(site))
@@ -125,6 +126,7 @@ def gradients(
         return visit
 
     def run(batch: Sequence[int]) -> None:
+        found.clear()  # of a batch that did not fit
         with touching(model, ids.shape[1], {site: tracking(site) for site in wanted}):
             logits = model.network(input_ids=ids[batch]).logits
         total = scalar(logits, batch).sum()

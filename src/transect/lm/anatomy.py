@@ -31,9 +31,7 @@ from transect.lm.batching import out_of_memory
 from transect.lm.residual import Form, Sums, sums
 from transect.lm.tracing import Call, Pattern, Trace, trace
 
-# part of the key of every cell that rests on this file, identities.py, residual.py or tracing.py: raise it when values
-# change
-VERSION = 1
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
 PLACES = ("residual_pre", "residual_mid", "residual_post", "attention", "mlp", "head", "pattern")
 # what a forward may raise that does not put up with being taken apart

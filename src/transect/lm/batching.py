@@ -3,25 +3,34 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from transformers import PreTrainedModel
 
 from transect.errors import ResourceError
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+
+# rotary scalings that are the same for every length
+STATIC = ("default", "linear", "llama3", "proportional", "yarn")
 
 
 def plan(
-    lengths: Sequence[int], row_bytes: Callable[[int], int], budget: int, batch_size: int | None = None
+    lengths: Sequence[int],
+    row_bytes: Callable[[int], int],
+    budget: int,
+    batch_size: int | None = None,
+    apart: Sequence[int] = (),
 ) -> list[list[int]]:
     """Indices in batches: sorted by length, then index, so that there is little padding.
 
     A batch padded to length n holds as many rows as fit, budget // row_bytes(n), at least one; `batch_size` fixes it
-    instead.
+    instead. apart: lengths n such that rows of up to n and longer ones are never in one batch.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         # rows come in growing length: the new one sets the padded length of its batch
         room = batch_size or max(1, budget // row_bytes(lengths[index]))
-        if not batches or len(batches[-1]) >= room:
+        across = batches and any(lengths[batches[-1][-1]] <= n < lengths[index] for n in apart)
+        if not batches or len(batches[-1]) >= room or across:
             batches.append([])
         batches[-1].append(index)
     return batches
@@ -53,3 +62,31 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory gave out."""
     # on the CPU torch raises a plain RuntimeError that says so in words
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def context_length(network: PreTrainedModel) -> int | None:
+    """The longest sequence the model has positions for; None where nothing limits it (state-space models)."""
+    for name, module in network.named_modules():
+        # RoBERTa counts its positions from padding_idx + 1: the table is that much longer than the context
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.num_embeddings) - int(module.padding_idx) - 1
+    # the others of transformers are mapped to the first name; Bloom's seq_length limits nothing
+    for name in ("max_position_embeddings", "max_seq_len", "max_sequence_length"):
+        found = getattr(network.config, name, None)
+        if isinstance(found, int):
+            return found if found > 0 else None  # XLNet says -1
+    return None
+
+
+def turning_points(network: PreTrainedModel) -> list[int]:
+    """Lengths n beyond which the rotary frequencies of a whole batch are others (LongRoPE), growing."""
+    config = network.config
+    found: set[int] = set()
+    for scaling in (getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")):
+        if not isinstance(scaling, dict):
+            continue
+        for one in (scaling, *(v for v in scaling.values() if isinstance(v, dict))):  # by kind of layer
+            if one.get("rope_type", one.get("type", "default")) not in STATIC:
+                lengths = (of.get("original_max_position_embeddings") for of in (one, config.to_dict()))
+                found |= {n for n in lengths if n is not None}
+    return sorted(found)

@@ -24,6 +24,7 @@ import numpy as np
 from transect.errors import InputError
 from transect.lm.batching import plan, run_halving
 from transect.lm.decoding import Decoder, Decoding
+from transect.lm.model import unreadable
 from transect.lm.sampling import Sampling, choose
 from transect.lm.scoring import NOT_NUMBERS, encoder_ids, opening, second_opening
 
@@ -242,9 +243,11 @@ def _by_prompt(samples: Sequence[Sample], n_prompts: int, sampling: Sampling) ->
 def _read(model: "Model", texts: Sequence[str], bos: str | bool) -> tuple[list[list[int]], list[str]]:
     """The prompt of each text, and why it must not be read ("" when it may)."""
     if model.decoder_start_id is not None:
-        return [encoder_ids(model, text) for text in texts], [""] * len(texts)
+        return [encoder_ids(model, text) for text in texts], [unreadable(text) for text in texts]
     head, encoded = opening(model, bos), model.encodings(texts)["input_ids"]
-    return [[*head, *ids] for ids in encoded], [second_opening(head, ids) for ids in encoded]
+    return [[*head, *ids] for ids in encoded], [
+        unreadable(text) or second_opening(head, ids) for text, ids in zip(texts, encoded, strict=True)
+    ]
 
 
 def _added(model: "Model", before: list[int], new: list[int]) -> str:

@@ -3,7 +3,7 @@
 The directory is a snapshot of the Hugging Face cache (HF_HUB_CACHE, else HF_HOME/hub):
     models--<organisation>--<name>/refs/<revision>            the commit, as text
                                   /snapshots/<commit>/<file>  a link into blobs/
-A revision that is in the cache with all its weights is used as it stands and the network is not asked, so that a
+A revision that is in the cache with weights and tokenizer is used as it stands and the network is not asked, so that a
 branch keeps the commit it was first loaded at. HF_HUB_OFFLINE=1 forbids the network altogether. Where `main` holds
 pickles only, the conversion that the hub's own converter has proposed is taken, as transformers does, with its commit.
 
@@ -41,9 +41,8 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
-CONVERTER = (
-    "SFconvertbot"  # the hub's account that proposes safetensors of pickled weights; anyone else may propose anything
-)
+# the hub's account that proposes safetensors of pickled weights; anyone else may propose anything
+CONVERTER = "SFconvertbot"
 
 
 def resolve(hub_id: str, revision: str = "main", cache: Path | None = None, *, code: bool = False) -> Path:
@@ -127,7 +126,7 @@ def _from_cache(hub_id: str, revision: str, cache: Path) -> Path | None:
         except LocalEntryNotFoundError:  # never downloaded, or interrupted
             return None
         path = Path(folder)
-        if (path / "config.json").exists() and _has_weights(path):
+        if (path / "config.json").exists() and _has_weights(path) and _has_tokenizer(path):
             return path
     return None
 
@@ -233,6 +232,11 @@ def _has_weights(path: Path) -> bool:
     return any(file.exists() for file in path.glob("model*.safetensors"))
 
 
+def _has_tokenizer(path: Path) -> bool:
+    """Whether there is what a tokenizer can be made of: an interrupted download may have got the weights first."""
+    return any(file.exists() for form in ("tokenizer.json", "*.model", "vocab.*") for file in path.glob(form))
+
+
 def _lacks_code(path: Path) -> bool:
     """Whether a Python file that the configuration names is not there."""
     named = json.loads((path / "config.json").read_text(encoding="utf-8")).get("auto_map") or {}
@@ -252,10 +256,8 @@ def _repository(hub_id: str, cache: Path) -> Path:
 
 
 def _offline() -> bool:
-    return any(
-        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
 def _endpoint() -> str | None:

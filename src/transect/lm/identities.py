@@ -8,7 +8,8 @@ slice      one head's pattern set to zero: change of the projection's input outs
 attention  its output set to zero: what is left of the residual stream - what is left by the block's equation; infinite
            where a head's pattern does not reach that output, or reaches a parallel MLP
 mlp        its output set to zero: as for the attention
-Sums alone would not do: in some architectures they hold for modules that have nothing to do with the heads.
+Sums alone would not do: in some architectures they hold for modules that have nothing to do with the heads. A head that
+puts out 0 shows nothing when it is switched off: the others are looked at or, if there are none, blocks of its class.
 """
 
 from collections.abc import Callable
@@ -26,10 +27,13 @@ from transect.lm.attention import watch
 from transect.lm.batching import out_of_memory
 from transect.lm.tracing import hidden_in, hidden_out, with_hidden_out
 
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+
 TOLERANCE = 64  # units of rounding of the largest number compared, within one forward
 ACROSS = 1024  # the same between forwards of other shapes or another order of sums (fused attention)
 WORST = 0.05  # of the largest number compared: what half precision may be off by
 
+SILENT = "no head puts anything out (as before training), so that the identity {!r} cannot be seen to hold"
 # what does not hold -> the places that fall with it
 FALLS = {
     "capture": ("pattern",),
@@ -45,11 +49,13 @@ def checked(network: PreTrainedModel) -> Anatomy:
     """The parts of a network, without the places whose identities do not hold. The network is left as it was."""
     anatomy = discover(network)
     absent = dict(anatomy.absent)
-    for identity, difference in verify(network, anatomy).items():
+    silent: set[str] = set()
+    for identity, difference in verify(network, anatomy, silent).items():
         units = ACROSS if identity in ("capture", "slice") else TOLERANCE
         limit = min(WORST, units * rounding(network))
         if not difference <= limit:
             reason = f"the identity {identity!r} does not hold (off by {difference:.2g}, allowed {limit:.2g})"
+            reason = SILENT.format(identity) if identity in silent else reason
             for place in FALLS[identity]:
                 absent.setdefault(place, reason)
     blocks = tuple(_without(block, absent) for block in anatomy.blocks) if "residual_post" not in absent else ()
@@ -70,10 +76,11 @@ def _without(block: Block, absent: dict[str, str]) -> Block:
     return block
 
 
-def verify(network: PreTrainedModel, anatomy: Anatomy) -> dict[str, float]:
+def verify(network: PreTrainedModel, anatomy: Anatomy, silent: set[str] | None = None) -> dict[str, float]:
     """Identity -> its largest difference, relative to the largest number compared (at least 1); infinite where the
-    forward that tests it raises. Only the identities that have something to be about."""
-    found: dict[str, float] = {}
+    forward that tests it raises. Only the identities that have something to be about. Where no head does anything,
+    nothing can be seen: infinite, and in `silent`."""
+    found, silent = dict[str, float](), set() if silent is None else silent
     with torch.inference_mode():
         inputs = example(network, rows=1)
         projected: dict[int, torch.Tensor] = {}
@@ -81,7 +88,9 @@ def verify(network: PreTrainedModel, anatomy: Anatomy) -> dict[str, float]:
             found |= _tried(lambda: _capture(network, anatomy, inputs, projected), ("capture", "calls"))
         if anatomy.blocks:
             found |= _tried(lambda: _patched(network, anatomy), ("blocks",))
-            found |= _tried(lambda: _Removal(network, anatomy, inputs, projected).run(), ("slice", "attention", "mlp"))
+            removal = _Removal(network, anatomy, inputs, projected)
+            found |= _tried(removal.run, ("slice", "attention", "mlp"))
+            silent |= removal.silent
     return found
 
 
@@ -150,7 +159,10 @@ class _Removal:
         self.no_attention, self.no_mlp = self.clean + 1, self.clean + 2
         self.inputs = {name: ids.expand(self.clean + 3, -1) for name, ids in inputs.items()}
         self.found: dict[str, float] = {}
+        self.shown: dict[str, dict[type, bool]] = {"slice": {}, "attention": {}}  # by class of block: whether heads did
+        self.silent: set[str] = set()  # identities that hold, but were seen to in no block of some class
         self.seen: dict[str, torch.Tensor] = {}  # of the block that runs: the tensors at its places
+        self.alive: list[int] = []  # and the heads that put something out
 
     def run(self) -> dict[str, float]:
         """The identities slice, attention, mlp."""
@@ -160,7 +172,13 @@ class _Removal:
             if self.anatomy.mechanism is not None:
                 stack.enter_context(watch(self.network, self.anatomy, self._without_a_head))
             self.network.base_model(**self.inputs)
-        return self.found
+        unseen = {name for name, kinds in self.shown.items() if not all(kinds.values())}
+        self.silent = {name for name in unseen if self.found[name] != float("inf")}
+        return self.found | dict.fromkeys(self.silent, float("inf"))
+
+    def _show(self, identity: str, block: Block, something: bool) -> None:
+        kinds, kind = self.shown[identity], type(block.module)
+        kinds[kind] = something or kinds.get(kind, False)
 
     def _hook(self, stack: ExitStack, block: Block) -> None:
         def keep(name: str) -> Callable[[torch.Tensor], None]:
@@ -204,14 +222,15 @@ class _Removal:
         heads = block.n_heads
         assert heads is not None
         z = hidden.reshape(self.clean + 3, -1, heads, hidden.shape[-1] // heads)
+        alive = (z[self.clean] != 0).any(2).any(0)
+        self.alive = alive.nonzero()[:, 0].tolist()
+        self._show("slice", block, bool(self.alive))
         changes = (z[:heads] - z[self.clean]).abs().amax((1, 3))  # [head switched off, head]
         inside = changes.diagonal()
-        outside = float((changes - inside.diag()).max())
-        scale = max(1.0, float(z.abs().max()))
-        self._worst("slice", outside / scale if bool((inside > 0).all()) else float("inf"))
+        outside = float((changes - inside.diag()).max()) / max(1.0, float(z.abs().max()))
+        self._worst("slice", outside if bool((inside > 0)[alive].all()) else float("inf"))
         if block.layer in self.projected:
-            before = self.projected[block.layer].reshape(z.shape[1:])
-            self._worst("slice", difference(z[self.clean], before))
+            self._worst("slice", difference(z[self.clean], self.projected[block.layer].reshape(z.shape[1:])))
 
     def _compare(self, block: Block) -> None:
         """The block's equation with one of its terms left out."""
@@ -221,14 +240,11 @@ class _Removal:
             added = block.attention_scale * at["attention"][clean]
             if block.form in ("sequential", "post-norm", "crossed"):
                 self._worst("attention", difference(at["mid"][self.no_attention], pre))
-            elif block.form == "hybrid":
-                self._worst("attention", difference(at["mid"][self.no_attention], at["mid"][clean] - added))
             else:
-                self._worst("attention", difference(post[self.no_attention], post[clean] - added))
+                whole = at["mid"] if block.form == "hybrid" else post
+                self._worst("attention", difference(whole[self.no_attention], whole[clean] - added))
             if self.anatomy.mechanism is not None:
-                reached = not torch.equal(at["attention"][0], at["attention"][clean])
-                alike = block.form != "parallel" or torch.equal(at["mlp"][0], at["mlp"][clean])
-                self._worst("attention", 0.0 if reached and alike else float("inf"))
+                self._reached(block, at)
         if block.mlp is not None:
             if block.form == "post-norm":
                 self._worst("mlp", 0.0 if not torch.equal(post[self.no_mlp], post[clean]) else float("inf"))
@@ -236,7 +252,19 @@ class _Removal:
                 bare = block.form in ("sequential", "hybrid")
                 rest = at["mid"][clean] if bare else post[clean] - block.mlp_scale * at["mlp"][clean]
                 self._worst("mlp", difference(post[self.no_mlp], rest))
-        self.seen = {}
+        self.seen, self.alive = {}, []
+
+    def _reached(self, block: Block, at: dict[str, torch.Tensor]) -> None:
+        """Whether a head that is switched off is missing from the attention's output, and not from a parallel MLP's."""
+        attention, clean = at["attention"], self.clean
+        heads = self.alive if block.projection is not None else [0]
+        missing = [h for h in heads if not torch.equal(attention[h], attention[clean])]
+        # the same at all positions: the heads' weights on their way out are 0, and it is a bias at most
+        constant = bool((attention[clean] == attention[clean, :1]).all())
+        silent = not missing and (constant or not heads)
+        self._show("attention", block, not silent)
+        alike = block.form != "parallel" or not missing or torch.equal(at["mlp"][missing[0]], at["mlp"][clean])
+        self._worst("attention", 0.0 if (missing or silent) and alike else float("inf"))
 
     def _worst(self, identity: str, value: float) -> None:
         self.found[identity] = max(self.found.get(identity, 0.0), value)

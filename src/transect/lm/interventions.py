@@ -22,15 +22,16 @@ from torch import nn
 
 from transect.errors import InputError
 from transect.lm.activations import Site, Visit, as_ids, own_tokens, sequence_bytes, touching
-from transect.lm.batching import run_halving
+from transect.lm.batching import out_of_memory, run_halving
 from transect.lm.edits import Edit, inside
 from transect.lm.network import NetworkModel
 from transect.lm.reuse import Recording, recording_bytes
+from transect.lm.tail import alike
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 POSITIONS = 2048  # of a batch on the CPU: measured no slower than larger or smaller ones
-# units of rounding per block by which the two ways may differ, relative to the largest logit (at least 1)
+# units of rounding per block by which the two ways may differ, relative to the largest logit (see lm/tail.py: alike)
 TOLERANCE = 64
 
 
@@ -171,16 +172,13 @@ class _Run:
             if not own:
                 continue
             plain = self._plain(own)
-            rounding = torch.finfo(self.model.network.dtype).eps * max(1.0, float(plain.abs().max()))
+            units = TOLERANCE * len(self.model.anatomy.blocks)
             try:
                 found = torch.cat([self._resumed([row]) for row in own])
-                off = float((found - plain).abs().nan_to_num(0).max()) if found.shape == plain.shape else float("inf")
-                self.known[place] = off <= TOLERANCE * len(self.model.anatomy.blocks) * rounding
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-                self.known[place] = False
-            except RuntimeError as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
+                self.known[place] = alike(found, plain, units, self.model.network.dtype)
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                if out_of_memory(error):
+                    raise  # that says nothing about the place
                 self.known[place] = False
 
     def _resumed(self, rows: Sequence[_Row]) -> torch.Tensor:

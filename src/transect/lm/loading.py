@@ -34,6 +34,7 @@ from transformers.models.auto.modeling_auto import (
 
 import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
 from transect.errors import InputError, LoadError, ResourceError, UnavailableError, nearest
+from transect.lm.batching import out_of_memory
 from transect.lm.devices import check_device, placement
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
@@ -91,7 +92,9 @@ def load(
     if sum(file.stat().st_size for file in weights) >= LARGE:
         give_back()
     network, objective = _network(path, weights, DTYPES[dtype], device, memory, own_code)
-    return NetworkModel(path, tokenizer, weights, network, objective, budget)
+    model = NetworkModel(path, tokenizer, weights, network, objective, budget)
+    model._own_code = own_code
+    return model
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -154,11 +157,11 @@ def _network(
         if "offload_folder" in place:
             weakref.finalize(network, shutil.rmtree, place["offload_folder"], True)
             _tell_device(network)
-    except (InputError, MemoryError, torch.OutOfMemoryError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
+    except InputError:
+        raise
     except Exception as error:  # anything may be wrong with a directory from outside; the message keeps what
+        if out_of_memory(error):
+            raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
         raise LoadError(f"{path}: cannot be loaded ({type(error).__name__}: {error}).") from error
     for what in ("missing_keys", "mismatched_keys"):
         if report[what]:

@@ -6,11 +6,12 @@ position that is not scored holds NaN. No method adds special tokens: sequences 
 """
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # What the tokenizer fingerprint is taken of: cases, digits, accents, whitespace, scripts. Changing it changes every
 # fingerprint.
 FINGERPRINT_TEXT = 'The keys to the cabinet aren\'t "here":\n\t1,234 naïve syl7 words; Ωmega 語 words.  Ça va?'
+# of a configuration: what says where it came from, who wrote it and how it is run, and changes no number
+NOT_NUMBERS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 
 
 class TokenScores(NamedTuple):
@@ -46,6 +49,7 @@ class Model(ABC):
     n_layers: int | None = None
     n_heads: int | None = None
     d_model: int | None = None
+    _own_code = False  # whether Python files of the directory compute it
     decoder_start_id: int | None = None  # of an encoder-decoder model: what its decoder reads first
 
     def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast, weights: Sequence[Path]) -> None:
@@ -66,7 +70,8 @@ class Model(ABC):
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text;
-        ``special`` of the ids of the special tokens by role."""
+        ``special`` of the ids of the special tokens by role; ``config`` of what the configuration says of the
+        computation, and of the Python files where they do it."""
         digest = hashlib.sha256()
         for path in self._weights:
             with path.open("rb") as file:
@@ -75,16 +80,25 @@ class Model(ABC):
         ids = ",".join(map(str, self.encode(FINGERPRINT_TEXT)))
         roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
         special = " ".join(f"{role}={getattr(self.tokenizer, f'{role}_token_id')}" for role in roles)
-        return {"weights": digest.hexdigest(), "tokenizer": _sha256(ids), "special": _sha256(special)}
+        return {"weights": digest.hexdigest(), "tokenizer": _sha256(ids), "special": _sha256(special), **self._config()}
+
+    def _config(self) -> dict[str, str]:
+        file = self.path / "config.json"
+        if not file.is_file():  # a model that was put together in memory
+            return {}
+        digest = hashlib.sha256(json.dumps(_numbers(json.loads(file.read_text("utf-8"))), sort_keys=True).encode())
+        for code in sorted(self.path.glob("*.py")) if self._own_code else ():
+            digest.update(code.name.encode() + code.read_bytes())
+        return {"config": digest.hexdigest()}
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without special tokens."""
         return self.encodings([text])["input_ids"][0]
 
     def encodings(self, texts: Sequence[str]) -> BatchEncoding:
-        """Ids, character offsets and word numbers of many texts, without special tokens."""
+        """Ids, character offsets and word numbers of many texts, without special tokens; none of what is unreadable."""
         return self.tokenizer(
-            list(texts),
+            ["" if unreadable(text) else text for text in texts],
             add_special_tokens=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
@@ -215,12 +229,28 @@ class Model(ABC):
                 )
 
 
+def unreadable(text: str) -> str:
+    """The sentence for a text that no tokenizer reads, and that would stop the texts beside it; empty for others."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"the text holds {text[error.start]!r}, half of a surrogate pair, which is no character"
+    return ""
+
+
 def check_positions(sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> None:
     """Refuse a position that its sequence does not have."""
     for index, (ids, places) in enumerate(zip(sequences, positions, strict=True)):
         if len(places) and not 0 <= min(places) <= max(places) < len(ids):
             wrong = next(t for t in places if not 0 <= t < len(ids))
             raise InputError(f"Sequence {index}: there is no position {wrong}; it has 0 to {len(ids) - 1}.")
+
+
+def _numbers(config: Any) -> Any:
+    """A configuration, and those within it, without what changes no number."""
+    if isinstance(config, dict):
+        return {name: _numbers(value) for name, value in config.items() if name not in NOT_NUMBERS}
+    return config
 
 
 def _sha256(text: str) -> str:

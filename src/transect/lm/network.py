@@ -19,16 +19,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transect.errors import InputError, NotApplicable, nearest
 from transect.lm import attention, decoding
 from transect.lm.anatomy import Anatomy, nothing
-from transect.lm.batching import plan
+from transect.lm.batching import context_length, plan, run_halving
+from transect.lm.forward import looks_ahead
 from transect.lm.identities import checked
 from transect.lm.model import Model, TokenScores, check_positions
 from transect.lm.packing import Packing, Read, log_probabilities, log_shares
 from transect.lm.tries import plain
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
 
 BUDGET = 256 * 2**20  # bytes of activations per batch: measured no slower than larger ones on a CPU
 PLL = ("within_word", "original")
+AHEAD = "the network looks ahead: earlier logits change with later tokens; it is no causal model"
 
 
 class NetworkModel(Model):
@@ -51,7 +53,7 @@ class NetworkModel(Model):
         config = network.config
         config.use_cache = False
         self.vocab_size = int(cast(torch.nn.Embedding, network.get_input_embeddings()).num_embeddings)
-        self.context_length = _context_length(network)
+        self.context_length = context_length(network)
         self.n_layers = getattr(config, "num_hidden_layers", None)
         self.d_model = getattr(config, "hidden_size", None)
         offers = {"logits", "hidden", "gradients", objective}
@@ -179,16 +181,16 @@ class NetworkModel(Model):
         return self._packing.used
 
     def self_check(self, sequences: Sequence[Sequence[int]], prefix_lengths: Sequence[int] | None = None) -> float:
-        """Largest |log p as scored together - log p of each sequence alone, unpacked| over the tokens, in nats.
-
-        Infinite where only one of the two is a number.
+        """Largest |log p as scored together - log p of each sequence alone, unpacked, by the network's whole forward| over
+        the tokens, in nats. Infinite where only one of the two is a number.
         """
         together = self.token_logprobs(sequences, prefix_lengths)
-        allowed, self._packing.allowed = self._packing.allowed, False
+        packing, forward = self._packing, self._packing.forward
+        allowed, packing.allowed, split, forward.split = packing.allowed, False, forward.split, False
         try:
             alone = self.token_logprobs(sequences, prefix_lengths, batch_size=1)
         finally:
-            self._packing.allowed = allowed
+            packing.allowed, forward.split = allowed, split
         one, other = (np.concatenate([np.empty(0), *scores]) for scores in (together, alone))
         known = np.isfinite(one)
         if (known != np.isfinite(other)).any():
@@ -197,6 +199,8 @@ class NetworkModel(Model):
 
     def _expect(self, objective: str) -> None:
         if self.objective == objective:
+            if objective == "causal" and self._looks_ahead:
+                raise NotApplicable(AHEAD)
             return
         raise NotApplicable(
             {
@@ -222,12 +226,21 @@ class NetworkModel(Model):
         self._packing.run(rows, read, batch_size, sources)
 
     @cached_property
+    def _looks_ahead(self) -> bool:
+        found: list[bool] = []
+        # nothing is halved: out of memory is told as everywhere
+        run_halving([0], lambda _: found.append(looks_ahead(self.network, self.context_length)), self.halvings.append)
+        return found[0]
+
+    @cached_property
     def _cache_is_right(self) -> bool:
         return decoding.cache_is_right(self.network)
 
     def _decoding(self) -> decoding.Decoding:
         if self.objective == "masked":
             return super()._decoding()
+        if self.objective == "causal":
+            self._expect("causal")
         return decoding.Decoding(
             lambda rows, sources: decoding.NetworkDecoder(self.network, rows, sources, self._cache_is_right),
             lambda length: decoding.row_bytes(self.network, length),
@@ -253,11 +266,16 @@ class NetworkModel(Model):
         self._check(ids.tolist())
         found: dict[int, list[np.ndarray]] = {}
 
-        def keep(layer: int, pattern: torch.Tensor) -> None:
-            found.setdefault(layer, []).append(reduce(pattern).double().cpu().numpy())
+        def read(batch: Sequence[int]) -> None:
+            part: list[tuple[int, np.ndarray]] = []  # a batch that does not fit leaves nothing in `found`
+            read_ids = torch.as_tensor(ids[list(batch)], device=self.network.device)
+            keep = lambda layer, pattern: part.append((layer, reduce(pattern).double().cpu().numpy()))  # noqa: E731
+            attention.read(self.network, self.anatomy, read_ids, keep)
+            for layer, values in part:
+                found.setdefault(layer, []).append(values)
 
         for batch in plan([ids.shape[1]] * len(ids), self._row_bytes, self.budget, batch_size):
-            attention.read(self.network, self.anatomy, torch.as_tensor(ids[batch], device=self.network.device), keep)
+            run_halving(batch, read, self.halvings.append)
         if sorted(found) != list(range(self.n_layers or 0)):
             raise NotApplicable(f"attention was read in layers {sorted(found)} of {self.n_layers}")
         return np.stack([np.concatenate(found[layer]) for layer in range(len(found))])
@@ -265,12 +283,8 @@ class NetworkModel(Model):
     def attention_patterns(self, ids: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:
         """(layer, pattern [batch, head, query, key]), all kept in memory (`attention` keeps none): few sequences."""
         found: list[tuple[int, torch.Tensor]] = []
-        attention.read(
-            self.network,
-            self.anatomy,
-            torch.as_tensor(ids, device=self.network.device),
-            lambda layer, pattern: found.append((layer, pattern)),
-        )
+        read_ids = torch.as_tensor(ids, device=self.network.device)
+        attention.read(self.network, self.anatomy, read_ids, lambda layer, pattern: found.append((layer, pattern)))
         yield from sorted(found, key=lambda pair: pair[0])
 
     def _row_bytes(self, length: int) -> int:
@@ -281,12 +295,3 @@ class NetworkModel(Model):
             per_token += 2 * config.chunk_size * config.num_heads * max(config.state_size, config.head_dim)
             length = -(-length // config.chunk_size) * config.chunk_size  # short sequences are padded to a chunk
         return 4 * length * per_token
-
-
-def _context_length(network: PreTrainedModel) -> int | None:
-    """The longest sequence the model has positions for; None where nothing limits it (state-space models)."""
-    for name, module in network.named_modules():
-        # RoBERTa counts its positions from padding_idx + 1: the table is that much longer than the context
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(module.num_embeddings) - int(module.padding_idx) - 1
-    return getattr(network.config, "max_position_embeddings", None)

@@ -1,9 +1,11 @@
 """Runs rows through a network and reads the logits that are asked for; packs prefixes where that is exact.
 
-Whether it is exact is found by trying, once per network and depth: sequences with branches, drawn from the vocabulary,
-scored packed and one by one. It is not where positions are counted by cells (ALiBi), where a state runs through the row
-(recurrent models), or where a sliding window is shorter than the sequences. In half precision the trial runs in float32:
-rounding would hide a wrong mask.
+Whether it is exact is found by trying, once per network, depth and room: sequences with branches, drawn from the
+vocabulary, scored packed in a row of so many cells and one by one. It is not where positions are counted by cells (ALiBi),
+where a state runs through the row (recurrent models), or where a sliding window is shorter than the sequences; a window
+that is counted in cells is found where it is shorter than the row. In half precision the trial runs in float32: rounding
+would hide a wrong mask. Where the frequencies of rotary positions change at some length (LongRoPE), sequences on the two
+sides of it share neither a row nor a batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +18,11 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from transect.errors import ResourceError
-from transect.lm.batching import plan, run_halving
-from transect.lm.forward import Forward, Tiles, in_float32
+from transect.lm.batching import out_of_memory, plan, run_halving, turning_points
+from transect.lm.forward import Forward, Tiles, in_float32, in_half
 from transect.lm.tries import Rows, pack, plain
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 ROOMS = (64, 128, 256, 512, 1024)  # cells of a packed row
 WORTH = 0.95  # pack where this share of the cost, or less, is left
@@ -51,7 +53,8 @@ class Packing:
         self.budget, self.row_bytes, self.halved = budget, row_bytes, halved
         self.allowed = objective == "causal"
         self.used = False  # whether any scores came from packed rows
-        self._exact: dict[int, bool] = {}  # by depth
+        self._exact: dict[tuple[int, int], bool] = {}  # by depth and cells of the row
+        self.turns = turning_points(network)
 
     def rows(self, sequences: Sequence[Sequence[int]], positions: Sequence[np.ndarray]) -> Rows:
         """Packed rows where they are exact and cheaper, else one row per distinct sequence."""
@@ -59,10 +62,14 @@ class Packing:
             distinct = np.array([len(ids) for ids in set(map(tuple, sequences))])
             longest, price = int(distinct.max()), 1 / (6 * getattr(self.network.config, "hidden_size", 512))
             most = WORTH * float((distinct * (1 + price * distinct)).sum())
-            packed = pack(sequences, positions, self._rooms(longest), price, most)
-            if packed is not None and self._is_exact(longest):
-                self.used = True
-                return packed
+            rooms = [] if any(distinct.min() <= n < longest for n in self.turns) else self._rooms(longest)
+            while rooms and (packed := pack(sequences, positions, rooms, price, most)) is not None:
+                cells = int(packed.lengths.max())
+                if self._is_exact(longest, cells):
+                    self.used = True
+                    return packed
+                # what fails in the shortest row fails in every other one
+                rooms = [room for room in rooms if room < cells] if self._is_exact(longest, 0) else []
         return plain(sequences, positions)
 
     def run(
@@ -91,7 +98,8 @@ class Packing:
         beside = max((len(ids) for ids in sources), default=0) if sources is not None else 0
         lengths = rows.lengths.tolist()
         with torch.inference_mode():
-            for batch in plan(lengths, lambda n: self.row_bytes(n + beside), self.budget // 2, batch_size):
+            # packed rows are all on one side of a turn, whatever their lengths in cells
+            for batch in plan(lengths, lambda n: self.row_bytes(n + beside), self.budget // 2, batch_size, self.turns):
                 run_halving(batch, forward, self.halved)
 
     def _inputs(self, rows: Rows, first: int, last: int) -> tuple[dict[str, Any], np.ndarray]:
@@ -142,34 +150,48 @@ class Packing:
         fit = [room for room in ROOMS if longest < room <= limit and self.row_bytes(room) <= self.budget // 2]
         return [longest, *fit]
 
-    def _is_exact(self, depth: int) -> bool:
-        """Whether packed scores equal unpacked ones for sequences of up to so many tokens; tried by powers of two."""
+    def _is_exact(self, depth: int, cells: int) -> bool:
+        """Whether scores from rows of up to so many cells equal unpacked ones for sequences of up to so many tokens; both
+        are tried by powers of two."""
         tried = max(16, 1 << (depth - 1).bit_length())
+        # a trial that crosses a turn fails for that alone
+        tried = min([tried, *(n for n in self.turns if n >= depth)])
         if self.context_length is not None:
             tried = min(tried, self.context_length - TWIGS * TWIG)
         if tried < max(depth, 8):
             return False
-        if tried not in self._exact:
+        room = max(1 << (cells - 1).bit_length() if cells > 0 else 0, tried + TWIGS * TWIG)
+        key = tried, min(room, self.context_length or room)
+        if key not in self._exact:
             try:
-                self._exact[tried] = self._trial(tried)
-            except (ResourceError, MemoryError):
-                return False  # nothing is known
-            except Exception:  # the network does not take such a mask or positions, in its own words
-                self._exact[tried] = False
-        return self._exact[tried]
+                self.forward.prepare({})
+                self._exact[key] = self._trial(*key)
+            except Exception as error:
+                if isinstance(error, ResourceError) or out_of_memory(error):
+                    return False  # nothing is known
+                self._exact[key] = False  # the network does not take such a mask or positions, in its own words
+        return self._exact[key]
 
-    def _trial(self, depth: int) -> bool:
+    def _trial(self, depth: int, room: int) -> bool:
+        """The branches to be compared stand at the end of the row and read its first cells across all others."""
         rng = np.random.default_rng(0)
-        low, high = 0, self.network.config.vocab_size
-        stem = rng.integers(low, high, depth).tolist()
-        cuts = (depth // 4, depth // 2, depth - TWIG)
-        sequences = [stem, *([*stem[:at], *rng.integers(low, high, TWIG).tolist()] for at in cuts)]
+        high, fork = self.network.config.vocab_size, depth // 4
+        stem = rng.integers(0, high, depth).tolist()
+        cuts = (fork, depth // 2, depth - TWIG)
+        sequences = [stem, *([*stem[:at], (stem[at] + 1) % high, *stem[: TWIG - 1]] for at in cuts)]
+        for ids, token in zip(sequences, (high - 1, high - 2, high - 1, high - 1), strict=True):
+            ids[fork] = token  # the last in order
+        free = room - depth - TWIGS * TWIG
+        others = [
+            [*stem[:fork], k % max(1, high - 2), *rng.integers(0, high, min(depth - fork, free - at) - 1).tolist()]
+            for k, at in enumerate(range(0, free, depth - fork))
+        ]
         positions = [np.arange(len(ids)) for ids in sequences]
-        targets = rng.integers(low, high, sum(map(len, sequences)))
-        packed = cast(Rows, pack(sequences, positions, [depth + TWIGS * TWIG]))
+        nothing = [np.empty(0, dtype=np.int64)] * len(others)
+        targets = rng.integers(0, high, sum(map(len, sequences)))
+        packed = cast(Rows, pack([*sequences, *others], [*positions, *nothing], [room]))
         found = np.full((3, len(targets)), np.nan)
-        half = self.network.dtype in (torch.float16, torch.bfloat16)
-        with in_float32(self.network) if half else nullcontext():
+        with in_float32(self.network) if in_half(self.network) else nullcontext():
             self.run(packed, log_probabilities(targets, found[0]))
             self.run(plain(sequences, positions), log_probabilities(targets, found[1]))
             if not np.abs(found[0] - found[1]).max() <= CLEAR:

@@ -8,7 +8,7 @@ one draw without replacement), so that a token has one earlier occurrence and no
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from transect.lm.scoring import opening
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
 CONDITION = ("name", "length", "gap", "tokens")
+LISTED = "it must be a list of conditions, e.g. [{length: 32, gap: 0}]"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def repeats(
     Raises InputError for a condition that is not understood, too few tokens, or rows longer than the context.
     """
     head = opening(model, bos)
+    _check(conditions, n)
     result = []
     for given in conditions:
         length, gap, name = _condition(given)
@@ -66,11 +68,24 @@ def repeats(
             )
         result.append(Repeats(name, ids, len(head), length, length + gap))
     names = [r.name for r in result]
-    if not names or len(set(names)) < len(names) or n < 1:
-        raise InputError(
-            f"conditions: {', '.join(names) or 'none'}, n {n}; at least one row each, and different names, are needed."
-        )
+    if len(set(names)) < len(names):
+        raise InputError(f"conditions: {', '.join(names)}; different names are needed.")
     return result
+
+
+def _check(conditions: Any, n: Any) -> None:
+    """Raise InputError for conditions that are no list of mappings, and for n that is no number of rows."""
+    if not _whole(n) or n < 1:
+        raise InputError(f"n: {n!r}; it must be a whole number of at least 1: the sequences of each condition.")
+    if isinstance(conditions, str | Mapping) or not isinstance(conditions, Sequence) or not conditions:
+        raise InputError(f"conditions: {conditions!r}; {LISTED}.")
+    for given in conditions:
+        if not isinstance(given, Mapping):
+            raise InputError(f"conditions: {given!r} is no condition; {LISTED}.")
+
+
+def _whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _condition(given: Mapping[str, Any]) -> tuple[int, int, str]:
@@ -80,7 +95,7 @@ def _condition(given: Mapping[str, Any]) -> tuple[int, int, str]:
                 f"condition {dict(given)}: unknown {key!r}; there are: {', '.join(CONDITION)}.{nearest(key, CONDITION)}"
             )
     length, gap = given.get("length"), given.get("gap", 0)
-    if not isinstance(length, int) or not isinstance(gap, int) or length < 2 or gap < 0:
+    if not _whole(length) or not _whole(gap) or length < 2 or gap < 0:
         raise InputError(
             f"condition {dict(given)}: length must be a whole number of at least 2, gap one of at least 0."
         )
@@ -104,6 +119,6 @@ def _pool(model: Model, tokens: str | Mapping[str, Any] | None) -> np.ndarray:
     if tokens is None:
         return np.array(sorted(vocabulary), dtype=np.int64)
     band = tokens.get("ids") if isinstance(tokens, Mapping) and set(tokens) == {"ids"} else None
-    if not isinstance(band, Sequence) or len(band) != 2:
+    if not isinstance(band, Sequence) or len(band) != 2 or not all(map(_whole, band)):
         raise InputError(f"tokens: {tokens!r}; allowed are a regular expression and {{ids: [from, below]}}.")
     return np.array(sorted(i for i in vocabulary if band[0] <= i < band[1]), dtype=np.int64)

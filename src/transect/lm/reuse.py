@@ -23,11 +23,13 @@ from transformers.pytorch_utils import Conv1D
 
 from transect.lm.activations import Site, Visit, touching, with_hidden_in
 from transect.lm.anatomy import Block
+from transect.lm.batching import out_of_memory
+from transect.lm.forward import replaced
 from transect.lm.network import NetworkModel
-from transect.lm.tail import Forward, replaced, tail
+from transect.lm.tail import Forward, alike, tail
 from transect.lm.tracing import hidden_in, hidden_out
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 TOLERANCE = 64  # units of rounding that an MLP's output at one position may change by when it is given that one alone
 
@@ -215,9 +217,10 @@ def by_position(mlp: nn.Module, width: int) -> bool:
     noise = torch.linspace(-1, 1, 6 * width, device=like.device, dtype=like.dtype).sin().reshape(2, 3, width)
     try:
         whole, alone = mlp(noise), mlp(noise[:, 1:2])
-        off = float((whole[:, 1:2] - alone).abs().max())
-        return off <= TOLERANCE * torch.finfo(whole.dtype).eps * max(1.0, float(whole.abs().max()))
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return alike(alone, whole[:, 1:2], TOLERANCE, whole.dtype)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error):
+            raise  # that says nothing about the module
         return False  # it needs more than hidden states, or gives more back
 
 

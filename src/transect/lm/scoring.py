@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from transect.errors import InputError
-from transect.lm.model import Model
+from transect.lm.model import Model, unreadable
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
@@ -48,7 +48,7 @@ class Line:
 
 def opening(model: Model, bos: str | bool) -> list[int]:
     """The ids that the BOS policy puts before a text: one or none; two before some decoders' texts."""
-    if not any(bos is allowed or bos == allowed for allowed in BOS):
+    if not isinstance(bos, str | bool) or bos not in BOS:
         raise InputError(f"bos: {bos!r}; allowed are auto, true, false.")
     if model.decoder_start_id is not None:
         whole, token = model.tokenizer("")["input_ids"], model.tokenizer.bos_token_id
@@ -71,6 +71,12 @@ def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", conte
     with a second BOS, or starts inside a token of the context. Raises InputError for a BOS policy that cannot be kept.
     """
     head = opening(model, bos)
+    if not isinstance(context, str):
+        raise InputError(
+            f"context: {context!r} is no text; one that reads like a number needs quotes, e.g. context='\"5\"'."
+        )
+    if why := unreadable(context):
+        raise InputError(f"context: {why}.")
     separator = model.tokenizer.sep_token_id
     tail = [separator] if model.objective == "masked" and head and separator is not None else []
     source = encoder_ids(model, context) if model.decoder_start_id is not None else []
@@ -81,8 +87,8 @@ def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", conte
     for index, (text, ids, offsets) in enumerate(
         zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
     ):
-        if not isinstance(text, str):
-            result.append(Line([], [], error="there is no text"))
+        if why := unreadable(text) if isinstance(text, str) else "there is no text":
+            result.append(Line([], [], error=why))
             continue
         numbers = _words(before + text, offsets, encoded.word_ids(index))
         # a token of whitespace alone may have no width
@@ -146,7 +152,7 @@ def second_opening(head: Sequence[int], ids: Sequence[int]) -> str:
 
 def encoder_ids(model: Model, context: str) -> list[int]:
     """What an encoder reads: the context with its tokenizer's special tokens, an end-of-sequence token last."""
-    ids, end = list(model.tokenizer(context)["input_ids"]), model.tokenizer.eos_token_id
+    ids, end = list(model.tokenizer("" if unreadable(context) else context)["input_ids"]), model.tokenizer.eos_token_id
     return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
 

@@ -12,15 +12,19 @@ import torch
 from torch import nn
 
 from transect.lm.anatomy import example
+from transect.lm.batching import out_of_memory
+from transect.lm.forward import replaced
 
 if TYPE_CHECKING:
     from transect.lm.network import NetworkModel
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 Forward = Callable[..., Any]
 
 TOLERANCE = 64  # units of rounding: more than another shape of a product costs, less than another function would
+# of the largest number: where rounding is coarser than that (half precision), another function could hide in it
+WORST = 0.02
 
 
 @contextmanager
@@ -70,20 +74,6 @@ def _few(model: "NetworkModel", read: Sequence[int], tokens: torch.Tensor | None
         yield
 
 
-@contextmanager
-def replaced(module: nn.Module, forward: Forward) -> Iterator[None]:
-    """While open, calls of the module run `forward` in place of its own (its hooks still run)."""
-    before = module.__dict__.get("forward")  # accelerate has put one there, or nobody has
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
-
-
 _held: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
 
 
@@ -114,8 +104,24 @@ def _tried(model: "NetworkModel") -> bool:
             try:
                 with _few(model, [2, 0], tokens, early):
                     logits.append(model.network(**inputs).logits.float())
-            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+                if out_of_memory(error):
+                    raise  # that says nothing about the tail
                 return False  # a tail that needs whole sequences, or adds something of the vocabulary's size
     whole, cut = logits
-    rounding = torch.finfo(model.network.dtype).eps * max(1.0, float(whole.abs().max()))
-    return cut.shape == whole.shape and float((cut - whole).abs().max()) <= TOLERANCE * rounding
+    return alike(cut, whole, TOLERANCE, model.network.dtype)
+
+
+def alike(found: torch.Tensor, expected: torch.Tensor, units: float, dtype: torch.dtype) -> bool:
+    """Whether two ways to compute something in `dtype` give the same: numbers in the same places, and these apart by at
+    most `units` of rounding (`WORST` where that is less) of the largest one, at least 1."""
+    if found.shape != expected.shape:
+        return False
+    numbers = expected.isfinite()
+    if not torch.equal(found.isfinite(), numbers):
+        return False
+    expected, found = expected[numbers].float(), found[numbers].float()
+    if not len(expected):
+        return True
+    allowed = min(WORST, units * torch.finfo(dtype).eps) * max(1.0, float(expected.abs().max()))
+    return float((found - expected).abs().max()) <= allowed

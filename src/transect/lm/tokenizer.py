@@ -12,6 +12,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from transect.errors import LoadError
 
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+
 CONVERTERS = ("sentencepiece", "google.protobuf")  # what transformers reads a SentencePiece model with
 PROBE = (
     "the keys, to the cabinet are here: near the river, where no one sees them."  # lower case: some classes make it so

@@ -3,8 +3,8 @@
 What lm/anatomy.py finds the parts of an architecture in. A few tokens are enough: what is kept is small.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from transect.lm.attention import Visit, implementation, intercept
+from transect.lm.attention import intercept
+
+VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
 
 @dataclass(eq=False)
@@ -46,7 +48,6 @@ class Trace:
 
     calls: list[Call] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
-    logits: torch.Tensor | None = None
 
     def of(self, module: nn.Module) -> list[Call]:
         """The calls of one module."""
@@ -120,13 +121,6 @@ def trace(network: PreTrainedModel, inputs: Mapping[str, torch.Tensor], mechanis
         for module in names:
             stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(leave).remove)
-        with forward_as(network, mechanism, visit), torch.inference_mode():
-            made.logits = kept(network(**inputs).logits)
+        with intercept(network, mechanism, visit), torch.inference_mode():
+            network(**inputs)
     return made
-
-
-@contextmanager
-def forward_as(network: PreTrainedModel, mechanism: str, visit: Visit) -> Iterator[None]:
-    """`intercept`, or the eager attention without interception where there is nothing to intercept ("none")."""
-    with implementation(network, "eager") if mechanism == "none" else intercept(network, mechanism, visit):
-        yield

@@ -47,11 +47,12 @@ def refits(fit: Fit, n: int, seed: int) -> Iterator[Fit]:
 
 
 def bootstrap_intervals(fit: Fit, n: int = 1000, seed: int = 1, level: float = 0.95) -> pd.DataFrame:
-    """Percentile intervals: columns parameter, estimate, lower, upper; coefficients, then standard deviations."""
+    """Percentile intervals: columns parameter, estimate, lower, upper; coefficients, then standard deviations (as profile)."""
     draws = np.array([_parameters(f) for f in refits(fit, n, seed)])
     edges = [(1 - level) / 2, (1 + level) / 2]
     lower, upper = np.nanquantile(draws, edges, axis=0)
-    names = [*fit.names, *(f"sd {g} {e}".strip() for g, e in fit.components[["group", "effect"]].to_numpy())]
+    spreads = fit.components[["group", "effect"]].to_numpy()
+    names = [*fit.names, *("sigma" if g == "residual" else f"sd {g} {e}" for g, e in spreads)]
     return pd.DataFrame({"parameter": names, "estimate": _parameters(fit), "lower": lower, "upper": upper})
 
 

@@ -7,12 +7,16 @@ on intervals of scaling laws that were too narrow.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
+from transect.stats import loss_law
 from transect.stats.curves import FORMS, Curve, fit_curve
+
+ENDLESS = 1e6
 
 
 def bootstrap_parameters(
@@ -30,6 +34,40 @@ def bootstrap_parameters(
     return pd.DataFrame(
         {"parameter": names, "estimate": estimates, "lower": lower, "upper": upper, "n_groups": len(members)}
     )
+
+
+def doubts(curve: Curve, parameters: pd.DataFrame, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> list[str]:
+    """What speaks against a fit, in sentences: a loss law that does not fall, parameters that the data do not determine.
+
+    `parameters`: of `bootstrap_parameters`; `names`: of the inputs. Not determined is a parameter whose estimate is outside its
+    interval, or whose interval is ENDLESS: beyond so many times the largest |y| (levels of y) or, of a factor, from one end
+    to the other by so many times.
+    """
+    found = []
+    if curve.form.name == "chinchilla":
+        for name, exponent, factor, sizes in zip(names, ("a", "b"), ("A", "B"), x.T, strict=True):
+            part = curve.parameters[factor] * np.array([sizes.min(), sizes.max()]) ** -curve.parameters[exponent]
+            if part[0] - part[1] <= 1e-4 * y.mean():
+                found.append(f"the result does not fall with {name} ({exponent}, {factor}); this law is for losses")
+            elif curve.parameters[exponent] > loss_law.STEEPEST - 1e-6:
+                found.append(f"the exponent {exponent} of {name} is at its bound, {loss_law.STEEPEST:g}")
+    if free := [str(row.parameter) for row in parameters.itertuples() if _undetermined(row, np.abs(y).max())]:
+        found.append(
+            f"{', '.join(free)}: not identified by these data (estimate outside its interval, or no end to it)"
+        )
+    return found
+
+
+def _undetermined(row: Any, largest: float) -> bool:
+    """Whether the interval of a parameter does not hold its estimate or is ENDLESS."""
+    ends = np.array([row.estimate, row.lower, row.upper], float)
+    slack = 1e-9 * np.abs(ends).max()
+    if not np.isfinite(ends).all() or not ends[1] - slack <= ends[0] <= ends[2] + slack:
+        return True
+    small, large = np.sort(np.abs(ends[1:]))
+    if row.parameter in ("E", "lo", "hi"):
+        return bool(large > ENDLESS * largest)
+    return row.parameter in ("A", "B") and bool(large > ENDLESS * small)
 
 
 def extrapolation_interval(

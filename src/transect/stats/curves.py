@@ -6,7 +6,7 @@
     broken       E + A x^-a (1 + (x / x0)^(1/f))^(-c f)   6      one smooth break (Caballero et al. 2023)
     logistic     lo + (hi - lo) / (1 + exp(-k (z - m)))   4
     segmented    c0 + c1 z + c2 max(0, z - psi)           4      a break of the slope at psi
-    chinchilla   E + A / N^a + B / D^b                    5      E, A, B >= 0 (Hoffmann et al. 2022)
+    chinchilla   E + A / N^a + B / D^b                    5      E, A, B, a, b >= 0 (Hoffmann et al. 2022)
 Given the nonlinear parameters every form but one is linear in the others (variable projection, Golub & Pereyra 1973): they are
 searched on a grid, the best points are polished by least squares, on log y with a Huber loss for the loss laws as in
 Hoffmann et al. (scale "log"), on y for the others. A descent from a single start ends at the best optimum in 44 % of cases.
@@ -21,8 +21,8 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 
 from transect.errors import InputError, nearest
+from transect.stats import loss_law
 
-HUBER = 1e-3  # of log y, as in Hoffmann et al. (2022): robust against the odd bad run
 STARTS = 4  # grid points that are polished
 
 
@@ -35,6 +35,7 @@ class Form:
 
     name: str
     inputs: int
+    text: str
     shape: tuple[str, ...]
     linear: tuple[str, ...]
     basis: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -88,18 +89,18 @@ _EXPONENTS = np.linspace(0.05, 1.5, 20)
 FORMS = {
     form.name: form
     for form in (
-        Form("line", 1, (), ("c0", "c1"), _line, lambda x: ()),
-        Form("power", 1, ("a",), ("E", "A"), _power, lambda x: (_EXPONENTS,)),
+        Form("line", 1, "y = c0 + c1 log10 x", (), ("c0", "c1"), _line, lambda x: ()),
+        Form("power", 1, "y = E + A x^-a", ("a",), ("E", "A"), _power, lambda x: (_EXPONENTS,)),
         Form(
-            "broken", 1, ("a", "c", "log10_x0", "log_f"), ("E", "A"), _broken,
+            "broken", 1, "y = E + A x^-a (1 + (x / x0)^(1/f))^(-c f), log_f = ln f", ("a", "c", "log10_x0", "log_f"), ("E", "A"), _broken,
             lambda x: (np.array([0.02, 0.1, 0.3, 0.6]), np.linspace(-0.8, 1.2, 7), _inside(x, 8), np.array([-2.0, -0.5])),
         ),
         Form(
-            "logistic", 1, ("k", "m"), ("lo", "range"), _logistic,
+            "logistic", 1, "y = lo + (hi - lo) / (1 + exp(-k (log10 x - m)))", ("k", "m"), ("lo", "range"), _logistic,
             lambda x: (np.geomspace(0.3, 30, 12), np.linspace(np.log10(x.min()), np.log10(x.max()), 12)),
         ),
-        Form("segmented", 1, ("psi",), ("c0", "c1", "c2"), _segmented, lambda x: (_inside(x, 60),)),
-        Form("chinchilla", 2, ("a", "b"), ("E", "A", "B"), _chinchilla, lambda x: (_EXPONENTS, _EXPONENTS), True, "log"),
+        Form("segmented", 1, "y = c0 + c1 log10 x + c2 max(0, log10 x - psi)", ("psi",), ("c0", "c1", "c2"), _segmented, lambda x: (_inside(x, 60),)),
+        Form("chinchilla", 2, "y = E + A / N^a + B / D^b", ("a", "b"), ("E", "A", "B"), _chinchilla, lambda x: (_EXPONENTS, _EXPONENTS), True, "log"),
     )
 }  # fmt: skip
 
@@ -132,7 +133,7 @@ def fit_curve(form: str, x: np.ndarray, y: np.ndarray, near: Curve | None = None
     Raises InputError for an unknown form, inputs that are not above 0, or fewer rows than parameters + 1.
     """
     if form not in FORMS:
-        raise InputError(f"form {form!r}: there are {', '.join(FORMS)}.{nearest(form, FORMS)}")
+        raise InputError(f"unknown form {form!r}; there are {', '.join(FORMS)}.{nearest(form, FORMS)}")
     kind = FORMS[form]
     inputs, y = _inputs(x, kind), np.asarray(y, float)
     if len(y) < kind.n_parameters + 1:
@@ -179,32 +180,18 @@ def _predict(form: Form, point: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _polished(form: Form, x: np.ndarray, y: np.ndarray, starts: Sequence[np.ndarray], centre: np.ndarray) -> Curve:
     """The best of the descents from the starts."""
-    logs = form.scale == "log"
+    if form.scale == "log":
+        cost, point = min(
+            (loss_law.descend(np.log(x), np.log(y), start) for start in starts), key=lambda found: found[0]
+        )
+        return Curve(form, _named(form, point, centre), 2 * cost, len(y), centre, point)
 
     def residuals(point: np.ndarray) -> np.ndarray:
-        fitted = _predict(form, point, x)
-        return np.log(np.maximum(fitted, 1e-12)) - np.log(y) if logs else fitted - y
+        return _predict(form, point, x) - y
 
-    n = len(form.linear)
-    low = np.concatenate([np.full(n, 0.0 if form.positive else -np.inf), np.full(len(form.shape), -np.inf)])
-    options = {"loss": "huber", "f_scale": HUBER} if logs else {}
-    best = None
-    for start in starts:
-        inside = np.maximum(start, low + 1e-9)
-        scale = np.maximum(np.abs(inside), 1e-3)
-        found = least_squares(
-            residuals,
-            inside,
-            bounds=(low, np.inf),
-            x_scale=scale,
-            xtol=1e-13,
-            ftol=1e-13,
-            gtol=1e-13,
-            max_nfev=5000,
-            **options,
-        )
-        best = found if best is None or found.cost < best.cost else best
-    assert best is not None
+    tight = {"xtol": 1e-13, "ftol": 1e-13, "gtol": 1e-13, "max_nfev": 5000}
+    tried = [least_squares(residuals, s, x_scale=np.maximum(np.abs(s), 1e-3), **tight) for s in starts]
+    best = min(tried, key=lambda found: found.cost)
     return Curve(form, _named(form, best.x, centre), 2 * float(best.cost), len(y), centre, best.x)
 
 

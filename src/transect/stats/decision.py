@@ -193,9 +193,13 @@ def _bounds(
         allowed = (tau * (1 - value) / value if coefficient else value**2) * (1 + 1e-12)
         least = sum(v / prod(most[f] for f in divided) for divided, v in parts.items())
         if least > allowed or np.isnan(reached[name]):
+            widest = max(most, key=lambda f: most[f])
+            more = f"allow more levels, e.g. --levels {widest}=1..{10 * most[widest]}"
+            if coefficient and tau == 0:
+                more = f"the universe score variance of {study.object} is estimated as 0"
             raise InputError(
                 f"no design reaches {name} {'>=' if coefficient else '<='} {value:g}: the largest allowed "
-                f"({', '.join(f'{f}={n}' for f, n in most.items())}) has {reached[name]:.4g}; allow more levels"
+                f"({', '.join(f'{f}={n}' for f, n in most.items())}) has {reached[name]:.4g}; {more}"
             )
         out.append((parts, allowed))
     return out

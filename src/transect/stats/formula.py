@@ -5,6 +5,7 @@
 `a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g).
 A variable is a column name, a transform of one (log, log2, log10, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
 orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response may be cbind(successes, failures).
+Column names with other signs than letters, digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
 Coding of categories follows R (treatment contrasts): in a term, a category loses its reference column if the term
 without it is in the model, else it keeps all its columns. `C(x, sum)`: each level but the last against the mean of the
 levels; `C(x, treatment)`: the default. Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
@@ -19,15 +20,22 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError, nearest
+from transect.stats.polynomials import Polynomials
 
 TRANSFORMS = {"log": np.log, "log2": np.log2, "log10": np.log10, "sqrt": np.sqrt}
 CODINGS = ("treatment", "sum")
 FUNCTIONS = (*TRANSFORMS, "scale", "poly", "factor", "C")
 Term = tuple[str, ...]  # the variables of one term, in the order written; () is the intercept
 
-_NAME = r"[A-Za-z_.][A-Za-z0-9_.]*"
-_VARIABLE = re.compile(rf"^(?:({_NAME})|({_NAME})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))$")
+_PLAIN = r"[A-Za-z_.][A-Za-z0-9_.]*"
+_NAME = rf"(?:{_PLAIN}|`[^`]+`)"
+_VARIABLE = re.compile(rf"^(?:({_NAME})|({_PLAIN})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))$")
+_QUOTED = re.compile(r"`([^`]+)`")
+_FIRST_MASK = 0xF0000  # private use: no column name holds these
 _COUNTS = re.compile(rf"^cbind\(\s*({_NAME})\s*,\s*({_NAME})\s*\)$")
+
+
+_BACKTICKS = "names with other signs go in backticks, e.g. `MMLU-PRO`"
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Formula:
     def counts(self) -> tuple[str, str] | None:
         """The columns of cbind(successes, failures)."""
         match = _COUNTS.match(self.response)
-        return (match.group(1), match.group(2)) if match else None
+        return (match.group(1).strip("`"), match.group(2).strip("`")) if match else None
 
     @property
     def columns(self) -> list[str]:
@@ -63,16 +71,48 @@ class Formula:
 
 def parse(text: str) -> Formula:
     """Read a formula. Raises InputError with the piece that cannot be read."""
-    if text.count("~") != 1:
+    masked = _masked(text)
+    if masked.count("~") != 1:
         raise InputError(f"formula '{text}' needs exactly one '~': response ~ terms")
-    left, right = (part.strip() for part in text.split("~"))
+    left, right = (part.strip() for part in masked.split("~"))
     random, rest = [], right
     for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
         rest = rest.replace(f"({inside})", " ", 1)
         random += _random(inside, text)
     rest = re.sub(r"\+(\s*\+)+", "+", rest).strip().strip("+").strip()
-    response = left if _COUNTS.match(left) else _variable(left, text)
+    response = _unmasked(left, text)
+    if response.startswith("cbind("):
+        if not _COUNTS.match(response):
+            raise InputError(f"formula '{text}': cbind takes two columns, cbind(successes, failures)")
+    else:
+        response = _variable(left, text)
     return Formula(response, _terms(rest or "1", text), tuple(random), text)
+
+
+def _masked(text: str) -> str:
+    """The formula with one sign in place of each name in backticks, so that no sign of a name is taken for an operator."""
+    if text.count("`") % 2:
+        raise InputError(f"formula '{text}' has a backtick without its partner")
+    numbers = iter(range(text.count("`") // 2))
+    masked = _QUOTED.sub(lambda _: chr(_FIRST_MASK + next(numbers)), text)
+    depth = 0
+    for sign in masked:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            break
+    if depth:
+        raise InputError(f"formula '{text}' has a parenthesis that is not {'closed' if depth > 0 else 'opened'}")
+    return masked
+
+
+def _unmasked(piece: str, formula: str) -> str:
+    """A piece of a masked formula with its names again, in backticks where they need them."""
+    names = _QUOTED.findall(formula)
+    return "".join(c if ord(c) < _FIRST_MASK else _quoted(names[ord(c) - _FIRST_MASK]) for c in piece)
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(_PLAIN, name) else f"`{name}`"
 
 
 def _random(inside: str, text: str) -> list[Random]:
@@ -93,7 +133,9 @@ def _terms(text: str, formula: str) -> tuple[Term, ...]:
                 found.remove(())
             continue
         if sign == "-":
-            raise InputError(f"formula '{formula}': only '- 1' can be taken away, not '- {piece}'")
+            raise InputError(
+                f"formula '{formula}': only '- 1' can be taken away, not '- {_unmasked(piece, formula)}'; {_BACKTICKS}"
+            )
         stars = [tuple(_variable(v, formula) for v in part.split(":")) for part in piece.split("*")]
         for chosen in sorted(product([True, False], repeat=len(stars)), key=sum):
             term = tuple(v for part, used in zip(stars, chosen, strict=True) if used for v in part)
@@ -103,9 +145,11 @@ def _terms(text: str, formula: str) -> tuple[Term, ...]:
 
 
 def _variable(text: str, formula: str) -> str:
-    match = _VARIABLE.match(text.strip())
+    text = _unmasked(text, formula).strip()
+    match = _VARIABLE.match(text)
     if not match:
-        raise InputError(f"formula '{formula}': '{text.strip()}' is neither a column nor a transform of one")
+        hint = "for powers write poly(x, 2)" if text.startswith("I(") or "^" in text else _BACKTICKS
+        raise InputError(f"formula '{formula}': '{text}' is neither a column nor a transform of one; {hint}")
     plain, function, column, argument = match.groups()
     if plain:
         return plain
@@ -126,7 +170,7 @@ def column_of(variable: str) -> str:
     """The column that a variable reads: log10(x) -> x."""
     match = _VARIABLE.match(variable)
     assert match, variable
-    return match.group(1) or match.group(3)
+    return (match.group(1) or match.group(3)).strip("`")
 
 
 def is_category(variable: str, frame: pd.DataFrame) -> bool:
@@ -154,7 +198,7 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
     raw = frame[column]
     if variable.startswith(("factor(", "C(")):
         return raw.astype(str)
-    if variable == column or variable.startswith("poly("):
+    if variable.strip("`") == column or variable.startswith("poly("):
         return raw
     if not pd.api.types.is_numeric_dtype(raw):
         raise InputError(f"{variable}: '{column}' holds text, not numbers")
@@ -177,12 +221,12 @@ class Design:
     def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
         self.terms = terms
         self.levels: dict[str, list[str]] = {}
-        self.polynomials: dict[str, _Polynomials] = {}
+        self.polynomials: dict[str, Polynomials] = {}
         for variable in dict.fromkeys(v for term in terms for v in term):
             if is_category(variable, frame):
                 self.levels[variable] = _ordered(variable, frame, (reference or {}).get(variable))
             elif variable.startswith("poly("):
-                self.polynomials[variable] = _Polynomials(values(variable, frame).to_numpy(float), variable)
+                self.polynomials[variable] = Polynomials(values(variable, frame).to_numpy(float), variable)
         self.names: list[str] = []
         self.term_of: list[Term] = []  # the term that each column belongs to
         for term in terms:
@@ -241,30 +285,3 @@ def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
             f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}"
         )
     return levels if first is None else [str(first), *(level for level in levels if level != str(first))]
-
-
-class _Polynomials:
-    """Orthonormal polynomials over the values of a column, as R's poly: the same for new values."""
-
-    def __init__(self, x: np.ndarray, variable: str):
-        self.degree = int(variable.rstrip(")").split(",")[1])
-        if len(np.unique(x)) <= self.degree:
-            raise InputError(
-                f"{variable}: the column has {len(np.unique(x))} different values, too few for this degree"
-            )
-        self.centre, self.alpha, self.norms = x.mean(), [], [float(len(x))]
-        before, now = np.zeros_like(x), np.ones_like(x)
-        for _ in range(self.degree):
-            z = x - self.centre
-            self.alpha.append(float((z * now * now).sum() / self.norms[-1]))
-            ratio = self.norms[-1] / self.norms[-2] if len(self.norms) > 1 else 0.0
-            before, now = now, (z - self.alpha[-1]) * now - ratio * before
-            self.norms.append(float((now * now).sum()))
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        columns, before, now = [], np.zeros_like(x), np.ones_like(x)
-        for k in range(self.degree):
-            ratio = self.norms[k] / self.norms[k - 1] if k else 0.0
-            before, now = now, (x - self.centre - self.alpha[k]) * now - ratio * before
-            columns.append(now / np.sqrt(self.norms[k + 1]))
-        return np.column_stack(columns)

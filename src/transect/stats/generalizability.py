@@ -11,6 +11,9 @@ where the data are balanced (E rho^2 of a one-facet design is then Feldt's exact
 estimated components. They belong to the parameters, whatever the estimator (ANOVA and REML differ by the components simulated
 from). Coverage of the 95 % intervals in 1,000 tables each of seven designs, unbalanced ones too: 92.9 to 96.8 %. It rests on normal
 effects of the object: right-or-wrong scores 95 to 99 %, but tau, E rho^2 and Phi about 72 % where objects differ as t with 3 df.
+Negative components count as 0 in the estimates but not in the draws: with each component of each draw at least 0, the interval of
+an error whose components are all 0 but the residual's held it in 68 instead of 94 % of 300 tables. Where an estimate is lifted out
+of its interval in that way, the interval is widened to it.
 Sources: Brennan (2001), Generalizability Theory, ch. 2-4 and 7; Feldt (1965), Psychometrika 30; Weerahandi (1993), JASA 88;
 Hannig, Iyer & Patterson (2006), JASA 101.
 """
@@ -90,9 +93,10 @@ class GStudy:
         """quantity (QUANTITIES), estimate, lower, upper (95 %); of the table as observed, or of a planned measurement."""
         weights = observed_weights(self) if weights is None else weights
         low, high = _interval(_quantities(self.draws, weights, none=0.0))
-        return pd.DataFrame(
-            {"quantity": QUANTITIES, "estimate": _quantities(self.variance, weights), "lower": low, "upper": high}
-        )
+        estimate = _quantities(self.variance, weights)
+        with np.errstate(invalid="ignore"):  # NaN: no estimate, or no interval
+            low, high = np.where(estimate < low, estimate, low), np.where(estimate > high, estimate, high)
+        return pd.DataFrame({"quantity": QUANTITIES, "estimate": estimate, "lower": low, "upper": high})
 
 
 def g_study(

@@ -99,7 +99,7 @@ class _Task:
 
     @classmethod
     def of(cls, formula: Formula, rows: pd.DataFrame) -> "_Task":
-        if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(rows[formula.response]):
+        if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(values(formula.response, rows)):
             raise InputError(f"the response '{formula.response}' holds text, not numbers")
         design = Design(formula.fixed, rows)
         y = values(formula.response, rows).to_numpy(float)

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 from transect.errors import InputError
 from transect.stats.crossed_cholesky import Deviance, Grouping
-from transect.stats.formula import Design, Random, parse, values
+from transect.stats.formula import Design, Random, column_of, parse, values
 from transect.stats.intervals import t_interval
 
 EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
@@ -92,7 +92,7 @@ def fit_formula(formula: str, frame: pd.DataFrame, reml: bool = True) -> MixedFi
 def grouping(random: Random, frame: pd.DataFrame) -> Grouping:
     """The levels and columns of one random term."""
     keys = (
-        frame[list(random.group)].astype(str).agg("\x1f".join, axis=1)
+        frame[[column_of(v) for v in random.group]].astype(str).agg("\x1f".join, axis=1)
         if len(random.group) > 1
         else values(random.group[0], frame)
     )

@@ -1,7 +1,8 @@
 """One formula fitted to one table: what `transect fit` reports.
 
 Each effect comes with its unit of inference, degrees of freedom that never exceed that unit's level, the slopes that were
-left out, and a cross-check by least squares on unit means. A design that would count rows as independent although a coarser
+left out, and a cross-check by least squares on unit means. Degrees of freedom of binomial models are the units' too, and
+their p is of t with these, where lme4 prints z. A design that would count rows as independent although a coarser
 column carries the effect is refused.
 """
 
@@ -19,6 +20,7 @@ from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import Unit, inference_units, pseudoreplicated, refuse_pseudoreplication
 from transect.stats.mixed import MixedFit
 from transect.stats.random_effects import r_squared
+from transect.stats.unit_means import on_means
 
 FAMILIES = ("gaussian", "binomial")
 
@@ -96,16 +98,15 @@ def fit_table(
     if family == "binomial":
         successes, trials = _counts(parsed, rows, weights)
         fit = generalized.fit_binomial(successes, trials, x, design.names, terms, method)
-        response = successes / trials
+        means = pd.DataFrame()  # means of shares are on another scale than the logit
     else:
         response = _response(parsed, rows)
         by = None if weights is None else _weights(rows[weights], weights)
         fit = mixed.fit(response, x, design.names, terms, reml, weights=by)
+        means = on_means(response, x, design, units, parsed, rows)
     effects = _effects(fit, units)
     warnings = [*_singular(fit), *_coarser(parsed, design, rows), *_slopes_omitted(effects)]
-    return TableModel(
-        parsed, family, fit, effects, _on_means(response, x, design, units, parsed, rows), n_missing, warnings
-    )
+    return TableModel(parsed, family, fit, effects, means, n_missing, warnings)
 
 
 def correlations(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
@@ -167,7 +168,7 @@ def _refuse_aliased(design: Design, x: np.ndarray) -> None:
 def _response(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
     if formula.counts:
         raise InputError("cbind(successes, failures) is a binomial response; add --family binomial")
-    if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(rows[formula.response]):
+    if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(values(formula.response, rows)):
         raise InputError(f"the response '{formula.response}' holds text, not numbers")
     response = values(formula.response, rows).to_numpy(float)
     if response.std() == 0:
@@ -190,6 +191,10 @@ def _counts(formula: Formula, rows: pd.DataFrame, weights: str | None) -> tuple[
     successes = share * trials
     if np.abs(successes - successes.round()).max() > 1e-6 or share.min() < 0 or share.max() > 1:
         hint = "" if weights else "; for proportions name the column of trials with --weights"
+        if weights is None and share.min() >= 0 and (share == share.round()).all():
+            hint = (
+                f"; for counts write cbind({formula.response}, FAILURES), FAILURES a column of the trials that failed"
+            )
         raise InputError(f"the response '{formula.response}' is neither 0 or 1 nor a proportion of whole trials{hint}")
     return successes.round(), trials
 
@@ -208,28 +213,6 @@ def _effects(fit: MixedFit | GeneralizedFit, units: Sequence[Unit]) -> pd.DataFr
         more = {"unit": unit.unit, "n_units": unit.n_units, "slopes_omitted": ", ".join(unit.slopes_omitted)}
         rows.append({"term": name, **row, **more})
     return pd.DataFrame(rows)
-
-
-def _on_means(
-    response: np.ndarray, x: np.ndarray, design: Design, units: Sequence[Unit], formula: Formula, rows: pd.DataFrame
-) -> pd.DataFrame:
-    """Least squares on the means of each unit, for the effects that are constant within it."""
-    found = []
-    for name in dict.fromkeys(u.unit for u in units if u.unit != "row"):
-        group = next(r.group for r in formula.random if ":".join(r.group) == name)
-        codes = rows.groupby(list(group), sort=False).ngroup().to_numpy()
-        first = np.unique(codes, return_index=True)[1]
-        constant = (x == x[first][codes]).all(0)
-        means = np.bincount(codes, response) / np.bincount(codes)
-        kept = np.flatnonzero(constant).tolist()
-        if len(means) <= len(kept) or np.linalg.matrix_rank(x[first][:, kept]) < len(kept):
-            continue
-        fitted = linear.least_squares(means, x[first][:, kept])
-        for position, j in enumerate(kept):
-            if units[j].unit == name and design.term_of[j]:
-                row = fitted.contrast(np.eye(len(kept))[position], "pooled")
-                found.append({"term": design.names[j], "unit": name, "n_units": len(means), **row})
-    return pd.DataFrame(found)
 
 
 def _singular(fit: MixedFit | GeneralizedFit) -> list[str]:

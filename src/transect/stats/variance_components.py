@@ -94,7 +94,7 @@ def observe(frame: pd.DataFrame, score: str, design: FacetDesign, repeats: str =
         if repeats != "average":
             raise InputError(
                 f"{int((sizes > 1).sum())} cells of the design hold more than one score, e.g. {sizes.max()} for {_cell(sizes)}; "
-                "name the facet that tells them apart, or have them averaged"
+                "name the facet that tells them apart, or have them averaged with --repeats average"
             )
         averaged, table = int(sizes[sizes > 1].sum()), cells.mean().reset_index()
     y = table[score].to_numpy(float)

@@ -44,6 +44,9 @@ def measure(
     window's tokens are new (half the window). A document with nothing to score has rows with an error and no value.
     Raises InputError for a window or stride that cannot be. `seed` is not used.
     """
+    for name, given in (("window", window), ("stride", stride)):
+        if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
+            raise InputError(f"{name}: {given!r}; it must be a whole number of tokens.")
     head = opening(model, bos)
     texts = [text if isinstance(text, str) else "" for text in items["text"]]  # an empty field of a table is NaN
     encoded = model.encodings(texts)

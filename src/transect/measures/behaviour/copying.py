@@ -25,6 +25,7 @@ UNIT = {"copying_gain_bits": "bits/token", "copy_top1": "proportion"}
 SOURCE = "Olsson et al. 2022"
 REQUIRES = ["logits", "causal"]
 STIMULI: list[str] = []
+EXAMPLE = {"conditions": [{"length": 32, "gap": 0}]}
 
 
 def measure(

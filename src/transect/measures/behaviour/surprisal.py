@@ -61,6 +61,10 @@ def measure(
     a token, or has nothing before it. `seed` is not used.
     """
     names = [regions] if isinstance(regions, str) else regions
+    if names is not None and not isinstance(names, Sequence):
+        raise InputError(f"regions: {regions!r}; it must be the name of a column or a list of names.")
+    if not isinstance(corrected, bool):
+        raise InputError(f"corrected: {corrected!r}; allowed are true, false.")
     for name in names or []:
         if name not in items:
             raise InputError(

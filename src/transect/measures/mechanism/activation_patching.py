@@ -67,7 +67,7 @@ def measure(
     Raises InputError for an unknown component or BOS policy, NotApplicable where the model has no such place. `seed` is
     not used.
     """
-    if component not in PLACES:
+    if component not in [*PLACES]:
         raise InputError(f"component: {component!r}; there are: {', '.join(PLACES)}.{nearest(component, PLACES)}")
     place = PLACES[component]
     head = opening(model, bos)

@@ -29,6 +29,7 @@ UNIT = {"prefix_matching": "attention mass", "uniform_attention": "attention mas
 SOURCE = "Olsson et al. 2022"
 REQUIRES = ["attention", "heads", "causal"]
 STIMULI: list[str] = []
+EXAMPLE = {"conditions": [{"length": 32, "gap": 0}]}
 
 
 def measure(

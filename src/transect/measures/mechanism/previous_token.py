@@ -22,6 +22,7 @@ UNIT = {"previous_token": "attention mass"}
 SOURCE = "Elhage et al. 2021; Olsson et al. 2022"
 REQUIRES = ["attention", "heads", "causal"]
 STIMULI: list[str] = []
+EXAMPLE = {"conditions": [{"length": 32, "gap": 0}]}
 
 
 def measure(
