@@ -15,6 +15,7 @@ RUN_BY = {
     "transect plan": "tests/test_cli.py",
     "transect run": "tests/workflow/test_workflow.py",
     "transect status": "tests/workflow/test_workflow.py",
+    "transect measures": "tests/test_cli.py",
     "transect measure": "tests/jobs/test_single.py",
     "transect fit": "tests/jobs/test_fit.py",
     "transect gstudy": "tests/jobs/test_gstudy.py",
