@@ -7,28 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.jobs.conftest import PAIRS
 from tests.lm.test_loading import own_model
 from tests.shelf import byte_tokenizer, tiny_model
 from transect import cli
 from transect.errors import InputError
 from transect.jobs.single import parse_options
-
-PAIRS = [
-    {"sentence_good": "a b c", "sentence_bad": "a c b", "UID": "order", "pairID": "0"},
-    {"sentence_good": "b a d", "sentence_bad": "d a b", "UID": "order", "pairID": "1"},
-]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return tiny_model(tmp_path / "model", "gpt_neox")
-
-
-@pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    path = tmp_path / "order.jsonl"
-    path.write_text("\n".join(map(json.dumps, PAIRS)))
-    return path
 
 
 def test_minimal_pairs_of_a_file(model: Path, pairs: Path, tmp_path: Path) -> None:
