@@ -80,7 +80,7 @@ def test_selection_in_the_order_of_the_file(tmp_path: Path) -> None:
         (("objective: causal", "objective: casual"), r"demo.yaml, line 9: defaults.objective is 'casual'; allowed are causal, .*Did you mean 'causal'"),
         (("params_total: 1000", "params_total: 0"), r"line 11: tables.0.rows.0.params_total is not allowed: 0 is less than the minimum of 1"),
         (("checkpoints: main, train", "checkpoints: mian, train"), r"names the checkpoint rule 'mian'.*Did you mean 'main'"),
-        (("hub_id: org/demo, ", ""), r"'demo-main' has neither hub_id nor trained_here"),
+        (("hub_id: org/demo, ", ""), r"'demo-main' has neither hub_id nor path nor trained_here"),
         (("mixer: attention, ", ""), r"line 13: run 'demo-64-1' lacks the field 'mixer'"),
         (("title: Demo", "titel: Demo"), r"lacks title|unknown field 'titel'"),
         (("id: demo-main", "id: demo-64-1"), r"the run id 'demo-64-1' stands already in"),
@@ -99,3 +99,55 @@ def test_a_fault_is_one_sentence(tmp_path: Path, change: tuple[str, str], told: 
 def test_shipped_registry_is_valid() -> None:
     """Every shipped suite file keeps to the schema."""
     assert len(registry.load(Project(SHIPPED)).runs) > 80
+
+
+def test_a_table_beside_the_file(tmp_path: Path) -> None:
+    """One run per row of a CSV; an empty cell is an unknown fact; the language fills in the list of languages."""
+    folder = project(tmp_path, SUITE + '- {table: demo.csv, id: "demo-{language}", hub_id: "org/{language}"}\n')
+    (tmp_path / "model_registry" / "demo.csv").write_text("language,d_model,learning_rate,tied_embeddings\nnan,64,1e-4,true\nspa,,,\n")  # fmt: skip
+    runs = registry.load(folder).runs
+    assert runs["demo-nan"].get("languages") == [{"iso": "nan"}]
+    assert [runs["demo-nan"].get(f) for f in ("d_model", "learning_rate", "tied_embeddings")] == [64, 1e-4, True]
+    assert "d_model" not in runs["demo-spa"].facts
+
+
+def test_a_table_wins_over_defaults_and_not_over_the_entry(tmp_path: Path) -> None:
+    """The more particular fact holds."""
+    text = SUITE.replace("checkpoints: steps}", "checkpoints: steps, params_total: 5}") + "- {id: own, hub_id: org/own, d_model: 64, params_total: 7}\n"  # fmt: skip
+    runs = registry.load(project(tmp_path, text)).runs
+    assert (runs["demo-64-1"].get("params_total"), runs["own"].get("params_total")) == (1000, 7)
+
+
+def test_a_misspelt_field_is_named(tmp_path: Path) -> None:
+    """A field that neither schema nor suite declares would be unknown in silence."""
+    with pytest.raises(
+        InputError, match=r"demo.yaml, line 11: unknown field 'params_totl'.*Did you mean 'params_total'"
+    ):
+        registry.load(project(tmp_path, SUITE.replace("params_total: 1000", "params_totl: 1000")))
+    declared = SUITE.replace("sources:", "fields: {params_totl: a test}\nsources:").replace("params_total: 1000", "params_totl: 1000")  # fmt: skip
+    assert registry.load(project(tmp_path, declared)).runs["demo-64-1"].get("params_totl") == 1000
+
+
+def test_fields_of_the_run_in_revisions(tmp_path: Path) -> None:
+    """A revision may name the seed; tokens may stand beside steps."""
+    text = SUITE.replace(
+        "  main:", '  named: {revision: "step{step}-{seed}", steps: [0, 10], tokens: [0, 999]}\n  main:'
+    )
+    text += "- {id: named, hub_id: org/named, checkpoints: named, seed: 4}\n"
+    points = registry.load(project(tmp_path, text)).runs["named"].checkpoints
+    assert [(p.revision, p.tokens_seen) for p in points] == [("step0-4", 0), ("step10-4", 999)]
+
+
+def test_seeds_of_initialisation_and_order(tmp_path: Path) -> None:
+    """Where seeds vary both, each follows from the seed; where only the order varies the file says what the other is."""
+    text = SUITE.replace("defaults: {", "defaults: {seed_varies: init+order, ")
+    text += "- {id: half, hub_id: org/half, seed: 9, seed_varies: order, init_seed: 1, order_seed: 9}\n"
+    runs = registry.load(project(tmp_path, text)).runs
+    assert [runs["demo-64-2"].get(f) for f in ("init_seed", "order_seed")] == [2, 2]
+    assert [runs["half"].get(f) for f in ("init_seed", "order_seed")] == [1, 9]
+
+
+def test_a_model_that_cannot_be_loaded_has_no_checkpoints(tmp_path: Path) -> None:
+    """Models behind an interface stand in the registry; they offer nothing to measure, and say why."""
+    run = registry.load(project(tmp_path, SUITE + "- {id: api, access: api}\n")).runs["api"]
+    assert run.checkpoints == () and not run.capabilities and "offers text only" in run.lacks

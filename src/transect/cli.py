@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transect import model_commands, table_commands
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
+from transect import model_commands, registry_commands, table_commands
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 
 FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
@@ -129,63 +129,6 @@ def verify(args: argparse.Namespace) -> int:
     return int(bool(damaged))
 
 
-def registry_list(args: argparse.Namespace) -> int:
-    """Runs by property."""
-    from transect import registry
-
-    loaded = registry.load(find_project())
-    runs = loaded.select(args.where, "--where") if args.where else list(loaded.runs.values())
-    if args.json:
-        print(
-            json.dumps(
-                [dict(r.facts) | {"suite": r.suite, "checkpoints": len(r.checkpoints)} for r in runs],
-                indent=1,
-                default=str,
-            )
-        )
-        return 0
-    columns = ("run", "suite", "architecture", "objective", "params_total", "language", "checkpoints")
-    rows = [[_cell(r.values().get(c)) for c in columns] for r in runs]
-    widths = [max([len(c), *(len(row[i]) for row in rows)]) for i, c in enumerate(columns)]
-    for row in [list(columns), *rows]:
-        print("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())
-    print(f"{len(runs)} runs in {len({r.suite for r in runs})} suites")
-    return 0
-
-
-def registry_show(args: argparse.Namespace) -> int:
-    """Everything that is known of one run."""
-    from transect import registry
-
-    loaded = registry.load(find_project())
-    if args.run not in loaded.runs:
-        raise InputError(f"There is no run {args.run!r} in the registry.{nearest(args.run, loaded.runs)}")
-    run = loaded.runs[args.run]
-    facts = dict(run.facts) | {"suite": run.suite, "configuration": loaded.configurations[run.id]}
-    if args.json:
-        print(json.dumps(facts | {"revisions": [c.revision for c in run.checkpoints]}, indent=1, default=str))
-        return 0
-    for name, value in facts.items():
-        print(f"{name:22}  {value}")
-    points = run.checkpoints
-    print(
-        f"{'revisions':22}  {len(points)}: {points[0].revision} ... {points[-1].revision}" if points else "no revisions"
-    )
-    for revision, reason in run.excluded.items():
-        print(f"{'excluded':22}  {revision}: {reason}")
-    return 0
-
-
-def registry_check(args: argparse.Namespace) -> int:
-    """Read every suite file against the schema."""
-    from transect import registry
-
-    loaded = registry.load(find_project())
-    points = sum(len(r.checkpoints) for r in loaded.runs.values())
-    print(f"{len(loaded.suites)} suites, {len(loaded.runs)} runs, {points} checkpoints: no errors.")
-    return 0
-
-
 def init(args: argparse.Namespace) -> int:
     """Make a project folder for your own studies, models and measures."""
     folder: Path = args.folder
@@ -232,11 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     model_commands.add_to(add)
     table_commands.add_to(add)
     entries = commands.add_parser("registry", help="the models").add_subparsers(required=True, metavar="COMMAND")
-    add("list", registry_list, entries).add_argument(
-        "--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\""
-    )
-    add("show", registry_show, entries).add_argument("run", metavar="RUN")
-    add("check", registry_check, entries)
+    registry_commands.add_to(add, entries)
     add("init", init).add_argument("folder", metavar="DIR", type=Path)
     return parser
 
@@ -287,16 +226,6 @@ def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _cell(value: Any) -> str:
-    return (
-        "unknown"
-        if value is None
-        else f"{value:,}"
-        if isinstance(value, int) and not isinstance(value, bool)
-        else str(value)
-    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from transect.grid import Cell
-from transect.registry import Run
+from transect.run import Run
 from transect.study import Study
 from transect.train import recipe
 

@@ -9,7 +9,7 @@ from typing import Any
 from transect import store, units
 from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
-from transect.registry import CAPABILITIES, Checkpoint, Run
+from transect.run import CAPABILITIES, Checkpoint, Run
 from transect.train.recipe import recipe_digest
 
 PARTS = ("anatomy", "identities", "residual", "tracing")  # what finds the parts of a network
@@ -139,6 +139,9 @@ def narrow(sampled: list[Checkpoint], which: Any, run: Run, path: Path) -> list[
 
 
 def not_applicable(run: Run, entry: Entry) -> str:
+    """Why a measure does not apply to a run, by the registry alone; empty where it does."""
+    if run.lacks:
+        return run.lacks
     lacking = [name for name in entry.measure["REQUIRES"] if name not in run.capabilities]
     if lacking:
         return f"{entry.measure.name} needs {', '.join(lacking)}, which a {run.get('objective')} {run.get('mixer')} model does not offer"

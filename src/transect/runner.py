@@ -23,7 +23,7 @@ from transect.jobs.measure import STOPPED, stale
 from transect.jobs.progress import running
 from transect.jobs.train import DONE, ERROR, weights_folder
 from transect.project import SHIPPED
-from transect.registry import Run
+from transect.run import Run
 from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 

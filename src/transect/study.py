@@ -28,7 +28,8 @@ from transect.grid import (
     not_applicable,
 )
 from transect.project import SHIPPED, Project
-from transect.registry import Checkpoint, Registry, Run
+from transect.registry import Registry
+from transect.run import Checkpoint, Run
 
 SHARD_PARAMETERS = (
     2e9  # weights that one job loads before it hands over to the next, so that jobs last minutes rather than hours

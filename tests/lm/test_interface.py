@@ -19,7 +19,7 @@ from transect.lm.interventions import run
 from transect.lm.model import Model
 from transect.lm.network import NetworkModel
 from transect.lm.scoring import lines, total_logprobs
-from transect.registry import Rule, Run
+from transect.run import Rule, Run
 
 IDS = [[0, 5, 6, 7], [0, 8, 9, 10]]
 METHODS: dict[str, Callable[[Any], Any]] = {

@@ -10,7 +10,7 @@ import torch
 
 from transect import registry
 from transect.project import SHIPPED, Project
-from transect.registry import Run
+from transect.run import Run
 from transect.stats import design
 from transect.train import architectures, recipe
 from transect.train.corpora import grammar

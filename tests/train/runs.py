@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transect.registry import Rule, Run
+from transect.run import Rule, Run
 
 RECIPE: dict[str, Any] = {
     "recipe": "neural", "steps": 6, "batch_size": 4, "context_length": 64, "optimizer": "muon", "lr": 0.01, "warmup_steps": 2,

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from tests.train.runs import small_run
 from transect.lm import load
 from transect.lm.ngram import fit_ngram
-from transect.registry import Run
+from transect.run import Run
 from transect.train import data, recipe, trainer
 from transect.train.trainer import train_run
 

@@ -28,7 +28,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from transect.registry import Checkpoint, Run
+from transect.run import Checkpoint, Run
 
 WIDTH, LAYERS, HEADS, VOCABULARY = 32, 2, 2, 512
 SPREAD = 0.2  # of the random weights: wide enough that probabilities differ between sentences

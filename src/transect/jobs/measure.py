@@ -20,7 +20,7 @@ from transect.jobs.progress import Progress
 from transect.jobs.self_check import TOLERANCE, SelfCheck
 from transect.jobs.train import ERROR, weights_folder
 from transect.project import Project
-from transect.registry import Checkpoint, Run
+from transect.run import Checkpoint, Run
 from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
 from transect.study import Study
 from transect.units import Unit

@@ -19,7 +19,7 @@ from transect.jobs.rows_file import kept, with_columns
 from transect.jobs.self_check import TOLERANCE, SelfCheck
 from transect.jobs.stimuli_file import read_stimuli
 from transect.project import Project
-from transect.registry import Checkpoint
+from transect.run import Checkpoint
 from transect.store import Store
 
 DEVICES = ("cpu", "auto", "cuda", "mps", "xpu", "mtia", "hpu")  # what torch calls them

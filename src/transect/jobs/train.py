@@ -10,7 +10,7 @@ from transect.files import write_text
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
 from transect.project import Project
-from transect.registry import Run
+from transect.run import Run
 from transect.study import Study
 from transect.train.recipe import recipe_digest
 

@@ -22,7 +22,7 @@ from transformers import (
 
 from transect.errors import InputError, nearest
 from transect.lm.lstm import LstmConfig
-from transect.registry import Run
+from transect.run import Run
 from transect.train.recipe import Recipe
 
 ROPE = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}  # on all dimensions of a head

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from transect import units
 from transect.errors import InputError
 from transect.project import Project
-from transect.registry import Run
+from transect.run import Run
 from transect.train.recipe import Recipe, corpus_factors, corpus_unit
 
 IGNORED = -100  # a target without loss

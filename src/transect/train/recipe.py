@@ -15,7 +15,7 @@ from typing import Any
 from transect import units
 from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
-from transect.registry import Run
+from transect.run import Run
 
 # Raise it whenever the same recipe gives other weights: every run that was trained here becomes stale.
 TRAINER_VERSION = 1

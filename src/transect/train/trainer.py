@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from transect.files import write_folder
 from transect.project import Project
-from transect.registry import Run
+from transect.run import Run
 from transect.train import architectures, data, ngram, saving
 from transect.train import recipe as recipes
 from transect.train.data import IGNORED, Batches

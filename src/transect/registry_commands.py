@@ -1,0 +1,144 @@
+"""The commands that show and check the registry: `transect registry list | show | tree | contrasts | check`."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from transect.errors import InputError, nearest
+from transect.project import find_project
+
+if TYPE_CHECKING:
+    from transect.registry import Registry
+    from transect.run import Run
+
+COLUMNS = ("run", "suite", "architecture", "objective", "params_total", "language", "checkpoints")
+
+
+def list_runs(args: argparse.Namespace) -> int:
+    """Runs by property."""
+    loaded = _load()
+    runs = _selected(loaded, args.where)
+    rows = [run.values() | {"configuration": loaded.configurations[run.id]} for run in runs]
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    elif args.csv:
+        names = list(dict.fromkeys(["run", "suite", *(name for row in rows for name in row)]))
+        writer = csv.DictWriter(sys.stdout, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        _print_table([[_cell(row.get(c)) for c in COLUMNS] for row in rows], COLUMNS)
+        print(f"{len(runs)} runs in {len({r.suite for r in runs})} suites")
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Everything that is known of one run, and where it was read."""
+    loaded = _load()
+    if args.run not in loaded.runs:
+        raise InputError(f"There is no run {args.run!r} in the registry.{nearest(args.run, loaded.runs)}")
+    run = loaded.runs[args.run]
+    facts = dict(run.facts) | {"suite": run.suite, "configuration": loaded.configurations[run.id], "model_class": run.model_class}  # fmt: skip
+    points = run.checkpoints
+    if args.json:
+        print(json.dumps(facts | {"revisions": [c.revision for c in points]}, indent=1, default=str))
+        return 0
+    for name, value in facts.items():
+        if name not in ("sources", "verified", "exclude_revisions"):
+            print(f"{name:22}  {_cell(value):40}  {_evidence(run, name, loaded)}".rstrip())
+    told = f"{len(points)}: {points[0].revision} ... {points[-1].revision}" if points else "none"
+    print(f"{'revisions':22}  {told}")
+    for revision, reason in run.excluded.items():
+        print(f"{'excluded':22}  {revision}: {reason}")
+    for note in loaded.suite_of(run).notes:
+        print(f"{'note':22}  {note}")
+    return 0
+
+
+def tree(args: argparse.Namespace) -> int:
+    """The tree of models: class, family, suite."""
+    from transect import kinship
+
+    loaded = _load()
+    runs = _selected(loaded, args.where)
+    if args.json:
+        print(json.dumps(kinship.levels(runs, loaded).to_dict("records"), indent=1))
+        return 0
+    for line in kinship.printed(runs, loaded):
+        print(line)
+    return 0
+
+
+def show_contrasts(args: argparse.Namespace) -> int:
+    """Comparisons that the suites allow: what differs, and what else differs with it."""
+    from transect.contrasts import contrasts
+
+    found = list(contrasts(_load()).values())
+    if args.json:
+        told = [{"contrast": c.name, "suite": c.suite, "factor": c.factor, "kind": c.kind, "notes": c.notes,
+                 "also": c.also, "runs": [[r.id for r in runs] for runs in c.sets]} for c in found]  # fmt: skip
+        print(json.dumps(told, indent=1))
+        return 0
+    rows = [[c.name, c.factor, c.kind, str(len(c.sets)), str(len({r.id for s in c.sets for r in s})), ", ".join(c.also)] for c in found]  # fmt: skip
+    _print_table(rows, ("contrast", "factor", "kind", "sets", "runs", "differs as well"))
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Read every suite file against the schema; sources, contrasts and stated operations too."""
+    from transect import registry_check
+
+    loaded = _load()
+    findings = registry_check.findings(loaded)
+    if args.json:
+        print(json.dumps({"suites": len(loaded.suites), "runs": len(loaded.runs), "findings": findings}, indent=1))
+        return 0
+    points = sum(len(r.checkpoints) for r in loaded.runs.values())
+    for sentence in findings:
+        print(f"note     {sentence}")
+    print(f"{len(loaded.suites)} suites, {len(loaded.runs)} runs, {points} checkpoints: no errors, {len(findings)} notes.")  # fmt: skip
+    return 0
+
+
+def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
+    """Add the commands to the group `entries`; `add(name, function, group)` makes the parser of one."""
+    listing = add("list", list_runs, entries)
+    listing.add_argument("--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\"")
+    listing.add_argument("--csv", action="store_true", help="every factor as a column of a CSV table")
+    add("show", show, entries).add_argument("run", metavar="RUN")
+    add("tree", tree, entries).add_argument("--where", help="a query, as in list")
+    add("contrasts", show_contrasts, entries)
+    add("check", check, entries)
+
+
+def _load() -> "Registry":
+    from transect import registry
+
+    return registry.load(find_project())
+
+
+def _selected(loaded: "Registry", where: str | None) -> list["Run"]:
+    return loaded.select(where, "--where") if where else list(loaded.runs.values())
+
+
+def _evidence(run: "Run", name: str, loaded: "Registry") -> str:
+    """How a fact is known and where it was read; nothing for what the registry derives."""
+    if name not in run.facts or name not in loaded.fields:
+        return ""
+    keys = run.sources_of(loaded.fields[name])
+    return f"[{run.known_by(loaded.fields[name])}: {', '.join(keys)}]" if keys else ""
+
+
+def _print_table(rows: list[list[str]], header: tuple[str, ...]) -> None:
+    widths = [max([len(name), *(len(row[i]) for row in rows)]) for i, name in enumerate(header)]
+    for row in [list(header), *rows]:
+        print("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

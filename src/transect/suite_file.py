@@ -1,0 +1,196 @@
+"""Reading a suite file: its entries expanded to runs, joined with their tables, every name checked."""
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from transect import factors, yaml_file
+from transect.errors import InputError, nearest
+from transect.run import Rule, Run, Suite
+
+REQUIRED = ("id", "model_type", "objective", "mixer", "architecture", "checkpoints")
+ENTRY = {"each", "table"}  # of an entry, besides fields
+GROUPS = ("all", "identity", "size", "architecture", "training", "tokenizer", "seed", "language", "release")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+WITHOUT_WEIGHTS = ("api", "closed", "elsewhere")  # access of runs that nothing can be loaded of
+
+
+@lru_cache(maxsize=1)
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(factors.schema())
+
+
+def read(path: Path) -> Suite:
+    """The suite of one file. Raises InputError that names file, line, field and the allowed values."""
+    data = yaml_file.read(path)
+    yaml_file.check(data, _validator(), path)
+    if data["suite"] != path.stem:
+        raise InputError(f"{path}: field suite is {data['suite']!r}; it must be the file's name, {path.stem!r}.")
+    own = data.get("fields", {})
+    _check_names(data, set(factors.shared_fields()) | set(own), path)
+    rules = {name: _rule(spec, path, name) for name, spec in data["checkpoints"].items()}
+    runs = [
+        _run(facts, data, rules, path, index)
+        for index, entry in enumerate(data["runs"])
+        for facts in _expand(entry, data, path, index)
+    ]
+    return Suite(data["suite"], data["title"], data["description"], path, tuple(runs), data["sources"],
+                 tuple(data.get("notes", [])), own, tuple(data.get("contrasts", [])))  # fmt: skip
+
+
+def _check_names(data: dict[str, Any], names: set[str], path: Path) -> None:
+    """Every field is one that schema.yaml or the suite's own `fields` declare: a misspelt one would silently be unknown."""
+    places: list[tuple[list[str | int], Mapping[str, Any]]] = [(["defaults"], data.get("defaults", {}))]
+    for i, table in enumerate(data.get("tables", [])):
+        places += [(["tables", i, "rows", j], row) for j, row in enumerate(table["rows"])]
+    for i, entry in enumerate(data["runs"]):
+        places += [(["runs", i], {k: v for k, v in entry.items() if k not in ENTRY}), (["runs", i, "each"], entry.get("each", {}))]  # fmt: skip
+    for keys, fields in places:
+        for name in fields:
+            if name not in names:
+                raise InputError(f"{path}, line {yaml_file.line(path, [*keys, name])}: unknown field {name!r}; the fields are those of "
+                                 f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, names)}")  # fmt: skip
+
+
+def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
+    steps: list[int | None] = []
+    for part in spec["steps"]:
+        steps += list(range(part["from"], part["to"] + 1, part["by"])) if isinstance(part, dict) else [part]
+    tokens = tuple(spec.get("tokens", ()))
+    if tokens and len(tokens) != len(steps):
+        raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'tokens'])}: the rule {name!r} has "
+                         f"{len(tokens)} tokens for {len(steps)} steps.")  # fmt: skip
+    names = tuple(spec.get("names", {}).items())
+    if missing := [step for step, _ in names if step not in steps]:
+        raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
+                         f"{missing[0]}, which is none of its steps.")  # fmt: skip
+    return Rule(spec["revision"], tuple(steps), spec.get("tokens_per_step"), spec.get("billions", "ceil"), tokens,
+                spec.get("tokens_before", 0), names)  # fmt: skip
+
+
+def _expand(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> Iterable[dict[str, Any]]:
+    """The runs of one entry: rows of its CSV file x the product of its `each`, templates filled in.
+
+    An entry's own fact wins over that of a joined table, a table's over the defaults'.
+    """
+    each = entry.get("each", {})
+    shared = {k: v for k, v in entry.items() if k not in ENTRY}
+    for row in _rows(entry, data, path, index):
+        for combination in itertools.product(*each.values()):
+            own = {**shared, **row, **dict(zip(each, combination, strict=True))}
+            general = data.get("defaults", {})
+            for table in data.get("tables", []):
+                facts = {**general, **own}
+                for joined in table["rows"]:
+                    if all(facts.get(k) == joined.get(k) for k in table["by"]):
+                        general = {**general, **joined}
+            yield _filled({**general, **own}, entry, path, index)
+
+
+def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int) -> dict[str, Any]:
+    try:
+        return {k: _template(v, facts) for k, v in facts.items()}
+    except KeyError as error:
+        line = yaml_file.line(path, ["runs", index])
+        raise InputError(f"{path}, line {line}: a template of run {entry['id']!r} names the field {error}, which it lacks."
+                         f"{nearest(error.args[0], facts)}") from None  # fmt: skip
+
+
+def _template(value: Any, facts: dict[str, Any]) -> Any:
+    if isinstance(value, str) and "{" in value:
+        return value.format(**facts)
+    if isinstance(value, dict) and any(isinstance(v, str) and "{" in v for v in value.values()):
+        return {k: _template(v, facts) for k, v in value.items()}
+    return value
+
+
+def _rows(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> list[dict[str, Any]]:
+    """The rows of an entry's CSV file; one empty row without one. An empty cell is an unknown fact, left out."""
+    if "table" not in entry:
+        return [{}]
+    source = path.parent / entry["table"]
+    line = yaml_file.line(path, ["runs", index, "table"])
+    try:
+        with source.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            rows = [dict(zip(header, cells, strict=True)) for cells in reader]
+    except FileNotFoundError:
+        raise InputError(f"{path}, line {line}: there is no table {entry['table']!r} beside it.") from None
+    except ValueError:
+        raise InputError(f"{source}: a row has another number of cells than the header's {len(header)}.") from None
+    known = set(factors.shared_fields()) | set(data.get("fields", {}))
+    for name in header:
+        if name not in known:
+            raise InputError(f"{source}, line 1: unknown field {name!r}.{nearest(name, known)}")
+    return [{k: _cell(v) for k, v in row.items() if v != ""} for row in rows]
+
+
+def _cell(text: str) -> Any:
+    if NUMBER.fullmatch(text):
+        return float(text) if set(text) & set(".eE") else int(text)
+    return {"true": True, "false": False}.get(text, text)
+
+
+def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], path: Path, index: int) -> Run:
+    facts.setdefault("family", data["suite"])
+    if "language" in facts and "languages" not in facts and re.fullmatch("[a-z]{3}", str(facts["language"])):
+        facts["languages"] = [{"iso": facts["language"]}]
+    for name, other in (("init_seed", "order"), ("order_seed", "init")):
+        if facts.get("seed_varies") not in (None, "unknown", other) and facts.get("seed") is not None:
+            facts.setdefault(name, facts["seed"])
+    for name in REQUIRED:
+        if name not in facts:
+            raise InputError(
+                f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}."
+            )
+    if facts["checkpoints"] not in rules:
+        raise InputError(f"{path}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
+                         f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}")  # fmt: skip
+    if (
+        not any(name in facts for name in ("hub_id", "path", "trained_here"))
+        and facts.get("access") not in WITHOUT_WEIGHTS
+    ):
+        raise InputError(f"{path}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing can be loaded; "
+                         f"if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
+    _check_sources(facts, data, path, index)
+    return Run(facts["id"], data["suite"], _of_run(rules[facts["checkpoints"]], facts, path), facts)
+
+
+def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> None:
+    known = set(factors.shared_fields()) | set(data.get("fields", {}))
+    sources = data["sources"]
+    for kind in ("sources", "verified"):
+        for name in facts.get(kind, {}):
+            if name not in GROUPS and name not in known:
+                raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r}, {kind}: {name!r} is neither a field "
+                                 f"nor a group of fields ({', '.join(GROUPS)}).{nearest(name, {*GROUPS, *known})}")  # fmt: skip
+    for keys in facts.get("sources", {}).values():
+        for key in keys:
+            if key not in sources:
+                raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the source {key!r}; "
+                                 f"the file has {', '.join(sources)}.{nearest(key, sources)}")  # fmt: skip
+
+
+def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
+    """The rule with the run's own fields filled into its revisions."""
+    templates = [rule.revision, *(name for _, name in rule.names)]
+    fields = {f for template in templates for f in re.findall(r"{(\w+)", template)} - {"step", "tokens", "billions"}
+    if not fields:
+        return rule
+    for name in fields - set(facts):
+        raise InputError(f"{path}: the checkpoint rule of run {facts['id']!r} names the field {name!r}, which it lacks.{nearest(name, facts)}")  # fmt: skip
+
+    def filled(template: str) -> str:
+        for name in fields:
+            template = template.replace("{" + name + "}", str(facts[name]))
+        return template
+
+    return replace(rule, revision=filled(rule.revision), names=tuple((step, filled(name)) for step, name in rule.names))
