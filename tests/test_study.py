@@ -116,6 +116,18 @@ def test_not_applicable_is_decided_when_planning(world: Project) -> None:
     assert len(cells) == 1 and "needs attention" in cells[0].reason
 
 
+def test_a_model_behind_an_interface_is_marked(world: Project) -> None:
+    """Nothing can be read of it: its cells are not applicable, with the reason, and never a hole."""
+    suite = world.root / "model_registry" / "tiny.yaml"
+    entry = (
+        "- {id: %s, model_type: unknown, mixer: attention, architecture: unknown, checkpoints: counted, access: api}\n"
+    )
+    suite.write_text(suite.read_text() + entry % "behind-a" + entry % "behind-b")
+    cells = [c for c in studies.load("tiny", world).cells if c.checkpoint.run.id.startswith("behind")]
+    assert len(cells) == 4 == len({c.key for c in cells})
+    assert all("offers text only, through an interface (access: api)" in c.reason for c in cells)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -128,7 +128,7 @@ def identity(checkpoint: Checkpoint, project: Project) -> str:
     run = checkpoint.run
     if run.trained_here:
         return f"{recipe_digest(run, project)}/{checkpoint.revision}"
-    return f"{run.get('hub_id')}@{checkpoint.revision}"
+    return f"{checkpoint.hub_id or run.get('path', run.id)}@{checkpoint.hub_revision}"
 
 
 def narrow(sampled: list[Checkpoint], which: Any, run: Run, path: Path) -> list[Checkpoint]:

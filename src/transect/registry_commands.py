@@ -4,7 +4,10 @@ import argparse
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transect.errors import InputError, nearest
@@ -87,12 +90,39 @@ def show_contrasts(args: argparse.Namespace) -> int:
     return 0
 
 
+def show_languages(args: argparse.Namespace) -> int:
+    """Languages of the registry's runs: family, morphological type, what URIEL knows, how far apart they are."""
+    from transect.languages import find
+
+    runs = _selected(_load(), args.where)
+    counts = Counter(spoken["iso"] for run in runs for spoken in run.get("languages", []))
+    found = [find(code) for code in sorted(counts)]
+    if args.distances:
+        from transect import typology
+
+        codes = [language.iso for language in found]
+        typology.distances(codes, args.features).rename_axis("iso").to_csv(args.distances)
+        lacking = typology.imputed(codes)
+        print(f"{args.distances}: {len(codes)} languages; {int((lacking == 1).sum())} have no observed feature of syntax, "
+              f"{int((lacking > 0.5).sum())} fewer than half of them.")  # fmt: skip
+    elif args.json:
+        print(json.dumps([asdict(language) | {"runs": counts[language.iso]} for language in found], indent=1))
+    else:
+        _print_table([[a.iso, a.name, _cell(a.family), _cell(a.morphology), _cell(a.uriel), str(counts[a.iso])] for a in found],
+                     ("iso", "name", "family", "morphology", "uriel", "runs"))  # fmt: skip
+    return 0
+
+
 def check(args: argparse.Namespace) -> int:
     """Read every suite file against the schema; sources, contrasts and stated operations too."""
     from transect import registry_check
 
     loaded = _load()
     findings = registry_check.findings(loaded)
+    if args.counts:
+        from transect.jobs.registry_counts import check_counts
+
+        findings = [*findings, *check_counts(loaded)]
     if args.json:
         print(json.dumps({"suites": len(loaded.suites), "runs": len(loaded.runs), "findings": findings}, indent=1))
         return 0
@@ -103,6 +133,19 @@ def check(args: argparse.Namespace) -> int:
     return 0
 
 
+def audit(args: argparse.Namespace) -> int:
+    """Whether the checkpoints of a suite are what their names say: by the hashes of their files, or by measured values."""
+    from transect.jobs import registry_audit as job
+
+    project = find_project()
+    if args.measured:
+        report = job.audit_values(project, args.suite, args.measured, runs=args.run)
+    else:
+        report = job.audit_files(project, args.suite, runs=args.run, source=args.listing, save=args.save)
+    print(job.as_json(report) if args.json else job.summary(report))
+    return report.exit_code
+
+
 def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
     """Add the commands to the group `entries`; `add(name, function, group)` makes the parser of one."""
     listing = add("list", list_runs, entries)
@@ -111,7 +154,20 @@ def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
     add("show", show, entries).add_argument("run", metavar="RUN")
     add("tree", tree, entries).add_argument("--where", help="a query, as in list")
     add("contrasts", show_contrasts, entries)
-    add("check", check, entries)
+    spoken = add("languages", show_languages, entries)
+    spoken.add_argument("--where", help="a query, as in list")
+    spoken.add_argument(
+        "--distances", metavar="FILE.csv", help="write typological distances (needs transect[languages])"
+    )
+    spoken.add_argument("--features", default="syntax_knn", help="the features of distances (syntax_knn)")
+    checking = add("check", check, entries)
+    checking.add_argument("--counts", action="store_true", help="count every run's weights anew, from its configuration")
+    audits = add("audit", audit, entries)
+    audits.add_argument("suite", metavar="SUITE")
+    audits.add_argument("--run", action="append", default=[], metavar="RUN", help="only this run (may be repeated)")
+    audits.add_argument("--listing", type=Path, metavar="FILE|DIR", help="what --save wrote, or a folder of weights")
+    audits.add_argument("--save", type=Path, metavar="FILE", help="write what was listed, for --listing")
+    audits.add_argument("--measured", metavar="STUDY", help="judge the values that a study has measured instead")
 
 
 def _load() -> "Registry":

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transect import languages
+
 if TYPE_CHECKING:
     from transect.factors import Field
 
@@ -35,6 +37,7 @@ class Rule:
     tokens: tuple[int, ...] = ()
     tokens_before: int = 0  # seen by the run that this one was trained from; names count from its own first step
     names: tuple[tuple[int | None, str], ...] = ()  # revisions that are not called as the template says
+    hub_id: str = ""  # template, where each checkpoint has a repository of its own (its `main` is read)
 
     def tokens_at(self, step: int | None) -> int | None:
         """Tokens seen at a step; None where the rule does not tell."""
@@ -79,9 +82,7 @@ class Run:
 
     @cached_property
     def checkpoints(self) -> tuple["Checkpoint", ...]:
-        """Every checkpoint of the rule that is not excluded, in the order of training; none of a model that cannot be loaded."""
-        if not self.loadable:
-            return ()
+        """Every checkpoint of the rule that is not excluded, in the order of training."""
         every = (Checkpoint(self, self.rule.revision_of(step), step) for step in self.rule.steps)
         return tuple(c for c in every if c.revision not in self.excluded)
 
@@ -138,18 +139,26 @@ class Run:
         """Factor -> value, as queries and analyses see it: the scalar facts, and what follows from them."""
         scalars = {k: v for k, v in self.facts.items() if isinstance(v, str | int | float | bool)}
         tokenizer = self.facts.get("tokenizer") or {}
-        languages = self.facts.get("languages") or []
         more = {
             "run": self.id,
             "suite": self.suite,
             "model_class": self.model_class,
-            "checkpoints": len(self.checkpoints),
+            "checkpoints": len(self.checkpoints) if self.loadable else 0,
             "modalities": "+".join(self.facts.get("modalities", ["text"])),
             "tokenizer": tokenizer.get("key"),
             "tokenizer_algorithm": tokenizer.get("algorithm"),
-            "n_languages": self.facts.get("n_languages") or (len(languages) or None),
+            **self._language(),
+            "n_languages": self.facts.get("n_languages") or (len(self.facts.get("languages") or []) or None),
         }
         return scalars | {k: v for k, v in more.items() if v is not None}
+
+    def _language(self) -> dict[str, str | None]:
+        """Family and morphological type of the one language of a run."""
+        spoken = self.facts.get("languages") or []
+        if len(spoken) != 1:
+            return {}
+        language = languages.find(spoken[0]["iso"])
+        return {"language_family": language.family, "morphology": language.morphology}
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,16 @@ class Checkpoint:
     run: Run
     revision: str
     step: int | None
+
+    @property
+    def hub_id(self) -> str:
+        """The repository that holds it."""
+        return self.run.rule.hub_id.format(step=self.step) or self.run.get("hub_id")
+
+    @property
+    def hub_revision(self) -> str:
+        """The branch or tag of that repository."""
+        return "main" if self.run.rule.hub_id else self.revision
 
     @property
     def tokens_seen(self) -> int | None:

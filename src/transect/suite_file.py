@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 
-from transect import factors, yaml_file
+from transect import factors, languages, yaml_file
 from transect.errors import InputError, nearest
 from transect.run import Rule, Run, Suite
 
@@ -39,7 +39,7 @@ def read(path: Path) -> Suite:
     runs = [
         _run(facts, data, rules, path, index)
         for index, entry in enumerate(data["runs"])
-        for facts in _expand(entry, data, path, index)
+        for facts in expand(entry, data, path, index)
     ]
     return Suite(data["suite"], data["title"], data["description"], path, tuple(runs), data["sources"],
                  tuple(data.get("notes", [])), own, tuple(data.get("contrasts", [])))  # fmt: skip
@@ -72,10 +72,10 @@ def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
         raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
                          f"{missing[0]}, which is none of its steps.")  # fmt: skip
     return Rule(spec["revision"], tuple(steps), spec.get("tokens_per_step"), spec.get("billions", "ceil"), tokens,
-                spec.get("tokens_before", 0), names)  # fmt: skip
+                spec.get("tokens_before", 0), names, spec.get("hub_id", ""))  # fmt: skip
 
 
-def _expand(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> Iterable[dict[str, Any]]:
+def expand(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> Iterable[dict[str, Any]]:
     """The runs of one entry: rows of its CSV file x the product of its `each`, templates filled in.
 
     An entry's own fact wins over that of a joined table, a table's over the defaults'.
@@ -161,7 +161,17 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
         raise InputError(f"{path}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing can be loaded; "
                          f"if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
     _check_sources(facts, data, path, index)
+    _check_languages(facts, path, index)
     return Run(facts["id"], data["suite"], _of_run(rules[facts["checkpoints"]], facts, path), facts)
+
+
+def _check_languages(facts: dict[str, Any], path: Path, index: int) -> None:
+    for spoken in facts.get("languages", []):
+        try:
+            languages.find(spoken["iso"])
+        except InputError as error:
+            line = yaml_file.line(path, ["runs", index])
+            raise InputError(f"{path}, line {line}: run {facts['id']!r}, languages: {error}") from None
 
 
 def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> None:
@@ -181,7 +191,7 @@ def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, inde
 
 def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
     """The rule with the run's own fields filled into its revisions."""
-    templates = [rule.revision, *(name for _, name in rule.names)]
+    templates = [rule.revision, rule.hub_id, *(name for _, name in rule.names)]
     fields = {f for template in templates for f in re.findall(r"{(\w+)", template)} - {"step", "tokens", "billions"}
     if not fields:
         return rule
@@ -193,4 +203,5 @@ def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
             template = template.replace("{" + name + "}", str(facts[name]))
         return template
 
-    return replace(rule, revision=filled(rule.revision), names=tuple((step, filled(name)) for step, name in rule.names))
+    names = tuple((step, filled(name)) for step, name in rule.names)
+    return replace(rule, revision=filled(rule.revision), hub_id=filled(rule.hub_id), names=names)

@@ -1,0 +1,52 @@
+"""Whom does the sample speak for? Its strata against a stated population, and each outcome weighted to that population.
+
+Options: population, {stratum: count or share}, what the study wants to speak of, e.g. {eng: 96000, spa: 5000, hin: 2800}
+         by, the registry column of the strata (default language)     source, where the population's counts were read
+         outcomes (src/transect/outcome.py), one value per run, averaged within configurations
+
+Tables: strata (units of the sample beside the population, weights), estimates (unweighted, post-stratified, effective n,
+covered share). The unit is the configuration. What was not sampled is not estimated.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from transect.errors import InputError, nearest
+from transect.outcome import filled, read_options, read_outcome
+from transect.stats.poststratification import coverage, post_stratify
+
+NEEDS: list[str] = []  # the measures that its outcomes name
+QUESTION = "Whom does the sample speak for?"
+
+
+def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+    """The two tables of the head of this file."""
+    chosen = read_options(options, {"population": ..., "by": "language", "source": "", "outcomes": []}, "representativeness")  # fmt: skip
+    by = chosen["by"]
+    if by not in registry:
+        raise InputError(f"representativeness: unknown factor '{by}'.{nearest(by, list(registry))}")
+    population = {str(k): float(v) for k, v in chosen["population"].items()}
+    sampled = registry[registry["role"] == "population"] if "role" in registry else registry
+    units = sampled.drop_duplicates("configuration")
+    strata = coverage(units[by].astype(str).tolist(), population).assign(by=by, source=chosen["source"])
+    rows = []
+    for number, given in enumerate(chosen["outcomes"], start=1):
+        outcome, _ = read_outcome(given, {}, f"representativeness, outcome {number}")
+        runs = outcome.per_run(measurements, registry).dropna(subset=["value", by])
+        means = runs.groupby(["configuration", by], as_index=False)["value"].mean()
+        rows.append(_estimate(outcome.name, means, by, population))
+    return {"strata": strata, "estimates": filled(rows, ["outcome"])}
+
+
+def _estimate(name: str, means: pd.DataFrame, by: str, population: dict[str, float]) -> pd.DataFrame:
+    """One row; where the variation within strata cannot be told, the reason instead of an interval."""
+    n = {"outcome": name, "n_configurations": len(means)}
+    try:
+        found = post_stratify(means["value"].tolist(), means[by].astype(str).tolist(), population)
+    except InputError as error:
+        return pd.DataFrame([n | {"reason": str(error)}])
+    return pd.DataFrame([n | {
+        "estimate": found.estimate, "se": found.se, "df": found.df, "lower": found.lower, "upper": found.upper,
+        "unweighted": found.unweighted, "effective_n": found.effective_n, "covered": found.covered, "reason": "",
+    }])  # fmt: skip

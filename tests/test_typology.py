@@ -1,0 +1,48 @@
+"""Features of URIEL; the figures are those that were measured with lang2vec 1.1.2 when its traps were found."""
+
+import numpy as np
+import pytest
+
+from transect import languages, typology
+from transect.errors import InputError
+
+pytestmark = pytest.mark.slow  # lang2vec takes ten seconds to read its tables
+
+
+def test_distances() -> None:
+    """1 - cosine of the filled-in features of syntax: English to Spanish 0.178, to Japanese 0.500."""
+    found = typology.distances(["eng", "spa", "jpn"])
+    assert found.loc["eng", ["spa", "jpn"]].tolist() == pytest.approx([0.178, 0.500], abs=5e-4)
+    assert np.diag(found).tolist() == [0, 0, 0]
+
+
+def test_what_was_not_observed() -> None:
+    """Missing of 103 features of syntax: English 5, Mandarin 12, Maltese 97, Standard Estonian all."""
+    found = typology.imputed(["eng", "cmn", "mlt", "ekk"]) * 103
+    assert found.tolist() == pytest.approx([5, 12, 97, 103])
+
+
+def test_a_macrolanguage_has_the_features_of_its_language() -> None:
+    """Arabic is described as Standard Arabic."""
+    found = typology.features(["ara", "arb"])
+    assert found.loc["ara"].equals(found.loc["arb"])
+
+
+def test_a_language_that_uriel_lacks_is_unknown() -> None:
+    """Never 0: its features and distances are missing."""
+    assert (
+        typology.features(["tlh"]).isna().all(axis=None) and typology.distances(["tlh", "eng"]).isna().sum().sum() == 3
+    )
+
+
+def test_most_languages_of_the_registry_have_distances() -> None:
+    """All but those for which URIEL has no code."""
+    codes = list(languages.described())
+    known = typology.features(codes).notna().all(axis=1)
+    assert known.sum() == sum(language.uriel is not None for language in languages.described().values())
+
+
+def test_an_unknown_set() -> None:
+    """Told with what there is."""
+    with pytest.raises(InputError, match="no set of features 'semantics'; there are syntax_knn"):
+        typology.features(["eng"], "semantics")
