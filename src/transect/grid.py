@@ -120,7 +120,7 @@ def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
 
 
 def identity(checkpoint: Checkpoint, project: Project) -> str:
-    """What tells one set of weights from another before it is loaded: recipe and step, or hub id and revision.
+    """What tells one set of weights from another before it is loaded: recipe and step, hub id and revision, or folder and revision.
 
     A branch of the hub may come to mean another commit. That is not known before it is asked, so it is no part of this; the commit and
     fingerprints are recorded with the cells, and a later load that finds others stops the run (jobs/drift.py).

@@ -35,14 +35,18 @@ class Registry:
 
     @cached_property
     def configurations(self) -> dict[str, str]:
-        """Run -> label of its configuration: the runs of one suite that differ in the seed only (the first one's id)."""
+        """Run -> label of its configuration: the runs of one suite that differ in the seed only (the first one's id).
+
+        A run whose seed is unknown is a configuration of its own: what else tells it from another is unknown as well.
+        """
         apart = {
             f.name for f in self.fields.values() if f.group in ("identity", "seed", "release") and f.name != "family"
         }
         label: dict[Any, str] = {}
         found = {}
         for run in self.runs.values():
-            key = (run.suite, tuple(sorted((k, repr(v)) for k, v in run.facts.items() if k not in apart)))
+            facts = ((k, repr(v)) for k, v in run.facts.items() if k not in apart)
+            key = (run.suite, tuple(sorted(facts)), run.id if run.get("seed") is None else None)
             found[run.id] = run.get("configuration") or label.setdefault(key, run.id)
         return found
 

@@ -37,7 +37,7 @@ class Rule:
     tokens: tuple[int, ...] = ()
     tokens_before: int = 0  # seen by the run that this one was trained from; names count from its own first step
     names: tuple[tuple[int | None, str], ...] = ()  # revisions that are not called as the template says
-    hub_id: str = ""  # template, where each checkpoint has a repository of its own (its `main` is read)
+    hub_id: str = ""  # repository of all revisions but `main`; a template with {step} where each has its own, whose main is read
 
     def tokens_at(self, step: int | None) -> int | None:
         """Tokens seen at a step; None where the rule does not tell."""
@@ -172,12 +172,13 @@ class Checkpoint:
     @property
     def hub_id(self) -> str:
         """The repository that holds it."""
-        return self.run.rule.hub_id.format(step=self.step) or self.run.get("hub_id")
+        elsewhere = self.run.rule.hub_id if self.revision != "main" else ""
+        return elsewhere.format(step=self.step) or self.run.get("hub_id")
 
     @property
     def hub_revision(self) -> str:
         """The branch or tag of that repository."""
-        return "main" if self.run.rule.hub_id else self.revision
+        return "main" if "{" in self.run.rule.hub_id else self.revision
 
     @property
     def tokens_seen(self) -> int | None:

@@ -89,13 +89,23 @@ def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
 def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) -> Path:
     """The folder that holds a checkpoint; downloads it where it lies on the hub, with its Python files where they may be run.
 
-    Raises LoadError where training failed or the hub has no such checkpoint, ResourceError where the network is down.
+    Of a run with a `path` it is that folder, and the folder in it that is named like the revision where that is not main.
+    Raises LoadError where training failed or the hub has no such checkpoint, ResourceError where the network is down, UnavailableError
+    where there is no such folder on this machine.
     """
     run = checkpoint.run
+    if run.get("path"):
+        place = project.root / Path(run.get("path")).expanduser()
+        place = place if checkpoint.revision == "main" else place / checkpoint.revision
+        if not place.is_dir():
+            raise UnavailableError(
+                f"run {run.id!r}: there is no folder {place} on this machine (`path` in the registry)."
+            )
+        return place
     if not run.trained_here:
         from transect.lm.hub import resolve
 
-        return resolve(run.get("hub_id"), checkpoint.revision, code=remote_code)
+        return resolve(checkpoint.hub_id, checkpoint.hub_revision, code=remote_code)
     folder = weights_folder(run, project)
     if not (folder / checkpoint.revision).is_dir():
         error = folder / ERROR
@@ -135,7 +145,7 @@ class _Job:
         drift.check(cells, run.id, checkpoint.revision, same, model.fingerprint, path.name)
         provenance |= {"load_seconds": time.time() - start, "fingerprint": model.fingerprint, "path": path.name}
         self._measured(wanted, model, cells, provenance)
-        if not run.trained_here and project.settings.get("keep_weights") is False:
+        if not run.trained_here and not run.get("path") and project.settings.get("keep_weights") is False:
             from transect.lm.hub import release
 
             release(path)
