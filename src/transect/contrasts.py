@@ -85,7 +85,7 @@ def _sets(spec: Mapping[str, Any], registry: Registry, place: str) -> tuple[tupl
             raise InputError(f"{place}: `by` names {name!r}, which no run has.{nearest(name, values)}")
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(run.values().get(name) for name in spec.get("by", [])), []).append(run)
+        groups.setdefault(tuple(registry.values[run.id].get(name) for name in spec.get("by", [])), []).append(run)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

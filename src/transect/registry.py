@@ -25,7 +25,12 @@ class Registry:
     @cached_property
     def factors(self) -> list[str]:
         """Every factor name that some run knows."""
-        return sorted(set().union(*(run.values() for run in self.runs.values())) | {"configuration"})
+        return sorted(set().union(*self.values.values()))
+
+    @cached_property
+    def values(self) -> dict[str, dict[str, Any]]:
+        """Run -> what queries and analyses see of it: `Run.values` and its configuration."""
+        return {run.id: run.values() | {"configuration": self.configurations[run.id]} for run in self.runs.values()}
 
     @cached_property
     def fields(self) -> dict[str, Field]:
@@ -56,7 +61,7 @@ class Registry:
     def select(self, where: str, place: str = "where") -> list[Run]:
         """The runs for which a query holds (see query.py), in the registry's order."""
         test = query.parse(where, self.factors, place)
-        return [r for r in self.runs.values() if test(r.values() | {"configuration": self.configurations[r.id]})]
+        return [run for run in self.runs.values() if test(self.values[run.id])]
 
 
 def load(project: Project) -> Registry:

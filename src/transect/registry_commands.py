@@ -24,7 +24,7 @@ def list_runs(args: argparse.Namespace) -> int:
     """Runs by property."""
     loaded = _load()
     runs = _selected(loaded, args.where)
-    rows = [run.values() | {"configuration": loaded.configurations[run.id]} for run in runs]
+    rows = [loaded.values[run.id] for run in runs]
     if args.json:
         print(json.dumps(rows, indent=1))
     elif args.csv:
@@ -146,6 +146,31 @@ def audit(args: argparse.Namespace) -> int:
     return report.exit_code
 
 
+def add_model(args: argparse.Namespace) -> int:
+    """Describe a model, a directory or one of the hub, and write it into a suite of this project."""
+    from transect.jobs.registry_add import add
+    from transect.jobs.single import parse_options
+
+    added = add(args.model, args.suite, find_project(), given=parse_options(args.set, "--set"), run=args.id, revision=args.revision)  # fmt: skip
+    if args.json:
+        print(json.dumps({"file": str(added.path), "entry": added.entry, "unknown": [*added.unknown, *added.missing], "told": added.told}, indent=1))  # fmt: skip
+        return 0
+    print(f"{added.path}: run {added.entry['id']}")
+    for name, value in added.entry.items():
+        if name not in added.unknown and name not in ("sources", "verified"):
+            print(f"found    {name:22}  {_cell(value)}")
+    for sentence in added.told:
+        print(f"note     {sentence}")
+    left = [*(f"{name} (written as unknown)" for name in added.unknown), *added.missing]
+    print(
+        f"unknown  {', '.join(left)}: only a person can know; --set them, or write them into the file" if left else ""
+    )
+    print(
+        f"next     a study with `population: {{where: \"run == '{added.entry['id']}'\"}}` measures it: transect run STUDY"
+    )
+    return 0
+
+
 def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
     """Add the commands to the group `entries`; `add(name, function, group)` makes the parser of one."""
     listing = add("list", list_runs, entries)
@@ -160,8 +185,24 @@ def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
         "--distances", metavar="FILE.csv", help="write typological distances (needs transect[languages])"
     )
     spoken.add_argument("--features", default="syntax_knn", help="the features of distances (syntax_knn)")
+    adding = add("add", add_model, entries)
+    adding.add_argument(
+        "model",
+        metavar="DIR_OR_HUB_ID",
+        help="a folder that holds config.json, tokenizer and *.safetensors, or organisation/name",
+    )
+    adding.add_argument(
+        "--suite", required=True, metavar="NAME", help="model_registry/NAME.yaml of this project, new or not"
+    )
+    adding.add_argument(
+        "--set", action="append", default=[], metavar="FACTOR=VALUE", help="a fact that the files do not tell, as YAML"
+    )
+    adding.add_argument("--id", help="the run's id (default: the model's name)")
+    adding.add_argument("--revision", help="of a hub id (default main)")
     checking = add("check", check, entries)
-    checking.add_argument("--counts", action="store_true", help="count every run's weights anew, from its configuration")
+    checking.add_argument(
+        "--counts", action="store_true", help="count every run's weights anew, from its configuration"
+    )
     audits = add("audit", audit, entries)
     audits.add_argument("suite", metavar="SUITE")
     audits.add_argument("--run", action="append", default=[], metavar="RUN", help="only this run (may be repeated)")
