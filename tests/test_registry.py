@@ -151,3 +151,36 @@ def test_a_model_that_cannot_be_loaded_offers_nothing(tmp_path: Path) -> None:
     """Models behind an interface stand in the registry; they offer nothing to measure, and say why."""
     run = registry.load(project(tmp_path, SUITE + "- {id: api, access: api}\n")).runs["api"]
     assert run.values()["checkpoints"] == 0 and not run.capabilities and "offers text only" in run.lacks
+
+
+RULES = "  main: {revision: main, steps: [null]}\n"
+
+
+def test_tokens_before_a_run_do_not_name_its_revisions(tmp_path: Path) -> None:
+    """A run that goes on from another has seen the other's tokens; names count its own. A named step is not called by the template."""
+    rule = (
+        '  second: {revision: "stage2-step{step}-tokens{billions}B", steps: [1000, 1900], tokens_per_step: 2000000, '
+        'tokens_before: 7, names: {1900: "stage2-step{step}-last-{seed}"}}\n'
+    )
+    entry = "- {id: demo-second, hub_id: org/demo, checkpoints: second, seed: 3, parent: demo-main}\n"
+    found = registry.load(project(tmp_path, SUITE.replace(RULES, RULES + rule) + entry)).runs["demo-second"].checkpoints
+    assert [c.revision for c in found] == ["stage2-step1000-tokens2B", "stage2-step1900-last-3"]
+    assert [c.tokens_seen for c in found] == [2_000_000_007, 3_800_000_007]
+
+
+def test_a_name_for_no_step_is_a_fault(tmp_path: Path) -> None:
+    """Rule, step and place are told."""
+    rule = '  second: {revision: "step{step}", steps: [1, 2], names: {3: last}}\n'
+    with pytest.raises(InputError, match="line .*the rule 'second' names step 3, which is none of its steps"):
+        registry.load(project(tmp_path, SUITE.replace(RULES, RULES + rule)))
+
+
+def test_checkpoints_in_repositories_of_their_own(tmp_path: Path) -> None:
+    """The rule's `hub_id` is filled in; main of that repository is read, and the revision is a label."""
+    rule = '  apart: {revision: "step_{step}k", hub_id: "org/demo-{seed}-step_{step}k", steps: [20, 40]}\n'
+    entry = "- {id: demo-apart, hub_id: org/demo-3, checkpoints: apart, seed: 3}\n"
+    found = registry.load(project(tmp_path, SUITE.replace(RULES, RULES + rule) + entry)).runs["demo-apart"].checkpoints
+    assert [(c.revision, c.hub_id, c.hub_revision) for c in found] == [
+        ("step_20k", "org/demo-3-step_20k", "main"),
+        ("step_40k", "org/demo-3-step_40k", "main"),
+    ]

@@ -5,7 +5,7 @@ a rule and never listed by hand.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +20,20 @@ CAUSAL = {"causal"}
 MASKED = {"masked", "masked+nsp", "masked+sop", "mntp"}
 SEQ2SEQ = {"denoising"}
 # all that a measure may require of a model (REQUIRES)
-CAPABILITIES = ("logits", "causal", "masked", "seq2seq", "generation", "hidden", "gradients", "attention", "heads")
+CAPABILITIES = (
+    *("logits", "causal", "masked", "seq2seq", "generation"),
+    *("hidden", "gradients", "attention", "heads", "text"),
+)
+OF_LOGITS = {"logits", "causal", "masked", "seq2seq", "generation", "text"}
 CLASS_OF_MIXER = {"selective-ssm": "state-space", "ssd": "state-space", "wkv": "recurrent", "recurrent": "recurrent",
                   "hybrid": "hybrid", "ngram": "n-gram", "none": "static"}  # fmt: skip
 UNKNOWN = "unknown"
+
+
+def access_needed(requires: Iterable[str]) -> str:
+    """The lowest access to a model with which a measure that REQUIRES these can be taken: text, logits or weights."""
+    needed = set(requires)
+    return "text" if needed <= {"text"} else "logits" if needed <= OF_LOGITS else "weights"
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,11 @@ class Run:
         return any(name in self.facts for name in ("hub_id", "path", "trained_here"))
 
     @property
+    def on_hub(self) -> bool:
+        """Its weights are downloaded before they are measured."""
+        return self.loadable and not any(name in self.facts for name in ("path", "trained_here"))
+
+    @property
     def model_class(self) -> str:
         """decoder, encoder, encoder-decoder, state-space, recurrent, hybrid, n-gram or static: from mixer and objective."""
         objective, mixer = self.facts["objective"], self.facts["mixer"]
@@ -103,11 +118,11 @@ class Run:
     def capabilities(self) -> frozenset[str]:
         """What the run offers to a measure (REQUIRES), from the registry alone; confirmed when it is loaded."""
         if not self.loadable:
-            return frozenset()
+            return frozenset({"text"} if self.get("endpoint") else ())
         objective, mixer = self.facts["objective"], self.facts["mixer"]
         found = {"logits"}
-        found |= {"causal", "generation"} if objective in CAUSAL else {"masked"} if objective in MASKED else set()
-        found |= {"seq2seq", "generation"} if objective in SEQ2SEQ else set()
+        found |= {"causal", "generation", "text"} if objective in CAUSAL else {"masked"} if objective in MASKED else set()
+        found |= {"seq2seq", "generation", "text"} if objective in SEQ2SEQ else set()
         if mixer != "ngram":
             found |= {"hidden", "gradients"}
         if mixer == "attention":
@@ -116,8 +131,8 @@ class Run:
 
     @cached_property
     def lacks(self) -> str:
-        """Why the run offers nothing to measure, in words; empty where its weights can be had."""
-        if self.loadable:
+        """Why the run offers nothing to measure, in words; empty where its weights can be had, or it can be asked."""
+        if self.capabilities:
             return ""
         offers = {"api": "text only, through an interface", "closed": "nothing any more, or nothing to the public"}
         return f"{self.id} offers {offers.get(self.get('access', ''), 'no weights that can be loaded')} (access: {self.get('access', UNKNOWN)})"
@@ -143,7 +158,7 @@ class Run:
             "run": self.id,
             "suite": self.suite,
             "model_class": self.model_class,
-            "checkpoints": len(self.checkpoints) if self.loadable else 0,
+            "checkpoints": len(self.checkpoints) if self.capabilities else 0,
             "modalities": "+".join(self.facts.get("modalities", ["text"])),
             "tokenizer": tokenizer.get("key"),
             "tokenizer_algorithm": tokenizer.get("algorithm"),

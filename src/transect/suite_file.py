@@ -160,9 +160,22 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
     ):
         raise InputError(f"{path}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing can be loaded; "
                          f"if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
+    if "endpoint" in facts and (missing := _unaskable(facts)):
+        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
+                         f"for text, {missing}.")  # fmt: skip
     _check_sources(facts, data, path, index)
     _check_languages(facts, path, index)
     return Run(facts["id"], data["suite"], _of_run(rules[facts["checkpoints"]], facts, path), facts)
+
+
+def _unaskable(facts: dict[str, Any]) -> str:
+    """Why a run with an endpoint cannot be asked there; empty where it can."""
+    weights = [name for name in ("hub_id", "path", "trained_here") if name in facts]
+    if weights:
+        return f"and {weights[0]}, where its weights are: it is one or the other"
+    if "api_model" not in facts:
+        return "and no api_model, its name there"
+    return "" if facts.get("access") == "api" else f"so its access is api, not {facts.get('access')}"
 
 
 def _check_languages(facts: dict[str, Any], path: Path, index: int) -> None:

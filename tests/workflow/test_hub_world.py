@@ -18,7 +18,7 @@ from transect.measures.mechanism import induction
 from transect.project import SHIPPED, Project, find_project
 from transect.study import load as load_study
 
-RUNS = ("pythia-14m", "pythia-14m-seed1", "olmo2-1b", "goldfish-eng-5mb", "goldfish-spa-100mb")
+RUNS = ("pythia-14m", "pythia-14m-seed1", "olmo2-1b", "goldfish-eng_latn-5mb", "goldfish-spa_latn-100mb")
 PAIRS = pd.DataFrame(
     {"item": ["a"], "sentence_good": ["The children swim there."], "sentence_bad": ["The children swims there."]}
 )
