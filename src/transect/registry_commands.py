@@ -1,4 +1,4 @@
-"""The commands that show and check the registry: `transect registry list | show | tree | contrasts | check`."""
+"""The commands that show and check the registry: `transect registry list | show | tree | contrasts | check | audit`."""
 
 import argparse
 import csv
@@ -161,10 +161,9 @@ def add_model(args: argparse.Namespace) -> int:
             print(f"found    {name:22}  {_cell(value)}")
     for sentence in added.told:
         print(f"note     {sentence}")
-    left = [*(f"{name} (written as unknown)" for name in added.unknown), *added.missing]
-    print(
-        f"unknown  {', '.join(left)}: only a person can know; --set them, or write them into the file" if left else ""
-    )
+    if added.unknown or added.missing:
+        told = ", ".join([*added.unknown, *added.missing])
+        print(f"unknown  {told}: only a person can know; --set them, or write them into the file")
     print(
         f"next     a study with `population: {{where: \"run == '{added.entry['id']}'\"}}` measures it: transect run STUDY"
     )
@@ -206,9 +205,10 @@ def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
     audits = add("audit", audit, entries)
     audits.add_argument("suite", metavar="SUITE")
     audits.add_argument("--run", action="append", default=[], metavar="RUN", help="only this run (may be repeated)")
-    audits.add_argument("--listing", type=Path, metavar="FILE|DIR", help="what --save wrote, or a folder of weights")
     audits.add_argument("--save", type=Path, metavar="FILE", help="write what was listed, for --listing")
-    audits.add_argument("--measured", metavar="STUDY", help="judge the values that a study has measured instead")
+    sources = audits.add_mutually_exclusive_group()
+    sources.add_argument("--listing", type=Path, metavar="FILE|DIR", help="what --save wrote, or a folder of weights")
+    sources.add_argument("--measured", metavar="STUDY", help="judge the values that a study has measured instead")
 
 
 def _load() -> "Registry":

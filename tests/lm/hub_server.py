@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +18,7 @@ PROPOSAL = {
     "createdAt": "2024-01-01T00:00:00.000Z",
     "isPullRequest": True,
 }
+COMMIT = re.compile("[0-9a-f]{40}")
 REFUSALS = {"gated": (403, "GatedRepo"), "missing": (404, "RepoNotFound"), "revision": (404, "RevisionNotFound")}
 
 
@@ -31,12 +34,18 @@ def serve(
     gated: frozenset[str] = frozenset(),
     proposals: dict[str, str] | None = None,
     status: int = 200,
+    trees: dict[str, dict[str, list[dict]]] | None = None,
+    broken: frozenset[tuple[str, str]] = frozenset(),
+    delay: float = 0,
 ) -> Iterator[str]:
     """The address of a server of {hub id: {revision: {file: content}}}.
 
     proposals: {revision: author} of pull requests, in every repository; `status` other than 200 answers everything.
+    trees: {hub id: {revision: tree entries}} of further repositories, whose files exist by name and hash only (a config.json
+    also by its "content"); a revision that is a commit is one of `main`. broken: (hub id, revision) whose tree is refused;
+    delay: seconds that every answer takes.
     """
-    proposals = proposals or {}
+    proposals, trees = proposals or {}, trees or {}
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
@@ -57,15 +66,16 @@ def serve(
 
         def do_GET(self) -> None:
             parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+            time.sleep(delay)
             if status != 200:
                 return self.answer(status, b"{}")
             api = parts[0] == "api"
             hub_id, verb, *rest = "/".join(parts[2:4] if api else parts[:2]), *(parts[4:] if api else parts[2:])
             if hub_id in gated:
                 return self.refuse("gated")
-            if hub_id not in repositories:
+            if hub_id not in repositories and hub_id not in trees:
                 return self.refuse("missing")
-            revisions = repositories[hub_id]
+            revisions = repositories.get(hub_id) or trees[hub_id]
             if verb == "discussions":
                 found = [
                     PROPOSAL | {"num": int(name.split("/")[-1]), "author": {"name": author}}
@@ -73,11 +83,23 @@ def serve(
                 ]
                 return self.answer(200, json.dumps({"discussions": found, "count": len(found), "start": 0}).encode())
             if verb == "refs":
-                branches = [{"name": r, "ref": f"refs/heads/{r}", "targetCommit": commit(hub_id, r)} for r in revisions]
+                names = [r for r in revisions if not COMMIT.fullmatch(r)]
+                branches = [{"name": r, "ref": f"refs/heads/{r}", "targetCommit": commit(hub_id, r)} for r in names]
                 return self.answer(200, json.dumps({"branches": branches, "tags": [], "converts": []}).encode())
+            if verb == "commits":
+                about = {"authors": [], "date": "2024-01-01T00:00:00.000Z", "title": "Upload", "message": ""}
+                listed = [{"id": r} | about for r in revisions if COMMIT.fullmatch(r)]
+                return self.answer(200, json.dumps(listed).encode())
+            if (hub_id, rest[0]) in broken:
+                return self.answer(400, b"{}")
             named = next((r for r in revisions if rest[0] in (r, commit(hub_id, r))), None)
             if named is None:
                 return self.refuse("revision")
+            if hub_id in trees:
+                if verb == "tree":
+                    return self.answer(200, json.dumps(revisions[named]).encode(), Content_Type="application/json")
+                content = next(e["content"] for e in revisions[named] if e["path"] == rest[1])  # verb: resolve
+                return self.answer(200, json.dumps(content).encode())
             files, sha = revisions[named], commit(hub_id, named)
             if verb == "revision":
                 siblings = [{"rfilename": name} for name in files]

@@ -51,12 +51,12 @@ def resolve(hub_id: str, revision: str = "main", cache: Path | None = None, *, c
     The directory's name is the commit. code: with the Python files that its configuration names. Raises LoadError or
     ResourceError, see above.
     """
-    _check_names(hub_id, revision)
+    check_names(hub_id, revision)
     cache = cache or cache_folder()
     cached = _from_cache(hub_id, revision, cache)
     if cached and not (code and _lacks_code(cached)):
         return cached
-    if _offline():
+    if offline():
         near = _nearest_revision(revision, _cached_revisions(hub_id, cache))
         raise ResourceError(
             f"{hub_id} at revision {revision!r} is not (wholly) in the hub cache {cache}, and HF_HUB_OFFLINE is set, "
@@ -72,7 +72,7 @@ def resolve(hub_id: str, revision: str = "main", cache: Path | None = None, *, c
 
 def commit_of(hub_id: str, revision: str, cache: Path | None = None) -> str | None:
     """The commit that the cache holds for a revision; None when it was never loaded here. Asks no network."""
-    _check_names(hub_id, revision)
+    check_names(hub_id, revision)
     if COMMIT.fullmatch(revision):
         return revision
     try:
@@ -133,49 +133,45 @@ def _from_cache(hub_id: str, revision: str, cache: Path) -> Path | None:
 
 def _download(hub_id: str, revision: str, cache: Path, code: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        DisabledRepoError,
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     try:
         path = snapshot_download(
             hub_id,
             revision=revision,
             cache_dir=cache,
-            endpoint=_endpoint(),
+            endpoint=endpoint(),
             allow_patterns=FILES + CODE * code,
             ignore_patterns=NOT_FILES,
         )
         return Path(path)
-    except GatedRepoError as error:
-        raise LoadError(
-            f"{hub_id} is gated: accept its terms at https://huggingface.co/{hub_id}, then log in with `hf auth login`."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise LoadError(
-            f"The hub has no model repository {hub_id!r}, or it is private and you are not logged in (`hf auth login`)."
-        ) from error
-    except RevisionNotFoundError as error:
-        near = _nearest_revision(revision, _hub_revisions(hub_id))
-        raise LoadError(f"{hub_id} has no revision {revision!r} on the hub.{near}") from error
-    except DisabledRepoError as error:
-        raise LoadError(f"The hub has disabled the repository {hub_id}.") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise LoadError(
-                f"The hub refused {hub_id} (HTTP {status}): check your login with `hf auth whoami`."
-            ) from error
-        raise ResourceError(f"The hub answered HTTP {status} for {hub_id} at revision {revision!r}.") from error
     except Exception as error:
-        trouble = _trouble(error, hub_id, revision, cache)
-        if trouble is None:
+        told = refusal(error, hub_id, revision) or _trouble(error, hub_id, revision, cache)
+        if told is None:
             raise
-        raise trouble from error
+        raise told from error
+
+
+def refusal(error: Exception, hub_id: str, revision: str) -> LoadError | ResourceError | None:
+    """What the hub has against a request, in one sentence; None for an error that is no answer of the hub."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.GatedRepoError):
+        terms = f"https://huggingface.co/{hub_id}"
+        return LoadError(f"{hub_id} is gated: accept its terms at {terms}, then log in with `hf auth login`.")
+    if isinstance(error, hub.RepositoryNotFoundError):
+        private = "or it is private and you are not logged in (`hf auth login`)"
+        return LoadError(f"The hub has no model repository {hub_id!r}, {private}.")
+    if isinstance(error, hub.RevisionNotFoundError):
+        near = _nearest_revision(revision, _hub_revisions(hub_id))
+        return LoadError(f"{hub_id} has no revision {revision!r} on the hub.{near}")
+    if isinstance(error, hub.DisabledRepoError):
+        return LoadError(f"The hub has disabled the repository {hub_id}.")
+    if not isinstance(error, hub.HfHubHTTPError):
+        return None
+    status = error.response.status_code
+    if status in (401, 403):
+        return LoadError(f"The hub refused {hub_id} (HTTP {status}): check your login with `hf auth whoami`.")
+    return ResourceError(f"The hub answered HTTP {status} for {hub_id} at revision {revision!r}.")
 
 
 def _trouble(error: Exception, hub_id: str, revision: str, cache: Path) -> ResourceError | None:
@@ -200,7 +196,7 @@ def _conversion(hub_id: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
-        proposals = HfApi(endpoint=_endpoint()).get_repo_discussions(
+        proposals = HfApi(endpoint=endpoint()).get_repo_discussions(
             hub_id, author=CONVERTER, discussion_type="pull_request"
         )
         return next((p.git_reference for p in proposals if p.author == CONVERTER and "safetensors" in p.title), None)
@@ -212,7 +208,7 @@ def _no_safetensors(hub_id: str, revision: str, path: Path) -> str:
     from huggingface_hub import HfApi
 
     try:
-        names = HfApi(endpoint=_endpoint()).list_repo_files(hub_id, revision=path.name)
+        names = HfApi(endpoint=endpoint()).list_repo_files(hub_id, revision=path.name)
     except Exception:  # it only serves the sentence below
         names = []
     pickles = sorted(name for name in names if name.endswith(PICKLES))
@@ -243,7 +239,7 @@ def _lacks_code(path: Path) -> bool:
     return any(not (path / f"{str(place).split('.')[0]}.py").exists() for place in named.values())
 
 
-def _check_names(hub_id: str, revision: str) -> None:
+def check_names(hub_id: str, revision: str) -> None:
     """Names become paths below the cache, so neither may climb out of it."""
     if not HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
         raise LoadError(f"{hub_id!r} is not a hub id, which reads organisation/name.")
@@ -255,12 +251,14 @@ def _repository(hub_id: str, cache: Path) -> Path:
     return cache / ("models--" + hub_id.replace("/", "--"))
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Whether the network is forbidden."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
-def _endpoint() -> str | None:
+def endpoint() -> str | None:
+    """The hub's address where it is not the public one. Read when asked, as `cache_folder`."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
@@ -273,7 +271,7 @@ def _hub_revisions(hub_id: str) -> list[str]:
     from huggingface_hub import HfApi
 
     try:
-        refs = HfApi(endpoint=_endpoint()).list_repo_refs(hub_id)
+        refs = HfApi(endpoint=endpoint()).list_repo_refs(hub_id)
     except Exception:  # the missing revision is the news; without the list there is just no suggestion
         return []
     return [ref.name for ref in [*refs.branches, *refs.tags]]

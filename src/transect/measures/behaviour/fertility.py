@@ -10,6 +10,7 @@ Source: Rust et al. 2021 (How good is your tokenizer?), section 3.2; theirs coun
 """
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -31,7 +32,7 @@ def measure(model: Model, items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """
     texts = [text if isinstance(text, str) else "" for text in items["text"]]
     encoded = model.encodings(texts)
-    rows = []
+    rows: list[tuple[Any, str, float | None, str | None]] = []
     for item, text, ids, offsets in zip(items["item"], texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):  # fmt: skip
         if not ids:
             rows.append((item, "tokens_per_character", None, f"the text {text[:20]!r} has no token"))
