@@ -9,21 +9,30 @@ from pathlib import Path
 def fit(args: argparse.Namespace) -> int:
     """Fit a mixed model, in lme4's notation, to a table (CSV or Parquet)."""
     from transect.jobs import fit as job
+    from transect.jobs import fit_report
 
-    model, beside = job.fit_file(
-        Path(args.table),
-        args.formula,
+    beside = job.Beside(
         intervals=args.intervals,
+        against=args.against,
+        means=args.means,
+        left_out=args.leave_out,
+        modes=args.modes,
+        relatedness=None if args.relatedness is None else Path(args.relatedness),
+        of=args.of,
         n=args.n,
         seed=args.seed,
+    )
+    model, found = job.fit_file(
+        Path(args.table),
+        args.formula,
+        beside,
         family=args.family,
         reml=not args.ml,
         method="nAGQ=0" if args.fast else "Laplace",
         weights=args.weights,
-        left_out=args.leave_out,
         allow_pseudoreplication=args.allow_pseudoreplication,
     )
-    print(job.as_json(model, beside) if args.json else job.summary(model, beside))
+    print(fit_report.as_json(model, found) if args.json else fit_report.summary(model, found))
     return 0
 
 
@@ -59,6 +68,7 @@ def scaling(args: argparse.Namespace) -> int:
         args.group,
         forms=args.forms.split(",") if args.forms else (),
         beyond=args.beyond,
+        continuous=args.continuous,
         n=args.n,
         seed=args.seed,
     )
@@ -75,22 +85,7 @@ def _samples(text: str) -> int:
 
 def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands; `add(name, function)` makes the parser of one."""
-    fits = add("fit", fit)
-    fits.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
-    fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
-    fits.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
-    fits.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
-    fits.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
-    fits.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
-    fits.add_argument("--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters")
-    fits.add_argument(
-        "--leave-out", action="append", default=[], metavar="COLUMN", help="fit again without each of its levels"
-    )
-    fits.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
-    fits.add_argument("--seed", type=int, default=1)
-    fits.add_argument(
-        "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
-    )
+    _add_fit(add("fit", fit))
     studies = add("gstudy", gstudy)
     studies.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
     studies.add_argument("design", metavar="DESIGN", help='e.g. "score ~ model x (item:task)"')
@@ -118,5 +113,66 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     curves.add_argument("--forms", metavar="FORM,...", help="the forms to compare (all but broken)")
     curves.add_argument("--beyond", type=float, metavar="X", help="fit up to this x and predict the rows beyond it")
+    curves.add_argument(
+        "--continuous", metavar="COLUMN", help="a metric that --y is a threshold of: does a jump of --y show in it too?"
+    )
     curves.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
     curves.add_argument("--seed", type=int, default=1)
+
+
+_FIT = """\
+The formula is lme4's: a response, fixed terms, random terms. a*b is a + b + a:b; (1 + x | g) has correlated slopes, (x || g)
+uncorrelated ones; functions: log, log2, log10, sqrt, scale, poly(x, 2), factor(x), C(x, sum); cbind(successes, failures) with
+--family binomial; names with other signs in `backticks`. Each effect is printed with its unit, the grouping whose levels are
+its independent cases, and degrees of freedom that never exceed these; an effect that would count rows as independent although
+a column of the table carries it is refused.
+
+  transect fit scores.csv "score ~ log10(params) + arch + (1 | item) + (1 | run)" --means arch --leave-out all
+  transect fit scores.csv "correct ~ arch*cond + (1 + cond | run) + (1 | item)" --family binomial --means arch:cond
+  transect fit scores.csv "score ~ log10(params) + (1 | run)" --against "score ~ 1 + (1 | run)" -n 1000
+  transect fit scores.csv "score ~ log10(params) + (1 | run)" --relatedness tree.nwk --of run
+"""
+
+
+def _add_fit(fits: argparse.ArgumentParser) -> None:
+    fits.formatter_class = argparse.RawDescriptionHelpFormatter
+    fits.epilog = _FIT
+    fits.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
+    fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
+    model = fits.add_argument_group("the model")
+    model.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
+    model.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    model.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
+    model.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
+    model.add_argument(
+        "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
+    )
+    more = fits.add_argument_group("beside it")
+    more.add_argument("--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters")
+    more.add_argument(
+        "--against", metavar="FORMULA", help="test against a smaller model: likelihood ratio and parametric bootstrap"
+    )
+    more.add_argument(
+        "--means",
+        action="append",
+        default=[],
+        metavar="FACTOR",
+        help="marginal means of a factor A, or of the cells A:B, and their differences (Holm); may be repeated",
+    )
+    more.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="fit again without each of its levels and say what is fragile; may be repeated; 'all': every grouping of up to "
+        "60 levels, and text columns that groupings are nested in (family, suite)",
+    )
+    more.add_argument("--modes", action="store_true", help="the random effects of each level, with standard errors")
+    more.add_argument(
+        "--relatedness", metavar="FILE", help="a Newick tree, or a CSV matrix of distances or covariances, of --of"
+    )
+    more.add_argument(
+        "--of", metavar="COLUMN", help="the column whose levels FILE relates: effects with and without it"
+    )
+    more.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
+    more.add_argument("--seed", type=int, default=1)

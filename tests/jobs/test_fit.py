@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.stats.crossed_data import cbpp, sleepstudy
+from tests.stats.crossed_data import cbpp, conditions, sleepstudy
 from transect.cli import main
 
 FORMULA = "reaction ~ days + (1 + days | subject)"
@@ -85,6 +85,12 @@ def _refused(frame: pd.DataFrame, formula: str, folder: Path, capsys: pytest.Cap
         ("reaction ~ days", "no random term"),
         ("reaction ~ age + (1 | days)", r"'age' does not vary within subject"),
         ("subject ~ days + (1 | one)", "level"),
+        ("reaction ~ 0 + (1 | subject)", "no fixed effect"),
+        ("reaction ~ 1 + (0 | subject)", "(0 | subject) has no effect"),
+        ("reaction ~ days + (1 | subject) + (1 + days | subject)", "(1 | subject) twice"),
+        ("reaction ~ days + (1 + days + twice | subject)", "'twice' is aliased in (... | subject)"),
+        ("reaction ~ huge + (1 | subject)", "'huge' has values beyond 1e+60"),
+        ("reaction ~ days + (1 + operations | subject)", "scales too far apart"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -92,6 +98,7 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     """Exit code 2 and a sentence that names what is wrong, before anything is printed."""
     frame = sleepstudy().assign(one="a", constant=7, twice=lambda f: 2 * f["days"], row=[f"r{i}" for i in range(180)])
+    frame = frame.assign(huge=frame["days"] * 1e200, operations=1e22 * (1 + frame["days"] ** 3 % 7))
     frame = frame.assign(exact=3.0 * frame["days"], age=lambda f: f["subject"].str[1:].astype(int) % 5)
     assert message in _refused(frame, formula, tmp_path, capsys)
 
@@ -146,7 +153,7 @@ def test_the_cross_check_says_what_it_takes_as_fixed(tmp_path: Path, capsys: pyt
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert main(["fit", str(tmp_path / "t.csv"), "reaction ~ age + days + (1 | subject)"]) == 0
     assert (
-        "On the means of each unit, by least squares (levels of other groups taken as fixed):"
+        "On one number per unit, its mean, intercept or slope, by least squares (levels of other groups taken as fixed):"
         in capsys.readouterr().out
     )
     cbpp().to_csv(tmp_path / "t.csv", index=False)
@@ -164,3 +171,120 @@ def test_counts_as_a_binomial_response_suggest_cbind(tmp_path: Path, capsys: pyt
     """Whole counts are no proportions: both columns are wanted."""
     text = _refused(cbpp(), "incidence ~ period + (1 | herd)", tmp_path, capsys, "--family", "binomial")
     assert "write cbind(incidence, FAILURES)" in text
+
+
+def _printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["fit", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_smaller_model_is_tested_against(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """chi2 23.5365 (lme4's anova), in words that say what was fitted again how; REML stays the fit's method."""
+    text = _printed(capsys, str(table), FORMULA, "--against", "reaction ~ 1 + (1 + days | subject)", "-n", "100")
+    assert "REML criterion: 1743.6283" in text and "both fitted again by maximum likelihood:" in text
+    assert "chi2 23.5365, df 1, p 1.2e-06 (chi-squared distribution)" in text
+    assert "p 0.0099 by parametric bootstrap, 100 samples of the smaller model, Monte Carlo SE 0.0099" in text
+
+
+def test_marginal_means_are_printed_and_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a factor and of cells: emmeans' mean 0.5832 (0.1941) and difference -0.4202, Holm's p 0.1989."""
+    conditions().to_csv(tmp_path / "t.csv", index=False)
+    arguments = [str(tmp_path / "t.csv"), "y ~ arch*cond + log_params + (1 + cond | model) + (1 | item)"]
+    arguments += ["--means", "arch", "--means", "arch:cond"]
+    found = _json(capsys, *arguments)
+    assert found["means"][0]["estimate"] == pytest.approx(0.58317274, abs=1e-5)
+    assert found["differences"][0]["p_holm"] == pytest.approx(0.19886765, rel=1e-3)
+    text = _printed(capsys, *arguments)
+    assert "Marginal means of arch:cond" in text and "arch[dense - moe] x cond[a - b]" in text
+
+
+def test_related_levels_are_compared_side_by_side(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tree and a matrix of its distances give the same rows: star, estimated and tree, and a lambda that 18 groups do not tell."""
+    names = [f"s{i:02d}" for i in range(18)]
+    tree = f"({','.join(f'({a}:1,{b}:1):1' for a, b in zip(names[::2], names[1::2], strict=True))});"
+    (table.parent / "tree.nwk").write_text(tree)
+    pair = np.arange(18) // 2
+    distances = np.where(pair[:, None] == pair, 2.0, 4.0) - 2 * np.eye(18)
+    pd.DataFrame(distances, index=names, columns=names).to_csv(table.parent / "distances.csv")
+    frame = sleepstudy().assign(age=lambda f: pd.factorize(f["subject"])[0] * 7 % 5)
+    frame.to_csv(table, index=False)
+    found = {}
+    for name in ("tree.nwk", "distances.csv"):
+        arguments = [str(table), "reaction ~ age + days + (1 | subject)", "--of", "subject"]
+        found[name] = _json(capsys, *arguments, "--relatedness", str(table.parent / name))["relatedness"]
+    rows = [pd.DataFrame(f["effects"]) for f in found.values()]
+    pd.testing.assert_frame_equal(rows[0], rows[1], rtol=1e-4)
+    assert list(rows[0]["phylogeny"].unique()) == ["star", "estimated", "tree"]
+    assert not found["tree.nwk"]["lambda"]["informative"] and "fewer than 50" in found["tree.nwk"]["lambda"]["sentence"]
+    assert found["tree.nwk"]["left_out"] == ["days"]
+    text = _printed(capsys, *arguments, "--relatedness", str(table.parent / "tree.nwk"))
+    assert "taken for a tree" in text and "uninformative" in text
+
+
+def test_every_grouping_is_left_out_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """all: subjects, and the clinics they belong to; what is fragile is printed as such."""
+    frame = sleepstudy().assign(clinic=lambda f: "c" + f["subject"].str[2])
+    frame = frame.assign(age=lambda f: pd.factorize(f["subject"])[0] * 7 % 5)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    arguments = [str(tmp_path / "t.csv"), "reaction ~ age + days + (1 + days | subject)", "--leave-out", "all"]
+    found = _json(capsys, *arguments)
+    assert {row["group"] for row in found["left_out"]} == {"subject", "clinic"}
+    age = next(row for row in found["influence"] if row["term"] == "age")
+    text = _printed(capsys, *arguments)
+    assert "With every single level of subject, clinic left out" in text
+    below = text.split("left out, estimates range")[1].splitlines()
+    assert age["fragile"] == ("fragile" in next(line for line in below if line.startswith(" age")))
+
+
+def test_modes_explained_variance_and_singular_fits_are_said(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """lme4's first mode 2.2586 (12.0709), MuMIn's R2 0.2787 and 0.7992; a slope estimated as 0 in words."""
+    text = _printed(capsys, str(table), FORMULA, "--modes")
+    assert "R2: 0.2787 by the fixed effects (marginal), 0.7992 with the random ones" in text
+    assert next(line for line in text.splitlines() if "s00" in line).split()[-2:] == ["2.2586", "12.071"]
+    frame = sleepstudy().assign(noise=np.random.default_rng(1).normal(size=180))
+    frame.to_csv(table, index=False)
+    text = _printed(capsys, str(table), "noise ~ days + (1 | subject)")
+    assert "the variance of (Intercept) by subject is estimated as 0 (a singular fit)" in text
+
+
+def test_an_omitted_slope_is_said_with_its_reason(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In JSON beside the effect; printed with what would add it."""
+    found = _json(capsys, str(table), "reaction ~ days + (1 | subject)")
+    assert found["effects"][1]["slope_reason"] == "the formula has none; (1 + days | subject) would add it"
+    assert any(w.startswith("slope omitted: days") and "rows count as independent" in w for w in found["warnings"])
+
+
+def test_rows_of_a_column_that_nothing_models_are_said_to_be_dependent(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Steps of a run as rows, the run not in the formula: its residuals give it away; a column of chance does not."""
+    frame = sleepstudy().assign(
+        half=lambda f: f["days"] % 2, other=np.random.default_rng(3).permutation(np.arange(180) % 6)
+    )
+    frame.to_csv(table, index=False)
+    found = _json(capsys, str(table), "reaction ~ days + (1 | half)")
+    assert [w for w in found["warnings"] if "residuals differ between the 18 levels of subject" in w]
+    assert not any("levels of other" in w for w in found["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--relatedness", "tree.nwk"], "go together"),
+        (["--of", "subject", "--relatedness", "none.nwk"], "there is no file of relations"),
+        (["--of", "subjct", "--relatedness", "bad.nwk"], "no such column"),
+        (["--of", "subject", "--relatedness", "bad.nwk"], "not closed"),
+        (["--means", "days"], "this is a number"),
+        (["--against", "reaction ~ age + (1 | subject)"], "not nested"),
+        (["--weights", "wait"], "unknown column 'wait'"),
+        (["--leave-out", "sbject"], "Did you mean 'subject'"),
+    ],
+)
+def test_what_is_asked_beside_the_fit_is_refused_in_one_sentence(
+    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    Path("bad.nwk").write_text("((s00:1,s01:1")
+    frame = sleepstudy().assign(age=lambda f: pd.factorize(f["subject"])[0] * 7 % 5)
+    assert message in _refused(frame, FORMULA, tmp_path, capsys, *more)

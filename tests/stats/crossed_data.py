@@ -104,3 +104,12 @@ def simulate(n_models: int, n_items: int, seed: int = 1) -> pd.DataFrame:
     return pd.DataFrame(
         {"y": y, "log_params": params[m], "log_tokens": tokens[m], **labels, "family": [f"f{k:03d}" for k in family[m]]}
     )
+
+
+def conditions() -> pd.DataFrame:
+    """24 models by 30 items of two conditions; condition b adds N(0.3, 0.4) by model, and 0.5 more to architecture moe."""
+    frame = simulate(24, 30)
+    second = frame["item"].str[-1].astype(int) % 2 == 1
+    own = np.round(np.random.default_rng(4).normal(0.3, 0.4, 24), 3)[frame["model"].str[1:].astype(int)]
+    y = np.round(frame["y"] + second * (own + 0.5 * (frame["arch"] == "moe")), 6)
+    return frame.assign(y=y, cond=np.where(second, "b", "a"))

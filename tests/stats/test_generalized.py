@@ -1,13 +1,17 @@
 """Binomial mixed models against lme4 and glmmTMB."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.stats.crossed_data import cbpp
 from transect.errors import InputError
 from transect.stats.formula import Design, parse
-from transect.stats.generalized import GeneralizedFit, fit_binomial
+from transect.stats.generalized import GeneralizedFit, _left, fit_binomial
 from transect.stats.mixed import grouping
+from transect.stats.table_model import fit_table
+
+FORMULA = "cbind(incidence, healthy) ~ period + (1 | herd)"
 
 # lme4 1.1-31: glmer(cbind(incidence, size - incidence) ~ period + (1 | herd), binomial)
 BETA = [-1.39834286447115, -0.991924974975739, -1.12821621594334, -1.57974541364919]
@@ -69,3 +73,41 @@ def test_the_unit_bounds_the_degrees_of_freedom() -> None:
     assert bounded["upper"] - bounded["lower"] == pytest.approx(
         (normal["upper"] - normal["lower"]) * 2.160369 / 1.959964
     )
+
+
+def test_complete_separation_is_said() -> None:
+    """No case in the fourth period: glmer prints -20 with a standard error of 100 or more; here a sentence with the column."""
+    frame = cbpp().assign(incidence=lambda t: t["incidence"].where(t["period"] != "4", 0))
+    with pytest.raises(InputError, match=r"complete separation: period\[4\]"):
+        fit_table(frame.assign(healthy=frame["size"] - frame["incidence"]), FORMULA, family="binomial")
+
+
+@pytest.mark.parametrize("method", ["Laplace", "nAGQ=0"])
+def test_estimates_are_a_minimum(method: str) -> None:
+    """No step of 0.05 (of standard errors) along any parameter lowers the deviance; a Newton step gains less than 1e-5."""
+    fitted = _fit(method)
+    assert fitted.left < 1e-5
+    for j in range(4 if method == "Laplace" else 0):
+        step = 0.05 * np.sqrt(fitted.vcov[j, j]) * np.eye(4)[j]
+        for side in (-1, 1):
+            assert fitted.laplace.at(fitted.theta, fitted.beta + side * step) > fitted.criterion
+    for change in (-0.02, 0.02):
+        at = (
+            fitted.laplace.joint(fitted.theta + change)
+            if method == "nAGQ=0"
+            else fitted.laplace.at(fitted.theta + change, fitted.beta)
+        )
+        assert at > fitted.criterion
+
+
+def test_a_fit_that_does_not_converge_is_no_result() -> None:
+    """A slope of numbers of 1e21 without an end to the search: a sentence with what to try."""
+    frame = cbpp().assign(operations=lambda t: 1e21 * (1 + pd.factorize(t["period"])[0] + np.arange(56) % 5))
+    with pytest.raises(InputError, match=r"did not converge.*scale\(x\)"):
+        fit_table(frame, "cbind(incidence, healthy) ~ operations + (1 + operations | herd)", family="binomial")
+
+
+@pytest.mark.parametrize(("scale", "left"), [(1.0, 0.5), (-1.0, np.inf)])
+def test_what_is_no_bowl_has_not_converged(scale: float, left: float) -> None:
+    """A quadratic at one standard error from its minimum would gain 0.5 x 2 / 2; on a hill there is no minimum."""
+    assert _left(scale * np.array([1.0, 0.0]), scale * np.eye(2))[0] == left

@@ -62,7 +62,14 @@ def test_a_run_level_effect_without_a_run_effect_is_refused() -> None:
 def test_seeds_of_one_size_are_told_from_sizes() -> None:
     """With (1 | run) alone the 3 seeds of a size would count as independent: the coarser column is named."""
     formula, frame = parse("y ~ log_size + (1 | run) + (1 | item)"), _table()
-    assert ("log_size", "size", 4, "run") in pseudoreplicated(formula, Design(formula.fixed, frame), frame)
+    assert ("log_size", "size", 4, "run", False) in pseudoreplicated(formula, Design(formula.fixed, frame), frame)
+
+
+def test_names_of_cells_are_no_units() -> None:
+    """run x item, within the run whose slope carries the condition: nothing to say, though conditions do not vary in them."""
+    formula, frame = parse("y ~ condition + (1 + condition | run) + (1 | item)"), _table()
+    frame = pd.concat([frame, frame]).assign(cell=lambda f: f["run"] + f["item"]).reset_index(drop=True)
+    assert pseudoreplicated(formula, Design(formula.fixed, frame), frame) == []
 
 
 def test_a_label_of_the_effect_itself_is_no_unit() -> None:
@@ -70,3 +77,43 @@ def test_a_label_of_the_effect_itself_is_no_unit() -> None:
     formula, frame = parse("y ~ family + (1 | run)"), _table().assign(label=lambda f: f["family"].str.upper())
     columns = [found[1] for found in pseudoreplicated(formula, Design(formula.fixed, frame), frame)]
     assert "label" not in columns
+
+
+def test_a_slope_covers_its_interactions_with_what_is_constant_in_the_unit() -> None:
+    """log_size:condition has the 12 runs as units by the slope of condition: intercept and log_size cost 2 of its df."""
+    found = _units("y ~ log_size*condition + (1 + condition | run)")
+    assert found["log_size:condition[b]"] == ("run", 12, 10)
+    assert found["condition[b]"] == ("run", 12, 10)
+
+
+def test_indicators_of_all_levels_hold_the_intercept() -> None:
+    """(0 + condition | run) is (1 + condition | run) in other words: the same units."""
+    one, other = (_units(f"y ~ log_size*condition + ({x} + condition | run)") for x in ("0", "1"))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("y ~ condition + (1 | run)", r"the formula has none; (1 + condition | run) would add it"),
+        ("y ~ condition + (1 | run:item)", ""),
+        ("y ~ number + (1 | pair)", "the rows of a level of pair are too few to estimate one"),
+    ],
+)
+def test_an_omitted_slope_has_its_reason(text: str, reason: str) -> None:
+    """Not in the formula, though it could be; not to be estimated; nothing omitted."""
+    formula, frame = parse(text), _table()
+    frame = frame.assign(pair=[f"p{i // 2}" for i in range(120)], number=np.arange(120) % 7)
+    unit = inference_units(formula, Design(formula.fixed, frame), frame)[1]
+    assert "; ".join(unit.reasons) == reason
+
+
+def test_a_slope_by_item_does_not_stand_in_for_the_run() -> None:
+    """log_size by item, and no run: 12 runs of 4 sizes would count as none. Refused; with one run per size, said."""
+    formula, frame = parse("y ~ log_size + (1 + log_size | item)"), _table()
+    design = Design(formula.fixed, frame)
+    with pytest.raises(InputError, match=r"'log_size' does not vary within run .* the levels of item, its unit"):
+        refuse_pseudoreplication(formula, design, frame)
+    single = frame[frame["run"].isin(["r0", "r3", "r6", "r9"])].reset_index(drop=True)
+    refuse_pseudoreplication(formula, design, single)
+    assert ("log_size", "run", 4, "item", False) in pseudoreplicated(formula, design, single)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.stats.crossed_data import cbpp, penicillin
 from transect.errors import InputError
-from transect.stats.influence import influence
+from transect.stats.influence import groupings, influence
 from transect.stats.table_model import fit_table
 
 FORMULA = "y ~ log_size + condition + (1 + condition | run) + (1 | item)"
@@ -123,3 +123,12 @@ def test_wrong_columns_and_tables_are_explained() -> None:
     ]:
         with pytest.raises(InputError, match=message):
             influence(model, given, groups)
+
+
+def test_all_is_every_grouping_of_few_levels_and_what_it_is_nested_in() -> None:
+    """run, item and family (text, and of runs); not the predictor, not numbers, not the 240 rows' names; too many levels are named."""
+    frame = _table().assign(kind="k", cell=[f"c{i}" for i in range(240)], size=lambda f: (10 * f["log_size"]).round())
+    assert groupings(fit_table(frame, FORMULA)) == (["run", "item", "family"], [])
+    many = pd.concat([frame.assign(item=frame["item"] + f"-{k}", y=frame["y"] + k) for k in range(4)])
+    assert groupings(fit_table(many, FORMULA)) == (["run", "family"], ["item"])
+    assert groupings(fit_table(frame, "y ~ family + condition + (1 | run) + (1 | item)"))[0] == ["run", "item"]

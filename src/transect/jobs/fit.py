@@ -1,86 +1,134 @@
-"""What `transect fit` does: a formula on a table, printed as lme4 does, or as JSON."""
+"""What `transect fit` does: a formula on a table, and what was asked for beside it."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from transect.errors import InputError
-from transect.jobs.tables import read, records, table_lines
+from transect.jobs.tables import read
 from transect.stats.bootstrap import bootstrap_intervals
+from transect.stats.comparison import compare
 from transect.stats.generalized import GeneralizedFit
-from transect.stats.influence import influence
+from transect.stats.influence import groupings, influence
+from transect.stats.marginal_means import marginal_means
+from transect.stats.phylogeny import Lambda
 from transect.stats.profile import profile_intervals
-from transect.stats.table_model import TableModel, correlations, fit_table
+from transect.stats.random_effects import conditional_modes
+from transect.stats.relatedness import covariance_of, related_effects, tree_of
+from transect.stats.table_model import TableModel, fit_table
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is asked for beside the fit. `left_out`: columns, or "all"; `means`: factors, "A" or "A:B"."""
+
+    intervals: str | None = None  # "profile" or "bootstrap"
+    against: str | None = None
+    means: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+    modes: bool = False
+    relatedness: Path | None = None
+    of: str | None = None
+    n: int = 1000
+    seed: int = 1
 
 
 def fit_file(
-    path: Path, formula: str, *, intervals: str | None, n: int, seed: int, left_out: Sequence[str] = (), **options: Any
-) -> tuple[TableModel, dict[str, pd.DataFrame]]:
-    """The fitted table and what was asked for beside it: intervals ("profile", "bootstrap"), influence of `left_out`."""
+    path: Path, formula: str, beside: Beside | None = None, **options: Any
+) -> tuple[TableModel, dict[str, Any]]:
+    """The fitted table and, by name, what was asked for beside it; `options` are those of `fit_table`."""
+    beside = beside or Beside()
+    if (beside.relatedness is None) != (beside.of is None):
+        raise InputError(
+            "--relatedness FILE and --of COLUMN go together: a file, and the column whose levels it relates"
+        )
     frame = read(path)
     model = fit_table(frame, formula, **options)
-    beside = {}
-    if intervals == "bootstrap":
-        beside["intervals"] = bootstrap_intervals(model.fit, n, seed)
-    elif intervals == "profile":
-        if isinstance(model.fit, GeneralizedFit):
-            raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
-        beside["intervals"] = profile_intervals(model.fit)
-    if left_out:
-        found = influence(model, frame, left_out, options.get("weights"))
-        beside |= {"influence": found.terms, "left_out": found.left_out}
-    return model, beside
+    found: dict[str, Any] = {}
+    if beside.intervals:
+        found["intervals"] = _intervals(model, beside)
+    if beside.against is not None:
+        found["comparison"] = compare(frame, formula, beside.against, n=beside.n, seed=beside.seed, **options)
+    if beside.means:
+        found["means"], found["differences"] = marginal_means(model, beside.means)
+    if beside.left_out:
+        found |= _influence(model, frame, beside.left_out, options.get("weights"))
+    if beside.modes:
+        found["modes"] = conditional_modes(model.fit)
+    if beside.relatedness is not None and beside.of is not None:
+        found["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
+    return model, found
 
 
-def as_json(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
-    return json.dumps(model.as_json() | {name: records(table) for name, table in beside.items()}, indent=1)
+def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
+    if beside.intervals == "bootstrap":
+        return bootstrap_intervals(model.fit, beside.n, beside.seed)
+    if isinstance(model.fit, GeneralizedFit):
+        raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
+    return profile_intervals(model.fit)
 
 
-def summary(model: TableModel, beside: dict[str, pd.DataFrame]) -> str:
-    """The printed summary, in the order of lme4's; binomial models have t with the units' df instead of lme4's z."""
-    fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
-    kind = "Generalized linear" if logit else "Linear"
-    lines = [
-        f"{kind} mixed model fit by {model.method}" + (" (binomial, logit)" if logit else ""),
-        f"Formula: {model.formula.text}",
-    ]
-    label = "-2 log likelihood" if logit or "likelihood" in model.method else "REML criterion"
-    missing = f" ({model.n_missing} more have missing values and were left out)" if model.n_missing else ""
-    lines += [f"{label}: {fit.criterion:.4f}", f"Rows: {fit.n}{missing}", "", "Random effects:", *_random(model), ""]
-    lines += ["Fixed effects:", *_fixed(model)]
-    if len(model.on_means):
-        lines += [
-            "",
-            "On the means of each unit, by least squares (levels of other groups taken as fixed):",
-            *table_lines(model.on_means[["term", "unit", "n_units", "estimate", "se", "df", "p"]]),
-        ]
-    if "intervals" in beside:
-        lines += ["", "95 % intervals:", *table_lines(beside["intervals"])]
-    if "influence" in beside:
-        shown = beside["influence"].assign(fragile=lambda t: t["fragile"].map({True: "yes", False: "no"}))
-        lines += ["", "With every single level left out, estimates range", *table_lines(shown)]
-    if model.warnings:
-        lines += ["", *(f"Note: {w}." for w in model.warnings)]
-    return "\n".join(lines)
+def _influence(model: TableModel, frame: pd.DataFrame, asked: Sequence[str], weights: str | None) -> dict[str, Any]:
+    columns = [c for c in asked if c != "all" or "all" in frame]
+    skipped: list[str] = []
+    if len(columns) < len(asked):
+        every, skipped = groupings(model)
+        columns += [c for c in every if c not in columns]
+        if not columns:
+            raise InputError(
+                f"--leave-out all: no grouping has 60 levels or fewer ({', '.join(skipped)} have more); name one to leave it out"
+            )
+    result = influence(model, frame, columns, weights)
+    return {
+        "influence": result.terms,
+        "left_out": result.left_out,
+        "not_left_out": [c for c in skipped if c not in columns],
+    }
 
 
-def _random(model: TableModel) -> list[str]:
-    frame = model.fit.components.rename(
-        columns={"group": "Groups", "effect": "Name", "variance": "Variance", "sd": "Std.Dev.", "n_levels": "Levels"}
-    )
-    corr = correlations(model.fit)
-    frame["Corr"] = [
-        " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"])
-        for g, e in frame[["Groups", "Name"]].to_numpy()
-    ]
-    return table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])
+def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) -> dict[str, Any]:
+    """effects (star, estimated, tree), lambda with its interval, and what the file was taken for."""
+    if isinstance(model.fit, GeneralizedFit):
+        raise InputError("--relatedness compares means, which binomial models do not have; fit the shares as gaussian")
+    if of not in model.rows:
+        raise InputError(f"--of {of}: the table has no such column; it has {', '.join(map(str, model.rows))}")
+    levels = sorted(model.rows[of].dropna().astype(str).unique())
+    if not path.is_file():
+        raise InputError(f"there is no file of relations {path}.")
+    matrix = read(path) if path.suffix in (".csv", ".tsv", ".parquet", ".gz") else None
+    try:
+        covariance, taken_for = _covariance(path, matrix, levels)
+        effects, found, alike = related_effects(frame, model.formula.text, of, covariance)
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    return {
+        "file": str(path),
+        "taken_for": taken_for,
+        "of": of,
+        "n_levels": len(levels),
+        "lambda": _lambda(found),
+        "effects": effects,
+        "left_out": alike,
+    }
 
 
-def _fixed(model: TableModel) -> list[str]:
-    frame = model.effects.copy()
-    frame["t"] = frame["estimate"] / frame["se"]
-    frame["unit"] = [f"{u} ({n})" for u, n in frame[["unit", "n_units"]].to_numpy()]
-    return table_lines(frame[["term", "estimate", "se", "df", "t", "p", "lower", "upper", "unit"]])
+def _covariance(path: Path, matrix: pd.DataFrame | None, levels: list[str]) -> tuple[pd.DataFrame, str]:
+    if matrix is None:
+        return tree_of(path.read_text(), levels), "a tree"
+    return covariance_of(matrix if path.suffix == ".parquet" else matrix.set_index(matrix.columns[0]), levels)
+
+
+def _lambda(found: Lambda) -> dict[str, Any]:
+    return {
+        "estimate": found.estimate,
+        "lower": found.lower,
+        "upper": found.upper,
+        "p_star": found.p_star,
+        "n_groups": found.n_groups,
+        "method": found.method,
+        "informative": found.informative,
+        "sentence": found.sentence,
+    }

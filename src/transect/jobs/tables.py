@@ -28,7 +28,7 @@ def read(path: Path) -> pd.DataFrame:
     try:
         return READERS[suffix](path)
     except (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: this cannot be read as {suffix[1:]} ({error}).") from None
+        raise InputError(f"{path}: this cannot be read as {suffix[1:]} ({' '.join(str(error).split())}).") from None
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -56,6 +56,6 @@ def _cell(value: Any, column: str) -> str:
         return str(value)
     if pd.isna(value):
         return ""
-    if column == "p":
+    if column == "p" or column.startswith("p_"):
         return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
     return f"{value:.1f}" if column == "df" and np.isfinite(value) else f"{value:.5g}"

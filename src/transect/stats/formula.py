@@ -79,7 +79,8 @@ def parse(text: str) -> Formula:
     for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
         rest = rest.replace(f"({inside})", " ", 1)
         random += _random(inside, text)
-    rest = re.sub(r"\+(\s*\+)+", "+", rest).strip().strip("+").strip()
+    rest = re.sub(r"\+(\s*\+)+", "+", rest)
+    rest = re.sub(r"\+\s*-", "-", rest).strip().strip("+").strip()
     response = _unmasked(left, text)
     if response.startswith("cbind("):
         if not _COUNTS.match(response):

@@ -6,6 +6,8 @@
 method "Laplace" (lme4's nAGQ = 1) minimises this over theta and beta; "nAGQ=0" finds beta together with u and minimises
 over theta alone: much faster, coefficients some per cent nearer to 0. No correction of degrees of freedom exists: the
 intervals are normal (df infinite), and too narrow with few units; use the parametric bootstrap (stats/bootstrap.py).
+A fit is accepted where the Hessian of the deviance is positive definite and a Newton step would lower it by less than LEFT
+(off the edges of theta; lme4 looks at the same quantity, the gradient scaled by the Hessian).
 Sources: Breslow & Clayton (1993); Bates et al. (2015), lme4's penalised iteratively reweighted least squares.
 """
 
@@ -19,11 +21,17 @@ from scipy.optimize import minimize
 from scipy.special import expit, gammaln
 
 from transect.errors import InputError
+from transect.stats.complete_separation import separating_columns
 from transect.stats.crossed_cholesky import Deviance, Grouping
 from transect.stats.intervals import t_interval
+from transect.stats.linear import column_rank
 
 METHODS = ("Laplace", "nAGQ=0")
 STEP = 1e-4  # of the optimiser's differences: the inner iterations end at 1e-13 of the deviance
+EDGE = 2e-3  # a standard deviation below this (on the logit scale) counts as 0
+LEFT = 1e-4  # of the deviance, by a Newton step; moves a coefficient by 1e-2 standard errors
+NEWTON = 4  # steps at most
+NOT_CONVERGED = "the fit did not converge, so nothing is reported; rescale numeric predictors with scale(x), or leave out random slopes"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class GeneralizedFit:
     n: int
     method: str
     laplace: "Laplace" = field(repr=False)
+    left: float = 0.0  # of the deviance, that one more Newton step would gain (Laplace)
 
     def contrasts(self, weights: np.ndarray, max_df: float = np.inf) -> pd.DataFrame:
         """One row per row of `weights` [contrast, coefficient]; df = max_df (infinite: normal intervals)."""
@@ -63,18 +72,35 @@ def fit_binomial(
 ) -> GeneralizedFit:
     """Fit successes out of trials [row] ~ x + random terms, from the estimates of `start` on where it is given.
 
-    Raises InputError for responses that are no counts, all equal, or columns that are not independent.
+    Raises InputError for responses that are no counts, all equal, separated by the predictors, for columns that are not
+    independent, and for a fit that does not converge.
     """
     successes, trials = np.asarray(successes, float), np.asarray(trials, float)
     if not ((successes >= 0) & (successes <= trials) & (trials > 0)).all():
         raise InputError("a binomial response needs 0 <= successes <= trials, and at least one trial, in every row")
     if successes.sum() in (0, trials.sum()):
         raise InputError("a binomial response that is the same in every trial has nothing to explain")
-    if np.linalg.matrix_rank(x) < x.shape[1]:
+    if column_rank(x) < x.shape[1]:
         raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
+    lost = [names[j] for j in separating_columns(successes, trials, x)]
+    if lost:
+        raise InputError(
+            f"complete separation: {', '.join([n for n in lost if n != '(Intercept)'] or lost)} tell successes from failures "
+            "without error in some rows, so their coefficients have no finite estimate; leave them out or merge levels"
+        )
     model = Laplace(successes, trials, x, terms)
     first = model.start if start is None else model.without.start_from(start.laplace.without, start.theta)
-    return _fitted(model, first, names, method)
+    try:
+        fitted = _fitted(model, first, names, method)
+    except (np.linalg.LinAlgError, FloatingPointError, ValueError) as error:  # no factor, or numbers beyond all bounds
+        raise InputError(NOT_CONVERGED) from error
+    left = fitted.left
+    if method == "nAGQ=0":
+        left = _left(*_quadratic(model.joint, fitted.theta, _steps(fitted.theta, model.diagonal)))[0]
+        model.joint(fitted.theta)  # leaves the modes of the estimates behind
+    if not left < LEFT:
+        raise InputError(NOT_CONVERGED)
+    return fitted
 
 
 def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> GeneralizedFit:
@@ -87,12 +113,12 @@ def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> Generalized
 
 def _fitted(model: "Laplace", start: np.ndarray, names: Sequence[str], method: str) -> GeneralizedFit:
     theta = _optimise_theta(model, start)
-    criterion = model.joint(theta)
+    criterion, left = model.joint(theta), 0.0
     beta, vcov = model.beta.copy(), model.vcov
     if method == "Laplace":
-        theta, beta, vcov, criterion = _optimise_all(model, theta, beta, np.sqrt(np.diag(vcov)))
+        theta, beta, vcov, criterion, left = _optimise_all(model, theta, beta, np.sqrt(np.diag(vcov)))
     return GeneralizedFit(
-        list(names), beta, vcov, theta, criterion, model.components(theta), len(model.trials), method, model
+        list(names), beta, vcov, theta, criterion, model.components(theta), len(model.trials), method, model, left
     )
 
 
@@ -197,37 +223,56 @@ def _optimise_theta(model: Laplace, start: np.ndarray) -> np.ndarray:
 
 def _optimise_all(
     model: Laplace, theta: np.ndarray, beta: np.ndarray, scale: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """theta, beta, its covariance (the curvature over theta and beta, as in lme4) and the deviance at the minimum."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """theta, beta, its covariance (the curvature over theta and beta, as in lme4), the deviance at the minimum, and `_left`."""
     n = len(theta)
 
     def at(z: np.ndarray) -> float:
         return model.at(z[:n], z[n:] * scale)
 
-    bounds = [(0, None) if d else (None, None) for d in model.diagonal] + [(None, None)] * len(beta)
+    diagonal = np.append(model.diagonal, np.zeros(len(beta), bool))
+    bounds = [(0, None) if d else (None, None) for d in diagonal]
     start = np.append(theta, beta / scale)
     best = minimize(at, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-11, "gtol": 1e-3, "eps": STEP})
-    free = np.append(~(model.diagonal & (best.x[:n] < 1e-4)), np.ones(len(beta), bool))
-    point = best.x.copy()
-    gradient, hessian = _quadratic(at, point, free)
-    candidate = point.copy()
-    candidate[free] -= np.linalg.solve(hessian, gradient)
-    if (candidate[:n][model.diagonal] >= 0).all() and at(candidate) <= best.fun:
-        point = candidate
+    point, value = best.x.copy(), best.fun
+    for _ in range(NEWTON):
+        steps = _steps(point, diagonal)
+        gradient, hessian = _quadratic(at, point, steps)
+        left, step = _left(gradient, hessian)
+        candidate = point.copy()
+        candidate[steps > 0] -= step
+        if (candidate[diagonal] < 0).any() or (new := at(candidate)) > value:
+            break
+        point, value = candidate, new
+        if left < LEFT / 10:  # of this step; the next one would gain about the square of that
+            break
     value = at(point)
-    covariance = 2 * np.linalg.inv(hessian)[-len(beta) :, -len(beta) :] * np.outer(scale, scale)
-    return point[:n], point[n:] * scale, covariance, value
+    covariance = 2 * np.linalg.pinv(hessian)[-len(beta) :, -len(beta) :] * np.outer(scale, scale)
+    return point[:n], point[n:] * scale, covariance, value, left
 
 
-def _quadratic(f, x: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
-    """Gradient and Hessian over the free elements by central differences of step 0.01 (in standard errors)."""
-    steps = 1e-2 * np.eye(len(x))[free]
+def _left(gradient: np.ndarray, hessian: np.ndarray) -> tuple[float, np.ndarray]:
+    """What a Newton step lowers a deviance by (infinite where it is no bowl there), and that step."""
+    step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+    bowl = len(hessian) == 0 or np.linalg.eigvalsh(hessian)[0] > 0
+    return (float(gradient @ step) / 2 if bowl else np.inf), step
+
+
+def _steps(point: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """Steps of the differences: 0.01 (of standard errors), short of the edge at 0, and 0 for what lies on it."""
+    return np.where(diagonal, np.where(point < EDGE, 0.0, np.minimum(1e-2, point / 2)), 1e-2)
+
+
+def _quadratic(f, x: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+    """Gradient and Hessian over the elements with a step above 0, by central differences."""
+    steps, h = np.diag(size)[size > 0], size[size > 0]
     middle = f(x)
     up, down = np.array([f(x + e) for e in steps]), np.array([f(x - e) for e in steps])
-    gradient = (up - down) / 2e-2
-    hessian = np.diag((up - 2 * middle + down) / 1e-4)
+    gradient = (up - down) / (2 * h)
+    hessian = np.diag((up - 2 * middle + down) / h**2)
     for i in range(len(steps)):
         for j in range(i):
             both = f(x + steps[i] + steps[j]) - f(x + steps[i] - steps[j])
-            hessian[i, j] = hessian[j, i] = (both - f(x - steps[i] + steps[j]) + f(x - steps[i] - steps[j])) / 4e-4
+            mixed = both - f(x - steps[i] + steps[j]) + f(x - steps[i] - steps[j])
+            hessian[i, j] = hessian[j, i] = mixed / (4 * h[i] * h[j])
     return gradient, hessian

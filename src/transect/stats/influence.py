@@ -18,13 +18,14 @@ import pandas as pd
 from transect.errors import InputError, nearest
 from transect.stats import generalized, linear, mixed
 from transect.stats.crossed_cholesky import Grouping
-from transect.stats.formula import Design, values
+from transect.stats.formula import Design, column_of, values
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import inference_units
 from transect.stats.mixed import MixedFit
 from transect.stats.table_model import TableModel
 
 SHOWN = 3  # levels that a reason names of each kind
+MOST = 60  # levels of a grouping that are left out without being asked for by name
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,26 @@ class Influence:
 
     left_out: pd.DataFrame
     terms: pd.DataFrame
+
+
+def groupings(model: TableModel) -> tuple[list[str], list[str]]:
+    """What "all" leaves out: the grouping factors of the formula, and text columns that these are nested in (family, suite).
+
+    The columns with at most 60 levels, and the grouping factors that have more. Predictors are no groupings: without one of
+    their levels there is another question.
+    """
+    rows, predictors = model.rows, {column_of(v) for term in model.formula.fixed for v in term}
+    grouped = [
+        c for c in dict.fromkeys(column_of(v) for r in model.formula.random for v in r.group) if c not in predictors
+    ]
+    levels = {c: rows[c].nunique() for c in grouped}
+    for column in rows:
+        if column in grouped or column in model.formula.columns or pd.api.types.is_numeric_dtype(rows[column]):
+            continue
+        n = rows[column].nunique()
+        nested = [g for g in grouped if 2 <= n < rows[g].nunique() and rows.groupby(g)[column].nunique().max() == 1]
+        levels |= {column: n} if nested else {}
+    return [c for c, n in levels.items() if n <= MOST], [c for c, n in levels.items() if n > MOST]
 
 
 def influence(model: TableModel, frame: pd.DataFrame, groups: Sequence[str], weights: str | None = None) -> Influence:

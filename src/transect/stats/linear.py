@@ -77,9 +77,14 @@ def undetermined(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(rest) > 1e-6 * max(1.0, np.abs(weights).max()), rest, 0.0)
 
 
+def column_rank(x: np.ndarray) -> int:
+    """The rank of x [row, column], whatever units its columns are in (1e21 operations beside an intercept of 1)."""
+    return int(np.linalg.matrix_rank(x / np.maximum(np.abs(x).max(0, initial=0.0), 1e-300)))
+
+
 def independent_columns(x: np.ndarray) -> list[int]:
     """The first columns, in order, that are linearly independent: the others are aliased with them."""
-    kept: list[int] = []
+    x, kept = x / np.maximum(np.abs(x).max(0, initial=0.0), 1e-300), list[int]()
     for j in range(x.shape[1]):
         if np.linalg.matrix_rank(x[:, [*kept, j]]) > len(kept):
             kept.append(j)

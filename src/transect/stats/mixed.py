@@ -18,8 +18,9 @@ from scipy.optimize import minimize
 
 from transect.errors import InputError
 from transect.stats.crossed_cholesky import Deviance, Grouping
-from transect.stats.formula import Design, Random, column_of, parse, values
+from transect.stats.formula import Design, Random, parse, values
 from transect.stats.intervals import t_interval
+from transect.stats.linear import column_rank
 
 EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
 
@@ -91,15 +92,17 @@ def fit_formula(formula: str, frame: pd.DataFrame, reml: bool = True) -> MixedFi
 
 def grouping(random: Random, frame: pd.DataFrame) -> Grouping:
     """The levels and columns of one random term."""
-    keys = (
-        frame[[column_of(v) for v in random.group]].astype(str).agg("\x1f".join, axis=1)
-        if len(random.group) > 1
-        else values(random.group[0], frame)
+    parts = [pd.factorize(values(v, frame), sort=True) for v in random.group]
+    cells = np.column_stack([codes for codes, _ in parts])
+    found, codes = (
+        np.unique(cells, axis=0, return_inverse=True)
+        if len(parts) > 1
+        else (np.arange(len(parts[0][1]))[:, None], cells)
     )
-    codes, levels = pd.factorize(keys, sort=True)
+    labels = tuple(":".join(str(levels[k]) for k, (_, levels) in zip(cell, parts, strict=True)) for cell in found)
     design = Design(random.terms, frame)
-    labels = tuple(str(level).replace("\x1f", ":") for level in levels)
-    return Grouping(":".join(random.group), codes, len(levels), design.matrix(frame), tuple(design.names), labels)
+    name = ":".join(random.group)
+    return Grouping(name, codes.ravel(), len(found), design.matrix(frame), tuple(design.names), labels)
 
 
 def fit(
@@ -119,14 +122,22 @@ def fit(
     """
     if not (np.isfinite(y).all() and np.isfinite(x).all()):
         raise InputError("the model's variables have missing or infinite values; drop those rows first")
-    if np.linalg.matrix_rank(x) < x.shape[1]:
+    if column_rank(x) < x.shape[1]:
         raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
-    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    scaled = x / np.abs(x).max(0)
+    residual = y - scaled @ np.linalg.lstsq(scaled, y, rcond=None)[0]
     if residual.std() <= 1e-10 * max(1.0, np.abs(y).max()):
         raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
     deviance = Deviance(y, x, terms, reml, weights)
     first = deviance.start if start is None else deviance.start_from(start.deviance, start.theta)
-    theta = optimise(deviance, first) if near is None else _from_near(deviance, near)
+    try:
+        theta = optimise(deviance, first) if near is None else _from_near(deviance, near)
+    except np.linalg.LinAlgError:
+        far = max((t for t in terms), key=lambda t: np.abs(t.columns).max())
+        raise InputError(
+            f"the fit breaks off: the predictors are on scales too far apart ({', '.join(far.effects)} by {far.name} reach "
+            f"{np.abs(far.columns).max():.1g}); write scale(x) or log10(x)"
+        ) from None
     if near is None and not _converged(deviance, theta):
         raise InputError(
             "the fit did not converge, so nothing is reported; leave out random slopes or rescale predictors"

@@ -3,6 +3,7 @@
     {v : min over all other parameters of deviance(parameter = v) - min deviance <= chi2(1, level)}      (by ML, as in lme4)
 For coefficients, the residual standard deviation, the standard deviations of the random effects and their correlations.
 A standard deviation whose deviance at 0 is not rejected has the lower bound 0; a correlation likewise ends at -1 or 1.
+A bound is NaN where the deviance could not be minimised on the way to it: no minimum is no rejection.
 Source: Bates et al. (2015), J. Stat. Software 67(1), section 5.1; Venzon & Moolgavkar (1988).
 """
 
@@ -15,6 +16,8 @@ from scipy.optimize import brentq, minimize
 
 from transect.stats.crossed_cholesky import Deviance
 from transect.stats.mixed import MixedFit, optimise
+
+FAR = 1e3  # times the estimate, or residual standard deviations: nothing is looked for beyond
 
 
 def profile_intervals(fit: MixedFit, level: float = 0.95) -> pd.DataFrame:
@@ -32,23 +35,38 @@ def profile_intervals(fit: MixedFit, level: float = 0.95) -> pd.DataFrame:
             held = deviance.holding(j, v)
             return held(optimise(held, np.where(deviance.diagonal, np.maximum(theta, 0.05), theta))) - best - limit
 
-        ends = [_cross(coefficient, float(s.beta[j]), side * float(se[j]), -np.inf, np.inf) for side in (-1, 1)]
+        ends = [_bound(coefficient, float(s.beta[j]), side * float(se[j]), -np.inf, np.inf) for side in (-1, 1)]
         rows.append((name, float(s.beta[j]), *ends))
     point = np.append(theta, sigma)
     for name, value, low, high in _spreads(deviance):
+        unit = 1.0 if name.startswith("cor") else sigma
 
-        def spread(v: float, value: Callable[[np.ndarray], float] = value) -> float:
-            return _constrained(deviance, point, value, v) - best - limit
+        def spread(v: float, value: Callable[[np.ndarray], float] = value, unit: float = unit) -> float:
+            return _constrained(deviance, point, value, v, unit) - best - limit
 
         estimate = value(point)
         step = 0.1 if name.startswith("cor") else max(0.1 * estimate, 0.02 * sigma)
-        rows.append((name, estimate, *(_cross(spread, estimate, side * step, low, high) for side in (-1, 1))))
+        rows.append((name, estimate, *(_bound(spread, estimate, side * step, low, high) for side in (-1, 1))))
 
     def residual(v: float) -> float:
         return _at_sigma(deviance, theta, v) - best - limit
 
-    rows.append(("sigma", sigma, *(_cross(residual, sigma, side * 0.1 * sigma, 0.0, np.inf) for side in (-1, 1))))
+    rows.append(("sigma", sigma, *(_bound(residual, sigma, side * 0.1 * sigma, 0.0, np.inf) for side in (-1, 1))))
     return pd.DataFrame(rows, columns=["parameter", "estimate", "lower", "upper"])
+
+
+class _NoMinimum(Exception):
+    """The deviance with a parameter held could not be minimised."""
+
+
+def _bound(f: Callable[[float], float], centre: float, step: float, low: float, high: float) -> float:
+    """`_cross`, with other steps where a minimum is not found; NaN where it is not found with any of them."""
+    for scale in (1.0, 0.37, 0.11):
+        try:
+            return _cross(f, centre, scale * step, low, high)
+        except _NoMinimum:
+            continue
+    return float("nan")
 
 
 def _cross(f: Callable[[float], float], centre: float, step: float, low: float, high: float) -> float:
@@ -93,8 +111,10 @@ def _spreads(deviance: Deviance) -> list[tuple[str, Callable[[np.ndarray], float
     return found
 
 
-def _constrained(deviance: Deviance, point: np.ndarray, value: Callable[[np.ndarray], float], target: float) -> float:
-    """The smallest deviance over (theta, sigma) where value(theta, sigma) = target."""
+def _constrained(
+    deviance: Deviance, point: np.ndarray, value: Callable[[np.ndarray], float], target: float, unit: float
+) -> float:
+    """The smallest deviance over (theta, sigma) where value(theta, sigma) = target, to 1e-6 units. Raises _NoMinimum."""
     scale = np.append(np.ones(len(point) - 1), point[-1])
 
     def both(z: np.ndarray) -> tuple[float, np.ndarray]:
@@ -102,26 +122,30 @@ def _constrained(deviance: Deviance, point: np.ndarray, value: Callable[[np.ndar
         return deviance.with_sigma(z[:-1], z[-1]), deviance.gradient_with_sigma(z[:-1], z[-1]) * scale
 
     start = point / scale
-    bounds = [(0, None) if d else (None, None) for d in deviance.diagonal] + [(1e-6, None)]
+    far = FAR * np.maximum(np.abs(start), 1.0)
+    bounds = [(0 if d else -f, f) for d, f in zip(deviance.diagonal, far, strict=False)] + [(1 / FAR, far[-1])]
 
     def short(z: np.ndarray) -> float:
-        return value(z * scale) - target
+        return (value(z * scale) - target) / unit
 
-    starts = [start, np.where(np.append(deviance.diagonal, False), np.maximum(start, 0.2), start)]
-    found = [
-        minimize(
-            both,
-            s,
-            jac=True,
-            method="SLSQP",
-            bounds=bounds,
-            constraints=[{"type": "eq", "fun": short}],
-            options={"ftol": 1e-10, "maxiter": 200},
-        )
-        for s in starts
-    ]
-    usable = [r.fun for r in found if abs(short(r.x)) < 1e-5 * max(1.0, abs(target))]
-    return min(usable) if usable else np.inf
+    constraint = {"type": "eq", "fun": short}
+    diagonal = np.append(deviance.diagonal, False)
+    found = []
+    for edge in (0.0, 0.2, 1.0):
+        first, options = np.where(diagonal, np.maximum(start, edge), start), {"ftol": 1e-10, "maxiter": 200}
+        try:
+            at = minimize(
+                both, first, jac=True, method="SLSQP", bounds=bounds, constraints=[constraint], options=options
+            )
+        except np.linalg.LinAlgError:  # a step to where rounding leaves no factor
+            continue
+        if at.success and abs(short(at.x)) < 1e-6 * max(1.0, abs(target) / unit):
+            found.append(at.fun)
+        if len(found) == 2:  # the last start is for those that fail
+            break
+    if not found:
+        raise _NoMinimum
+    return min(found)
 
 
 def _at_sigma(deviance: Deviance, theta: np.ndarray, sigma: float) -> float:

@@ -8,27 +8,49 @@ pi^2 / 3 for a logit. Sources: Bates et al. (2015), eq. 56-58; Nakagawa & Schiel
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
+from transect.stats.crossed_cholesky import Deviance
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.mixed import MixedFit
 
 
-def conditional_modes(fit: MixedFit) -> pd.DataFrame:
+def conditional_modes(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
     """Columns group, level, effect, mode, se: one row for each random effect of each level."""
-    deviance = fit.deviance
-    solution = deviance.solve(fit.theta)
-    variances = deviance.level_variances(fit.theta, solution)
+    deviance, modes, scale = _modes(fit)
+    variances = deviance.level_variances(fit.theta, deviance.solve(fit.theta))
     rows = []
-    for term, factor, u, spread in zip(
-        deviance.terms, deviance.factors(fit.theta), deviance.effects(fit.theta, solution), variances, strict=True
-    ):
-        modes = u @ factor.T
-        se = fit.sigma * np.sqrt(np.einsum("ab,qbc,ac->qa", factor, spread, factor))
+    for term, factor, mode, spread in zip(deviance.terms, deviance.factors(fit.theta), modes, variances, strict=True):
+        se = scale * np.sqrt(np.einsum("ab,qbc,ac->qa", factor, spread, factor))
         labels = term.levels or tuple(map(str, range(term.n_levels)))
         for level, label in enumerate(labels):
             for a, effect in enumerate(term.effects):
-                rows.append((term.name, label, effect, modes[level, a], se[level, a]))
+                rows.append((term.name, label, effect, mode[level, a], se[level, a]))
     return pd.DataFrame(rows, columns=["group", "level", "effect", "mode", "se"])
+
+
+def residuals(fit: MixedFit | GeneralizedFit, response: np.ndarray) -> np.ndarray:
+    """Of the response that was fitted (or successes k): y - X beta - Z b of each row, times the root of its weight; binomial, Pearson's (k - n p) / sqrt(n p (1 - p))."""
+    deviance, modes, _ = _modes(fit)
+    random = np.zeros(fit.n)
+    for term, mode in zip(deviance.terms, modes, strict=True):
+        random += (mode[term.codes] * term.columns).sum(1)
+    if isinstance(fit, GeneralizedFit):
+        trials, p = fit.laplace.trials, expit(fit.laplace.x @ fit.beta + random)
+        return (response - trials * p) / np.sqrt(np.maximum(trials * p * (1 - p), 1e-10))
+    left = response - deviance.x @ fit.beta - random
+    return left if deviance.weights is None else left * np.sqrt(deviance.weights)
+
+
+def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], float]:
+    """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale of u."""
+    if isinstance(fit, GeneralizedFit):
+        fit.laplace.at(fit.theta, fit.beta)  # the weights of this system are those of its last evaluation
+        deviance, scale, u = fit.laplace.without, 1.0, fit.laplace.u
+    else:
+        deviance, scale = fit.deviance, fit.sigma
+        u = deviance.effects(fit.theta, deviance.solve(fit.theta))
+    return deviance, [v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)], scale
 
 
 def r_squared(fit: MixedFit | GeneralizedFit) -> dict[str, float]:

@@ -1,0 +1,155 @@
+"""The result of `transect fit` as lme4 prints it, or as JSON."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from transect.jobs.tables import records, table_lines
+from transect.stats.generalized import GeneralizedFit
+from transect.stats.random_effects import r_squared
+from transect.stats.table_model import TableModel, correlations
+
+ESTIMATE = ["estimate", "se", "df", "p"]
+
+
+def as_json(model: TableModel, beside: dict[str, Any]) -> str:
+    return json.dumps(model.as_json() | _plain(beside), indent=1)
+
+
+def summary(model: TableModel, beside: dict[str, Any]) -> str:
+    """The printed summary, in the order of lme4's; binomial models have t with the units' df instead of lme4's z."""
+    fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
+    kind = "Generalized linear" if logit else "Linear"
+    label = "-2 log likelihood" if logit or "likelihood" in model.method else "REML criterion"
+    missing = f" ({model.n_missing} more have missing values and were left out)" if model.n_missing else ""
+    explained = r_squared(fit)
+    lines = [
+        f"{kind} mixed model fit by {model.method}" + (" (binomial, logit)" if logit else ""),
+        f"Formula: {model.formula.text}",
+        f"{label}: {fit.criterion:.4f}",
+        f"Rows: {fit.n}{missing}",
+        f"R2: {explained['marginal']:.4f} by the fixed effects (marginal), {explained['conditional']:.4f} with the random ones "
+        "(conditional)",
+        "",
+        "Random effects:",
+        *_random(model),
+        "",
+        "Fixed effects:",
+        *_fixed(model),
+        *_cross_check(model),
+        *_beside(beside),
+    ]
+    if model.warnings:
+        lines += ["", *(f"Note: {w}." for w in model.warnings)]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    """Tables as records, whatever holds them."""
+    if isinstance(value, pd.DataFrame):
+        return records(value)
+    return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _random(model: TableModel) -> list[str]:
+    frame = model.fit.components.rename(
+        columns={"group": "Groups", "effect": "Name", "variance": "Variance", "sd": "Std.Dev.", "n_levels": "Levels"}
+    )
+    corr = correlations(model.fit)
+    frame["Corr"] = [
+        " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"])
+        for g, e in frame[["Groups", "Name"]].to_numpy()
+    ]
+    return table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])
+
+
+def _fixed(model: TableModel) -> list[str]:
+    frame = model.effects.copy()
+    frame["t"] = frame["estimate"] / frame["se"]
+    frame["unit"] = [f"{u} ({n})" for u, n in frame[["unit", "n_units"]].to_numpy()]
+    return table_lines(frame[["term", "estimate", "se", "df", "t", "p", "lower", "upper", "unit"]])
+
+
+def _cross_check(model: TableModel) -> Iterator[str]:
+    """Of every effect whose unit is not the row."""
+    effects, checks = model.effects, model.on_means
+    unchecked = effects[(effects["unit"] != "row") & (effects["term"] != "(Intercept)")]
+    if len(checks):
+        yield from [
+            "",
+            "On one number per unit, its mean, intercept or slope, by least squares (levels of other groups taken as fixed):",
+        ]
+        if isinstance(model.fit, GeneralizedFit):
+            yield " They are shares, on another scale: only sign and verdict (whether the 95 % interval excludes 0) compare."
+        shown = checks.assign(
+            unit=[f"{u} ({n})" for u, n in checks[["unit", "n_units"]].to_numpy()],
+            differs=[f"other {d}" if d else "no" for d in checks["differs"]],
+        )
+        yield from table_lines(shown[["term", "unit", "by", *ESTIMATE, "differs"]])
+        unchecked = unchecked[~unchecked["term"].isin(checks["term"])]
+    if len(unchecked):
+        names = ", ".join(unchecked["term"])
+        yield from [
+            "",
+            f"Without such a check: {names} (their units' means and slopes do not determine them)",
+        ]
+
+
+def _beside(beside: dict[str, Any]) -> Iterator[str]:
+    if "intervals" in beside:
+        yield from ["", "95 % intervals:", *table_lines(beside["intervals"])]
+        if beside["intervals"][["lower", "upper"]].isna().any(axis=None):
+            yield " An empty bound could not be found: the deviance has no minimum there that the search reaches."
+    if "comparison" in beside:
+        yield from _comparison(beside["comparison"])
+    if "means" in beside:
+        yield from _means(beside["means"], beside["differences"])
+    if "influence" in beside:
+        yield from _influence(beside)
+    if "modes" in beside:
+        yield from ["", "Random effects of each level (conditional modes):", *table_lines(beside["modes"])]
+    if "relatedness" in beside:
+        yield from _relatedness(beside["relatedness"])
+
+
+def _comparison(found: dict[str, Any]) -> Iterator[str]:
+    yield from ["", f"Against {found['against']}, both fitted again by {found['method']}:"]
+    p = f"{found['p_chi2']:.4f}" if found["p_chi2"] >= 1e-4 else f"{found['p_chi2']:.1e}"
+    yield f" chi2 {found['chi2']:.4f}, df {found['df']}, p {p} (chi-squared distribution)"
+    yield f" p {found['p']:.4f} by parametric bootstrap, {found['n']} samples of the smaller model, Monte Carlo SE {found['p_se']:.4f}"
+    if found["same_fixed"]:
+        yield " The models differ in their variances, which are 0 at the edge: the chi-squared p is too large, take the bootstrap's."
+
+
+def _means(means: pd.DataFrame, differences: pd.DataFrame) -> Iterator[str]:
+    for factors, part in means.groupby("factors", sort=False):
+        yield from ["", f"Marginal means of {factors} (equal weights over the other factors, numbers at their mean):"]
+        more = [c for c in ("probability", "probability_lower", "probability_upper") if c in part]
+        yield from table_lines(part[["label", "estimate", "se", "df", "lower", "upper", *more]])
+        pairs = differences[differences["factors"] == factors] if len(differences) else differences
+        for kind, of_kind in pairs.groupby("kind", sort=False) if len(pairs) else ():
+            yield f" {str(kind).capitalize()}s, p adjusted by Holm over these {len(of_kind)}:"
+            odds = ["odds_ratio"] if "odds_ratio" in of_kind else []
+            yield from table_lines(of_kind[["label", *ESTIMATE, "p_holm", "lower", "upper", *odds]])
+
+
+def _influence(beside: dict[str, Any]) -> Iterator[str]:
+    table, columns = beside["influence"], ", ".join(dict.fromkeys(beside["left_out"]["group"]))
+    yield from ["", f"With every single level of {columns} left out, estimates range"]
+    yield from table_lines(table.assign(fragile=table["fragile"].map({True: "fragile", False: "no"})))
+    if beside["not_left_out"]:
+        yield f" Not left out, having more than 60 levels: {', '.join(beside['not_left_out'])} (name it to leave it out)"
+
+
+def _relatedness(found: dict[str, Any]) -> Iterator[str]:
+    yield from [
+        "",
+        f"Related levels of {found['of']} ({found['file']}, taken for {found['taken_for']}), on their means:",
+    ]
+    yield f" {found['lambda']['sentence']}"
+    columns = ["phylogeny", "lambda", "term", *ESTIMATE, "lower", "upper"]
+    yield from table_lines(found["effects"][columns])
+    if found["left_out"]:
+        yield f" Left out, varying within the levels and not between their means: {', '.join(found['left_out'])}"

@@ -1,0 +1,98 @@
+"""Whether a larger model is better than a smaller one that it contains: likelihood ratio and parametric bootstrap test.
+
+    chi2 = -2 log L(smaller) + 2 log L(larger),   df = parameters of the larger - parameters of the smaller
+Both models are fitted again by maximum likelihood (REML criteria of different fixed effects do not compare). The bootstrap draws
+responses from the smaller model (stats/bootstrap.py); its p is the one to report with few units or where a variance is tested,
+which under the smaller model lies on the edge of its range: there chi2 is too large a yardstick, its p too large.
+Contained: the same response and rows, the smaller's columns in the span of the larger's, and each of its random terms in one of
+the larger's with the same groups. Sources: Pinheiro & Bates (2000), ch. 2; Halekoh & Højsgaard (2014), J. Stat. Software 59(9).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.errors import InputError
+from transect.stats.bootstrap import Fit, bootstrap_test
+from transect.stats.crossed_cholesky import Grouping
+from transect.stats.formula import parse
+from transect.stats.generalized import GeneralizedFit
+from transect.stats.table_model import TableModel, fit_table
+
+
+def compare(
+    frame: pd.DataFrame, formula: str, smaller: str, *, n: int = 1000, seed: int = 1, **options: Any
+) -> dict[str, Any]:
+    """formula, against, method, n_rows, chi2, df, p_chi2, p, p_se (Monte Carlo), n (bootstrap samples), same_fixed.
+
+    options: as of `fit_table`. Raises InputError for models of which one does not contain the other, and for other rows.
+    """
+    parsed = [parse(text) for text in (formula, smaller)]
+    if not parsed[1].random:
+        raise InputError(
+            f"--against '{smaller}' has no random term such as (1 | item); the test is between mixed models"
+        )
+    if parsed[0].response != parsed[1].response:
+        raise InputError(f"the models have different responses, {parsed[0].response} and {parsed[1].response}")
+    lacking = [c for p in parsed for c in p.columns if c in frame and frame[c].isna().any()]
+    kept = [frame[[c for c in p.columns if c in frame]].notna().all(axis=1) for p in parsed]
+    if (kept[0] != kept[1]).any():
+        raise InputError(
+            f"the models are of different rows ({kept[0].sum()} and {kept[1].sum()}), for missing values in "
+            f"{', '.join(dict.fromkeys(lacking))}; leave these rows out of the table first"
+        )
+    options |= {"reml": False, "allow_pseudoreplication": True}  # both were refused or allowed before they are compared
+    larger, reduced = (fit_table(frame, text, **options) for text in (formula, smaller))
+    _refuse_not_nested(larger, reduced)
+    found = bootstrap_test(larger.fit, reduced.fit, n, seed)
+    same = len(larger.fit.beta) == len(reduced.fit.beta)
+    return {
+        "formula": formula,
+        "against": smaller,
+        "method": larger.method,
+        "n_rows": larger.fit.n,
+        "chi2": max(float(found["lr"]), 0.0),
+        "df": int(found["df"]),
+        "p_chi2": found["p_chi2"],
+        "p": found["p"],
+        "p_se": float(np.sqrt(found["p"] * (1 - found["p"]) / n)),
+        "n": n,
+        "same_fixed": same,
+    }
+
+
+def _refuse_not_nested(larger: TableModel, smaller: TableModel) -> None:
+    """Raise InputError unless the smaller model is a special case of the larger, with fewer parameters."""
+    x, small = _x(larger.fit), _x(smaller.fit)
+    rest = small - x @ np.linalg.lstsq(x, small, rcond=None)[0]
+    outside = np.abs(rest).max(0) > 1e-8 * np.maximum(np.abs(small).max(0), 1e-300)
+    if outside.any():
+        names = [name for name, out in zip(smaller.fit.names, outside, strict=True) if out]
+        raise InputError(f"the models are not nested: {', '.join(names)} of --against is not in the first model")
+    for term in _terms(smaller.fit):
+        if not any(_holds(other, term) for other in _terms(larger.fit)):
+            raise InputError(
+                f"the models are not nested: ({' + '.join(term.effects)} | {term.name}) of --against is in no random term of "
+                "the first model"
+            )
+    if len(larger.fit.beta) + len(larger.fit.theta) <= len(smaller.fit.beta) + len(smaller.fit.theta):
+        raise InputError("--against has as many parameters as the first model: name a smaller one")
+
+
+def _x(fit: Fit) -> np.ndarray:
+    return fit.laplace.x if isinstance(fit, GeneralizedFit) else fit.deviance.x
+
+
+def _terms(fit: Fit) -> list[Grouping]:
+    return fit.laplace.terms if isinstance(fit, GeneralizedFit) else fit.deviance.terms
+
+
+def _holds(larger: Grouping, smaller: Grouping) -> bool:
+    """Whether both have the same groups and every effect of the smaller is among the larger's."""
+    if larger.n_levels != smaller.n_levels:
+        return False
+    pairs = np.unique(np.column_stack([larger.codes, smaller.codes]), axis=0)
+    z, inside = larger.columns, smaller.columns
+    rest = inside - z @ np.linalg.lstsq(z, inside, rcond=None)[0]
+    return len(pairs) == larger.n_levels and bool(np.abs(rest).max() < 1e-8 * max(np.abs(inside).max(), 1e-300))
