@@ -112,3 +112,48 @@ def test_what_does_not_fit_is_said_before_fitting(
     text = capsys.readouterr().err
     assert message in text
     assert text.count("\n") == 1
+
+
+@pytest.fixture
+def margins(tmp_path: Path) -> Path:
+    """Margins of 30 items of 5 runs at 9 sizes, rising along a line; right is a margin above 0."""
+    rng = np.random.default_rng(3)
+    run, size, item = (g.ravel() for g in np.meshgrid(np.arange(5), np.arange(9), np.arange(30), indexing="ij"))
+    margin = size - 3.5 + rng.normal(0, 0.1, 30)[item] + rng.normal(0, 0.1, len(run))
+    rows = {"correct": margin > 0, "margin": margin, "params": 1e6 * 2.0**size, "run": run, "data": 1.0 + size}
+    path = tmp_path / "margins.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+JUMP = ["--y", "correct", "--group", "run", "--forms", "line", "-n", "100", "--continuous"]
+
+
+def test_the_jump_of_a_thresholded_metric_is_labelled(margins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Made by the metric, with place and resolution, in the JSON and in the summary."""
+    arguments = ["scaling", str(margins), "--x", "params", *JUMP, "margin"]
+    assert main([*arguments, "--json"]) == 0
+    jump = json.loads(capsys.readouterr().out)["jump"]
+    assert jump["label"] == "metric-induced"
+    assert (jump["below"], jump["above"]) == (pytest.approx(8e6), pytest.approx(16e6))
+    assert abs(jump["continuous"]["estimate"]) < 0.05 < 0.9 < jump["thresholded"]["estimate"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "The jump of correct beside margin: metric-induced (the continuous metric has no such step" in text
+    assert "between params 8e+06 and 1.6e+07, the largest change in 5 of 5 groups; a rise within 0.3 decades" in text
+
+
+@pytest.mark.parametrize(
+    ("x", "metric", "message"),
+    [
+        ("params", "margn", "Did you mean 'margin'"),
+        ("params,data", "margin", "--continuous compares two metrics along one x"),
+    ],
+)
+def test_a_jump_that_cannot_be_looked_at_is_one_sentence(
+    x: str, metric: str, message: str, margins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2."""
+    arguments = [*JUMP[:4], *JUMP[6:], metric]
+    assert main(["scaling", str(margins), "--x", x, *arguments]) == 2
+    assert message in capsys.readouterr().err

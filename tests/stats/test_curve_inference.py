@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from statsmodels.stats.weightstats import DescrStatsW
 
 from transect.errors import InputError
 from transect.stats.curve_inference import (
-    bootstrap_parameters,
     break_test,
     breakpoint_interval,
     extrapolation_interval,
     leave_groups_out,
+    parameter_intervals,
 )
 from transect.stats.curves import fit_curve
 
@@ -22,7 +23,7 @@ def _grouped(seed: int, n_groups: int = 12, sd: float = 0.05) -> tuple[np.ndarra
     return x, 1.7 + 40 * x**-0.2 + rng.normal(0, sd, n_groups)[groups] + rng.normal(0, 0.01, len(x)), groups
 
 
-def test_resampled_groups_give_wider_intervals_than_rows() -> None:
+def test_left_out_groups_give_wider_intervals_than_rows() -> None:
     """Runs of one size each, 20 items, shifts five times the noise: the interval of a is at least twice that by rows."""
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(15), 20)
@@ -30,10 +31,36 @@ def test_resampled_groups_give_wider_intervals_than_rows() -> None:
     y = 1.7 + 40 * x**-0.2 + rng.normal(0, 0.05, 15)[groups] + rng.normal(0, 0.01, len(x))
     curve = fit_curve("power", x, y)
     by_group, by_row = (
-        bootstrap_parameters(curve, x, y, g, 200, seed=1).set_index("parameter").loc["a"]
-        for g in (groups, np.arange(len(y)))
+        parameter_intervals(curve, x, y, g).set_index("parameter").loc["a"] for g in (groups, np.arange(len(y)))
     )
     assert by_group["upper"] - by_group["lower"] > 2 * (by_row["upper"] - by_row["lower"])
+
+
+def test_a_balanced_line_has_the_t_interval_of_its_groups() -> None:
+    """Groups that share their x: the slope is the mean of the groups' slopes, and its interval Student's (statsmodels)."""
+    rng = np.random.default_rng(2)
+    x, groups = np.tile(10.0 ** np.arange(6, 11), 7), np.repeat(np.arange(7), 5)
+    y = 0.1 * np.log10(x) * (1 + 0.3 * rng.normal(size=7)[groups]) + rng.normal(0, 0.02, 35)
+    slopes = [np.polyfit(np.arange(6, 11), part, 1)[0] for part in y.reshape(7, 5)]
+    row = parameter_intervals(fit_curve("line", x, y), x, y, groups).set_index("parameter").loc["c1"]
+    assert row["estimate"] == pytest.approx(np.mean(slopes))
+    assert (row["lower"], row["upper"]) == pytest.approx(DescrStatsW(slopes).tconfint_mean(), rel=1e-6)
+
+
+def test_exponents_and_factors_of_a_loss_law_are_not_below_0() -> None:
+    """A law whose data part the sizes hardly determine: intervals end at 0, not below."""
+    rng = np.random.default_rng(3)
+    x = np.column_stack([10 ** rng.uniform(8, 10, 30), 10 ** rng.uniform(10, 10.2, 30)])
+    y = (1.7 + 400 * x[:, 0] ** -0.34) * np.exp(rng.normal(0, 0.02, 30))
+    found = parameter_intervals(fit_curve("chinchilla", x, y), x, y, np.repeat(np.arange(6), 5))
+    assert (found["lower"] >= 0).all() and (found["lower"] <= found["upper"]).all()
+
+
+def test_intervals_need_three_groups() -> None:
+    """A sentence with the number of groups."""
+    x, y = 10.0 ** np.arange(4, 12), np.arange(8.0)
+    with pytest.raises(InputError, match="at least 3 groups; there are 2"):
+        parameter_intervals(fit_curve("line", x, y), x, y, np.repeat([0, 1], 4))
 
 
 @pytest.mark.slow

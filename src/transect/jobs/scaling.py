@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ import pandas as pd
 from transect.errors import InputError, nearest
 from transect.jobs.tables import read, records, table_lines
 from transect.stats.curve_inference import (
-    bootstrap_parameters,
     break_test,
     breakpoint_interval,
     doubts,
     extrapolation_interval,
     leave_groups_out,
+    parameter_intervals,
 )
 from transect.stats.curves import FORMS, fit_curve
+from transect.stats.metric_step import metric_step
 
 
 def scaling_file(
@@ -29,22 +31,19 @@ def scaling_file(
     *,
     forms: Sequence[str] = (),
     beyond: float | None = None,
+    continuous: str | None = None,
     n: int = 1000,
     seed: int = 1,
 ) -> dict[str, Any]:
     """The comparison of forms, the best one's parameters, its break, and what it says of rows with x beyond a value.
 
-    y, x, group name columns; two x (size, data) have the form chinchilla only. Raises InputError for what cannot be fitted.
+    y, x, group name columns; two x (size, data) have the form chinchilla only. `continuous`: the column of a metric that y is
+    a threshold of; whether it jumps too is looked at over all x. Raises InputError for what cannot be fitted.
     """
     asked = _asked(forms, x)
-    frame = read(path)
-    for column in (y, *x, group):
-        if column not in frame:
-            raise InputError(
-                f"{path}: there is no column {column!r}; there are {', '.join(frame)}.{nearest(column, frame)}"
-            )
-    rows = frame.dropna(subset=[y, *x, group]).reset_index(drop=True)
-    _check_numbers(rows, y, x)
+    if continuous and len(x) != 1:
+        raise InputError(f"--continuous compares two metrics along one x; --x names {len(x)} ({', '.join(x)})")
+    rows, n_missing = _rows(path, [y, *([continuous] if continuous else [])], x, group)
     fitted = rows if beyond is None else rows[rows[x[0]] <= beyond]
     if beyond is not None and len(fitted) in (0, len(rows)):
         raise InputError(
@@ -55,17 +54,18 @@ def scaling_file(
         fitted[y].to_numpy(float),
         fitted[group].astype(str).to_numpy(),
     )
+    jump = {"jump": _jump(rows, x[0], y, continuous, group)} if continuous else {}
     comparison = leave_groups_out(asked, inputs, values, groups)
     best = comparison["form"][0]
     curve = fit_curve(best, inputs, values)
-    parameters = bootstrap_parameters(curve, inputs, values, groups, n, seed)
+    parameters = parameter_intervals(curve, inputs, values, groups)
     found: dict[str, Any] = {
         "table": str(path),
         "y": y,
         "x": list(x),
         "group": group,
         "n_rows": len(values),
-        "n_missing": len(frame) - len(rows),
+        "n_missing": n_missing,
         "forms": records(comparison),
         "best": best,
         "formula": curve.form.text,
@@ -79,7 +79,7 @@ def scaling_file(
         found["break"] = {**break_test(inputs, values, n, seed), **breakpoint_interval(inputs, values, seed=seed)}
     if beyond is not None:
         found["beyond"] = _beyond(curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed)
-    return found
+    return found | jump
 
 
 def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
@@ -98,8 +98,21 @@ def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(forms)) or [f for f in fitting if f != "broken"]
 
 
-def _check_numbers(rows: pd.DataFrame, y: str, x: Sequence[str]) -> None:
-    for column in (y, *x):
+def _rows(path: Path, metrics: Sequence[str], x: Sequence[str], group: str) -> tuple[pd.DataFrame, int]:
+    """The rows without missing values in the columns used, and how many others there are."""
+    frame, used = read(path), [*metrics, *x, group]
+    for column in used:
+        if column not in frame:
+            raise InputError(
+                f"{path}: there is no column {column!r}; there are {', '.join(frame)}.{nearest(column, frame)}"
+            )
+    rows = frame.dropna(subset=used).reset_index(drop=True)
+    _check_numbers(rows, metrics, x)
+    return rows, len(frame) - len(rows)
+
+
+def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str]) -> None:
+    for column in (*metrics, *x):
         if not pd.api.types.is_numeric_dtype(rows[column]):
             raise InputError(f"the column {column!r} holds text, not numbers.")
     for column in x:
@@ -121,6 +134,13 @@ def _beyond(
     return {"n_rows": len(held), "rmse": rmse, "share_inside_95": float(inside.mean())}
 
 
+def _jump(rows: pd.DataFrame, x: str, y: str, continuous: str, group: str) -> dict[str, Any]:
+    """The label of the jump with its numbers; None for what is not determined."""
+    step = asdict(metric_step(*(rows[column].to_numpy() for column in (x, y, continuous, group))))
+    intervals = {name: records(pd.DataFrame([value]))[0] for name, value in step.items() if isinstance(value, dict)}
+    return {"continuous_metric": continuous, **step, **intervals}
+
+
 def as_json(found: dict[str, Any]) -> str:
     return json.dumps(found, indent=1)
 
@@ -138,7 +158,7 @@ def summary(found: dict[str, Any]) -> str:
         "",
     ]
     lines += [
-        f"{found['best']}: {found['formula']}, 95 % intervals from resampled groups:",
+        f"{found['best']}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
         *table_lines(pd.DataFrame(found["parameters"])),
     ]
     if "break" in found:
@@ -151,8 +171,28 @@ def summary(found: dict[str, Any]) -> str:
             "",
             f"Beyond: {b['n_rows']} rows, rmse {b['rmse']:.4g}, {100 * b['share_inside_95']:.0f} % inside the 95 % interval",
         ]
-    few = found["parameters"][0]["n_groups"]
-    if few < 8:
-        lines += ["", f"Note: {few} groups are few to resample; the intervals are too narrow."]
+    if "jump" in found:
+        lines += ["", *_jump_lines(found)]
     lines += [""] * bool(found["notes"]) + [f"Note: {note}." for note in found["notes"]]
     return "\n".join(lines)
+
+
+def _jump_lines(found: dict[str, Any]) -> list[str]:
+    jump = found["jump"]
+    rows = [
+        {"": name, **{k: jump[key][k] for k in ("estimate", "lower", "upper")}}
+        for name, key in (
+            (f"share of {found['y']}", "thresholded"),
+            (f"share of {jump['continuous_metric']}", "continuous"),
+            ("difference", "sensitivity"),
+            ("explained", "explained"),
+        )
+    ]
+    return [
+        f"The jump of {found['y']} beside {jump['continuous_metric']}: {jump['label']} ({jump['reason']}).",
+        f"  between {found['x'][0]} {jump['below']:.4g} and {jump['above']:.4g}, the largest change in {jump['n_agree']} of "
+        f"{jump['n_groups']} groups; a rise within {jump['gap']:.2g} decades, the distance of neighbouring x, counts as a jump",
+        "  share: of the range, taken by a step beyond a smooth curve; explained: of the step, by a smooth "
+        f"{jump['continuous_metric']} under the same threshold",
+        *table_lines(pd.DataFrame(rows)),
+    ]

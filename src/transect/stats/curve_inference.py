@@ -1,9 +1,19 @@
-"""How sure a curve is: whole groups resampled, breakpoints profiled, breaks tested, whole groups predicted.
+"""How sure a curve is: whole groups left out or resampled, breakpoints profiled, breaks tested, whole groups predicted.
 
-A group (run, family) is the unit: its rows share what makes it different, so groups are drawn, never rows. With fewer than
-8 groups percentiles of the cluster bootstrap are too narrow, which `n_groups` beside the interval tells.
-Sources: Davison & Hinkley (1997), ch. 3.8; Davies (1987) on why a break has no chi-squared test; Besiroglu et al. (2024)
-on intervals of scaling laws that were too narrow.
+A group (run, family) is the unit: its rows share what makes it different, so groups are left out or drawn, never rows.
+Intervals of parameters are the jackknife's: 95 % ones hold the planted truth (300 to 600 data sets each; SE 0.01) in
+    groups                                    8              15             30
+    power law, E, A, a: jackknife             0.96           0.93 - 0.97    0.94 - 0.95
+        percentiles of the cluster bootstrap  0.90 - 0.91    0.88 - 0.90    0.925
+        wider by t (Hesterberg 2015)          0.96 - 0.97    0.93 - 0.94
+        BCa, wider by t                       0.95 - 0.96    0.91 - 0.92
+    loss law, E, A, B, a, b: jackknife        0.94 - 0.98    0.93 - 0.97    0.94 - 0.97
+        percentiles                           0.96 - 0.98    0.96 - 0.98
+        wider by t                            1.00           0.98 - 0.99
+        BCa, wider by t                       0.94 - 0.96    0.92 - 0.94
+of a power law over 4 and 5 groups 0.95 to 0.97. With 2,000 data sets: docs/simulations.md.
+Sources: Miller (1974), Biometrika 61, on the jackknife; Davison & Hinkley (1997), ch. 3.8; Hesterberg (2015), Am. Stat. 69;
+Davies (1987) on why a break has no chi-squared test; Besiroglu et al. (2024) on intervals of scaling laws that were too narrow.
 """
 
 from collections.abc import Sequence
@@ -11,35 +21,50 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from transect.errors import InputError
 from transect.stats import loss_law
 from transect.stats.curves import FORMS, Curve, fit_curve
+from transect.stats.intervals import MIN_UNITS
 
 ENDLESS = 1e6
 
 
-def bootstrap_parameters(
-    curve: Curve, x: np.ndarray, y: np.ndarray, groups: np.ndarray, n: int = 1000, seed: int = 1, level: float = 0.95
+def parameter_intervals(
+    curve: Curve, x: np.ndarray, y: np.ndarray, groups: np.ndarray, level: float = 0.95
 ) -> pd.DataFrame:
-    """Columns parameter, estimate, lower, upper, n_groups: percentiles over n draws of whole groups with replacement."""
+    """Columns parameter, estimate, lower, upper, n_groups: every group left out once (jackknife).
+
+    estimate +- t(G - 1) se,   se^2 = (G - 1) / G sum over groups (estimate without the group - their mean)^2,   of log |A|, log |B|
+    (they are powers of an uncertain exponent), cut at 0 where the form is bounded. Raises InputError for fewer than 3 groups.
+    """
     members = _members(groups)
-    draws = []
-    for i in range(n):
-        rng = np.random.default_rng([seed, i])
-        rows = np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
-        draws.append(list(fit_curve(curve.form.name, x[rows], y[rows], near=curve).parameters.values()))
-    lower, upper = np.quantile(np.array(draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    names, estimates = zip(*curve.parameters.items(), strict=True)
-    return pd.DataFrame(
-        {"parameter": names, "estimate": estimates, "lower": lower, "upper": upper, "n_groups": len(members)}
+    n = len(members)
+    if n < MIN_UNITS:
+        raise InputError(f"intervals need at least {MIN_UNITS} groups; there are {n}")
+    left = [np.setdiff1d(np.arange(len(y)), held) for held in members]
+    without = np.array(
+        [list(fit_curve(curve.form.name, x[rows], y[rows], near=curve).parameters.values()) for rows in left]
     )
+    t = float(stats.t.ppf((1 + level) / 2, n - 1))
+    found = []
+    for (name, estimate), values in zip(curve.parameters.items(), without.T, strict=True):
+        logged = name in ("A", "B") and (values * estimate > 0).all()
+        middle, values = (np.log(abs(estimate)), np.log(np.abs(values))) if logged else (estimate, values)
+        half = t * np.sqrt((n - 1) * values.var())
+        with np.errstate(over="ignore"):
+            ends = np.array([middle - half, middle + half])
+            ends = np.sort(np.sign(estimate) * np.exp(ends)) if logged else ends
+        lower, upper = np.maximum(ends, 0.0) if curve.form.positive else ends
+        found.append((name, estimate, lower, upper, n))
+    return pd.DataFrame(found, columns=["parameter", "estimate", "lower", "upper", "n_groups"])
 
 
 def doubts(curve: Curve, parameters: pd.DataFrame, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> list[str]:
     """What speaks against a fit, in sentences: a loss law that does not fall, parameters that the data do not determine.
 
-    `parameters`: of `bootstrap_parameters`; `names`: of the inputs. Not determined is a parameter whose estimate is outside its
+    `parameters`: of `parameter_intervals`; `names`: of the inputs. Not determined is a parameter whose estimate is outside its
     interval, or whose interval is ENDLESS: beyond so many times the largest |y| (levels of y) or, of a factor, from one end
     to the other by so many times.
     """

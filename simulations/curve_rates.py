@@ -1,0 +1,54 @@
+"""Events of curves: breakpoints, false breaks, the intervals of a power law and of the loss law L(N, D)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from transect.stats.curve_inference import break_test, breakpoint_interval, parameter_intervals
+from transect.stats.curves import fit_curve
+
+LAW = {"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}  # Hoffmann et al. (2022)
+
+
+def _broken(rng: np.random.Generator, bend: float) -> tuple[np.ndarray, np.ndarray]:
+    x = 10 ** rng.uniform(6, 11, 40)
+    z = np.log10(x)
+    return x, 0.3 + 0.02 * z + bend * np.maximum(0, z - 8.7) + rng.normal(0, 0.03, 40)
+
+
+def coverage_of_a_breakpoint(rng: np.random.Generator) -> bool:
+    """40 points, slope changing by 0.1 per decade at 8.7, noise 0.03."""
+    found = breakpoint_interval(*_broken(rng, 0.1), seed=int(rng.integers(2**31)))
+    return bool(found["lower"] <= 8.7 <= found["upper"])
+
+
+def false_break(rng: np.random.Generator) -> bool:
+    """A line that is called broken."""
+    return break_test(*_broken(rng, 0.0), 199, seed=int(rng.integers(2**31)))["p"] <= 0.05
+
+
+def coverage_of_a_power_law(n_families: int) -> Callable[[np.random.Generator], dict[str, bool]]:
+    """E 1.7, A 40 and a 0.2 over families of 4 models, each family left out once; SD 0.02 between and within families."""
+
+    def event(rng: np.random.Generator) -> dict[str, bool]:
+        groups = np.repeat(np.arange(n_families), 4)
+        x = 10 ** rng.uniform(6, 11, len(groups))
+        y = 1.7 + 40 * x**-0.2 + rng.normal(0, 0.02, n_families)[groups] + rng.normal(0, 0.02, len(x))
+        return _held("power", x, y, groups, {"E": 1.7, "A": 40.0, "a": 0.2})
+
+    return event
+
+
+def coverage_of_a_law(rng: np.random.Generator) -> dict[str, bool]:
+    """15 families of 5 models, N 1e7 to 1e11, D 1e8 to 1e12; errors of log L: SD 0.01 between and 0.005 within families."""
+    groups = np.repeat(np.arange(15), 5)
+    x = np.column_stack([10 ** rng.uniform(7, 11, len(groups)), 10 ** rng.uniform(8, 12, len(groups))])
+    loss = LAW["E"] + LAW["A"] * x[:, 0] ** -LAW["a"] + LAW["B"] * x[:, 1] ** -LAW["b"]
+    y = loss * np.exp(rng.normal(0, 0.01, 15)[groups] + rng.normal(0, 0.005, len(x)))
+    return _held("chinchilla", x, y, groups, LAW)
+
+
+def _held(form: str, x: np.ndarray, y: np.ndarray, groups: np.ndarray, truth: dict[str, float]) -> dict[str, bool]:
+    """Of each parameter whether its interval holds the truth."""
+    found = parameter_intervals(fit_curve(form, x, y), x, y, groups).set_index("parameter")
+    return {name: bool(found.loc[name, "lower"] <= value <= found.loc[name, "upper"]) for name, value in truth.items()}
