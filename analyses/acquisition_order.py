@@ -37,12 +37,13 @@ MORE = {
     "differences": ["term", *COLUMNS],
     "baselines": ["architecture", "set", "estimate"],
 }
+OPTIONS = {"outcomes": ...}
 OWN: dict[str, Any] = {"sets": "stimuli", "balance": None, "by": [], "threshold": 0.75, "chance": 0.5}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The four tables of the head of this file."""
-    chosen = read_options(options, {"outcomes": ...}, "acquisition_order")
+    chosen = read_options(options, OPTIONS, "acquisition_order")
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in MORE}
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"acquisition_order, outcome {number}")

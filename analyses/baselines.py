@@ -25,12 +25,13 @@ from transect.stats.intervals import COLUMNS, MIN_UNITS
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it know more than a shortcut?"
 
+OPTIONS = {"outcomes": ...}
 OWN = {"match": ["language"], "by": [], "balance": None, "chance": None}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The two tables of the head of this file."""
-    chosen = read_options(options, {"outcomes": ...}, "baselines")
+    chosen = read_options(options, OPTIONS, "baselines")
     gains, means = [], []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"baselines, outcome {number}")

@@ -29,17 +29,19 @@ NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "When does it emerge in training?"
 
 LABELS = ["outcome", "group", "threshold", "chance"]
+OPTIONS = {"outcomes": ...}
 OWN = {"threshold": ..., "by": [], "chance": None, "hold": 2}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The five tables of the head of this file."""
-    chosen = read_options(options, {"outcomes": ...}, "emergence")
+    chosen = read_options(options, OPTIONS, "emergence")
     runs, curves, onsets, pooled = [], [], [], []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"emergence, outcome {number}")
         facts = registry[["run", "configuration", *own["by"]]]
-        frame = outcome.per_checkpoint(measurements, registry).merge(facts, on="run")
+        # a run whose tokens are unknown has no place on the axis
+        frame = outcome.per_checkpoint(measurements, registry).dropna(subset=["tokens_seen"]).merge(facts, on="run")
         frame["group"] = group_labels(frame, own["by"])
         labels = {"outcome": outcome.name, "threshold": float(own["threshold"]), "chance": own["chance"]}
         runs.append(frame.assign(**labels))

@@ -25,12 +25,13 @@ from transect.stats.scaling import trend
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Would the smaller models have predicted the largest?"
 
+OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "by": [], "adjust": []}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The three tables of the head of this file."""
-    chosen = read_options(options, {"outcomes": ...}, "held_out_size")
+    chosen = read_options(options, OPTIONS, "held_out_size")
     predictions, lines = [], []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"held_out_size, outcome {number}")

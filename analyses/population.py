@@ -15,15 +15,15 @@ from transect.outcome import read_options
 NEEDS: list[str] = []
 QUESTION = "Which models does this study speak of?"
 
-FACTORS = ["architecture", "objective", "language", "corpus_variant"]
+OPTIONS = {"factors": ["architecture", "objective", "language", "corpus_variant"]}
 SHOWN = ["run", "configuration", "role", "suite", "family", "architecture", "objective", "language", "corpus_variant"]
 NUMBERS = ["params_total", "params_non_embedding", "n_layers", "d_model", "train_tokens", "seed"]
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The two tables of the head of this file."""
-    default = [f for f in FACTORS if f in registry]
-    factors = read_options(options, {"factors": default}, "population")["factors"]
+    default = {"factors": [f for f in OPTIONS["factors"] if f in registry]}
+    factors = read_options(options, default, "population")["factors"]
     for factor in factors:
         if factor not in registry:
             raise InputError(f"population: unknown factor '{factor}'.{nearest(factor, list(registry))}")

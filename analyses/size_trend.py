@@ -25,12 +25,13 @@ from transect.stats.scaling import Trend, trend
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it change with size?"
 
+OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "by": [], "adjust": []}
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The three tables of the head of this file."""
-    chosen = read_options(options, {"outcomes": ...}, "size_trend")
+    chosen = read_options(options, OPTIONS, "size_trend")
     slopes, points, lines = [], [], []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"size_trend, outcome {number}")

@@ -3,7 +3,8 @@
 Per item:  y ~ 1 + (1 | configuration) + (1 | run) + (1 | item), REML; the rest is item x model and noise.
 Per run:   y ~ 1 + (1 | configuration); the rest is the seed (nothing can be said of it without configurations of two runs).
 The configurations' share is divided over the factors by their mean gain in adjusted R^2 over all orders of entry
-(src/transect/stats/shares.py): a factor of pure noise gets about 0, what no factor explains is named so.
+(src/transect/stats/shares.py): a factor of pure noise gets about 0, what no factor explains is named so. Configurations that leave no degree of freedom
+beside the factors are not divided: their share is one row, the factors' rows say why.
 Intervals: jackknife over configurations (Tukey 1958), t with configurations - 1 df, cut to [0, 1].
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
@@ -28,13 +29,15 @@ from transect.stats.shares import factor_shares
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Where does the variance lie?"
 
+OPTIONS = {"outcomes": ...}
 OWN = {"factors": ..., "items": False, "items_by": []}
 UNEXPLAINED, REST = "configurations beyond these factors", "items × models, noise"
+UNDIVIDED = "configurations"  # where they are too few to be divided over the factors
 
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The table of the head of this file."""
-    chosen = read_options(options, {"outcomes": ...}, "variance_shares")
+    chosen = read_options(options, OPTIONS, "variance_shares")
     parts = []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"variance_shares, outcome {number}")
@@ -56,12 +59,14 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame
     kept = [rows[rows["configuration"] != name] for name in names]
     left_out = pd.DataFrame([_components(part, factors, items, _fit(part, items, fitted)) for part in kept])
     n = len(names)
-    share = {name: value / max(sum(whole.values()), 1e-300) for name, value in whole.items()}
+    total = max(float(np.nansum(list(whole.values()))), 1e-300)
+    share = {name: value / total for name, value in whole.items()}
     totals = left_out.sum(axis=1)
     found = []
     for name, value in whole.items():
-        pseudo = n * share[name] - (n - 1) * left_out[name] / totals.clip(lower=1e-300)
-        row = t_interval(share[name], float(pseudo.std(ddof=1) / np.sqrt(n)), n - 1)
+        without = left_out[name] if name in left_out else pd.Series(np.nan, index=left_out.index)
+        pseudo = n * share[name] - (n - 1) * without / totals.clip(lower=1e-300)
+        row = t_interval(share[name], float(pseudo.std(ddof=1, skipna=False) / np.sqrt(n)), n - 1)
         row.pop("p")
         row |= {k: float(np.clip(row[k], 0, 1)) for k in ("lower", "upper", "lower90", "upper90")}
         counts = {"n_configurations": n, "n_runs": rows["run"].nunique()} | (
@@ -70,7 +75,12 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame
         units = (
             f"{n} configurations ({', '.join(f'{v} {k[2:]}' for k, v in counts.items() if k != 'n_configurations')})"
         )
-        found.append({"component": name} | row | {"variance": value} | counts | {"units": units, "reason": ""})
+        reason = ""
+        if np.isnan(value):
+            reason = f"not identifiable: {n} configurations leave no degree of freedom beside the factors"
+        elif np.isnan(row["lower"]):
+            reason = f"no interval: {n - 1} configurations leave no degree of freedom beside the factors"
+        found.append({"component": name} | row | {"variance": value} | counts | {"units": units, "reason": reason})
     return pd.DataFrame(found)
 
 
@@ -93,8 +103,12 @@ def _components(rows: pd.DataFrame, factors: list[str], items: bool, fitted: Mix
     grouped = rows.groupby("configuration", as_index=False)
     means = grouped.first().drop(columns="value").merge(grouped["value"].mean(), on="configuration")
     gained = factor_shares(means, [f for f in factors if _has_levels(f, means)])
-    parts = {f: 0.0 for f in factors} | {name: max(0.0, s) * found["configuration"] for name, s in gained.items()}
-    parts[UNEXPLAINED] = max(0.0, found["configuration"] - sum(parts.values()))
+    parts = {f: 0.0 for f in factors}
+    if means["value"].var() > 0 and np.isnan(list(gained.values())).any():
+        parts |= dict.fromkeys(gained, float("nan")) | {UNDIVIDED: found["configuration"]}
+    else:
+        parts |= {name: max(0.0, np.nan_to_num(s)) * found["configuration"] for name, s in gained.items()}
+        parts[UNEXPLAINED] = max(0.0, found["configuration"] - sum(parts.values()))
     parts |= {"items": float(found["item"])} if items else {}
     if seeds:
         parts["seeds"] = float(found["run"] if items else found["residual"])

@@ -18,7 +18,7 @@ MOST = 8  # checkpoints shown: first, last and others evenly between them
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws heads.maps; one colour scale per outcome, the best head of each map framed and its score written."""
-    maps = tables["heads"]["maps"]
+    maps, tests = tables["heads"]["maps"], tables["heads"]["tests"]
     rows = list(maps[["outcome", "group"]].drop_duplicates().itertuples(index=False, name=None))
     figure = Figure(
         figsize=(style.PAGE, 0.5 + 0.92 * len(rows)), layout=ConstrainedLayoutEngine(h_pad=0.09, rect=(0, 0, 1, 0.98))
@@ -31,6 +31,8 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     for line, (outcome, group) in zip(axes, rows, strict=True):
         part = maps[(maps["outcome"] == outcome) & (maps["group"] == group)]
         top = max(maps.loc[maps["outcome"] == outcome, "value"].max(), 1e-9)
+        of_run = tests[(tests["outcome"] == outcome) & tests["run"].isin(part["run"])]
+        _marks(line[len(tokens[outcome]) - 1], of_run)
         for ax, seen in zip(line, tokens[outcome], strict=False):
             images[outcome] = _map(ax, part[part["tokens_seen"] == seen], top)
             ax.annotate(
@@ -96,6 +98,13 @@ def _map(ax: Any, part: Any, top: float) -> Any:
     return image
 
 
+def _marks(ax: Any, tests: Any) -> None:
+    """Dots on the heads of the last map that survive family-wise, rings on those that survive in the tree only."""
+    for _, head in tests[tests["family_wise"].eq(True) | tests["tree"].eq(True)].iterrows():
+        inside = "white" if head["family_wise"] else "none"
+        ax.plot([head["head"]], [head["layer"]], marker="o", ms=3.4, color=inside, mec="black", mew=0.8, zorder=5)
+
+
 def caption(tables: dict[str, dict[str, Any]]) -> str:
     """The best head of each run shown, beside the next best."""
     top = tables["heads"]["top"]
@@ -112,5 +121,21 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     ]
     return (
         "Score of every head at several checkpoints, in the run of each group where it ends highest (a choice, not a mean); "
-        "below each map its largest score. " + "; ".join(said) + "."
+        "below each map its largest score. " + "; ".join(said) + "." + _tested(tables["heads"]["tests"])
     )
+
+
+def _tested(tests: Any) -> str:
+    """How many heads survive, and under which rule."""
+    said = []
+    for outcome, part in tests.groupby("outcome", sort=False):
+        one = part.iloc[0]
+        null = f"{str(one['against']).replace('_', ' ')} by more than {style.number(one['margin'])}"
+        counts = [part.groupby("run")[c].any().sum() for c in ("family_wise", "tree")]
+        said.append(
+            f" {outcome}, in the last map: dots, heads that exceed {null} (max-T in each map, any false head at most 5 %: "
+            f"{int(part['family_wise'].sum())} of {len(part)} heads, in {counts[0]} of {part['run'].nunique()} runs); rings, in addition "
+            f"those found by tree BH over runs, layers and heads at 5 % ({int(part['tree'].sum())} heads, in {counts[1]} runs). "
+            f"{one['rule'].split(';')[0].capitalize()}."
+        )
+    return "".join(said)

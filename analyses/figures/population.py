@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -13,12 +14,18 @@ NEEDS = ["population"]
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws population.runs: by training tokens, or, where all runs have seen as many, by language."""
+    """Draws population.runs: by training tokens, or, where all runs have seen as many (or nobody knows), by language.
+
+    Runs of which size or tokens are unknown have no place; the caption counts them.
+    """
     runs = tables["population"]["runs"]
     runs = runs[runs["role"] != "baseline"]
-    runs = runs.reindex(columns=[*runs.columns, *({"train_tokens", "params_non_embedding", "language"} - set(runs))])
-    size = "params_non_embedding" if runs["params_non_embedding"].notna().all() else "params_total"
-    tokens = runs["tokens_measured"].fillna(runs["train_tokens"]).astype(float)
+    runs, size, tokens = _placed(runs)
+    if runs.empty:
+        figure, (ax,) = style.panels(1, height=0.6)
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no run of known size", ha="center", va="center", color=style.GREY, style="italic")
+        return figure
     same = tokens.nunique() < 2
     languages = sorted(runs["language"].astype(str).unique())
     figure, (ax,) = style.panels(1, height=0.9 + 0.32 * len(languages) if same else 2.9, width=5.6)
@@ -44,7 +51,8 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     if same:
         ax.set_yticks(range(len(languages)), languages)
         ax.set_ylim(len(languages) - 0.4, -0.6)
-        ax.set_title(f"{style.short(float(f'{tokens.iloc[0]:.3g}'))} training tokens each")
+        if tokens.notna().all():
+            ax.set_title(f"{style.short(float(f'{tokens.iloc[0]:.3g}'))} training tokens each")
     else:
         ticks = (
             np.unique(tokens)
@@ -70,4 +78,17 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         f"{factor.replace('_', ' ')}: " + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows())
         for factor, part in levels.groupby("factor", sort=False)
     )
-    return f"Every run by size and training tokens ({said}); numbers beside marks: runs at one place. Runs per level: {by}."
+    sampled = runs[runs["role"] != "baseline"]
+    absent = len(sampled) - len(_placed(sampled)[0])
+    unknown = f" Not drawn: {absent} of unknown size or tokens." if absent else ""
+    return f"Every run by size and training tokens ({said}); numbers beside marks: runs at one place.{unknown} Runs per level: {by}."
+
+
+def _placed(runs: pd.DataFrame) -> tuple[pd.DataFrame, str, pd.Series]:
+    """The runs that have a place, the column of their size, and their tokens (NaN where no run's are known)."""
+    runs = runs.reindex(columns=[*runs.columns, *({"train_tokens", "params_non_embedding", "language"} - set(runs))])
+    tokens = pd.to_numeric(runs["tokens_measured"].fillna(runs["train_tokens"])).astype("Float64").astype(float)
+    sized = runs["params_total"].notna()
+    size = "params_non_embedding" if runs.loc[sized, "params_non_embedding"].notna().all() else "params_total"
+    here = sized & (tokens.notna() | tokens.isna().all())
+    return runs[here], size, tokens[here]

@@ -8,8 +8,8 @@ from transect import figure_style as style
 
 NEEDS = ["variance_shares"]
 
-OTHER = ["configurations beyond these factors", "seeds", "items", "items × models, noise"]
-GREYS = dict(zip(OTHER, ["#555555", "#8c8c8c", "#bdbdbd", "#e6e6e6"], strict=True))
+OTHER = ["configurations", "configurations beyond these factors", "seeds", "items", "items × models, noise"]
+GREYS = dict(zip(OTHER, ["#555555", "#555555", "#8c8c8c", "#bdbdbd", "#e6e6e6"], strict=True))
 WIDE = 0.035  # a part narrower than this share of the bar has no room for its number
 
 

@@ -9,7 +9,8 @@ An analysis names its outcomes in the study file:
                max_min_head: smallest over items for each head, then the largest: a head that does it at every distance
     at         last (default), first, or a number of tokens (the last checkpoint that has seen no more)
 A masked model's pll_* metrics are another quantity than log-probabilities, so an outcome speaks of models of one
-objective: masked for pll_* metrics, causal for all others, unless `objective` says so.
+objective: masked for pll_* metrics, causal for all others, unless `objective` says so (one, or a list of them for a
+measure that means the same under each, as attention does).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +37,7 @@ class Outcome:
     where: Mapping[str, Any] = field(default_factory=dict)
     reduce: str = "mean"
     at: str | int = "last"
-    objective: str = "causal"
+    objective: str | Sequence[str] = "causal"
 
     def select(
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
@@ -66,7 +67,7 @@ class Outcome:
         return rows
 
     def _runs(self, registry: pd.DataFrame, roles: Iterable[str]) -> pd.DataFrame:
-        runs = registry[registry["objective"] == self.objective]
+        runs = registry[registry["objective"].isin(_listed(self.objective))]
         runs = runs[runs["role"].isin(list(roles))] if "role" in runs else runs
         for column, wanted in self.where.items():
             if column in runs:  # a baseline has no size or layers: what is not known of it does not leave it out
@@ -174,8 +175,8 @@ def filled(rows: list[Any], columns: list[str]) -> pd.DataFrame:
 
 def group_labels(frame: pd.DataFrame, by: Sequence[str], otherwise: str = "all runs") -> pd.Series:
     """The group of each row as text: the levels of `by`, a number with the name of its factor; `otherwise` without any."""
-    if not by:
-        return pd.Series(otherwise, index=frame.index)
+    if not by or frame.empty:
+        return pd.Series(otherwise, index=frame.index, dtype=object)
     parts = [
         column.replace("_", " ") + " " + frame[column].astype(str)
         if pd.api.types.is_numeric_dtype(frame[column])

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 
 from transect import registry, store, units, yaml_file
+from transect.analysis_options import check_analysis
 from transect.errors import InputError, nearest
 from transect.grid import (
     Batch,
@@ -36,6 +37,7 @@ SHARD_PARAMETERS = (
 )
 RUNS_PER_BATCH = 3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
 SMALL = 5e6  # parameters
+SPEC = ("analysis", "title", "figures")  # of a line of `analyses`; all else are options of the analysis
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def load(name: str, project: Project) -> Study:
     """Read a study by its name (looked up in studies/) or path, and check all that it names.
 
     Raises InputError for an unknown study, measure, stimulus set or analysis; for stimuli without a column that the measure reads;
-    for an empty population; for an analysis that needs a measure which the study does not take.
+    for an empty population; for an analysis that needs a measure which the study does not take, or has no such option.
     """
     path = _find(name, project)
     data = yaml_file.read(path)
@@ -209,7 +211,7 @@ def _check_cells(study: Study) -> None:
 
 
 def _check_analyses(study: Study) -> None:
-    measures = {entry.measure.name for entry in study.entries}
+    measures = {entry.measure.name: entry.measure for entry in study.entries}
     for index, spec in enumerate(study.data["analyses"]):
         place = f"{study.path}, line {yaml_file.line(study.path, ['analyses', index])}: analyses"
         unit = units.find("analysis", spec["analysis"], study.project, place)
@@ -217,6 +219,8 @@ def _check_analyses(study: Study) -> None:
         if lacking:
             raise InputError(f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
                              f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}")  # fmt: skip
+        given = {k: v for k, v in spec.items() if k not in SPEC}
+        check_analysis(unit, given, measures, study.registry.factors, place)
     names = [spec["analysis"] for spec in study.data["analyses"]]
     for index, claim in enumerate(study.data.get("claims", [])):
         if claim["analysis"] not in names:

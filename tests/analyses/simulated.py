@@ -120,3 +120,11 @@ def _heads(run, at, level, delay, rng):
                 "measure": "induction", "stimuli": None, "item": "length6_gap3", "metric": metric, "value": score,
                 "item_condition": None, "item_number": None, "layer": layer, "head": head,
             }  # fmt: skip
+
+
+def row_of(table: pd.DataFrame, **where) -> pd.Series:
+    """The one row with these values."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, (where, len(table))
+    return table.iloc[0]

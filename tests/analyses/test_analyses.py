@@ -12,10 +12,13 @@ from analyses import (
     heads,
     held_out_size,
     population,
+    relatedness,
     size_trend,
+    transfer,
     variance_shares,
 )
 from tests.analyses import simulated
+from tests.analyses.simulated import row_of
 from transect.errors import InputError
 
 AGREEMENT = {"measure": "minimal_pair", "metric": "correct"}
@@ -29,40 +32,24 @@ PREFIX = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry() -> pd.DataFrame:
-    return simulated.registry()
-
-
-@pytest.fixture(scope="module")
-def measured(registry: pd.DataFrame) -> pd.DataFrame:
-    return simulated.measurements(registry, n_items=20)
-
-
-def _row(table: pd.DataFrame, **where) -> pd.Series:
-    for column, value in where.items():
-        table = table[table[column] == value]
-    assert len(table) == 1, (where, len(table))
-    return table.iloc[0]
-
-
 def test_burstiness_raises_prefix_matching_in_parallel_models_only(
     measured: pd.DataFrame, registry: pd.DataFrame
 ) -> None:
     """The planted simple effect (4 of 6 two-layer configurations rise by 0.75: 0.5), the interaction, and nothing elsewhere."""
     outcome = PREFIX | {
+        "influence": [],
         "factors": ["architecture", "corpus_variant", "architecture:corpus_variant"],
         "where": {"n_layers": 2},
     }
     effects = attribution.tables(measured, registry, outcomes=[outcome], reference={"corpus_variant": "fresh"})[
         "effects"
     ]
-    within = _row(effects, term="corpus_variant[bursty - fresh] in architecture[gpt_neox parallel]")
+    within = row_of(effects, term="corpus_variant[bursty - fresh] in architecture[gpt_neox parallel]")
     assert within["lower"] < 0.5 < within["upper"] and within["lower"] > 0
-    elsewhere = _row(effects, term="corpus_variant[bursty - fresh] in architecture[gpt_neox sequential]")
+    elsewhere = row_of(effects, term="corpus_variant[bursty - fresh] in architecture[gpt_neox sequential]")
     assert abs(elsewhere["estimate"]) < 0.01 and elsewhere["lower"] < 0 < elsewhere["upper"]
     assert (
-        _row(effects, term="architecture[gpt_neox sequential - gpt_neox parallel] x corpus_variant[bursty - fresh]")[
+        row_of(effects, term="architecture[gpt_neox sequential - gpt_neox parallel] x corpus_variant[bursty - fresh]")[
             "upper"
         ]
         < 0
@@ -72,9 +59,9 @@ def test_burstiness_raises_prefix_matching_in_parallel_models_only(
 
 def test_item_model_recovers_the_size_effect(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """0.5 nats per doubling of the width inside the interval, df from configurations."""
-    outcome = NATS | {"items": True, "factors": ["architecture", "log2(d_model)", "item_condition"]}
+    outcome = NATS | {"items": True, "influence": [], "factors": ["architecture", "log2(d_model)", "item_condition"]}
     found = attribution.tables(measured, registry, outcomes=[outcome])
-    row = _row(found["effects"], term="log2(d_model)")
+    row = row_of(found["effects"], term="log2(d_model)")
     assert row["lower"] < 0.5 < row["upper"]
     assert row["df"] <= 37 - 4
     variance = found["components"].set_index(["group", "effect"])["variance"]
@@ -83,13 +70,13 @@ def test_item_model_recovers_the_size_effect(measured: pd.DataFrame, registry: p
 
 def test_masked_models_never_enter(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """BERT has other metrics; no architecture contrast names it."""
-    outcome = AGREEMENT | {"factors": ["architecture"]}
+    outcome = AGREEMENT | {"influence": [], "factors": ["architecture"]}
     assert (
         not attribution.tables(measured, registry, outcomes=[outcome])["effects"]["term"]
         .str.contains("bert|gram")
         .any()
     )
-    masked = {"measure": "minimal_pair", "metric": "pll_correct", "factors": ["marking"]}
+    masked = {"measure": "minimal_pair", "metric": "pll_correct", "influence": [], "factors": ["marking"]}
     assert attribution.tables(measured, registry, outcomes=[masked])["models"]["n_configurations"].tolist() == [2]
 
 
@@ -109,9 +96,9 @@ def test_emergence_finds_the_planted_onsets(measured: pd.DataFrame, registry: pd
         | {"threshold": 0.4, "by": ["architecture", "corpus_variant"], "where": {"n_layers": 2, "d_model": [32, 64]}},
     ]
     found = emergence.tables(measured, registry, outcomes=outcomes)
-    row = _row(found["pooled"], outcome="prefix", group="gpt_neox parallel, bursty")
+    row = row_of(found["pooled"], outcome="prefix", group="gpt_neox parallel, bursty")
     assert row["lower"] < 5.6 < row["upper"] and row["n_reached"] == 8
-    assert _row(found["pooled"], outcome="prefix", group="gpt_neox parallel, fresh")["reason"].startswith(
+    assert row_of(found["pooled"], outcome="prefix", group="gpt_neox parallel, fresh")["reason"].startswith(
         "not reached in any"
     )
     order = found["order"].iloc[0]
@@ -121,7 +108,7 @@ def test_emergence_finds_the_planted_onsets(measured: pd.DataFrame, registry: pd
 def test_curves_take_their_interval_from_configurations(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """The band at the end is Student's over configuration means, computed here by hand."""
     found = emergence.tables(measured, registry, outcomes=[AGREEMENT | {"threshold": 0.75, "by": ["architecture"]}])
-    row = _row(found["curves"], group="mamba2", tokens_seen=simulated.TOKENS[-1] * 1024)
+    row = row_of(found["curves"], group="mamba2", tokens_seen=simulated.TOKENS[-1] * 1024)
     runs = measured[measured["metric"].eq("correct") & measured["step"].eq(1500)].merge(
         registry[["run", "configuration", "architecture"]], on="run"
     )
@@ -140,7 +127,7 @@ def test_curves_take_their_interval_from_configurations(measured: pd.DataFrame, 
 def test_size_trend_recovers_the_slope(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """0.5 nats per doubling of the width are 0.83 per tenfold parameters (which grow with its square)."""
     found = size_trend.tables(measured, registry, outcomes=[NATS | {"by": ["architecture"], "where": {"n_layers": 2}}])
-    row = _row(found["slopes"], group="all")
+    row = row_of(found["slopes"], group="all")
     assert row["lower"] < 0.5 / np.log10(4) < row["upper"]
     assert row["df"] == 36 - 4
     assert set(found["lines"]["group"]) == {"all", "gpt_neox parallel", "gpt_neox sequential", "mamba2"}
@@ -164,7 +151,7 @@ def test_runs_marked_as_held_out_are_those_predicted(measured: pd.DataFrame, reg
     predictions = held_out_size.tables(measured, marked, outcomes=[NATS])["predictions"]
     assert predictions["configuration"].str.contains("d32").all()
     slopes = size_trend.tables(measured, marked, outcomes=[NATS])["slopes"]
-    assert _row(slopes, group="all")["n_sizes"] == 2
+    assert row_of(slopes, group="all")["n_sizes"] == 2
 
 
 def test_variance_is_where_it_was_planted(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
@@ -196,7 +183,7 @@ def test_order_of_acquisition_within_runs(measured: pd.DataFrame, registry: pd.D
     outcome = NATS | {"sets": "item_condition", "balance": "item_number", "by": ["word_order"]}
     found = acquisition_order.tables(measured, registry, outcomes=[outcome])
     for group in ("svo", "sov"):
-        row = _row(found["differences"], group=group)
+        row = row_of(found["differences"], group=group)
         assert row["lower"] < -1 < row["upper"]
         assert row["se"] > np.sqrt(2) * 1.5 / np.sqrt(20) * 0.5
     assert set(found["baselines"]["architecture"]) == {"1gram", "2gram"}
@@ -218,7 +205,7 @@ def test_the_planted_head_is_found(measured: pd.DataFrame, registry: pd.DataFram
 def test_population_counts(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """Runs and configurations of each level; unknown factors are named."""
     levels = population.tables(measured, registry, factors=["architecture"])["levels"]
-    assert _row(levels, level="mamba2")[["n_runs", "n_configurations"]].tolist() == [24, 12]
+    assert row_of(levels, level="mamba2")[["n_runs", "n_configurations"]].tolist() == [24, 12]
     with pytest.raises(InputError, match="Did you mean 'architecture'"):
         population.tables(measured, registry, factors=["architectur"])
 
@@ -235,6 +222,8 @@ def test_population_counts(measured: pd.DataFrame, registry: pd.DataFrame) -> No
         acquisition_order,
         heads,
         population,
+        transfer,
+        relatedness,
     ],
 )
 def test_unknown_options_are_input_errors(analysis, measured: pd.DataFrame, registry: pd.DataFrame) -> None:
@@ -243,7 +232,9 @@ def test_unknown_options_are_input_errors(analysis, measured: pd.DataFrame, regi
         analysis.tables(measured, registry, outcoms=[])
 
 
-@pytest.mark.parametrize("analysis", [attribution, emergence, size_trend, held_out_size, variance_shares])
+@pytest.mark.parametrize(
+    "analysis", [attribution, emergence, size_trend, held_out_size, variance_shares, transfer, relatedness, heads]
+)
 def test_nothing_measured_is_not_an_error(analysis, measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """A measure without any row gives tables, so that a partial study has its report."""
     own = (

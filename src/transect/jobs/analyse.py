@@ -9,7 +9,7 @@ import pandas as pd
 
 from transect import store, units
 from transect.files import write_text
-from transect.study import Study, measures_needed
+from transect.study import SPEC, Study, measures_needed
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -55,7 +55,7 @@ def draw(study: Study, name: str, manifest: Path) -> None:
 
 def options(spec: dict[str, Any]) -> dict[str, Any]:
     """What a line of the study's `analyses` gives to the analysis."""
-    return {k: v for k, v in spec.items() if k not in ("analysis", "title", "figures")}
+    return {k: v for k, v in spec.items() if k not in SPEC}
 
 
 def read_tables(study: Study, name: str) -> dict[str, pd.DataFrame]:

@@ -4,7 +4,8 @@ The key of a cell names a checkpoint by hub id and revision, or by the recipe it
 silent about what lies there. So every file of cells records what was loaded: sha256 of the weights, of the ids of a fixed text,
 of the special tokens and of the configuration (an epsilon changes numbers too), and of a hub model the commit. A branch
 that has moved, a file that was exchanged or a tokenizer that another version of its library cuts otherwise is noticed at
-the next load, before anything is measured. Nothing is overwritten.
+the next load, before anything is measured. Nothing is overwritten. An entry of the registry may state the digest of the ids itself
+(tokenizer: canary); then the first load is checked, too.
 """
 
 import time
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transect.errors import InputError
+from transect.run import Run
 from transect.store import Store
 
 PARTS = {
@@ -19,6 +21,7 @@ PARTS = {
     "tokenizer": "tokenizer",
     "special": "special tokens of the tokenizer",
     "config": "configuration",
+    "interface": "model that the interface serves",
 }
 
 
@@ -52,5 +55,16 @@ def check(store: Store, run: str, revision: str, identity: str, fingerprint: Map
         )
 
 
+def check_canary(run: Run, revision: str, fingerprint: Mapping[str, str]) -> None:
+    """Raise DriftError where the tokenizer cuts the fixed text otherwise than the run's entry states (its digest, or how that begins)."""
+    stated = str((run.get("tokenizer") or {}).get("canary") or "")
+    if not fingerprint.get("tokenizer", stated).startswith(stated):  # an interface shows none
+        raise DriftError(
+            f"{run.id} at {revision}: the tokenizer cuts a fixed text otherwise than when the run was added to the registry (canary "
+            f"{_short(stated)} in suite {run.suite}, {_short(fingerprint['tokenizer'])} now). Nothing was measured: its files or the version "
+            "of transformers or tokenizers changed; put back what was there, or correct the entry."
+        )
+
+
 def _short(value: Any) -> str:
-    return str(value)[:12]
+    return str(value) if " " in str(value) else str(value)[:12]  # a name, or a digest

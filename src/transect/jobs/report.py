@@ -11,6 +11,7 @@ from transect.errors import InputError
 from transect.jobs.analyse import figures_of, options, read_tables
 from transect.jobs.environment import environment
 from transect.jobs.train import COST, weights_folder
+from transect.report.claims import UNJUDGED
 from transect.stats import design, verdict
 from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
@@ -24,19 +25,25 @@ def report_data(study: Study) -> report.ReportData:
     runs = store.read_table(study.results / "registry.parquet")
     figures = {name: f for name, unit in figures_of(study).items() if (f := _figure(study, name, unit)) is not None}
     at = {name: unit["NEEDS"][-1] if unit["NEEDS"] else "" for name, unit in figures_of(study).items()}
+    tables = {spec["analysis"]: read_tables(study, spec["analysis"]) for spec in study.data["analyses"]}
+    claims = judged(study.data.get("claims", []), tables)
     sections = [
         _section(study, spec["analysis"], spec.get("title", ""), [f for name, f in figures.items() if at[name] == spec["analysis"]])
         for spec in study.data["analyses"]
     ]  # fmt: skip
-    tables = {spec["analysis"]: read_tables(study, spec["analysis"]) for spec in study.data["analyses"]}
     return report.ReportData(
         name=study.name,
         title=study.data["title"],
         question=study.data["question"],
-        claims=_claims(study, tables),
+        claims=claims,
         registry=runs.drop(columns="last_revision"),
         grid=grid.assign(error=grid["reason"].where(grid["state"] == FAILED, "")),
-        summary=[*study.data.get("notes", []), *_grid_sentences(grid), *_error_sentences(study)],
+        summary=[
+            *study.data.get("notes", []),
+            *_grid_sentences(grid),
+            *_error_sentences(study),
+            *_claim_sentences(claims),
+        ],
         not_sampled=not_sampled(study),
         design=_design(study),
         population_figures=[f for name, f in figures.items() if not at[name]],
@@ -94,6 +101,12 @@ def _error_sentences(study: Study) -> list[str]:
     ]
 
 
+def _claim_sentences(claims: pd.DataFrame) -> list[str]:
+    """Claims that were not judged because the study file names what is not there."""
+    wrong = claims.loc[claims["verdict"] == UNJUDGED, "reason"]
+    return [f"This claim could not be judged: {reason}" for reason in wrong]
+
+
 def _grid_sentences(grid: pd.DataFrame) -> list[str]:
     counts = grid["state"].value_counts()
     told = ", ".join(f"{n} {state}" for state, n in counts.items())
@@ -111,20 +124,18 @@ def _grid_sentences(grid: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _claims(study: Study, tables: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
+def judged(claims: list[dict[str, Any]], tables: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     """The verdicts. A claim that cannot be judged (its analysis broke, its row is not there) says why and does not stop the report."""
     broken = {}
-    for claim in study.data.get("claims", []):
+    for claim in claims:
         try:
             verdict.judge([claim], tables)
         except InputError as error:
             broken[claim["claim"]] = str(error)
-    sound = [c for c in study.data.get("claims", []) if c["claim"] not in broken]
-    lost = pd.DataFrame(
-        [{"claim": c, "verdict": "not identifiable", "units": "", "reason": e} for c, e in broken.items()]
-    )
-    judged = verdict.judge(sound, tables)
-    return pd.concat([judged, lost.reindex(columns=judged.columns)], ignore_index=True) if broken else judged
+    sound = [c for c in claims if c["claim"] not in broken]
+    lost = pd.DataFrame([{"claim": c, "verdict": UNJUDGED, "units": "", "reason": e} for c, e in broken.items()])
+    found = verdict.judge(sound, tables)
+    return pd.concat([found, lost.reindex(columns=found.columns)], ignore_index=True) if broken else found
 
 
 def _design(study: Study) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Section:
 class ReportData:
     """What the page shows, top to bottom. Frames are read, never changed.
 
-    claims      claim, verdict (supported | rejected | unresolved | not identifiable), estimate, lower, upper, units
+    claims      claim, verdict (supported | rejected | unresolved | not identifiable | cannot be judged), estimate, lower, upper, units
                 (behind it: "11 runs in 4 families"), reason; optional: unit (of the estimate), region_lower and
                 region_upper (the claimed region, +-inf where open: drawn beside the interval), sentence (to paste)
     registry    one row per run: run, role (population | baseline | held_out), suite and any factor

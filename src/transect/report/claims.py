@@ -8,7 +8,9 @@ import pandas as pd
 
 from transect.report.tables import as_text, decimals_of_interval, number
 
-SYMBOLS = {"supported": "✓", "rejected": "✗", "unresolved": "?", "not identifiable": "⊘"}  # a colour is never alone
+UNJUDGED = "cannot be judged"  # an error of the study file or of an analysis, not a finding
+# a colour is never alone
+SYMBOLS = {"supported": "✓", "rejected": "✗", "unresolved": "?", "not identifiable": "⊘", UNJUDGED: "!"}
 COLUMNS = ["claim", "verdict", "estimate", "lower", "upper", "units", "reason"]
 
 
@@ -71,7 +73,8 @@ def _mark(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def verdict_counts(claims: pd.DataFrame) -> list[tuple[str, int]]:
-    return [(verdict, int((claims["verdict"] == verdict).sum())) for verdict in SYMBOLS]
+    counts = [(verdict, int((claims["verdict"] == verdict).sum())) for verdict in SYMBOLS]
+    return [(verdict, n) for verdict, n in counts if n or verdict != UNJUDGED]
 
 
 def _float(value: Any) -> float:

@@ -7,12 +7,12 @@ With items:    y ~ factors + (1 | item) + (1 | configuration) + (1 | run) by REM
                tested on the means of configurations instead: exact, where the mixed model is conservative as soon as it
                estimates the variance between configurations as 0 (simulated: 1 % instead of 5 % with 4 configurations).
 df of a contrast of design factors <= configurations - rank of their columns, whatever the variance estimates are; of a contrast
-within runs <= runs - 1.
+within runs <= runs - 1. Beside each contrast of design factors stands least squares on unit means by statsmodels (cross_check.py).
+Two levels that differ together with a column of `separate` (architecture with objective) have no contrast: the reason says which.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,25 +20,16 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats import contrasts, linear, mixed
+from transect.stats.attribution_influence import left_out
+from transect.stats.cross_check import COLUMNS as CHECKED
+from transect.stats.cross_check import OnUnitMeans
 from transect.stats.crossed_cholesky import Grouping
-from transect.stats.formula import Design, Term, column_of, parse, values
+from transect.stats.df_bound import DfBound
+from transect.stats.factor_table import Table, differs_together, read_table
+from transect.stats.formula import Design, column_of, values
 from transect.stats.intervals import COLUMNS, MIN_UNITS
 
 SAME = 1e-12  # a standard error below this, relative to the largest value, is no variation at all
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows of one outcome: value, configuration, run, [item,] factors; `terms` are those that vary in it."""
-
-    rows: pd.DataFrame
-    terms: tuple[Term, ...]
-    refused: dict[str, str]  # variable -> why it has no effect here
-    within: frozenset[str]  # variables that vary within runs
-
-    @property
-    def n_configurations(self) -> int:
-        return self.rows["configuration"].nunique()
 
 
 def attribute(
@@ -50,69 +41,69 @@ def attribute(
     items_by: Sequence[str] = (),
     variance: str = "hc2",
     reference: Mapping[str, Any] | None = None,
+    separate: Mapping[str, Sequence[str]] | None = None,
+    influence: Sequence[str] = (),
 ) -> dict[str, pd.DataFrame]:
-    """Tables effects, means, components, models of one outcome; `frame` has one row per run or per run and item."""
+    """Tables effects, means, components, models, influence of one outcome; `frame` has one row per run or per run and item.
+
+    separate: variable -> columns of the frame that its levels must not differ together with. influence: columns of which
+    each level is left out in turn (attribution_influence.py).
+    """
     if frame.empty:
         reason = pd.DataFrame(
-            [
-                {"term": "all", "kind": "mean"}
-                | dict.fromkeys(COLUMNS, np.nan)
-                | {"units": "", "reason": "no measurements"}
-            ]
+            [dict.fromkeys(COLUMNS, np.nan) | {"term": "all", "kind": "mean", "units": "", "reason": "no measurements"}]
         )
-        return {name: reason.copy() for name in ("effects", "means")} | {
-            "components": pd.DataFrame(),
-            "models": reason.copy(),
-        }
-    rows = frame.assign(item=frame[["item", *items_by]].astype(str).agg(" ".join, axis=1)) if items else frame
-    table = _table(rows, factors, items)
-    present = {v: set(map(str, table.rows[column_of(v)].unique())) for term in table.terms for v in term}
-    first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
-    design = Design(table.terms, table.rows, first)
-    fit = (
-        _MixedContrasts(table, design, slopes, first)
-        if items and _varies(table, design)
-        else _MeanContrasts(table, design, variance)
-    )
-    effects = [fit.row(c) for c in contrasts.effects(design, table.rows)]
+        found = {name: reason.copy() for name in ("effects", "means", "models")}
+        return found | {"components": pd.DataFrame(), "influence": pd.DataFrame()}
+    rows = frame.assign(item=joined(frame, ["item", *items_by])) if items else frame
+
+    def fitted(part: pd.DataFrame, start: "_Contrasts | None" = None) -> _Contrasts:
+        table = replace(read_table(part, factors, items), separate=separate or {})
+        present = {v: set(map(str, table.rows[column_of(v)].unique())) for term in table.terms for v in term}
+        first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
+        design = Design(table.terms, table.rows, first)
+        if items and _varies(table, design):
+            return _MixedContrasts(table, design, slopes, first, start if isinstance(start, _MixedContrasts) else None)
+        return _MeanContrasts(table, design, variance)
+
+    fit = fitted(rows)
+    design, table = fit.design, fit.table
+    check = OnUnitMeans(table.rows, design, table.within)
+    effects = [fit.row(c) | check.row(c) for c in contrasts.effects(design, table.rows)]
     effects += [
         {"term": v, "kind": "refused", "reason": f"not identifiable: {why}"} for v, why in table.refused.items()
     ]
     means = [fit.row(c) for c in contrasts.means(design, table.rows)]
+    whole = pd.DataFrame(effects, columns=_columns(effects))
+    last = [c for c in ("units", "variance", "reason") if c in whole]
+    removed, summary = left_out(rows, whole, lambda part: _bare(fitted(part, fit)), influence)
     return {
-        "effects": pd.DataFrame(effects, columns=_columns(effects)),
+        "effects": pd.concat([whole.drop(columns=last), summary, whole[last]], axis=1),
         "means": pd.DataFrame(means, columns=_columns(means)).drop(columns="p"),
         "components": fit.components(),
         "models": pd.DataFrame([fit.summary()]),
+        "influence": removed,
     }
 
 
+def joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """The columns as one text per row."""
+    first, *others = (frame[c].astype(object).astype(str) for c in columns)
+    return first.str.cat(others, sep=" ") if others else first
+
+
+def _bare(fit: "_Contrasts") -> pd.DataFrame:
+    """The effects of a refit with nothing beside them: term, estimate, lower, upper, reason."""
+    rows = []
+    for contrast in contrasts.effects(fit.design, fit.table.rows):
+        reason = fit.refusal(contrast)
+        rows.append({"term": contrast.label} | ({} if reason else fit.answer(contrast)) | {"reason": reason})
+    return pd.DataFrame(rows, columns=["term", "estimate", "lower", "upper", "reason"])
+
+
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    order = ["term", "kind", *COLUMNS, "n_configurations", "n_runs", "n_items", "units", "variance", "reason"]
+    order = ["term", "kind", *COLUMNS, *CHECKED, "n_configurations", "n_runs", "n_items", "units", "variance", "reason"]
     return [c for c in order if any(c in row for row in rows) or c in COLUMNS]
-
-
-def _table(rows: pd.DataFrame, factors: Sequence[str], items: bool) -> Table:
-    """Sort the factors into those with an effect here and those without, and add the margins of interactions."""
-    terms = set(parse("value ~ " + (" + ".join(factors) or "1")).fixed)
-    terms |= {part for term in terms for size in range(len(term)) for part in combinations(term, size)}
-    refused, within = {}, set()
-    for variable in sorted({v for term in terms for v in term}):
-        column = values(variable, rows)
-        rows = rows[column.notna()]
-        levels = column.dropna().nunique()
-        if levels < 2:
-            refused[variable] = f"only one level in the sample ({column.dropna().iloc[0] if levels else 'none known'})"
-        elif column.groupby(rows["run"]).nunique().max() > 1:
-            within.add(variable)
-        elif column.groupby(rows["configuration"]).nunique().max() > 1:
-            refused[variable] = "it varies within configurations, whose runs differ in the seed only"
-    if within and not items:
-        refused |= dict.fromkeys(within, "it varies within runs: needs items: true")
-    kept = [t for t in terms if not set(t) & set(refused)]
-    order = list(dict.fromkeys(v for t in parse("value ~ " + (" + ".join(factors) or "1")).fixed for v in t))
-    kept.sort(key=lambda t: (len(t), [order.index(v) for v in t]))
-    return Table(rows.reset_index(drop=True), tuple(kept), refused, frozenset(within))
 
 
 def _varies(table: Table, design: Design) -> bool:
@@ -134,13 +125,7 @@ class _Contrasts:
             return found | {"reason": f"not identifiable: {reason}"}
         row = self.answer(contrast)
         if row["se"] <= SAME * max(1.0, float(self.table.rows["value"].abs().max())):
-            row |= {
-                "se": 0.0,
-                "lower": row["estimate"],
-                "upper": row["estimate"],
-                "lower90": row["estimate"],
-                "upper90": row["estimate"],
-            }
+            row |= dict.fromkeys(("lower", "upper", "lower90", "upper90"), row["estimate"]) | {"se": 0.0}
             row |= {"p": float(abs(row["estimate"]) < 1e-9)}
             return found | row | {"reason": "no variation: the units of every level agree exactly"}
         return found | row | {"reason": ""}
@@ -155,6 +140,11 @@ class _Contrasts:
             return (
                 f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
             )
+        for variable in [v for v, levels in contrast.levels.items() if len(levels) == 2 and v in self.table.separate]:
+            sides = [self.behind(contrast, {variable: (level,)}) for level in contrast.levels[variable]]
+            found = differs_together(sides[0], sides[1], self.table.separate[variable])
+            if found:
+                return f"{variable} differs together with {', '.join(found)}"
         n = self.behind(contrast)["configuration"].nunique()
         if n < MIN_UNITS and not set(contrast.variables) & self.table.within:
             return f"{n} configurations at its level, fewer than {MIN_UNITS}"
@@ -162,9 +152,10 @@ class _Contrasts:
             return f"{self.table.n_configurations} configurations leave no degree of freedom beside the factors"
         return ""
 
-    def behind(self, contrast: contrasts.Contrast) -> pd.DataFrame:
+    def behind(self, contrast: contrasts.Contrast, at: Mapping[str, tuple[str, ...]] | None = None) -> pd.DataFrame:
+        """The rows at the levels that a contrast compares or holds; `at` narrows one of its variables."""
         rows = self.table.rows
-        for variable, levels in contrast.levels.items():
+        for variable, levels in (contrast.levels | dict(at or {})).items():
             rows = rows[values(variable, rows).astype(str).isin(levels)]
         return rows
 
@@ -229,7 +220,14 @@ class _MeanContrasts(_Contrasts):
 class _MixedContrasts(_Contrasts):
     """A mixed model over the items of all runs."""
 
-    def __init__(self, table: Table, design: Design, slopes: Sequence[str], reference: Mapping[str, Any]):
+    def __init__(
+        self,
+        table: Table,
+        design: Design,
+        slopes: Sequence[str],
+        reference: Mapping[str, Any],
+        near: "_MixedContrasts | None",
+    ):
         super().__init__(table, design, design.matrix(table.rows))
         self.exact: dict[str, contrasts.Contrast] = {}
         self.on_means: _MeanContrasts | None = None
@@ -241,8 +239,12 @@ class _MixedContrasts(_Contrasts):
         random += [_grouping(g, rows, v) for v in sorted(table.within) for g in groups]
         random += [_grouping("item", rows, v) for v in slopes]
         self.kept = linear.independent_columns(self.x)
-        self.fit = mixed.fit(
-            rows["value"].to_numpy(float), self.x[:, self.kept], [design.names[j] for j in self.kept], random
+        self.fit: mixed.MixedFit = mixed.fit(
+            rows["value"].to_numpy(float),
+            self.x[:, self.kept],
+            [design.names[j] for j in self.kept],
+            random,
+            start=None if near is None else near.fit,
         )
         self.random = [f"({' + '.join(t.effects)} | {t.name})" for t in random]
 
@@ -254,7 +256,9 @@ class _MixedContrasts(_Contrasts):
         held = {v for v, levels in contrast.levels.items() if len(levels) == 1}
         within = contrast.kind != "mean" and set(contrast.variables) - held <= self.table.within
         cap = max(self.behind(contrast)["run"].nunique() - 1, 1) if within else self.free_df()
-        return self.fit.contrasts(contrast.weights[self.kept], cap).iloc[0].to_dict() | {"variance": "mixed model"}
+        return self.fit.contrasts(contrast.weights[self.kept], [DfBound(cap)]).iloc[0].to_dict() | {
+            "variance": "mixed model"
+        }
 
     def components(self) -> pd.DataFrame:
         return self.fit.components

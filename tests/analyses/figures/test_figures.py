@@ -14,14 +14,18 @@ from analyses import (
     heads,
     held_out_size,
     population,
+    relatedness,
     size_trend,
+    transfer,
     variance_shares,
 )
 from analyses.figures import acquisition_order as acquisition_order_figure
-from analyses.figures import attribution_forest, emergence_curves, head_maps, held_out, onsets
+from analyses.figures import attribution_forest, delta_over_scale, emergence_curves, head_maps, held_out, onsets
 from analyses.figures import baselines as baselines_figure
 from analyses.figures import population as population_figure
+from analyses.figures import relatedness as relatedness_figure
 from analyses.figures import size_trend as size_trend_figure
+from analyses.figures import transfer as transfer_figure
 from analyses.figures import variance_shares as variance_shares_figure
 from tests.analyses import simulated
 from transect import figure_style
@@ -30,12 +34,14 @@ FIGURES = {
     "emergence_curves": emergence_curves, "onsets": onsets, "size_trend": size_trend_figure, "attribution_forest": attribution_forest,
     "variance_shares": variance_shares_figure, "held_out": held_out, "head_maps": head_maps, "baselines": baselines_figure,
     "population": population_figure, "acquisition_order": acquisition_order_figure,
+    "transfer": transfer_figure, "delta_over_scale": delta_over_scale, "relatedness": relatedness_figure,
 }  # fmt: skip
 # a number or a word that the caption of the simulated study has to say
 SAID = {
     "emergence_curves": "at the last checkpoint", "onsets": "not reached in any of", "size_trend": "per tenfold size", "attribution_forest": "not identifiable: suite",
     "variance_shares": "items", "held_out": "held-out configurations inside", "head_maps": "layer 1, head 1", "baselines": "over 2gram",
     "population": "78 runs in 39 configurations", "acquisition_order": "attractor - simple",
+    "transfer": "not judged: family", "delta_over_scale": "in the group that was left out", "relatedness": "the star is the tree",
 }  # fmt: skip
 
 
@@ -56,12 +62,17 @@ def tables() -> dict[str, dict[str, pd.DataFrame]]:
     chosen = {
         emergence: [correct | {"threshold": 0.75, "chance": 0.5, "by": ["architecture"]}, prefix | {"threshold": 0.4}],
         size_trend: [correct | {"by": ["architecture"]}, prefix],
-        attribution: [correct | {"items": True, "factors": ["architecture", "suite"]}, heads_only | {"factors": interacting}],
+        attribution: [
+            correct | {"items": True, "influence": [], "factors": ["architecture", "suite"]},
+            heads_only | {"factors": interacting, "influence": ["d_model"]},
+        ],
         variance_shares: [correct | {"items": True, "factors": ["architecture", "log2(d_model)"]}],
         held_out_size: [correct, prefix],
         baselines: [correct | {"match": ["word_order", "marking"], "by": ["item_condition"], "chance": 0.5}],
         acquisition_order: [correct | {"sets": "item_condition", "by": ["word_order"]}],
         heads: [prefix | {"against": "uniform_attention"}],
+        transfer: [correct | {"factors": ["architecture", "word_order"]}, heads_only | {"factors": interacting}],
+        relatedness: [correct, heads_only],
     }  # fmt: skip
     found = {
         unit.__name__.split(".")[-1]: unit.tables(measured, registry, outcomes=outcomes)
@@ -116,8 +127,10 @@ def test_a_study_that_measured_nothing_has_its_figures(name: str) -> None:
         emergence: {"threshold": 0.5},
         attribution: {"factors": ["architecture"]},
         variance_shares: {"factors": ["architecture"]},
+        transfer: {"factors": ["architecture"]},
     }
-    units = [emergence, size_trend, attribution, variance_shares, held_out_size, baselines, acquisition_order, heads]
+    units = [emergence, size_trend, attribution, variance_shares, held_out_size, baselines, acquisition_order, heads,
+             transfer, relatedness]  # fmt: skip
     found = {
         unit.__name__.split(".")[-1]: unit.tables(nothing, registry, outcomes=[outcome | own.get(unit, {})])
         for unit in units
@@ -125,6 +138,19 @@ def test_a_study_that_measured_nothing_has_its_figures(name: str) -> None:
     found["population"] = population.tables(nothing, registry)
     assert FIGURES[name].caption(found).endswith(".")
     FIGURES[name].figure(found).canvas.draw()
+
+
+def test_runs_of_unknown_size_have_no_place(tables: dict) -> None:
+    """A model behind an interface: unknown size and tokens are not drawn, are counted in the caption, and stop nothing."""
+    known, numbers = tables["population"], ["params_total", "params_non_embedding", "tokens_measured"]
+    for unknown, n in ((["params_total"], 1), (["tokens_measured", "train_tokens"], 1), (["params_total"], None)):
+        runs = known["runs"].astype(dict.fromkeys(numbers, "Int64"))
+        runs.loc[runs.index[:n], [c for c in unknown if c in runs]] = pd.NA
+        told = {"population": known | {"runs": runs}}
+        absent = n or (runs["role"] != "baseline").sum()
+        assert f"Not drawn: {absent} of unknown size or tokens." in population_figure.caption(told)
+        population_figure.figure(told).canvas.draw()
+    assert "Not drawn" not in population_figure.caption(tables)
 
 
 @pytest.mark.parametrize("name", FIGURES)

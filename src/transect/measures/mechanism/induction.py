@@ -25,7 +25,11 @@ from transect.lm.model import Model
 from transect.lm.repeats import repeats
 
 VERSION = 1
-UNIT = {"prefix_matching": "attention mass", "uniform_attention": "attention mass"}
+UNIT = {
+    "prefix_matching": "attention mass",
+    "prefix_matching_by_sequence": "attention mass",
+    "uniform_attention": "attention mass",
+}
 SOURCE = "Olsson et al. 2022"
 REQUIRES = ["attention", "heads", "causal"]
 STIMULI: list[str] = []
@@ -41,9 +45,11 @@ def measure(
     n: int = 128,
     tokens: str | Mapping[str, Any] | None = None,
     bos: str | bool = "auto",
+    sequences: bool = False,
 ) -> pd.DataFrame:
     """Per condition (item) one row prefix_matching for each layer and head (0-based), and one row uniform_attention.
 
+    With `sequences` also each sequence's own score, on which heads are tested: item <condition>#<number>.
     Columns item, metric, value, layer, head. `items` is not used; see lm/repeats.py for the options.
     """
     tables = []
@@ -53,12 +59,16 @@ def measure(
         def diagonal(pattern: torch.Tensor, length: int = length, offset: int = offset) -> torch.Tensor:
             return pattern.diagonal(offset, -2, -1)[..., -length:].double().mean(-1)
 
-        scores = model.attention(condition.ids, diagonal).mean(1)  # [layer, head]
+        scores = model.attention(condition.ids, diagonal)  # [layer, sequence, head]
         queries = np.arange(condition.ids.shape[1])[-length:]
         uniform = {
             "item": [condition.name],
             "metric": ["uniform_attention"],
             "value": [float((1 / (queries + 1)).mean())],
         }
-        tables += [head_rows(condition.name, "prefix_matching", scores), pd.DataFrame(uniform)]
+        tables += [head_rows(condition.name, "prefix_matching", scores.mean(1)), pd.DataFrame(uniform)]
+        if sequences:
+            names = (f"{condition.name}#{i}" for i in range(len(condition.ids)))
+            each = zip(names, scores.transpose(1, 0, 2), strict=True)
+            tables += [head_rows(name, "prefix_matching_by_sequence", score) for name, score in each]
     return pd.concat(tables, ignore_index=True).astype({"layer": "Int64", "head": "Int64"})

@@ -1,0 +1,88 @@
+"""How far does it reach? Every family, size, language, suite and architecture predicted from the others.
+
+One row per configuration (mean over its seeds). Each level of a grouping is left out whole and predicted by least squares on
+size and factors fitted to the other levels (src/transect/stats/transfer.py), against two rivals: the mean of the others,
+and size alone (log10 of the size, and of the tokens seen where they differ). R2 of 1: the others tell all; 0: no more than their
+mean; below 0: worse than it. Coverage: share of the truths inside the 95 % prediction interval. Never random rows.
+A grouping with fewer than three levels cannot be judged, and its row says so.
+
+Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+    factors  terms beside size, e.g. [architecture, corpus_variant, "architecture:corpus_variant"]
+    size     column of the size (default params_non_embedding)
+groups   {name: registry column} of what is left out (default family, size, language, suite, architecture; size: the column
+         of the size)
+
+Tables: reach (per outcome and grouping: R2 against the mean and over size alone, intervals over groups, coverage, log scores),
+delta (what each factor adds to size alone, in R2 out of the group), predictions (every configuration when its group was left out).
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from transect.errors import InputError, nearest
+from transect.outcome import filled, read_options, read_outcome
+from transect.stats.formula import column_of, parse
+from transect.stats.transfer import MEASURES, transfer
+
+NEEDS: list[str] = []  # the measures that its outcomes name
+QUESTION = "How far does it reach?"
+
+OPTIONS: dict[str, Any] = {
+    "outcomes": ...,
+    "groups": {
+        "family": "family",
+        "size": None,
+        "language": "language",
+        "suite": "suite",
+        "architecture": "architecture",
+    },
+}
+OWN = {"factors": [], "size": "params_non_embedding"}
+SEEN = "log10(tokens_seen)"
+
+
+def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+    """The three tables of the head of this file."""
+    chosen = read_options(options, OPTIONS, "transfer")
+    reach, deltas, predictions = [], [], []
+    for number, given in enumerate(chosen["outcomes"], start=1):
+        outcome, own = read_outcome(given, OWN, f"transfer, outcome {number}")
+        runs = outcome.per_run(measurements, registry)
+        for name, column in chosen["groups"].items():
+            column = column or own["size"]
+            if column not in registry:
+                raise InputError(
+                    f"transfer: unknown column '{column}' of the grouping '{name}'.{nearest(column, registry)}"
+                )
+            units = _configurations(runs, [own["size"], column, *own["factors"]])
+            row, added, each = transfer(units, column, _scale(units, own["size"]), own["factors"])
+            labels = {"outcome": outcome.name, "left_out": name}
+            reach.append(labels | row)
+            deltas.append(added.assign(**labels))
+            if len(each):
+                levels = each.pop("left_out").astype(str)  # sizes are numbers, languages are not
+                predictions.append(each.assign(**labels, level=levels))
+
+    both = ["outcome", "left_out"]
+    measures = [f"{m}{end}" for m in MEASURES for end in ("", "_lower", "_upper")]
+    return {
+        "reach": filled(reach, [*both, *measures, "coverage", "n_units", "n_groups", "reason"]),
+        "delta": filled(deltas, [*both, "factor", "delta", "lower", "upper", "reason"]),
+        "predictions": filled(predictions, [*both, "level", "observed", "predicted", "lower", "upper"]),
+    }
+
+
+def _configurations(runs: pd.DataFrame, terms: list[str]) -> pd.DataFrame:
+    """One row per configuration: value (mean over runs) and the columns of the terms; unknown ones are left out."""
+    columns = {column_of(v) for term in parse("value ~ " + " + ".join(terms)).fixed for v in term}
+    grouped = runs.groupby("configuration", as_index=False)
+    facts = grouped[sorted({*columns, "tokens_seen"})].first()
+    return facts.merge(grouped["value"].mean(), on="configuration").dropna(ignore_index=True)
+
+
+def _scale(units: pd.DataFrame, size: str) -> list[str]:
+    """The terms of size: log10 of the size, and of the tokens seen where they are known, above 0 and differ."""
+    terms = [f"log10({size})"] if len(units) else []
+    seen = units["tokens_seen"]
+    return [*terms, SEEN] if seen.nunique() > 1 and (seen > 0).all() else terms

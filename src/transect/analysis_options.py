@@ -1,0 +1,79 @@
+"""What a study file asks of an analysis, checked when the study is planned: hours before the analysis runs, without importing it.
+
+An analysis declares its options as literals: OPTIONS {name: default} of the whole and OWN {name: default} of each of its
+outcomes (... marks one that must be given). Names of options, of metrics and of the columns that factors and groups read are
+compared with what there is. An analysis that declares no OPTIONS is not checked.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from transect.errors import InputError, nearest
+from transect.outcome import read_options, read_outcome
+from transect.stats.formula import column_of, parse
+from transect.units import Unit
+
+TERMS = ("factors", "adjust", "slopes")  # options that hold terms of a formula
+COLUMNS = ("by", "match", "items_by", "influence", "size", "balance", "sets")  # and names of columns
+METRICS = ("against", "sequences")  # and metrics of the outcome's measure
+MEASURED = {
+    *("measure", "metric", "stimuli", "item", "region", "word", "position", "layer", "head"),
+    *("run", "role", "revision", "step", "tokens_seen"),
+}
+
+
+def check_analysis(
+    analysis: Unit, given: Mapping[str, Any], measures: Mapping[str, Unit], factors: Collection[str], place: str
+) -> None:
+    """Raise InputError for an option, metric or column that `analysis` does not know, and for a required one that is missing.
+
+    given: the options of the study's line; measures: those that the study takes; factors: the columns of the registry.
+    """
+    if "OPTIONS" not in analysis.declared:
+        return
+    known = {*factors, *MEASURED}
+    chosen = read_options(given, analysis["OPTIONS"], f"{place}: {analysis.name}")
+    for name, value in chosen.items():
+        _check_option(name, value, known, f"{place}: {analysis.name}")
+    outcomes = chosen.get("outcomes", [])
+    if not isinstance(outcomes, list) or not all(isinstance(o, Mapping) for o in outcomes):
+        raise InputError(
+            f"{place}: {analysis.name}: outcomes must be a list of mappings such as {{measure: ..., metric: ...}}"
+        )
+    for number, spec in enumerate(outcomes, start=1):
+        here = f"{place}: {analysis.name}, outcome {number}"
+        outcome, own = read_outcome(spec, analysis.get("OWN", {}), here)
+        for name, value in own.items():
+            _check_option(name, value, known, here)
+        _check_columns(outcome.where, known, f"{here}: where")
+        for metric in [outcome.metric, *(own[name] for name in METRICS if own.get(name))]:
+            _check_metric(outcome.measure, metric, measures, here)
+
+
+def _check_option(name: str, value: Any, known: Collection[str], place: str) -> None:
+    listed = value if isinstance(value, list) else [] if value is None else [value]
+    if name in TERMS:
+        try:
+            terms = parse("value ~ " + " + ".join(map(str, listed or ["1"]))).fixed
+        except InputError as error:
+            raise InputError(f"{place}: {name}: {error}") from None
+        _check_columns({column_of(v) for term in terms for v in term}, known, f"{place}: {name}")
+    elif name in COLUMNS:
+        _check_columns(listed, known, f"{place}: {name}")
+    elif name == "groups" and isinstance(value, Mapping):
+        _check_columns([v for v in value.values() if v is not None], known, f"{place}: {name}")
+
+
+def _check_columns(names: Iterable[Any], known: Collection[str], place: str) -> None:
+    for name in names:
+        if name not in known and not str(name).startswith("item_"):  # conditions of items are known once they are made
+            raise InputError(f"{place}: no run and no measure has a column '{name}'.{nearest(str(name), known)}")
+
+
+def _check_metric(measure: str, metric: str, measures: Mapping[str, Unit], place: str) -> None:
+    unit = measures.get(measure)
+    listed = unit["UNIT"] if unit is not None else None
+    if isinstance(listed, Mapping) and metric not in listed:
+        raise InputError(
+            f"{place}: measure '{measure}' has no metric '{metric}'; it has {', '.join(listed)}.{nearest(metric, listed)}"
+        )

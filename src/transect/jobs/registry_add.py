@@ -1,0 +1,212 @@
+"""A model becomes an entry of the registry: what `transect registry add` does.
+
+What the files say is read (lm/description.py), what --set says is checked against the schema, what only a person can know is written as
+unknown. The suite file is replaced only when the result is a valid one that leaves every other run as it was.
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from transect import factors, registry, suite_append, suite_file, yaml_file
+from transect.errors import InputError, LoadError, ResourceError, nearest
+from transect.files import write_text
+from transect.project import SHIPPED, Project
+from transect.run import UNKNOWN, Run, Suite
+
+PERSON = ("stage", "corpus", "corpus_variant", "language", "train_tokens", "unique_tokens", "seed_varies", "initialisation",
+          "norm_placement", "licence", "access", "release_date")  # fmt: skip
+SOURCE = {"files": "configuration, tokenizer and headers of the weights, read by `transect registry add`"}
+PERSON_SOURCE = {"person": "said by whoever added the model"}
+SUITE = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Added:
+    """entry: what was written; unknown: its fields that only a person can know; missing: such fields that have no word for unknown."""
+
+    path: Path
+    entry: dict[str, Any]
+    unknown: list[str]
+    missing: list[str]
+    told: list[str]
+
+
+def add(
+    model: str,
+    suite: str,
+    project: Project,
+    *,
+    given: Mapping[str, Any] | None = None,
+    run: str | None = None,
+    revision: str | None = None,
+) -> Added:
+    """Describe a directory or a hub id and write it into model_registry/SUITE.yaml of the project.
+
+    given: field -> value, as --set. Raises InputError for an unknown field or a value that the schema refuses, an id that there is already,
+    or a fact that must be known and is not; LoadError and ResourceError where the model cannot be had.
+    """
+    given = dict(given or {})
+    file = project.root / "model_registry" / f"{suite}.yaml"
+    loaded = registry.load(project)
+    before = _suite_before(file, suite, loaded)
+    _check_given(given, before)
+    where, described = _described(model, revision, project)
+    last = (where.get("hub_id") or where["path"]).rstrip("/").split("/")[-1]
+    name = run or re.sub(r"[^\w.-]+", "-", last.lower())  # ids become folders
+    if name in loaded.runs:
+        raise InputError(
+            f"There is a run {name!r} already (suite {loaded.runs[name].suite}); give this one another id with --id."
+        )
+    data = yaml_file.read(file) if before else {}
+    rule, rules = _rule(data, given, revision)
+    facts = {
+        "id": name,
+        **where,
+        "architecture": described.facts["model_type"],
+        **described.facts,
+        "checkpoints": rule,
+        **given,
+    }
+    facts["tokenizer"] = _with_key(facts["tokenizer"], name, loaded)
+    unknown, missing = _left_to_a_person(facts, data.get("defaults", {}))
+    facts |= dict.fromkeys(unknown, UNKNOWN)
+    said = [n for n in given if n in factors.shared_fields() and factors.shared_fields()[n].group != "identity"]
+    facts["sources"] = {"all": ["files"], **{n: ["person"] for n in said}}
+    facts["verified"] = {n: how for n, how in described.how.items() if n in facts and n not in given}
+    _check_required(facts, data.get("defaults", {}))
+    more = {"sources": SOURCE | (PERSON_SOURCE if said else {}), "checkpoints": rules}
+    text = (
+        suite_append.append(file.read_bytes().decode("utf-8"), facts, more, unknown)
+        if before
+        else suite_append.new_file(suite, facts, more, unknown)
+    )
+    _check_result(text, file, before, name)
+    write_text(file, text)
+    return Added(file, facts, unknown, missing, described.told)
+
+
+def _suite_before(file: Path, suite: str, loaded: registry.Registry) -> Suite | None:
+    if not SUITE.fullmatch(suite):
+        raise InputError(f"--suite {suite!r}: a suite's name is made of lower-case letters, digits and underscores.")
+    here = next((s for s in loaded.suites if s.name == suite), None)
+    if here and here.path != file:
+        raise InputError(
+            f"--suite {suite!r}: that is a shipped suite ({here.path}), which this project cannot extend; give another name."
+        )
+    return here
+
+
+def _check_given(given: Mapping[str, Any], before: Suite | None) -> None:
+    own = dict(before.fields) if before else {}
+    shared = factors.schema()["$defs"]["fields"]["properties"]
+    for name, value in given.items():
+        if name not in shared and name not in own:
+            raise InputError(f"--set {name}: there is no such factor; model_registry/schema.yaml has {', '.join(shared)}.{nearest(name, [*shared, *own])}")  # fmt: skip
+        form = {"$defs": factors.schema()["$defs"], **shared.get(name, {})}
+        error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(form).iter_errors(value))
+        if error is not None:
+            raise InputError(f"--set {name}: {yaml_file.told(error)}")
+
+
+def _described(model: str, revision: str | None, project: Project):  # type: ignore[no-untyped-def]
+    """Where the model lies, as fields of its entry, and what its files say."""
+    from transect.lm import description, hub_files
+
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision:
+            raise InputError(f"--revision {revision!r}: {model} is a directory and has no revisions.")
+        folder = folder.resolve()
+        root = project.root.resolve()
+        place = folder.relative_to(root) if root in folder.parents and project.root != SHIPPED else folder
+        return {"path": str(place)}, description.describe(folder)
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise InputError(f"{model!r} is no directory and no hub id (organisation/name).")
+    try:
+        path, sizes = hub_files.fetch(model, revision or "main")
+    except (LoadError, ResourceError) as error:
+        raise type(error)(f"{str(error).rstrip('.')}; and there is no folder {model} here.") from error
+    return {"hub_id": model, "commit": path.name}, description.describe(path, sizes)
+
+
+def _rule(data: Mapping[str, Any], given: Mapping[str, Any], revision: str | None) -> tuple[str, dict[str, Any]]:
+    """The name of the rule of checkpoints, and the rules that the file lacks for it: one revision, the last weights."""
+    if "checkpoints" in given:
+        return given["checkpoints"], {}
+    form = {"revision": revision or "main", "steps": [None]}
+    for name, spec in data.get("checkpoints", {}).items():
+        if {k: spec.get(k) for k in form} == form:
+            return name, {}
+    name = "last" if revision is None else re.sub(r"\W+", "_", revision)
+    while name in data.get("checkpoints", {}):
+        name += "_"
+    return name, {name: form}
+
+
+def _with_key(tokenizer: Mapping[str, Any], name: str, loaded: registry.Registry) -> dict[str, Any]:
+    """With the key of a run whose tokenizer cuts alike, else with one of its own: equal keys say that a tokenizer is shared."""
+    others = (run.get("tokenizer") or {} for run in loaded.runs.values())
+    alike = next((o["key"] for o in others if "key" in o and o.get("canary") == tokenizer.get("canary", "")), name)
+    return {"key": alike, **tokenizer}
+
+
+def _left_to_a_person(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    shared = factors.schema()["$defs"]["fields"]["properties"]
+    unknown: list[str] = []
+    missing: list[str] = []
+    for name in PERSON:
+        if name in facts or name in defaults or name == "language" and "languages" in {*facts, *defaults}:
+            continue
+        form = {"$defs": factors.schema()["$defs"], **shared[name]}
+        allowed = jsonschema.Draft202012Validator(form).is_valid(UNKNOWN)
+        (unknown if allowed else missing).append(name)
+    return unknown, missing
+
+
+def _check_required(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    for name in suite_file.REQUIRED:
+        if name not in facts and name not in defaults:
+            allowed = factors.schema()["$defs"]["fields"]["properties"][name].get("enum", [])
+            choice = f" ({', '.join(allowed)})" if allowed else ""
+            raise InputError(f"The files of {facts['id']} do not tell its {name}; add --set {name}=...{choice}.")
+
+
+def _check_result(text: str, file: Path, before: Suite | None, name: str) -> None:
+    """Raise InputError unless the text is a valid suite file with the run and with every other one as it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / file.name
+        trial.write_bytes(text.encode("utf-8"))
+        for table in file.parent.glob("*.csv"):
+            shutil.copy(table, folder)
+        try:
+            after = suite_file.read(trial)
+        except InputError as error:
+            raise InputError(f"{str(error).replace(str(trial), str(file))} {file} was left as it was.") from None
+    changed = [r.id for r in before.runs if _facts(after, r.id) != r.facts] if before else []
+    if changed or _facts(after, name) is None:
+        raise InputError(f"{file}: the entry could not be added without changing {changed[0] if changed else 'the file'}; it was left as it was.")  # fmt: skip
+    _check_counts(next(r for r in after.runs if r.id == name), file)
+
+
+def _check_counts(run: Run, file: Path) -> None:
+    """Raise InputError where a count that was given is another than that of the run's dimensions."""
+    from transect.lm import counting
+
+    try:
+        wrong = counting.contradictions(run, counting.of_run(run))
+    except counting.Uncountable:
+        return
+    for field, (stated, computed) in wrong.items():
+        raise InputError(f"{file}: run {run.id!r} states {field} {stated:,}, but its configuration has {computed:,}; the file was left as it was.")  # fmt: skip
+
+
+def _facts(suite: Suite, name: str) -> Mapping[str, Any] | None:
+    found: Sequence[Run] = [r for r in suite.runs if r.id == name]
+    return found[0].facts if found else None

@@ -1,0 +1,207 @@
+"""What the files of a model say about it, without its weights being read: configuration, sizes of the tensors, tokenizer.
+
+Counts follow from the configuration (lm/counting.py) and are compared with the numbers that the weight files hold; of a model that is
+computed by code of its own only the latter are known.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, PreTrainedTokenizerFast
+
+from transect.errors import LoadError, NotApplicable
+from transect.lm import counting
+from transect.lm.batching import context_length
+from transect.lm.design import design
+from transect.lm.form import form
+from transect.lm.loading import lacks_text_class, objective_of, reads_more, stored, weight_files
+from transect.lm.tokenizer import canary, read_tokenizer
+
+OBJECTIVES = {"causal": "causal", "masked": "masked", "seq2seq": "denoising"}
+MODALITIES = {"vision_config": "image", "audio_config": "audio", "video_config": "video"}
+HEADS = {
+    "ForCausalLM": "causal",
+    "LMHeadModel": "causal",
+    "ForMaskedLM": "masked",
+    "ForConditionalGeneration": "denoising",
+}
+
+
+@dataclass
+class Description:
+    """facts: field of the registry -> value. how: field -> how it is known, where that is not by reading it. told: what a person should know."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    how: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+
+def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> Description:
+    """The facts of a directory in hub layout. sizes: shapes of its tensors, where the weights are elsewhere (None: read from its files' headers).
+
+    Raises LoadError for a directory without a readable configuration, weights or tokenizer, NotApplicable for a model that reads more than
+    text and whose text part cannot be run alone.
+    """
+    try:
+        raw = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: no readable config.json ({error}).") from None
+    numbers = stored(weight_files(path))[1] if sizes is None else sum(map(_numel, sizes.values()))
+    kind = raw.get("model_type")
+    if kind == "ngram":
+        counts = f"{raw.get('order')}-gram counts: {numbers:,} numbers in tables"
+        found = Description(
+            {"objective": "causal", "mixer": "ngram", "vocab_size": raw.get("vocab_size")}, told=[counts]
+        )
+    else:
+        found = _architecture(path, numbers) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
+    found.facts = {"model_type": kind, **found.facts, "tokenizer": describe_tokenizer(read_tokenizer(path))}
+    return found
+
+
+def describe_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """algorithm; vocab: entries, added ones included; bos, eos: what it puts around a text by itself; byte_fallback: no text is unknown to
+    it; prefix_space: a word that begins a text is cut as after a space; canary: lm/tokenizer.py.
+    """
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    model, steps = parts["model"], [parts.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")]
+    pipeline = json.dumps(steps, ensure_ascii=False)
+    by_bytes = '"ByteLevel"' in pipeline
+    if model["type"] == "BPE":
+        pieces = "▁" in pipeline or model.get("byte_fallback")
+        merged = bool(model.get("merges"))
+        algorithm = ("bpe-byte" if merged else "byte") if by_bytes else "bpe-sentencepiece" if pieces else "bpe" if merged else "char"  # fmt: skip
+    else:
+        algorithm = {"Unigram": "unigram", "WordPiece": "wordpiece", "WordLevel": "word"}.get(
+            model["type"], model["type"]
+        )
+    plain, whole = (tokenizer("the dog", add_special_tokens=special)["input_ids"] for special in (False, True))
+    at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+    around = [tokenizer.convert_ids_to_tokens(ids) for ids in (whole[:at], whole[at + len(plain) :])]
+    first, second = (tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("the", "dog"))
+    return {
+        "algorithm": algorithm,
+        "vocab": len(tokenizer),
+        **dict(zip(("bos", "eos"), (" ".join(tokens) or "none" for tokens in around), strict=True)),
+        "byte_fallback": by_bytes or bool(model.get("byte_fallback")),
+        "prefix_space": plain == [*first, *second],
+        "canary": canary(tokenizer),
+    }
+
+
+def _architecture(path: Path, numbers: int) -> Description:
+    """Of an architecture that transformers computes."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    try:
+        objective = objective_of(config)
+    except ValueError as error:
+        raise LoadError(f"{path}: {error}.") from None
+    if reads_more(config) and (reason := lacks_text_class(config)):
+        raise NotApplicable(f"{path}: {reason}")
+    found, text = Description(), config.get_text_config() if reads_more(config) else config
+    network = _built(path, text, objective)
+    counts = counting.counts(network)
+    whole = numbers
+    if text is not config:
+        found.facts["modalities"] = ["text", *(m for name, m in MODALITIES.items() if getattr(config, name, None))]
+        found.facts["config"] = {"text_config": {"model_type": text.model_type}}
+        found.told.append(
+            f"reads more than text: measured, described and counted by its text part ({text.model_type}) alone"
+        )
+        whole = sum(p.numel() for p in _whole(config).parameters())
+    else:
+        whole = sum(p.numel() for p in network.parameters())
+    found.facts |= {"objective": OBJECTIVES[objective], **form(text, objective), **design(network)}
+    found.facts |= _sizes(text, network, counts)
+    found.facts |= _beyond(found.facts, text, counts, OBJECTIVES[objective])
+    found.how = dict.fromkeys(("params_total", "params_non_embedding", "params_active"), "count")
+    if objective != "causal":
+        found.how["objective"] = "inferred"
+    found.told.append(
+        f"the weight files hold {numbers:,} numbers, as many as the configuration has"
+        if numbers == whole
+        else f"the weight files hold {numbers:,} numbers, the configuration {whole:,}: buffers or tied matrices that were stored, or another head"
+    )
+    return found
+
+
+def _built(path: Path, config: Any, objective: Any) -> Any:
+    try:
+        return counting.meta_network(config, objective)
+    except counting.Uncountable as reason:
+        raise LoadError(f"{path}: {reason}.") from None
+
+
+def _whole(config: Any) -> Any:
+    with torch.device("meta"):
+        return AutoModelForMultimodalLM.from_config(config)
+
+
+def _sizes(config: Any, network: Any, counts: counting.Counts) -> dict[str, Any]:
+    longest = context_length(network)
+    found = counting.dimensions(config) | {"context_length": longest}
+    found |= {"params_total": counts.params_total, "params_non_embedding": counts.params_non_embedding}
+    if counts.params_active != counts.params_total:
+        found["params_active"] = counts.params_active
+    output, token = network.get_output_embeddings(), network.get_input_embeddings()
+    found["tied_embeddings"] = output is not None and output.weight is token.weight
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _beyond(facts: dict[str, Any], config: Any, counts: counting.Counts, objective: str) -> dict[str, Any]:
+    """`config` of the entry: the fields of the configuration that are neither in its dimensions nor the class's examples, where counts need them."""
+    from transect.run import Rule, Run
+
+    given = dict(facts.get("config", {}))
+
+    def right(extra: Mapping[str, Any]) -> bool:
+        inner = {"text_config": {**given["text_config"], **extra}} if given else extra
+        run = Run(
+            "",
+            "",
+            Rule("", (None,)),
+            {"model_type": config.model_type, **facts, "objective": objective, "config": inner},
+        )
+        try:
+            return counting.of_run(run) == counts
+        except counting.Uncountable:
+            return False
+
+    extra = counting.differences(config)
+    if right({}) or not right(extra):
+        return {}
+    for name in list(extra):  # the fewest that give the counts
+        fewer = {k: v for k, v in extra.items() if k != name}
+        if right(fewer):
+            extra = fewer
+    return {"config": {"text_config": {**given["text_config"], **extra}} if given else extra}
+
+
+def _own_code(raw: Mapping[str, Any], numbers: int) -> Description:
+    """Of a model that is computed by Python files of its own: what the configuration says in words that others use, too."""
+    heads = [HEADS[end] for name in raw.get("architectures") or [] for end in HEADS if name.endswith(end)]
+    found = Description({"remote_code": True, "params_total": numbers}, {"params_total": "inferred"})
+    if heads:
+        found.facts["objective"] = heads[0]
+    for name, names in counting.NAMES.items():
+        value = next((raw[n] for n in (*names, *OTHER_NAMES.get(name, ())) if isinstance(raw.get(n), int)), None)
+        if value is not None:
+            found.facts[name] = value
+    found.how |= {name: "inferred" for name in found.facts if name in counting.NAMES}
+    found.told.append(
+        "is computed by code of its own, which was not run: the weights were counted in the weight files, where a tied matrix may stand twice"
+    )
+    return found
+
+
+# what configurations outside transformers call the dimensions
+OTHER_NAMES = {"n_layers": ("n_layer", "n_layers", "num_layers"), "d_model": ("d_model", "n_embd", "dim"), "n_heads": ("n_head", "n_heads"),
+               "context_length": ("n_positions", "max_sequence_length", "n_ctx", "block_size"), "d_ff": ("mlp_hidden_size",)}  # fmt: skip
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()

@@ -1,0 +1,30 @@
+"""The form of blocks, from the configuration alone, against what papers say of the architecture."""
+
+import pytest
+from transformers import AutoConfig
+
+from transect.lm.form import form
+
+PARALLEL = ("gpt_neox", "falcon", "phi", "cohere")
+SEQUENTIAL = ("gpt2", "opt", "bloom", "llama", "olmo2", "gemma2", "qwen3", "mistral", "modernbert")
+POST = ("bert", "roberta", "distilbert", "openai-gpt")
+
+
+@pytest.mark.parametrize("kind", [*PARALLEL, *SEQUENTIAL, *POST])
+def test_form(kind):
+    """Of the full-sized example of each class: Black et al. 2022 (GPT-NeoX) and others are parallel, BERT and GPT-1 post-norm."""
+    config = AutoConfig.for_model(kind)
+    found = form(config, "masked" if kind in ("bert", "roberta", "distilbert", "modernbert") else "causal")
+    assert found["parallel_residual"] == (kind in PARALLEL)
+    assert ("norm_placement" in found) == (kind in POST)
+
+
+def test_a_sequential_neox_is_no_parallel_one():
+    """The configuration decides, not the class."""
+    assert form(AutoConfig.for_model("gpt_neox", use_parallel_residual=False), "causal")["parallel_residual"] is False
+
+
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "gptj", "lstm"])
+def test_what_cannot_be_told_is_left_out(kind):
+    """No attention, sizes that the class refuses, equations that do not hold for parts that were found: nothing is said."""
+    assert form(AutoConfig.for_model(kind), "causal") == {}
