@@ -153,6 +153,22 @@ def test_a_model_that_cannot_be_loaded_offers_nothing(tmp_path: Path) -> None:
     assert run.values()["checkpoints"] == 0 and not run.capabilities and "offers text only" in run.lacks
 
 
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ("access: api, endpoint: 'https://there.example/v1'", "and no api_model, its name there"),
+        ("access: open, endpoint: 'https://there.example/v1', api_model: m", "so its access is api, not open"),
+        ("access: api, endpoint: 'https://there.example/v1', api_model: m, hub_id: org/m", "and hub_id, where its weights are"),
+        ("access: api, endpoint: there.example, api_model: m", "endpoint is 'there.example'"),
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_cannot_be_asked(tmp_path: Path, facts: str, told: str) -> None:
+    """One sentence with file, line and what is lacking or too much."""
+    with pytest.raises(InputError, match=told) as error:
+        registry.load(project(tmp_path, SUITE + f"- {{id: asked, {facts}}}\n"))
+    assert "demo.yaml, line 16" in str(error.value) and "\n" not in str(error.value)
+
+
 RULES = "  main: {revision: main, steps: [null]}\n"
 
 

@@ -52,37 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan(args: argparse.Namespace) -> int:
-    """What `run` would do, before any computing."""
-    from transect import runner
+    """What `run` would do and cost, what the sample can tell apart, and with what power; before any computing."""
+    from transect.jobs import plan as job
 
     study = _study(args)
-    cost = runner.estimate(study)
-    roles = list(study.roles.values())
-    facts: dict[str, Any] = {
-        "study": study.name,
-        "question": study.data["question"],
-        "runs": roles.count("population") + roles.count("held_out"),
-        "baselines": roles.count("baseline"),
-        "suites": sorted({r.suite for r in study.runs}),
-        "cells": len(study.cells),
-        "cells_finished": cost.finished,
-        "cells_not_applicable": cost.not_applicable,
-        "cells_to_measure": cost.cells,
-        "runs_to_train": cost.trainings,
-        "checkpoints_to_load": cost.loads,
-        "jobs": len(study.shards),
-        "download_gb": round(cost.download_bytes / 1e9, 3),
-        "disk_gb": round(cost.disk_bytes / 1e9, 3),
-        "largest_checkpoint_gb": round(cost.largest_load_bytes / 1e9, 3),
-        "cpu_hours": round((cost.train_seconds + cost.measure_seconds) / 3600, 2),
-        "minutes_here": round(cost.minutes(args.cores or study.project.cores), 1),
-    }
-    if args.json:
-        print(json.dumps(facts, indent=1))
-    else:
-        width = max(map(len, facts))
-        for name, value in facts.items():
-            print(f"{name.replace('_', ' '):{width}}  {', '.join(value) if isinstance(value, list) else value}")
+    wishes = job.Wishes(args.effect, args.sd, args.suggest, args.criterion, tuple(args.contrast))
+    found = job.plan(study, args.cores or study.project.cores, wishes)
+    print(json.dumps(found, indent=1) if args.json else job.text(found))
     return 0
 
 
@@ -169,7 +145,28 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
     runs.add_argument("--trust-remote-code", action="store_true", help=model_commands.REMOTE_CODE)
     runs.add_argument("snakemake", nargs="*", metavar="-- ARGUMENT", help="further arguments for snakemake")
-    add("plan", plan, study=True)
+    plans = add("plan", plan, study=True)
+    plans.add_argument(
+        "--effect", type=float, metavar="X", help="tell the power for a difference (or a change per tenfold) of X"
+    )
+    plans.add_argument(
+        "--sd", type=_above_zero, metavar="S", help="of a unit beside the factors (default: from finished cells)"
+    )
+    plans.add_argument(
+        "--suggest",
+        type=_positive,
+        default=0,
+        metavar="K",
+        help="the K runs, and untrained designs, that would add most",
+    )
+    plans.add_argument("--criterion", choices=["D", "A"], default="D", help="by which additions are ranked")
+    plans.add_argument(
+        "--contrast",
+        action="append",
+        default=[],
+        metavar="FACTOR",
+        help="a factor in question (default: the study's design)",
+    )
     add("status", status, study=True)
     add("verify", verify, study=True)
     model_commands.add_to(add)
@@ -182,8 +179,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of cores; it must be an integer of at least 1.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be an integer of at least 1.")
     return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation; it must be a number above 0.")
+    return value
 
 
 def _study(args: argparse.Namespace) -> Any:

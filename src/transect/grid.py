@@ -23,6 +23,7 @@ ENGINE = {
     "heads": ("attention", *PARTS),
     "hidden": PARTS,
     "generation": ("generation", "decoding", "sampling"),
+    "text": ("scoring", "generation", "decoding", "sampling"),
 }
 
 
@@ -120,7 +121,8 @@ def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
 
 
 def identity(checkpoint: Checkpoint, project: Project) -> str:
-    """What tells one set of weights from another before it is loaded: recipe and step, hub id and revision, or folder and revision.
+    """What tells one set of weights from another before it is loaded: recipe and step, hub id and revision, or folder and revision;
+    of a model behind an interface its name and the endpoint.
 
     A branch of the hub may come to mean another commit. That is not known before it is asked, so it is no part of this; the commit and
     fingerprints are recorded with the cells, and a later load that finds others stops the run (jobs/drift.py).
@@ -128,6 +130,8 @@ def identity(checkpoint: Checkpoint, project: Project) -> str:
     run = checkpoint.run
     if run.trained_here:
         return f"{recipe_digest(run, project)}/{checkpoint.revision}"
+    if run.get("endpoint"):
+        return f"{run.get('api_model')} of {run.get('endpoint')}"
     return f"{checkpoint.hub_id or run.get('path', run.id)}@{checkpoint.hub_revision}"
 
 
@@ -144,7 +148,10 @@ def not_applicable(run: Run, entry: Entry) -> str:
         return run.lacks
     lacking = [name for name in entry.measure["REQUIRES"] if name not in run.capabilities]
     if lacking:
-        return f"{entry.measure.name} needs {', '.join(lacking)}, which a {run.get('objective')} {run.get('mixer')} model does not offer"
+        needs = f"{entry.measure.name} needs {', '.join(lacking)}"
+        if not run.loadable:
+            return f"{needs}; {run.id} offers text only, through an interface (access: api)"
+        return f"{needs}, which a {run.get('objective')} {run.get('mixer')} model does not offer"
     for factor, values in (entry.stimuli.get("APPLIES", {}) if entry.stimuli else {}).items():
         if run.get(factor) not in values:
             return f"{entry.stimuli.name if entry.stimuli else ''} exists for {factor} {', '.join(map(str, values))}, not {run.get(factor)}"
@@ -168,6 +175,8 @@ def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
     parts = {"ngram", "tokenizer"} if run.get("mixer") == "ngram" else set(RUNS)
     parts |= {"lstm"} & {run.get("model_type")}  # the one architecture that is written here
     parts |= {part for name in measure["REQUIRES"] for part in ENGINE.get(name, ())}
+    if run.get("endpoint"):
+        parts = {"api"}
     left = measure.imports("transect.lm")
     while left:
         part = left.pop()

@@ -125,6 +125,11 @@ class Outcome:
         return checkpoints[checkpoints["tokens_seen"] <= int(self.at)].groupby("run").tail(1)
 
 
+def objectives(given: Mapping[str, Any]) -> list[str]:
+    """The training objectives of the models that an outcome, as a study writes it, speaks of."""
+    return _listed(given.get("objective") or ("masked" if str(given.get("metric", "")).startswith("pll_") else "causal"))
+
+
 def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str) -> tuple[Outcome, dict[str, Any]]:
     """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (... = required)."""
     own = {"name", "measure", "metric", "stimuli", "item", "where", "reduce", "at", "objective"}
@@ -138,7 +143,7 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
     chosen["item"] = tuple(map(str, _listed(chosen.get("item", []))))
     detail = [*chosen["item"], *(str(v) for v in chosen.get("where", {}).values())]
     chosen.setdefault("name", " ".join([chosen["measure"], chosen["metric"], *detail]))
-    chosen.setdefault("objective", "masked" if chosen["metric"].startswith("pll_") else "causal")
+    chosen.setdefault("objective", objectives(given))
     if chosen.get("reduce", "mean") not in REDUCTIONS:
         raise InputError(
             f"{place}: unknown reduce '{chosen['reduce']}'; allowed: {', '.join(REDUCTIONS)}.{nearest(chosen['reduce'], REDUCTIONS)}"

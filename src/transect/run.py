@@ -24,7 +24,8 @@ CAPABILITIES = (
     *("logits", "causal", "masked", "seq2seq", "generation"),
     *("hidden", "gradients", "attention", "heads", "text"),
 )
-OF_LOGITS = {"logits", "causal", "masked", "seq2seq", "generation", "text"}
+WRITES = {"generation", "text"}
+OF_LOGITS = {"logits", "causal", "masked", "seq2seq", *WRITES}  # what needs no look inside
 CLASS_OF_MIXER = {"selective-ssm": "state-space", "ssd": "state-space", "wkv": "recurrent", "recurrent": "recurrent",
                   "hybrid": "hybrid", "ngram": "n-gram", "none": "static"}  # fmt: skip
 UNKNOWN = "unknown"
@@ -121,8 +122,8 @@ class Run:
             return frozenset({"text"} if self.get("endpoint") else ())
         objective, mixer = self.facts["objective"], self.facts["mixer"]
         found = {"logits"}
-        found |= {"causal", "generation", "text"} if objective in CAUSAL else {"masked"} if objective in MASKED else set()
-        found |= {"seq2seq", "generation", "text"} if objective in SEQ2SEQ else set()
+        found |= {"causal", *WRITES} if objective in CAUSAL else {"masked"} if objective in MASKED else set()
+        found |= {"seq2seq", *WRITES} if objective in SEQ2SEQ else set()
         if mixer != "ngram":
             found |= {"hidden", "gradients"}
         if mixer == "attention":

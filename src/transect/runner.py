@@ -206,7 +206,7 @@ def progress_line(study: Study, total: cost.Cost, elapsed: float, cores: int) ->
     begun = sum(
         job["share"] * cost.training_seconds(study.registry.runs[job["training"]]) for job in jobs if job["training"]
     )
-    work = left.train_seconds - cost.calibration(study)["train"] * begun + left.measure_seconds
+    work = left.train_seconds - cost.calibration(study) * begun + left.measure_seconds
     done = (total.train_seconds + total.measure_seconds) - work
     # our own pace, once enough was done here to trust it more than the estimate
     minutes = elapsed / 60 * work / done if done > 30 else work / cores / 60

@@ -6,6 +6,7 @@ measured of one checkpoint (a row group per cell), written whole or not at all, 
     cells/<run>/<revision>/<digest>.parquet        values: cell, item, metric, value, region, word, position, layer, head, error
     provenance/<run>/<revision>/<digest>.json      times, memory, machine, versions, fingerprints of weights and tokenizer
     items/<digest>.parquet                         the items of a stimulus set, as they were measured
+    transcripts/<run>.jsonl                        what a model behind an interface was asked and answered (lm/api.py)
     index.parquet                                  one row per cell; a cache, rebuilt from the files where it is absent
 
 A row holds a number or, where the measure refused its item, an error; a cell in which every row is an error has failed.
@@ -129,6 +130,9 @@ class Store:
     def __init__(self, root: Path):
         self.root = root
 
+    def transcript(self, run: str) -> Path:
+        return self.root / "transcripts" / f"{run}.jsonl"
+
     def write(self, records: list[Record], values: Mapping[str, pd.DataFrame], provenance: dict[str, Any]) -> None:
         """Add the finished cells of one checkpoint. `values` maps the key of each measured cell to `as_values` rows."""
         run, revision = records[0].run, records[0].revision
@@ -169,7 +173,8 @@ class Store:
         if not {*columns} <= set(known):  # none, or of an earlier version
             known = pd.DataFrame(columns=columns)
         known = known[known["file"].map(files) == known["modified"]]
-        new = [self._records(f, m) for f, m in sorted(files.items()) if f not in set(known["file"])]
+        read = set(known["file"])
+        new = [self._records(f, m) for f, m in sorted(files.items()) if f not in read]
         if new:
             known = pd.concat([known, *new], ignore_index=True)
             write_table(path, known)

@@ -154,15 +154,15 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
     if facts["checkpoints"] not in rules:
         raise InputError(f"{path}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
                          f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}")  # fmt: skip
+    if "endpoint" in facts and (missing := _unaskable(facts)):
+        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
+                         f"for text, {missing}.")  # fmt: skip
     if (
         not any(name in facts for name in ("hub_id", "path", "trained_here"))
         and facts.get("access") not in WITHOUT_WEIGHTS
     ):
         raise InputError(f"{path}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing can be loaded; "
                          f"if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
-    if "endpoint" in facts and (missing := _unaskable(facts)):
-        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
-                         f"for text, {missing}.")  # fmt: skip
     _check_sources(facts, data, path, index)
     _check_languages(facts, path, index)
     return Run(facts["id"], data["suite"], _of_run(rules[facts["checkpoints"]], facts, path), facts)

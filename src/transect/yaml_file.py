@@ -57,10 +57,10 @@ def check(data: Any, validator: jsonschema.Draft202012Validator, path: Path) -> 
     keys = list(error.absolute_path)
     field = ".".join(str(k) for k in keys) or "the file"
     place = f"{path}, line {line(path, keys)}: {field}"
-    raise InputError(f"{place} {_told(error)}")
+    raise InputError(f"{place} {told(error)}")
 
 
-def _told(error: Any) -> str:
+def told(error: Any) -> str:
     value, allowed = error.instance, error.validator_value
     if error.validator == "enum":
         return f"is {value!r}; allowed are {', '.join(map(str, allowed))}.{nearest(value, allowed)}"

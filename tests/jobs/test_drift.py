@@ -11,6 +11,7 @@ from tests.shelf import tiny_model
 from transect import cli
 from transect.jobs.drift import DriftError
 from transect.jobs.measure import STOPPED
+from transect.lm.tokenizer import canary, read_tokenizer
 from transect.project import Project
 from transect.store import Store
 
@@ -123,3 +124,24 @@ def test_another_configuration_stops_the_run(measured: Project, tmp_path: Path) 
         file.write_text(json.dumps(told))
     measure_all(load_study(measured))
     assert len(Store(measured.store).index()) == 2
+
+
+def test_a_canary_that_the_entry_states_is_checked_at_the_first_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was measured before: ids that differ from the registry's digest stop the run all the same; equal ones are measured."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", path := tiny_model(tmp_path / "first", "gpt2"))
+    file = project.root / "model_registry/lab.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("{id: plain,", "{id: plain, tokenizer: {canary: 0123456789abcdef},"))
+    with pytest.raises(
+        DriftError, match="plain at main: the tokenizer cuts a fixed text otherwise .*canary 0123456789ab in suite lab"
+    ):
+        measure_all(load_study(project))
+    assert not files(project)
+    file.write_text(
+        text.replace("{id: plain,", f"{{id: plain, tokenizer: {{canary: {canary(read_tokenizer(path))[:16]}}},")
+    )
+    measure_all(load_study(project))
+    assert set(Store(project.store).index()["state"]) == {"measured"}

@@ -235,7 +235,7 @@ def test_a_measure_that_the_model_cannot_have(tmp_path: Path, capsys: pytest.Cap
     assert cli.main([*given, "--out", str(tmp_path / "x.csv")]) == 1
     assert capsys.readouterr().err == (
         f"transect: previous_token needs attention, heads, which {path} does not offer; it can be measured with: "
-        "bits_per_byte, copying, minimal_pair, surprisal.\n"
+        "bits_per_byte, copying, fertility, forced_choice, minimal_pair, surprisal.\n"
     )
 
 
@@ -246,5 +246,5 @@ def test_a_causal_measure_of_a_masked_model(tmp_path: Path, capsys: pytest.Captu
     given = ["--measure", "surprisal", "--stimuli", str(table), "--out", str(tmp_path / "rows.csv")]
     assert cli.main(["measure", str(path), *given]) == 1
     assert capsys.readouterr().err == (
-        f"transect: surprisal is defined for causal models; {path} is a masked one; it can be measured with: minimal_pair.\n"
+        f"transect: surprisal is defined for causal models; {path} is a masked one; it can be measured with: fertility, minimal_pair.\n"
     )

@@ -33,6 +33,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "set_logprobs": lambda m: m.set_logprobs(IDS, [[1, 3], []], np.arange(m.vocab_size) < 30),
     "pll": lambda m: m.pll(IDS, [[-1, 0, 1, 1], [-1, 0, 0, -1]]),
     "generate": lambda m: m.generate(IDS, max_new_tokens=3, seed=0, n=2, top_p=0.9),
+    "answers": lambda m: m.answers(["the dog"], max_new_tokens=3),
     "attention": lambda m: m.attention(np.array(IDS), lambda pattern: pattern[..., -1, 0]),
     "attention_patterns": lambda m: list(m.attention_patterns(np.array(IDS))),
     "packing": lambda m: m.packing,
@@ -54,7 +55,15 @@ SEQ2SEQ: dict[str, Callable[[Any], Any]] = {
 }
 INSIDE = {"anatomy", "capture residual_post", "gradients", "ablate residual_post"}
 HEADS = {"attention", "attention_patterns", "capture head"}
-LEFT_TO_RIGHT = {"token_scores", "token_logprobs", "set_logprobs", "self_check", "generate", "continue_texts"}
+LEFT_TO_RIGHT = {
+    "token_scores",
+    "token_logprobs",
+    "set_logprobs",
+    "self_check",
+    "generate",
+    "answers",
+    "continue_texts",
+}
 LACKS = {
     "gpt2": {"pll"},
     "bert": LEFT_TO_RIGHT,
@@ -112,4 +121,5 @@ def test_an_encoder_decoder_works_or_says_why_not(name, models):
 )
 def test_the_registry_promises_what_the_model_offers(kind, facts, models):
     """Planning and loading agree on what can be measured."""
-    assert models[kind].capabilities == Run("run", "suite", Rule("main", (None,)), facts).capabilities
+    run = Run("run", "suite", Rule("main", (None,)), {"hub_id": "lab/model", **facts})
+    assert models[kind].capabilities == run.capabilities

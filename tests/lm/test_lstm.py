@@ -94,7 +94,7 @@ def test_the_state_is_the_cache(tmp_path):
 def test_what_it_has_and_what_it_lacks(tmp_path):
     """Capabilities as the registry promises for a recurrent mixer; blocks with residual places, no heads."""
     model = load(tiny_model(tmp_path, "lstm"))
-    facts = {"objective": "causal", "mixer": "recurrent"}
+    facts = {"hub_id": "lab/model", "objective": "causal", "mixer": "recurrent"}
     assert model.capabilities == Run("r", "s", Rule("main", (None,)), facts).capabilities
     assert (model.n_layers, model.d_model, model.n_heads, model.context_length) == (2, 32, None, None)
     assert len(model.anatomy.blocks) == 2

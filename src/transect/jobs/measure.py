@@ -20,7 +20,7 @@ from transect.jobs.progress import Progress
 from transect.jobs.self_check import TOLERANCE, SelfCheck
 from transect.jobs.train import ERROR, weights_folder
 from transect.project import Project
-from transect.run import Checkpoint, Run
+from transect.run import UNKNOWN, Checkpoint, Run
 from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
 from transect.study import Study
 from transect.units import Unit
@@ -89,11 +89,14 @@ def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
 def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) -> Path:
     """The folder that holds a checkpoint; downloads it where it lies on the hub, with its Python files where they may be run.
 
-    Of a run with a `path` it is that folder, and the folder in it that is named like the revision where that is not main.
+    Of a run with a `path` it is that folder, and the folder in it that is named like the revision where that is not main; of a run with
+    an `endpoint` the transcript of its answers.
     Raises LoadError where training failed or the hub has no such checkpoint, ResourceError where the network is down, UnavailableError
     where there is no such folder on this machine.
     """
     run = checkpoint.run
+    if run.get("endpoint"):
+        return Store(project.store).transcript(run.id)
     if run.get("path"):
         place = project.root / Path(run.get("path")).expanduser()
         place = place if checkpoint.revision == "main" else place / checkpoint.revision
@@ -127,11 +130,11 @@ class _Job:
         """Load once, measure every wanted cell, write them in one file; also what was finished before a resource gave out."""
         start, project = time.time(), self.study.project
         run, same = checkpoint.run, identity(checkpoint, project)
-        provenance: dict[str, Any] = {"identity": same, "environment": environment(), "cells": {}}
+        provenance: dict[str, Any] = {"identity": same, "access": run.get("access", UNKNOWN), "environment": environment(), "cells": {}}  # fmt: skip
         try:
             allowed = code_allowed(run, self.trust_remote_code)
             path = locate(checkpoint, project, allowed)
-            model = self._load(path, allowed)
+            model = self._load(run, path, allowed)
         except NotApplicable as error:
             cells.write([c.record(NOT_APPLICABLE, reason=str(error)) for c in wanted], {}, provenance)
             return
@@ -142,10 +145,11 @@ class _Job:
             failed = [c.record(FAILED, reason=str(error), kind="resource" if again else "data") for c in wanted]
             cells.write(failed, {}, provenance | {"error": str(error)})
             return
+        drift.check_canary(run, checkpoint.revision, model.fingerprint)
         drift.check(cells, run.id, checkpoint.revision, same, model.fingerprint, path.name)
         provenance |= {"load_seconds": time.time() - start, "fingerprint": model.fingerprint, "path": path.name}
         self._measured(wanted, model, cells, provenance)
-        if not run.trained_here and not run.get("path") and project.settings.get("keep_weights") is False:
+        if run.on_hub and project.settings.get("keep_weights") is False:
             from transect.lm.hub import release
 
             release(path)
@@ -194,7 +198,11 @@ class _Job:
             del values[key]
         return [replace(r, state=FAILED, reason=reason, kind="data") if r.key in doubtful else r for r in records]
 
-    def _load(self, path: Path, remote_code: bool):  # type: ignore[no-untyped-def]
+    def _load(self, run: Run, path: Path, remote_code: bool):  # type: ignore[no-untyped-def]
+        if run.get("endpoint"):
+            from transect.lm.api import ApiModel
+
+            return ApiModel(path, run.get("endpoint"), run.get("api_model"))
         import torch
 
         from transect.lm import load
@@ -236,7 +244,8 @@ class _Job:
             if resource and not self.last_attempt:
                 raise
             told = str(error) if isinstance(error, InputError | ResourceError) else f"{type(error).__name__}: {error}"
-            return ended(FAILED, reason=told, kind="resource" if resource else "data", trace=traceback.format_exc())
+            again = resource or isinstance(error, UnavailableError)
+            return ended(FAILED, reason=told, kind="resource" if again else "data", trace=traceback.format_exc())
 
     def _items(self, cell: Cell) -> pd.DataFrame:
         """The items of a cell, made once per job and kept in the store for the analyses."""

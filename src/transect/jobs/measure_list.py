@@ -4,6 +4,7 @@ from typing import Any
 
 from transect import units
 from transect.project import Project
+from transect.run import access_needed
 
 
 def describe(name: str, project: Project) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def describe(name: str, project: Project) -> dict[str, Any]:
         "examples": {option: unit.example(option) for option in unit.get("EXAMPLE", {})},
         "metrics": dict(unit["UNIT"]),
         "requires": list(unit["REQUIRES"]),
+        "access": access_needed(unit["REQUIRES"]),
         "source": unit.get("SOURCE", ""),
         "file": str(unit.path),
         "text": text,
@@ -42,7 +44,7 @@ def told(facts: dict[str, Any], whole: bool) -> str:
         "stimuli": ", ".join(facts["stimuli"]) or "none: it makes its own sequences",
         "options": ", ".join(options) or "none",
         "metrics": ", ".join(f"{metric} ({unit})" for metric, unit in facts["metrics"].items()),
-        "needs": f"a model with {', '.join(facts['requires'])}",
+        "needs": f"a model with {', '.join(facts['requires'])} (lowest access: {facts['access']})",
         "source": facts["source"],
     }
     head = [facts["name"], *([] if whole else [f"  {facts['what']}"])]

@@ -88,13 +88,10 @@ def measure_model(
         items = _items(stimuli, unit, checkpoint, project, seed, stimuli_options or {})
         beside = kept(items, keep, f"the stimuli {stimuli}")
 
-    from transect.lm import load
-
-    given: dict[str, Any] = {} if loading.budget is None else {"budget": loading.budget}
-    with _without_advice():
-        loaded = load(path, dtype=loading.dtype, device=loading.device, remote_code=code, **given)
+    loaded = _loaded(path, checkpoint, loading, code)
     if checkpoint is not None:
         same = identity(checkpoint, project)
+        drift.check_canary(checkpoint.run, checkpoint.revision, loaded.fingerprint)
         drift.check(Store(project.store), checkpoint.run.id, checkpoint.revision, same, loaded.fingerprint, path.name)
     _check_offered(unit, loaded.capabilities, model, project)
     scores = SelfCheck(loaded)
@@ -102,6 +99,18 @@ def measure_model(
         found = unit.load().measure(loaded, items, seed=seed, **(options or {}))
     rows = with_columns(store.as_values("", found).drop(columns="cell"), model, beside)
     return Measured(rows, store.refusals(rows), scores.difference()[0], TOLERANCE[loading.dtype])
+
+
+def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: bool) -> Any:
+    if checkpoint is not None and checkpoint.run.get("endpoint"):
+        from transect.lm.api import ApiModel
+
+        return ApiModel(path, checkpoint.run.get("endpoint"), checkpoint.run.get("api_model"))
+    from transect.lm import load
+
+    given: dict[str, Any] = {} if loading.budget is None else {"budget": loading.budget}
+    with _without_advice():
+        return load(path, dtype=loading.dtype, device=loading.device, remote_code=code, **given)
 
 
 @contextlib.contextmanager

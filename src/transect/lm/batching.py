@@ -69,7 +69,7 @@ def context_length(network: PreTrainedModel) -> int | None:
     for name, module in network.named_modules():
         # RoBERTa counts its positions from padding_idx + 1: the table is that much longer than the context
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(module.num_embeddings) - int(module.padding_idx) - 1
+            return int(module.weight.shape[0]) - int(module.padding_idx) - 1
     # the others of transformers are mapped to the first name; Bloom's seq_length limits nothing
     for name in ("max_position_embeddings", "max_seq_len", "max_sequence_length"):
         found = getattr(network.config, name, None)

@@ -23,6 +23,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForMultimodalLM,
     AutoModelForSeq2SeqLM,
     GenerationConfig,
 )
@@ -33,7 +34,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
-from transect.errors import InputError, LoadError, ResourceError, UnavailableError, nearest
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError, nearest
 from transect.lm.batching import out_of_memory
 from transect.lm.devices import check_device, placement
 from transect.lm.model import Model
@@ -49,6 +50,7 @@ VERSION = 2  # part of the key of every cell that rests on this file: raise it w
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 LARGE = 4 * 2**20  # bytes of weights from which it is worth a tenth of a second to tidy up first
+PROBED = 5  # tokens of the text on which a model that reads more than text is tried
 Objective = Literal["causal", "masked", "seq2seq"]
 MAKERS: dict[str, Any] = {
     "causal": AutoModelForCausalLM,
@@ -144,20 +146,21 @@ def _network(
     given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": own_code}
     try:
         config = AutoConfig.from_pretrained(path, **given)
-        objective = _objective(config)
-        stored, size = _stored(weights)
+        if reads_more(config) and (reason := lacks_text_class(config)):
+            raise NotApplicable(f"{path}: {reason}")
+        objective = objective_of(config)
+        held, size = stored(weights)
         place = placement(device, size * dtype.itemsize, memory)
         given |= {"dtype": dtype, "output_loading_info": True}
-        if not place and stored != {dtype}:
-            network, report = _converted(path, weights, config, MAKERS[objective], given)
+        maker = AutoModelForMultimodalLM if reads_more(config) else MAKERS[objective]
+        if not place and held != {dtype}:
+            network, report = _converted(path, weights, config, maker, given)
         else:
-            network, report = MAKERS[objective].from_pretrained(
-                path, config=config, use_safetensors=True, **given, **place
-            )
+            network, report = maker.from_pretrained(path, config=config, use_safetensors=True, **given, **place)
         if "offload_folder" in place:
             weakref.finalize(network, shutil.rmtree, place["offload_folder"], True)
             _tell_device(network)
-    except InputError:
+    except (InputError, NotApplicable):
         raise
     except Exception as error:  # anything may be wrong with a directory from outside; the message keeps what
         if out_of_memory(error):
@@ -168,10 +171,50 @@ def _network(
             # transformers would go on with random weights in their place
             names = ", ".join(sorted(map(str, report[what]))[:3])
             raise LoadError(f"{path}: {len(report[what])} weights are {what.split('_')[0]}, e.g. {names}.")
-    return network, objective
+    return (text_tower(network) if reads_more(config) else network), objective
 
 
-def _stored(weights: list[Path]) -> tuple[set[torch.dtype | None], int]:
+def reads_more(config: Any) -> bool:
+    """Whether a configuration is of a model that reads images, sound or the like besides text, with a decoder of its own for the text."""
+    return not config.is_encoder_decoder and config.get_text_config() is not config
+
+
+def lacks_text_class(config: Any) -> str:
+    """Why the text part of a model that reads more cannot be run alone, in words; empty where it can."""
+    kind = config.get_text_config().model_type
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return ""
+    return f"{config.model_type} reads more than text, and transformers has no causal class for its text alone ({kind})"
+
+
+def text_tower(network: Any) -> Any:
+    """The causal language model within a model that also reads images: its decoder and unembedding, in the class that has only these.
+
+    That the whole model computes the same of a text is tried on a short one. Raises NotApplicable where it does not (some read a prompt
+    in both directions).
+    """
+    config = network.config.get_text_config()
+    with torch.device("meta"):
+        text = AutoModelForCausalLM.from_config(config)
+    decoder, unembedding = network.get_decoder(), network.get_output_embeddings()
+    if type(decoder) is not type(text.base_model) or unembedding is None:
+        raise NotApplicable(f"the text part of {type(network).__name__} is no {type(text).__name__}")
+    setattr(text, text.base_model_prefix, decoder)
+    text.set_output_embeddings(unembedding)
+    text.generation_config = network.generation_config
+    special = {v for k, v in network.config.to_dict().items() if k.endswith(("_token_id", "_token_index"))}
+    ids = torch.tensor([[i for i in range(config.vocab_size) if i not in special][:PROBED]], device=text.device)
+    with torch.no_grad():
+        both = [part.eval()(input_ids=ids, use_cache=False).logits.float() for part in (network, text)]
+    if not torch.allclose(both[0], both[1], atol=1e-3):
+        told = (
+            f"{type(network).__name__} computes a text without an image otherwise than its {type(text).__name__} does"
+        )
+        raise NotApplicable(told)
+    return text
+
+
+def stored(weights: list[Path]) -> tuple[set[torch.dtype | None], int]:
     """The dtypes in which the weights are stored (None: not a float), and how many numbers they are."""
     dtypes, numbers = set(), 0
     for file in weights:
@@ -229,8 +272,13 @@ def _tell_device(network: Any) -> None:
         network.__class__ = type(type(network).__name__, (type(network),), {"device": property(lambda _: device)})
 
 
-def _objective(config: Any) -> Objective:
-    """By the class that the checkpoint was saved from, else by what transformers has for its model_type."""
+def objective_of(config: Any) -> Objective:
+    """By the class that the checkpoint was saved from, else by what transformers has for its model_type.
+
+    Raises ValueError for what is no language model.
+    """
+    if reads_more(config):
+        return "causal"
     for name in config.architectures or []:
         if name.endswith(("ForCausalLM", "LMHeadModel")):
             return "causal"

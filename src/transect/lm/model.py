@@ -19,13 +19,11 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable
 from transect.lm.decoding import Decoding
+from transect.lm.tokenizer import canary
 
 if TYPE_CHECKING:
     from transect.lm.anatomy import Anatomy
 
-# What the tokenizer fingerprint is taken of: cases, digits, accents, whitespace, scripts. Changing it changes every
-# fingerprint.
-FINGERPRINT_TEXT = 'The keys to the cabinet aren\'t "here":\n\t1,234 naïve syl7 words; Ωmega 語 words.  Ça va?'
 # of a configuration: what says where it came from, who wrote it and how it is run, and changes no number
 NOT_NUMBERS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 
@@ -37,6 +35,13 @@ class TokenScores(NamedTuple):
 
     logprob: np.ndarray
     top1: np.ndarray | None
+
+
+class Answer(NamedTuple):
+    """What a model wrote after a prompt; error: why it wrote nothing, else empty."""
+
+    text: str
+    error: str
 
 
 class Model(ABC):
@@ -69,7 +74,7 @@ class Model(ABC):
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text;
+        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text (lm/tokenizer.py: canary);
         ``special`` of the ids of the special tokens by role; ``config`` of what the configuration says of the
         computation, and of the Python files where they do it."""
         digest = hashlib.sha256()
@@ -77,10 +82,14 @@ class Model(ABC):
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
-        ids = ",".join(map(str, self.encode(FINGERPRINT_TEXT)))
         roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
         special = " ".join(f"{role}={getattr(self.tokenizer, f'{role}_token_id')}" for role in roles)
-        return {"weights": digest.hexdigest(), "tokenizer": _sha256(ids), "special": _sha256(special), **self._config()}
+        return {
+            "weights": digest.hexdigest(),
+            "tokenizer": canary(self.tokenizer),
+            "special": _sha256(special),
+            **self._config(),
+        }
 
     def _config(self) -> dict[str, str]:
         file = self.path / "config.json"
@@ -196,6 +205,16 @@ class Model(ABC):
 
         sampling = generation.Sampling(max_new_tokens, seed, temperature, n, top_p, generation.stop_ids(self, stop))
         return generation.generate(self, prompts, sampling, batch_size)
+
+    def answers(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
+        """What the model writes after each prompt: the most probable tokens, up to its end-of-text token (see generate).
+
+        All that a model behind an interface offers (lm/api.py). Raises NotApplicable for a masked model.
+        """
+        from transect.lm.generation import continue_texts  # here, because it reads this file
+
+        found = continue_texts(self, prompts, max_new_tokens=max_new_tokens, seed=0, temperature=0.0)
+        return [Answer("" if one.error else one.texts[0], one.error) for one in found]
 
     def _decoding(self) -> Decoding:
         raise NotApplicable("a masked model has no next token to generate")

@@ -58,7 +58,7 @@ class NetworkModel(Model):
         self.d_model = getattr(config, "hidden_size", None)
         offers = {"logits", "hidden", "gradients", objective}
         if objective != "masked":
-            offers.add("generation")
+            offers |= {"generation", "text"}
         if objective == "seq2seq":
             starts = (getattr(c, "decoder_start_token_id", None) for c in (config, network.generation_config))
             self.decoder_start_id = next((start for start in starts if start is not None), self.bos_id)

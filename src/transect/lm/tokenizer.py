@@ -5,6 +5,7 @@ vocabulary files (vocab.json and merges.txt, vocab.txt), for the class that toke
 a SentencePiece model must cut a fixed text as sentencepiece itself does: with the wrong class it does not, and nothing says so.
 """
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -18,6 +19,15 @@ CONVERTERS = ("sentencepiece", "google.protobuf")  # what transformers reads a S
 PROBE = (
     "the keys, to the cabinet are here: near the river, where no one sees them."  # lower case: some classes make it so
 )
+
+# Cases, digits, accents, whitespace, scripts. Another text would change every canary.
+CANARY_TEXT = 'The keys to the cabinet aren\'t "here":\n\t1,234 naïve syl7 words; Ωmega 語 words.  Ça va?'
+
+
+def canary(tokenizer: PreTrainedTokenizerFast) -> str:
+    """sha256 of the ids of a fixed text, without special tokens: another one where a tokenizer, or a version of its library, cuts otherwise."""
+    ids = tokenizer(CANARY_TEXT, add_special_tokens=False)["input_ids"]
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
 
 
 def read_tokenizer(path: Path) -> PreTrainedTokenizerFast:

@@ -1,0 +1,167 @@
+"""Models behind an interface: asked over HTTP by a server of our own, once; everything else comes from the transcript."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.lm.chat_server import KEY, serve
+from transect.errors import InputError, NotApplicable, ResourceError, UnavailableError
+from transect.lm import api
+from transect.lm.api import ApiModel
+from transect.store import digest
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def transcript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRANSECT_API_KEY", KEY)
+    monkeypatch.setattr(api, "WAIT", 0.0)  # a server that is gone is not waited for
+    return tmp_path / "transcripts" / "run.jsonl"
+
+
+def test_a_request_is_asked_once_and_kept(transcript: Path) -> None:
+    """The canary and one prompt, asked three times: two requests, two lines with all that is needed to replay and to date them."""
+    with serve(lambda prompt: prompt[::-1]) as chat:
+        model = ApiModel(transcript, chat.url, "tiny")
+        for _ in range(3):
+            assert [a.text for a in model.answers(["abc"], max_new_tokens=4)] == ["cba"]
+    assert [len(chat.asked), len(lines(transcript))] == [2, 2]
+    line = lines(transcript)[1]
+    assert line["request"] == chat.asked[1]
+    assert (line["request"]["model"], line["request"]["temperature"], line["request"]["max_tokens"]) == ("tiny", 0, 4)
+    assert line["digest"] == digest({"endpoint": chat.url, "request": line["request"]})
+    assert (line["text"], line["error"], line["served"]) == ("cba", "", {"model": "tiny-1", "fingerprint": "fp_1"})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line["date"])
+
+
+def test_the_transcript_answers_without_a_network(transcript: Path) -> None:
+    """The server is gone: what was asked is answered, what was not is a resource error that names both."""
+    with serve(str.upper) as chat:
+        first = ApiModel(transcript, chat.url, "tiny")
+        first.answers(["abc"], max_new_tokens=4)
+    again = ApiModel(transcript, chat.url, "tiny")
+    assert again.answers(["abc"], max_new_tokens=4)[0].text == "ABC" and again.fingerprint == first.fingerprint
+    with pytest.raises(ResourceError, match="cannot be asked .*5 tries.*is not in .*run.jsonl"):
+        again.answers(["abc"], max_new_tokens=5)
+
+
+def test_the_key_is_sent_and_never_kept(transcript: Path) -> None:
+    """It goes to this machine (and over https), not over plain http to another; the transcript and a refusal do not hold it."""
+    with serve(str.upper) as chat:
+        model = ApiModel(transcript, chat.url, "tiny")
+        assert chat.keys == [f"Bearer {KEY}"] and KEY not in transcript.read_text()
+        chat.refusals = [(401, f"Incorrect key {KEY}")]
+        with pytest.raises(
+            UnavailableError, match=r"HTTP 401, Incorrect key \*\*\*.*variable TRANSECT_API_KEY"
+        ) as told:
+            model.answers(["abc"], max_new_tokens=4)
+        assert "\n" not in str(told.value)
+    for url, sent in (("https://there.example/v1", True), ("http://there.example/v1", False)):
+        model.endpoint = url
+        assert model._http({}).has_header("Authorization") is sent
+
+
+def test_busy_servers_are_asked_again(transcript: Path) -> None:
+    """Too many requests, then an error of the server, then the answer; five in a row are too many."""
+    with serve(str.upper) as chat:
+        chat.refusals = [(429, "slow down"), (503, "busy")]
+        model = ApiModel(transcript, chat.url, "tiny")
+        assert len(chat.asked) == 3 and len(lines(transcript)) == 1
+        chat.refusals = [(500, "broken")] * 5
+        with pytest.raises(ResourceError, match="HTTP 500, broken; 5 tries"):
+            model.answers(["abc"], max_new_tokens=4)
+
+
+def test_a_refused_prompt_is_an_error_of_its_own(transcript: Path) -> None:
+    """The others are answered, and the refusal is replayed like an answer; half a character is not sent."""
+    with serve(str.upper) as chat:
+        model = ApiModel(transcript, chat.url, "tiny")
+        chat.refusals = [(400, "too long")]
+        found = model.answers(["long", "short", "\ud800"], max_new_tokens=4)
+    assert [a.text for a in found] == ["", "SHORT", ""]
+    assert "refused the request (HTTP 400, too long)" in found[0].error and "surrogate" in found[2].error
+    assert ApiModel(transcript, chat.url, "tiny").answers(["long", "short", "\ud800"], max_new_tokens=4) == found
+
+
+def test_a_name_that_is_not_served_is_one_sentence(transcript: Path) -> None:
+    """Nothing is kept of an interface that never answered."""
+    with serve(str.upper) as chat:
+        for status in (404, 400):
+            chat.refusals = [(status, "no such model")]
+            with pytest.raises(UnavailableError, match=f"answer for 'tinny'.*HTTP {status}, no such model"):
+                ApiModel(transcript, chat.url, "tinny")
+    assert lines(transcript) == []
+
+
+@pytest.mark.parametrize("change", [{"system_fingerprint": "fp_2"}, {"model": "tiny-2"}, {"system_fingerprint": None}])
+def test_another_model_under_the_name_is_refused(transcript: Path, change: dict) -> None:
+    """Its answer is neither given nor kept; earlier ones still are."""
+    with serve(str.upper) as chat:
+        model = ApiModel(transcript, chat.url, "tiny")
+        model.answers(["abc"], max_new_tokens=4)
+        before = transcript.read_bytes()
+        chat.served |= change
+        for asked in (model, ApiModel(transcript, chat.url, "tiny")):
+            assert asked.answers(["abc"], max_new_tokens=4)[0].text == "ABC"
+            with pytest.raises(
+                UnavailableError,
+                match="^the interface now serves another model: .* tiny-1 .fingerprint fp_1. did on 20",
+            ):
+                asked.answers(["def"], max_new_tokens=4)
+        assert transcript.read_bytes() == before
+
+
+def test_another_name_begins_anew(transcript: Path) -> None:
+    """An entry that comes to name another model is no silent change: it has a canary of its own in the same file."""
+    with serve(str.upper) as chat:
+        ApiModel(transcript, chat.url, "tiny")
+        chat.served["model"] = "large-1"
+        assert "large-1" in ApiModel(transcript, chat.url, "large").fingerprint["interface"]
+
+
+def test_half_a_line_is_cut_off(transcript: Path) -> None:
+    """What a killed writer left does no harm; a whole line that is damaged is told with its file."""
+    with serve(str.upper) as chat:
+        ApiModel(transcript, chat.url, "tiny")
+        whole = transcript.read_bytes()
+        transcript.write_bytes(whole + b'{"digest": "12')
+        ApiModel(transcript, chat.url, "tiny").answers(["abc"], max_new_tokens=4)
+        assert transcript.read_bytes().startswith(whole) and len(lines(transcript)) == 2
+        transcript.write_bytes(whole + b"{}\n")
+        with pytest.raises(InputError, match="run.jsonl: this transcript is damaged, at .*{}"):
+            ApiModel(transcript, chat.url, "tiny")
+
+
+def test_of_two_writers_the_first_answer_stands(transcript: Path) -> None:
+    """Both give what stands in the transcript, so that a replay gives what both measured."""
+    with serve(str.upper) as chat:
+        one, other = (ApiModel(transcript, chat.url, "tiny") for _ in range(2))
+        one.answers(["abc"], max_new_tokens=4)
+        chat.reply = str.lower
+        assert other.answers(["abc"], max_new_tokens=4)[0].text == "ABC" and len(lines(transcript)) == 2
+
+
+def test_another_form_of_answer_is_one_sentence(transcript: Path) -> None:
+    """A server that does not speak this form is named with what it said."""
+    with serve(str.upper) as chat:
+        for choices in (None, [], [{"text": "ABC"}], [{"message": {"content": ["ABC"]}}]):
+            chat.served["choices"] = choices
+            with pytest.raises(
+                InputError, match="completions does not answer in the form of OpenAI's chat completions: '{.*choices"
+            ):
+                ApiModel(transcript, chat.url, "tiny")
+
+
+def test_it_offers_text_only(transcript: Path) -> None:
+    """Tokens and probabilities are not applicable, with the reason."""
+    with serve(str.upper) as chat:
+        model = ApiModel(transcript, chat.url, "tiny")
+    assert model.capabilities == {"text"}
+    for use in (lambda: model.encode("abc"), lambda: model.token_scores([[1]]), lambda: model.anatomy):
+        with pytest.raises(NotApplicable):
+            use()
