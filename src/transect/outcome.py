@@ -125,9 +125,9 @@ class Outcome:
         return checkpoints[checkpoints["tokens_seen"] <= int(self.at)].groupby("run").tail(1)
 
 
-def objectives(given: Mapping[str, Any]) -> list[str]:
-    """The training objectives of the models that an outcome, as a study writes it, speaks of."""
-    return _listed(given.get("objective") or ("masked" if str(given.get("metric", "")).startswith("pll_") else "causal"))
+def objective_of(metric: str) -> str:
+    """The training objective of the models that an outcome speaks of where it does not say so."""
+    return "masked" if metric.startswith("pll_") else "causal"
 
 
 def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str) -> tuple[Outcome, dict[str, Any]]:
@@ -143,7 +143,7 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
     chosen["item"] = tuple(map(str, _listed(chosen.get("item", []))))
     detail = [*chosen["item"], *(str(v) for v in chosen.get("where", {}).values())]
     chosen.setdefault("name", " ".join([chosen["measure"], chosen["metric"], *detail]))
-    chosen.setdefault("objective", objectives(given))
+    chosen.setdefault("objective", objective_of(chosen["metric"]))
     if chosen.get("reduce", "mean") not in REDUCTIONS:
         raise InputError(
             f"{place}: unknown reduce '{chosen['reduce']}'; allowed: {', '.join(REDUCTIONS)}.{nearest(chosen['reduce'], REDUCTIONS)}"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.stats.crossed_data import cbpp
 from transect.errors import InputError
+from transect.stats.df_bound import DfBound
 from transect.stats.formula import Design, parse
 from transect.stats.generalized import GeneralizedFit, _left, fit_binomial
 from transect.stats.mixed import grouping
@@ -69,7 +70,7 @@ def test_counts_beyond_the_trials_are_refused() -> None:
 def test_the_unit_bounds_the_degrees_of_freedom() -> None:
     """An interval with 13 df is wider than the normal one."""
     found = _fit()
-    normal, bounded = (found.contrasts(np.eye(4)[0], df).iloc[0] for df in (np.inf, 13))
+    normal, bounded = (found.contrasts(np.eye(4)[0], bounds).iloc[0] for bounds in ((), [DfBound(13)]))
     assert bounded["upper"] - bounded["lower"] == pytest.approx(
         (normal["upper"] - normal["lower"]) * 2.160369 / 1.959964
     )

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from transect.errors import InputError
-from transect.stats.formula import Design, parse
-from transect.stats.inference_units import inference_units, pseudoreplicated, refuse_pseudoreplication
+from transect.stats.formula import Design, Formula, parse
+from transect.stats.inference_units import Shared, inference_units, pseudoreplicated, refuse_pseudoreplication
 
 
 def _table() -> pd.DataFrame:
@@ -23,11 +23,16 @@ def _table() -> pd.DataFrame:
     })  # fmt: skip
 
 
+def _shared(formula: Formula, design: Design, frame: pd.DataFrame) -> list[Shared]:
+    x = design.matrix(frame)
+    return pseudoreplicated(formula, design, frame, x, inference_units(formula, design, frame, x))
+
+
 def _units(text: str) -> dict[str, tuple[str, int, float]]:
     formula, frame = parse(text), _table()
     design = Design(formula.fixed, frame)
-    found = inference_units(formula, design, frame)
-    return {name: (u.unit, u.n_units, u.max_df) for name, u in zip(design.names, found, strict=True)}
+    found = inference_units(formula, design, frame, design.matrix(frame))
+    return {name: (u.unit, u.n_units, u.bound.df) for name, u in zip(design.names, found, strict=True)}
 
 
 def test_a_property_of_runs_has_runs_as_units() -> None:
@@ -48,7 +53,8 @@ def test_a_slope_makes_its_grouping_the_unit() -> None:
 def test_an_omitted_slope_is_said() -> None:
     """condition varies within runs; without a slope by run the row is its unit."""
     formula, frame = parse("y ~ condition + (1 | run)"), _table()
-    unit = inference_units(formula, Design(formula.fixed, frame), frame)[1]
+    design = Design(formula.fixed, frame)
+    unit = inference_units(formula, design, frame, design.matrix(frame))[1]
     assert (unit.unit, unit.slopes_omitted) == ("row", ("run",))
 
 
@@ -56,26 +62,26 @@ def test_a_run_level_effect_without_a_run_effect_is_refused() -> None:
     """The sentence names effect, column and remedy."""
     formula, frame = parse("y ~ log_size + (1 | item)"), _table()
     with pytest.raises(InputError, match=r"'log_size' does not vary within run \(12 levels\).*Add \(1 \| run\)"):
-        refuse_pseudoreplication(formula, Design(formula.fixed, frame), frame)
+        refuse_pseudoreplication(_shared(formula, Design(formula.fixed, frame), frame), len(frame))
 
 
 def test_seeds_of_one_size_are_told_from_sizes() -> None:
     """With (1 | run) alone the 3 seeds of a size would count as independent: the coarser column is named."""
     formula, frame = parse("y ~ log_size + (1 | run) + (1 | item)"), _table()
-    assert ("log_size", "size", 4, "run", False) in pseudoreplicated(formula, Design(formula.fixed, frame), frame)
+    assert ("log_size", "size", 4, "run", False) in _shared(formula, Design(formula.fixed, frame), frame)
 
 
 def test_names_of_cells_are_no_units() -> None:
     """run x item, within the run whose slope carries the condition: nothing to say, though conditions do not vary in them."""
     formula, frame = parse("y ~ condition + (1 + condition | run) + (1 | item)"), _table()
     frame = pd.concat([frame, frame]).assign(cell=lambda f: f["run"] + f["item"]).reset_index(drop=True)
-    assert pseudoreplicated(formula, Design(formula.fixed, frame), frame) == []
+    assert _shared(formula, Design(formula.fixed, frame), frame) == []
 
 
 def test_a_label_of_the_effect_itself_is_no_unit() -> None:
     """A second name of the factor's own levels says nothing more than the factor."""
     formula, frame = parse("y ~ family + (1 | run)"), _table().assign(label=lambda f: f["family"].str.upper())
-    columns = [found[1] for found in pseudoreplicated(formula, Design(formula.fixed, frame), frame)]
+    columns = [found[1] for found in _shared(formula, Design(formula.fixed, frame), frame)]
     assert "label" not in columns
 
 
@@ -104,7 +110,8 @@ def test_an_omitted_slope_has_its_reason(text: str, reason: str) -> None:
     """Not in the formula, though it could be; not to be estimated; nothing omitted."""
     formula, frame = parse(text), _table()
     frame = frame.assign(pair=[f"p{i // 2}" for i in range(120)], number=np.arange(120) % 7)
-    unit = inference_units(formula, Design(formula.fixed, frame), frame)[1]
+    design = Design(formula.fixed, frame)
+    unit = inference_units(formula, design, frame, design.matrix(frame))[1]
     assert "; ".join(unit.reasons) == reason
 
 
@@ -113,7 +120,7 @@ def test_a_slope_by_item_does_not_stand_in_for_the_run() -> None:
     formula, frame = parse("y ~ log_size + (1 + log_size | item)"), _table()
     design = Design(formula.fixed, frame)
     with pytest.raises(InputError, match=r"'log_size' does not vary within run .* the levels of item, its unit"):
-        refuse_pseudoreplication(formula, design, frame)
+        refuse_pseudoreplication(_shared(formula, design, frame), len(frame))
     single = frame[frame["run"].isin(["r0", "r3", "r6", "r9"])].reset_index(drop=True)
-    refuse_pseudoreplication(formula, design, single)
-    assert ("log_size", "run", 4, "item", False) in pseudoreplicated(formula, design, single)
+    refuse_pseudoreplication(_shared(formula, design, single), len(single))
+    assert ("log_size", "run", 4, "item", False) in _shared(formula, design, single)

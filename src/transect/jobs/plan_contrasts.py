@@ -11,7 +11,7 @@ from typing import Any
 
 from transect.design_check import refusal
 from transect.design_factors import field_value
-from transect.outcome import objectives
+from transect.outcome import objective_of
 from transect.run import Run
 from transect.study import Study
 
@@ -44,7 +44,8 @@ def _runs(study: Study, outcome: Mapping[str, Any]) -> list[Run]:
     where = {
         k: v if isinstance(v, list) else [v] for k, v in outcome.get("where", {}).items() if k in study.registry.factors
     }
-    where["objective"] = where.get("objective", objectives(outcome))
+    spoken_of = outcome.get("objective", objective_of(str(outcome.get("metric", ""))))
+    where.setdefault("objective", spoken_of if isinstance(spoken_of, list) else [spoken_of])
     return [r for r in found.values() if all(r.values().get(k) in allowed for k, allowed in where.items())]
 
 

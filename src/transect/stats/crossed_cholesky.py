@@ -30,14 +30,6 @@ class Grouping:
     def k(self) -> int:
         return self.columns.shape[1]
 
-    def sparse(self) -> sp.csr_matrix:
-        """Z of this term, [row, level * k + effect]."""
-        rows = np.arange(len(self.codes))
-        shape = (len(self.codes), self.n_levels * self.k)
-        return sum(
-            sp.csr_matrix((self.columns[:, a], (rows, self.codes * self.k + a)), shape=shape) for a in range(self.k)
-        ).tocsr()
-
     def at(self, rows: np.ndarray) -> "Grouping":
         """The same term of some rows, with the levels that occur in them, in the old order."""
         kept, codes = np.unique(self.codes[rows], return_inverse=True)
@@ -85,15 +77,13 @@ class Deviance:
         largest = max(range(len(terms)), key=lambda j: terms[j].n_levels)
         self.terms = [terms[largest], *(t for j, t in enumerate(terms) if j != largest)]
         self.x = np.asarray(x, float)
-        self.z_first = self.terms[0].sparse()
-        rest = [t.sparse() for t in self.terms[1:]]
-        self.z_rest = sp.hstack(rest).tocsr() if rest else sp.csr_matrix((self.n, 0))
+        self.z_first, self.z_rest = _sparse(self.terms[:1], self.n), _sparse(self.terms[1:], self.n)
         self.q = self.z_rest.shape[1]
         ends = np.cumsum([0, *(t.n_levels * t.k for t in self.terms[1:])])
         self.spans = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]  # of the other terms
-        triangles = [np.tril_indices(t.k) for t in self.terms]
-        self.start = np.concatenate([np.eye(t.k)[tri] for t, tri in zip(self.terms, triangles, strict=True)])
-        self.diagonal = np.concatenate([tri[0] == tri[1] for tri in triangles])  # theta >= 0 there
+        self.triangles = [np.tril_indices(t.k) for t in self.terms]
+        self.start = np.concatenate([np.eye(t.k)[tri] for t, tri in zip(self.terms, self.triangles, strict=True)])
+        self.diagonal = np.concatenate([tri[0] == tri[1] for tri in self.triangles])  # theta >= 0 there
         self.set_weights(weights)
         self.set_y(y)
 
@@ -107,17 +97,19 @@ class Deviance:
                 product = self._weighted(first.columns[:, i]) * first.columns[:, j]
                 self.a[:, i, j] = np.bincount(first.codes, product, first.n_levels)
         rest, x = self.z_rest, self.x
-        if self.weights is not None:  # no copies of these large tables where there is nothing to weigh
+        if self.weights is not None and self.q:  # no copies of these large tables where there is nothing to weigh
             by_entry = np.repeat(self.weights, np.diff(rest.indptr))
             rest = sp.csr_matrix((rest.data * by_entry, rest.indices, rest.indptr), rest.shape)
+        if self.weights is not None:
             x = self.x * self.weights[:, None]
         self.b = np.empty((first.n_levels, first.k, m))
         self.c = np.zeros((m, m))
-        zx = rest.T @ self.x
-        self.b[..., : self.q] = (self.z_first.T @ rest).toarray().reshape(first.n_levels, first.k, self.q)
+        if self.q:  # sparse products of nothing cost most of the time of a small model of one term
+            zx = rest.T @ self.x
+            self.b[..., : self.q] = (self.z_first.T @ rest).toarray().reshape(first.n_levels, first.k, self.q)
+            self.c[: self.q, : self.q] = (self.z_rest.T @ rest).toarray()
+            self.c[: self.q, self.q : -1], self.c[self.q : -1, : self.q] = zx, zx.T
         self.b[..., self.q : -1] = (self.z_first.T @ x).reshape(first.n_levels, first.k, self.p)
-        self.c[: self.q, : self.q] = (self.z_rest.T @ rest).toarray()
-        self.c[: self.q, self.q : -1], self.c[self.q : -1, : self.q] = zx, zx.T
         self.c[self.q : -1, self.q : -1] = self.x.T @ x
 
     def set_y(self, y: np.ndarray) -> None:
@@ -125,7 +117,9 @@ class Deviance:
         y = np.asarray(y, float)
         weighted = self._weighted(y)
         self.b[..., -1] = (self.z_first.T @ weighted).reshape(self.terms[0].n_levels, -1)
-        self.c[:-1, -1] = self.c[-1, :-1] = np.concatenate([self.z_rest.T @ weighted, self.x.T @ weighted])
+        self.c[:-1, -1] = self.c[-1, :-1] = np.concatenate(
+            [self.z_rest.T @ weighted if self.q else [], self.x.T @ weighted]
+        )
         self.c[-1, -1] = y @ weighted
 
     def with_y(self, y: np.ndarray) -> "Deviance":
@@ -167,12 +161,11 @@ class Deviance:
     def factors(self, theta: np.ndarray) -> list[np.ndarray]:
         """theta as one lower-triangular k x k matrix per term."""
         out, offset = [], 0
-        for term in self.terms:
+        for term, triangle in zip(self.terms, self.triangles, strict=True):
             t = np.zeros((term.k, term.k))
-            size = term.k * (term.k + 1) // 2
-            t[np.tril_indices(term.k)] = theta[offset : offset + size]
+            t[triangle] = theta[offset : offset + len(triangle[0])]
             out.append(t)
-            offset += size
+            offset += len(triangle[0])
         return out
 
     def solve(self, theta: np.ndarray) -> Solution:
@@ -250,7 +243,9 @@ class Deviance:
         products += [_diagonal_blocks(dense[span, span], len(t)) for t, span in zip(rest, self.spans, strict=True)]
         u = self.effects(theta, s)
         pulled = [p.T @ v for p, v in zip(self._residual_products(theta, s, u), u, strict=True)]
-        logdet, rss = (np.concatenate([g[np.tril_indices(len(g))] for g in part]) for part in (products, pulled))
+        logdet, rss = (
+            np.concatenate([g[t] for g, t in zip(part, self.triangles, strict=True)]) for part in (products, pulled)
+        )
         return s, 2 * logdet, -2 * rss
 
     def level_variances(self, theta: np.ndarray, s: Solution) -> list[np.ndarray]:
@@ -286,6 +281,18 @@ class Deviance:
         if self.weights is not None:
             logdet -= np.log(self.weights).sum()
         return logdet + self.dof * (1 + np.log(2 * np.pi * s.rss / self.dof))
+
+
+def _sparse(terms: Sequence[Grouping], n: int) -> sp.csr_matrix:
+    """Z of the terms beside each other, [row, level * k + effect]; as many entries in every row, so none need to be sorted."""
+    ends = np.cumsum([0, *(t.n_levels * t.k for t in terms)])
+    width = sum(t.k for t in terms)
+    data, indices = np.empty((n, width)), np.empty((n, width), np.int32)
+    places = [(t, a, start + a) for t, start in zip(terms, ends, strict=False) for a in range(t.k)]
+    for place, (term, a, first) in enumerate(places):
+        data[:, place], indices[:, place] = term.columns[:, a], term.codes * term.k + first
+    starts = np.arange(n + 1, dtype=np.int32) * width
+    return sp.csr_matrix((data.ravel(), indices.ravel(), starts), (n, int(ends[-1])))
 
 
 def _columns_times(matrix: np.ndarray, factors: Sequence[np.ndarray], spans: Sequence[slice]) -> np.ndarray:

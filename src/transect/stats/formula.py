@@ -266,9 +266,10 @@ class Design:
         for variable in term:
             column = values(variable, frame)
             if variable in self.levels:
-                text = column.astype(str).to_numpy()
-                indicators = np.column_stack([text == level for level in self.levels[variable]]).astype(float)
-                part = indicators @ self._coding(variable, term)[1]
+                codes, found = pd.factorize(column)
+                coding = dict(zip(self.levels[variable], self._coding(variable, term)[1], strict=True))
+                unknown = np.zeros(self._coding(variable, term)[1].shape[1])
+                part = np.array([*(coding.get(str(level), unknown) for level in found), unknown])[codes]  # -1: missing
             elif variable in self.polynomials:
                 part = self.polynomials[variable](column.to_numpy(float))
             else:

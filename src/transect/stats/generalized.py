@@ -23,12 +23,14 @@ from scipy.special import expit, gammaln
 from transect.errors import InputError
 from transect.stats.complete_separation import separating_columns
 from transect.stats.crossed_cholesky import Deviance, Grouping
+from transect.stats.df_bound import DfBound
 from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
 
 METHODS = ("Laplace", "nAGQ=0")
 STEP = 1e-4  # of the optimiser's differences: the inner iterations end at 1e-13 of the deviance
 EDGE = 2e-3  # a standard deviation below this (on the logit scale) counts as 0
+NEAR_EDGE = 1e-2  # below this the search starts again from within
 LEFT = 1e-4  # of the deviance, by a Newton step; moves a coefficient by 1e-2 standard errors
 NEWTON = 4  # steps at most
 NOT_CONVERGED = "the fit did not converge, so nothing is reported; rescale numeric predictors with scale(x), or leave out random slopes"
@@ -49,11 +51,11 @@ class GeneralizedFit:
     laplace: "Laplace" = field(repr=False)
     left: float = 0.0  # of the deviance, that one more Newton step would gain (Laplace)
 
-    def contrasts(self, weights: np.ndarray, max_df: float = np.inf) -> pd.DataFrame:
-        """One row per row of `weights` [contrast, coefficient]; df = max_df (infinite: normal intervals)."""
-        weights = np.atleast_2d(weights)
+    def contrasts(self, weights: np.ndarray, bounds: Sequence[DfBound] = ()) -> pd.DataFrame:
+        """One row per row of `weights` [contrast, coefficient]; df: the least of the coarsest units' (without: infinite, normal intervals)."""
+        weights, df = np.atleast_2d(weights), min((bound.df for bound in bounds), default=np.inf)
         se = np.sqrt(np.einsum("ij,jk,ik->i", weights, self.vcov, weights))
-        return pd.DataFrame([t_interval(e, s, max_df) for e, s in zip(weights @ self.beta, se, strict=True)])
+        return pd.DataFrame([t_interval(e, s, df) for e, s in zip(weights @ self.beta, se, strict=True)])
 
     def coefficients(self) -> pd.DataFrame:
         table = self.contrasts(np.eye(len(self.beta)))
@@ -96,7 +98,7 @@ def fit_binomial(
         raise InputError(NOT_CONVERGED) from error
     left = fitted.left
     if method == "nAGQ=0":
-        left = _left(*_quadratic(model.joint, fitted.theta, _steps(fitted.theta, model.diagonal)))[0]
+        left = _left(*_quadratic(model.joint, fitted.theta, _steps(model.joint, fitted.theta, model.diagonal)))[0]
         model.joint(fitted.theta)  # leaves the modes of the estimates behind
     if not left < LEFT:
         raise InputError(NOT_CONVERGED)
@@ -104,11 +106,29 @@ def fit_binomial(
 
 
 def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> GeneralizedFit:
-    """The same model fitted to other successes of the same trials, from the old estimates on (bootstrap)."""
+    """The same model fitted to other successes of the same trials, from the old estimates on (bootstrap).
+
+    Its `vcov` is that given theta, also by Laplace: the curvature would cost more than the fit.
+    """
     model = copy(fitted.laplace)
     model.set_successes(np.asarray(successes, float))
-    start = np.where(model.diagonal, np.maximum(fitted.theta, 0.2), fitted.theta)
-    return _fitted(model, start, fitted.names, fitted.method)
+    theta = np.where(model.diagonal, np.maximum(fitted.theta, 0.2), fitted.theta)
+    if fitted.method == "nAGQ=0":
+        return _fitted(model, theta, fitted.names, fitted.method)
+    model.joint(theta)
+    root, beta = np.linalg.cholesky(model.vcov), model.beta.copy()
+    best = _descend_all(model, theta, beta, root)
+    n = len(theta)
+    edge = model.diagonal & (best.x[:n] < NEAR_EDGE)
+    if edge.any():  # 0 is stationary, as in `_optimise_theta`
+        other = _descend_all(model, np.where(edge, 0.3, best.x[:n]), root @ best.x[n:], root)
+        best = other if other.fun < best.fun else best
+    theta, beta = best.x[:n], root @ best.x[n:]
+    model.joint(theta)
+    vcov, criterion = model.vcov, model.at(theta, beta)
+    return GeneralizedFit(
+        fitted.names, beta, vcov, theta, criterion, model.components(theta), fitted.n, fitted.method, model, np.nan
+    )
 
 
 def _fitted(model: "Laplace", start: np.ndarray, names: Sequence[str], method: str) -> GeneralizedFit:
@@ -116,7 +136,7 @@ def _fitted(model: "Laplace", start: np.ndarray, names: Sequence[str], method: s
     criterion, left = model.joint(theta), 0.0
     beta, vcov = model.beta.copy(), model.vcov
     if method == "Laplace":
-        theta, beta, vcov, criterion, left = _optimise_all(model, theta, beta, np.sqrt(np.diag(vcov)))
+        theta, beta, vcov, criterion, left = _optimise_all(model, theta, beta, np.linalg.cholesky(vcov))
     return GeneralizedFit(
         list(names), beta, vcov, theta, criterion, model.components(theta), len(model.trials), method, model, left
     )
@@ -214,29 +234,40 @@ def _optimise_theta(model: Laplace, start: np.ndarray) -> np.ndarray:
         return minimize(model.joint, start, method="L-BFGS-B", bounds=bounds, options=options)
 
     best = descend(start)
-    edge = model.diagonal & (best.x < 1e-2)
+    edge = model.diagonal & (best.x < NEAR_EDGE)
     if edge.any():  # the deviance is even in each diagonal element, so 0 is always stationary: look again from within
         other = descend(np.where(edge, 0.3, best.x))
         best = other if other.fun < best.fun else best
     return best.x
 
 
+def _descend_all(model: Laplace, theta: np.ndarray, beta: np.ndarray, root: np.ndarray):  # type: ignore[no-untyped-def]
+    """theta and root^-1 beta at the minimum; root a factor of beta's covariance, by which its elements hardly depend on each other."""
+    n = len(theta)
+    bounds = [(0, None) if d else (None, None) for d in np.append(model.diagonal, np.zeros(len(beta), bool))]
+    return minimize(
+        lambda z: model.at(z[:n], root @ z[n:]),
+        np.append(theta, np.linalg.solve(root, beta)),
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-11, "gtol": 1e-3, "eps": STEP},
+    )
+
+
 def _optimise_all(
-    model: Laplace, theta: np.ndarray, beta: np.ndarray, scale: np.ndarray
+    model: Laplace, theta: np.ndarray, beta: np.ndarray, root: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
     """theta, beta, its covariance (the curvature over theta and beta, as in lme4), the deviance at the minimum, and `_left`."""
     n = len(theta)
 
     def at(z: np.ndarray) -> float:
-        return model.at(z[:n], z[n:] * scale)
+        return model.at(z[:n], root @ z[n:])
 
     diagonal = np.append(model.diagonal, np.zeros(len(beta), bool))
-    bounds = [(0, None) if d else (None, None) for d in diagonal]
-    start = np.append(theta, beta / scale)
-    best = minimize(at, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-11, "gtol": 1e-3, "eps": STEP})
+    best = _descend_all(model, theta, beta, root)
     point, value = best.x.copy(), best.fun
     for _ in range(NEWTON):
-        steps = _steps(point, diagonal)
+        steps = _steps(at, point, diagonal)
         gradient, hessian = _quadratic(at, point, steps)
         left, step = _left(gradient, hessian)
         candidate = point.copy()
@@ -247,8 +278,8 @@ def _optimise_all(
         if left < LEFT / 10:  # of this step; the next one would gain about the square of that
             break
     value = at(point)
-    covariance = 2 * np.linalg.pinv(hessian)[-len(beta) :, -len(beta) :] * np.outer(scale, scale)
-    return point[:n], point[n:] * scale, covariance, value, left
+    covariance = 2 * root @ np.linalg.pinv(hessian)[-len(beta) :, -len(beta) :] @ root.T
+    return point[:n], root @ point[n:], covariance, value, left
 
 
 def _left(gradient: np.ndarray, hessian: np.ndarray) -> tuple[float, np.ndarray]:
@@ -258,9 +289,16 @@ def _left(gradient: np.ndarray, hessian: np.ndarray) -> tuple[float, np.ndarray]
     return (float(gradient @ step) / 2 if bowl else np.inf), step
 
 
-def _steps(point: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
-    """Steps of the differences: 0.01 (of standard errors), short of the edge at 0, and 0 for what lies on it."""
-    return np.where(diagonal, np.where(point < EDGE, 0.0, np.minimum(1e-2, point / 2)), 1e-2)
+def _steps(f, point: np.ndarray, diagonal: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """Steps of the differences: 0.01, at most 0.03 standard errors and short of the edge at 0; 0 for what lies on it.
+
+    With many trials 0.01 may be a whole standard error of theta, and the third derivative would pass for a slope.
+    """
+    sizes, middle = np.where(diagonal, np.where(point < EDGE, 0.0, np.minimum(1e-2, point / 2)), 1e-2), f(point)
+    for i, e in enumerate(np.diag(sizes)):
+        bend = f(point + e) - 2 * middle + f(point - e) if sizes[i] else 0.0
+        sizes[i] *= min(1.0, 0.03 * np.sqrt(2 / bend)) if bend > 0 else 1.0
+    return sizes
 
 
 def _quadratic(f, x: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]

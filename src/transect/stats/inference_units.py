@@ -4,12 +4,14 @@ An effect is constant within a grouping when its columns have one value in each 
 a random intercept within which it is constant, or with a random slope of what varies of it (a slope of cond by run is also that
 of size:cond, size being constant within runs); without one, the row. df never exceed
     units - rank of the fixed effects that are constant within the unit, the intercept among them
-    units - number of fixed effects that are this slope times something constant within the unit     (tested by a slope).
+    units - number of fixed effects that are this slope times something constant within the unit     (tested by a slope; where
+            another grouping carries the effect too, as far as its variance comes from these units: stats/df_bound.py).
 An effect that varies within a grouping that has no slope of it tests the average effect as if every level had the same one
 (Barr, Levy, Scheepers & Tily 2013): said as "slope omitted", with the reason.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
+from transect.stats.df_bound import Carrier, DfBound
 from transect.stats.formula import Design, Formula, Random, Term, column_of, values
 from transect.stats.linear import column_rank
 
@@ -27,7 +30,7 @@ class Unit:
 
     unit: str  # a grouping, or "row"
     n_units: int
-    max_df: float
+    bound: DfBound
     slopes_omitted: tuple[str, ...]
     reasons: tuple[str, ...]
 
@@ -45,11 +48,11 @@ class _Group:
         return int(self.codes.max()) + 1
 
 
-def inference_units(formula: Formula, design: Design, frame: pd.DataFrame) -> list[Unit]:
-    """One per column of the model matrix; `frame` holds no missing values."""
-    x = design.matrix(frame)
+def inference_units(formula: Formula, design: Design, frame: pd.DataFrame, x: np.ndarray) -> list[Unit]:
+    """One per column of the model matrix x = design.matrix(frame); `frame` holds no missing values."""
     groups = _groups(formula, frame)
-    parts = {name: _varying(x, design, frame, group.codes) for name, group in groups.items()}
+    varied = {v: pd.factorize(values(v, frame))[0][:, None] for v in dict.fromkeys(v for t in design.terms for v in t)}
+    parts = {name: _varying(x, design, varied, group.codes) for name, group in groups.items()}
     found = []
     for j, term in enumerate(design.term_of):
         covered = [
@@ -58,14 +61,38 @@ def inference_units(formula: Formula, design: Design, frame: pd.DataFrame) -> li
             if any(parts[name][j] <= e <= (parts[name][j] | set(term)) for e in g.effects)
         ]
         unit = min(covered, key=lambda name: groups[name].n_levels, default="row")
+        n_units = len(frame) if unit == "row" else groups[unit].n_levels
+        df = {
+            name: max(g.n_levels - _rank(j, x, parts[name], design, g), 1)
+            for name, g in groups.items()
+            if name in covered
+        }
         if unit == "row":
-            n_units, rank = len(frame), column_rank(x)
+            bound = DfBound(max(n_units - column_rank(x), 1))
+        elif not parts[unit][j]:
+            bound = DfBound(df[unit])
         else:
-            n_units, rank = groups[unit].n_levels, _rank(j, x, parts[unit], design, groups[unit])
+            others = _crossed(unit, covered, groups, df)
+            bound = DfBound(df[unit], others, min((df[name] for name in covered if not parts[name][j]), default=np.inf))
         omitted = [name for name in groups if term and parts[name][j] and name not in covered]
         reasons = [_reason(term, parts[name][j], name, groups[name], x.shape[0]) for name in omitted]
-        found.append(Unit(unit, n_units, max(n_units - rank, 1), tuple(omitted), tuple(reasons)))
+        found.append(Unit(unit, n_units, bound, tuple(omitted), tuple(reasons)))
     return found
+
+
+def _crossed(
+    unit: str, covered: Sequence[str], groups: Mapping[str, _Group], df: Mapping[str, float]
+) -> tuple[Carrier, ...]:
+    """The groupings that carry an effect beside its unit and are not nested in it, each with those that are nested in itself."""
+
+    def within(inner: str, outer: str) -> bool:
+        return inner == outer or _within(groups[inner].codes, groups[outer].codes)
+
+    others = sorted((n for n in covered if not within(n, unit)), key=lambda n: groups[n].n_levels)
+    held: dict[str, list[str]] = {}
+    for name in others:
+        held.setdefault(next((outer for outer in held if within(name, outer)), name), []).append(name)
+    return tuple(Carrier(frozenset(names), df[outer]) for outer, names in held.items())
 
 
 def _groups(formula: Formula, frame: pd.DataFrame) -> dict[str, _Group]:
@@ -75,16 +102,17 @@ def _groups(formula: Formula, frame: pd.DataFrame) -> dict[str, _Group]:
         effects = {frozenset(t) for t in random.terms}
         if () not in random.terms and any(all(v in random_design.levels for v in t) for t in random.terms):
             effects.add(frozenset())  # the indicators of all levels of a category hold the intercept
-        before = found.get(name, _Group(_codes(random.group, frame), set(), 0))
+        before = found.get(name, _Group(codes_of(random.group, frame), set(), 0))
         found[name] = _Group(before.codes, before.effects | effects, before.n_effects + len(random_design.names))
     return found
 
 
-def _varying(x: np.ndarray, design: Design, frame: pd.DataFrame, codes: np.ndarray) -> list[frozenset[str]]:
+def _varying(
+    x: np.ndarray, design: Design, varied: Mapping[str, np.ndarray], codes: np.ndarray
+) -> list[frozenset[str]]:
     """The variables of each column that vary within the levels; none for a column with one value in each level."""
-    constant = _constant(x, codes)
-    variables = {v for term in design.terms for v in term}
-    varies = {v for v in variables if not _constant(pd.factorize(values(v, frame))[0][:, None], codes)[0]}
+    constant = constant_columns(x, codes)
+    varies = {v for v, levels in varied.items() if not constant_columns(levels, codes)[0]}
     return [
         frozenset() if same else frozenset(term) & varies for same, term in zip(constant, design.term_of, strict=True)
     ]
@@ -119,7 +147,9 @@ class Shared(NamedTuple):
     refused: bool
 
 
-def pseudoreplicated(formula: Formula, design: Design, frame: pd.DataFrame) -> list[Shared]:
+def pseudoreplicated(
+    formula: Formula, design: Design, frame: pd.DataFrame, x: np.ndarray, units: Sequence[Unit]
+) -> list[Shared]:
     """Where a term is constant within a coarser column of the table than its unit.
 
     Its rows or units are then counted as independent although they share that column's level. A column counts when it
@@ -128,14 +158,12 @@ def pseudoreplicated(formula: Formula, design: Design, frame: pd.DataFrame) -> l
     in for it either (size by item, and no run): text columns count that are not nested in it or in another grouping that carries
     the effect, refused where several levels have the same value.
     """
-    x = design.matrix(frame)
-    units = inference_units(formula, design, frame)
     known = {column_of(v) for term in formula.fixed for v in term} | set(
         formula.counts or (column_of(formula.response),)
     )
     grouped = {column_of(v) for r in formula.random for v in r.group}
-    grouping = {_name(r): _codes(r.group, frame) for r in formula.random}
-    own = {name: _constant(x, levels) for name, levels in grouping.items()}
+    grouping = {_name(r): codes_of(r.group, frame) for r in formula.random}
+    own = {name: constant_columns(x, levels) for name, levels in grouping.items()}
     found = []
     for column in frame.columns:
         if column in known or column in grouped or pd.api.types.is_float_dtype(frame[column]):
@@ -143,7 +171,7 @@ def pseudoreplicated(formula: Formula, design: Design, frame: pd.DataFrame) -> l
         codes, levels = pd.factorize(frame[column])
         if not 2 <= len(levels) < len(frame) or _determined(x, codes):
             continue
-        constant, number = _constant(x, codes), pd.api.types.is_numeric_dtype(frame[column])
+        constant, number = constant_columns(x, codes), pd.api.types.is_numeric_dtype(frame[column])
         for j, (term, unit) in enumerate(zip(design.term_of, units, strict=True)):
             renamed = len(np.unique(x[:, j])) == len(levels)
             if not term or not constant[j] or (number and renamed):
@@ -157,11 +185,11 @@ def pseudoreplicated(formula: Formula, design: Design, frame: pd.DataFrame) -> l
     return found
 
 
-def refuse_pseudoreplication(formula: Formula, design: Design, frame: pd.DataFrame) -> None:
+def refuse_pseudoreplication(found: Sequence[Shared], n_rows: int) -> None:
     """Raise InputError where an effect would be tested against rows although a coarser column carries it."""
-    for term, column, levels, unit, refused in pseudoreplicated(formula, design, frame):
+    for term, column, levels, unit, refused in found:
         if refused:
-            counted = f"its {len(frame)} rows" if unit == "row" else f"the levels of {unit}, its unit in this formula,"
+            counted = f"its {n_rows} rows" if unit == "row" else f"the levels of {unit}, its unit in this formula,"
             raise InputError(
                 f"'{term}' does not vary within {column} ({levels} levels), which has no random effect: {counted} "
                 f"would count as independent. Add (1 | {_quoted(column)}) to the formula, or allow it with "
@@ -178,21 +206,26 @@ def _name(random: Random) -> str:
     return ":".join(random.group)
 
 
-def _codes(group: tuple[str, ...], frame: pd.DataFrame) -> np.ndarray:
-    return frame.groupby([column_of(v) for v in group], sort=False).ngroup().to_numpy()
+def codes_of(group: tuple[str, ...], frame: pd.DataFrame) -> np.ndarray:
+    """The level of each row, 0, 1, ... in the order of their first rows."""
+    columns = [column_of(v) for v in group]
+    if len(columns) == 1:
+        return pd.factorize(frame[columns[0]])[0]
+    return frame.groupby(columns, sort=False).ngroup().to_numpy()
 
 
-def _constant(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def constant_columns(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Of each column, whether it has one value within every level."""
-    return (x == x[_firsts(codes)][_ranks(codes)]).all(0)
+    codes = codes - codes.min()  # -1: missing
+    firsts = _firsts(codes)
+    return np.array([(column == column[firsts][codes]).all() for column in x.T], dtype=bool)
 
 
 def _firsts(codes: np.ndarray) -> np.ndarray:
-    return np.unique(codes, return_index=True)[1]
-
-
-def _ranks(codes: np.ndarray) -> np.ndarray:
-    return np.unique(codes, return_inverse=True)[1]
+    """The first row of each level, of codes 0, 1, ... that all occur."""
+    found = np.empty(int(codes.max()) + 1, dtype=int)
+    found[codes[::-1]] = np.arange(len(codes))[::-1]  # of rows of one level the last assignment stays
+    return found
 
 
 def _determined(x: np.ndarray, codes: np.ndarray) -> bool:
@@ -207,4 +240,4 @@ def _determined(x: np.ndarray, codes: np.ndarray) -> bool:
 
 def _within(inner: np.ndarray, outer: np.ndarray) -> bool:
     """Whether every level of one grouping lies in one level of another."""
-    return len(set(zip(inner.tolist(), outer.tolist(), strict=True))) == len(set(inner.tolist()))
+    return bool(constant_columns(outer[:, None], inner)[0])

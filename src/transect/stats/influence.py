@@ -145,7 +145,7 @@ def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:
         fit = _refit(data, kept, columns)
     except (InputError, np.linalg.LinAlgError) as error:
         return [empty | {"term": name, "reason": f"not fitted: {error}"} for name in names]
-    units = inference_units(data.model.formula, data.design, data.rows[kept])
+    units = inference_units(data.model.formula, data.design, data.rows[kept], data.x[kept])
     found: list[dict[str, object]] = []
     for j, name in enumerate(names):
         if lost[j]:
@@ -153,7 +153,7 @@ def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:
                 empty | {"term": name, "reason": "cannot be estimated from the rows that are left", "lost": True}
             )
             continue
-        row = fit.contrasts(np.eye(len(columns))[columns.index(j)], units[j].max_df).iloc[0]
+        row = fit.contrasts(np.eye(len(columns))[columns.index(j)], [units[j].bound]).iloc[0]
         found.append({"term": name, **row[["estimate", "lower", "upper", "p"]], "reason": "", "lost": False})
     return found
 

@@ -18,6 +18,7 @@ import numpy as np
 from transect.stats.intervals import t_interval
 
 TOLERANCE = 1e-8
+LONG = 50_000  # rows
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,27 @@ def undetermined(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def column_rank(x: np.ndarray) -> int:
     """The rank of x [row, column], whatever units its columns are in (1e21 operations beside an intercept of 1)."""
-    return int(np.linalg.matrix_rank(x / np.maximum(np.abs(x).max(0, initial=0.0), 1e-300)))
+    return int(np.linalg.matrix_rank(_scaled(x)))
 
 
 def independent_columns(x: np.ndarray) -> list[int]:
     """The first columns, in order, that are linearly independent: the others are aliased with them."""
-    x, kept = x / np.maximum(np.abs(x).max(0, initial=0.0), 1e-300), list[int]()
+    x, kept = _scaled(x), list[int]()
     for j in range(x.shape[1]):
         if np.linalg.matrix_rank(x[:, [*kept, j]]) > len(kept):
             kept.append(j)
     return kept
 
 
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Each column over its largest element; of a long x its factor, which is as good and small."""
+    x = column_factor(x) if len(x) > LONG else x
+    return x / np.maximum(np.abs(x).max(0, initial=0.0), 1e-300)
+
+
 def column_factor(x: np.ndarray) -> np.ndarray:
     """R of X = QR, [column, column]: its columns depend on each other as those of x do, at any number of rows."""
-    factor = np.asarray(np.linalg.qr(x, mode="r"))
+    factors = [np.linalg.qr(x[i : i + LONG], mode="r") for i in range(0, len(x), LONG)]  # little memory at a time
+    factor = np.linalg.qr(np.concatenate(factors), mode="r") if len(factors) > 1 else factors[0]
     # what is left of a dependent column is rounding, which grows with the rows and not with the size of R
     return np.where(np.abs(factor) < 1e-10 * np.abs(factor).max(0), 0.0, factor)

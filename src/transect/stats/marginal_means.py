@@ -73,9 +73,8 @@ def _variable(name: str, design: Design) -> str:
 
 
 def _row(model: TableModel, weights: np.ndarray) -> dict[str, Any]:
-    part = np.abs(weights) > NOTHING
-    bound = min((u.max_df for u, used in zip(model.units, part, strict=True) if used), default=np.inf)
-    return model.fit.contrasts(weights, bound).iloc[0].to_dict()
+    bounds = [u.bound for u, weight in zip(model.units, weights, strict=True) if abs(weight) > NOTHING]
+    return model.fit.contrasts(weights, bounds).iloc[0].to_dict()
 
 
 def _differences(model: TableModel, grid: Grid, variables: list[str]) -> Iterator[dict[str, Any]]:

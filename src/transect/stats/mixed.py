@@ -3,7 +3,8 @@
     fit_formula("y ~ arch + log10(params) + (1 | item) + (1 | run)", frame).coefficients()
 
 A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even in each diagonal
-element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice and keeps the best fit.
+element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice, keeps the best fit, and looks
+just off the edge whether the deviance falls there.
 Agreement with lme4 1.1-31 / lmerTest 3.1-3 (tests/stats/test_mixed.py): criterion 1e-6, coefficients and standard
 errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (2017), J. Stat. Software 82(13).
 """
@@ -14,15 +15,18 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from transect.errors import InputError
 from transect.stats.crossed_cholesky import Deviance, Grouping
+from transect.stats.df_bound import DfBound
 from transect.stats.formula import Design, Random, parse, values
 from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
 
 EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
+OFF_EDGE = 1e-3  # from here the slope tells whether the deviance falls away from the edge
+NEAR_EDGE = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,15 @@ class MixedFit:
     n: int
     deviance: Deviance = field(repr=False)
 
-    def contrasts(self, weights: np.ndarray, max_df: float = np.inf) -> pd.DataFrame:
-        """One row per row of `weights` [contrast, coefficient]; df = min(Satterthwaite, max_df)."""
+    def contrasts(self, weights: np.ndarray, bounds: Sequence[DfBound] = ()) -> pd.DataFrame:
+        """One row per row of `weights` [contrast, coefficient]; df = Satterthwaite's, or the least of `bounds`."""
         weights = np.atleast_2d(weights)
         estimates = weights @ self.beta
         se = np.sqrt(np.einsum("ij,jk,ik->i", weights, self.vcov, weights))
-        df = np.minimum(self.satterthwaite(weights), max_df)
+        df = self.satterthwaite(weights)
+        for i, variance in enumerate(se**2 if bounds else ()):
+            parts = {group: part[i] for group, part in self.variance_parts(weights).items()}
+            df[i] = min(df[i], *(bound.of(variance, parts) for bound in bounds))
         return pd.DataFrame([t_interval(*row) for row in zip(estimates, se, df, strict=True)])
 
     def coefficients(self) -> pd.DataFrame:
@@ -59,6 +66,14 @@ class MixedFit:
         spread = np.einsum("ai,ab,bi->i", gradient, covariance, gradient)
         variance = np.einsum("ij,jk,ik->i", weights, self.vcov, weights)
         return 2 * variance**2 / np.where(spread > 0, spread, np.nan)
+
+    def variance_parts(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Of each contrast's variance V, by grouping: 1/2 sum of theta_a dV / dtheta_a over its theta; the residual's part is what is left of V."""
+        slopes, _ = self._sensitivity
+        owners = np.repeat([t.name for t in self.deviance.terms], [t.k * (t.k + 1) // 2 for t in self.deviance.terms])
+        kept = ~(self.deviance.diagonal & (self.theta < 1e-6))
+        each = self.theta[kept, None] / 2 * np.einsum("ij,ajk,ik->ai", weights, slopes[:-1], weights)
+        return {name: each[owners[kept] == name].sum(0) for name in dict.fromkeys(owners.tolist())}
 
     @cached_property
     def _sensitivity(self) -> tuple[np.ndarray, np.ndarray]:
@@ -197,20 +212,45 @@ def _from_near(deviance: Deviance, near: MixedFit) -> np.ndarray:
 
 def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
     """theta at the smallest deviance."""
-    bounds = [(0, None) if d else (None, None) for d in deviance.diagonal]
 
-    def descend(start: np.ndarray):
+    def descend(start: np.ndarray, floor: np.ndarray) -> OptimizeResult:
+        bounds = [(low, None) if d else (None, None) for d, low in zip(deviance.diagonal, floor, strict=True)]
         options = {"ftol": 1e-13, "gtol": 1e-6, "maxiter": 200}
         return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
 
-    best = descend(start)
+    ground = np.zeros(len(start))
+    best = descend(start, ground)
     for restart in (0.1, 0.5):  # leave the edge and look again (see the head of the file)
         edge = deviance.diagonal & (best.x < EDGE)
         if not edge.any():
             break
-        other = descend(np.where(edge, restart, best.x))
+        other = descend(np.where(edge, restart, best.x), ground)
         best = other if other.fun < best.fun else best
+    for _ in range(int(deviance.diagonal.sum())):
+        away = _away_from_edge(deviance, best.x)
+        if not (away > 0).any():
+            break
+        other = descend(np.where(away > 0, away, best.x), np.where(away > 0, OFF_EDGE, 0.0))
+        if other.fun >= best.fun:
+            break
+        best = other
     return _polish(deviance, best.x)
+
+
+def _away_from_edge(deviance: Deviance, theta: np.ndarray) -> np.ndarray:
+    """For each element on the edge from which the deviance falls outwards, where it is smallest along that element; else 0.
+
+    At 0 the slope is 0 whatever lies beyond, and a large first step leads back to it: a small variance is found only from nearby.
+    """
+    found = np.zeros(len(theta))
+    for i in np.flatnonzero(deviance.diagonal & (theta < EDGE)):
+
+        def at(value: float, i: int = int(i)) -> np.ndarray:
+            return _merge(theta, np.array([value]), np.arange(len(theta)) == i)
+
+        if deviance.gradient(at(OFF_EDGE))[1][i] < 0:
+            found[i] = min(NEAR_EDGE, key=lambda value: deviance(at(value)))
+    return found
 
 
 def _polish(deviance: Deviance, theta: np.ndarray) -> np.ndarray:

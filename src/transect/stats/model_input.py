@@ -10,7 +10,8 @@ import pandas as pd
 
 from transect.errors import InputError, nearest
 from transect.stats import linear
-from transect.stats.formula import Design, Formula, Random, is_category, values
+from transect.stats.formula import Design, Formula, Random, column_of, is_category, values
+from transect.stats.inference_units import codes_of
 
 LARGEST = 1e60  # of a predictor: its squares and their sums must be numbers
 
@@ -30,7 +31,8 @@ def complete_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataF
             )
     if frame.empty:
         raise InputError("the table is empty: it has columns, but no rows")
-    rows = frame.dropna(subset=list(columns)).reset_index(drop=True)
+    missing = frame[list(columns)].isna().any(axis=1)
+    rows = (frame[~missing] if missing.any() else frame).reset_index(drop=True)  # no copy of a complete table
     rows = rows.infer_objects()  # true and false again, without the gaps
     if rows.empty:
         counts = ", ".join(f"{c} {int(frame[c].isna().sum())}" for c in columns if frame[c].isna().any())
@@ -48,10 +50,9 @@ def check_groups(formula: Formula, rows: pd.DataFrame) -> None:
         _refuse_repeated(random, formula)
         random_design = Design(random.terms, rows)
         refuse_aliased(random_design, random_design.matrix(rows), f" in (... | {':'.join(random.group)})")
-        keys = pd.concat([values(v, rows).rename(v) for v in random.group], axis=1)
-        name, levels = ":".join(random.group), len(keys.drop_duplicates())
+        name, levels = ":".join(random.group), int(codes_of(random.group, rows).max()) + 1
         if levels < 2:
-            only = ":".join(map(str, keys.iloc[0]))
+            only = ":".join(str(rows[column_of(v)].iloc[0]) for v in random.group)
             raise InputError(f"the grouping factor {name} has one level ({only}); a variance needs at least two")
         if levels == len(rows):
             raise InputError(

@@ -18,7 +18,7 @@ from transect.errors import InputError
 from transect.stats import generalized, mixed
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.generalized import GeneralizedFit
-from transect.stats.inference_units import Unit, inference_units, pseudoreplicated, refuse_pseudoreplication
+from transect.stats.inference_units import Shared, Unit, inference_units, pseudoreplicated, refuse_pseudoreplication
 from transect.stats.mixed import MixedFit
 from transect.stats.model_input import (
     check_groups,
@@ -103,9 +103,10 @@ def fit_table(
     design = Design(parsed.fixed, rows)
     x = design.matrix(rows)
     refuse_aliased(design, x)
+    units = inference_units(parsed, design, rows, x)
+    shared = pseudoreplicated(parsed, design, rows, x, units)
     if not allow_pseudoreplication:
-        refuse_pseudoreplication(parsed, design, rows)
-    units = inference_units(parsed, design, rows)
+        refuse_pseudoreplication(shared, len(rows))
     terms = [mixed.grouping(r, rows) for r in parsed.random]
     fit: MixedFit | GeneralizedFit
     if family == "binomial":
@@ -121,7 +122,7 @@ def fit_table(
     means = means.assign(differs=disagreements(means, effects))
     warnings = [
         *_singular(fit),
-        *_coarser(parsed, design, rows),
+        *_coarser(shared),
         *_slopes_omitted(effects),
         *_clustered(residuals(fit, response), parsed, rows),
         *_disagreeing(means),
@@ -148,7 +149,7 @@ def _effects(fit: MixedFit | GeneralizedFit, units: Sequence[Unit]) -> pd.DataFr
     rows = []
     for j, (name, unit) in enumerate(zip(fit.names, units, strict=True)):
         # no correction of degrees of freedom exists for binomial models: the level's own bound stands in for one
-        row = fit.contrasts(np.eye(len(fit.beta))[j], unit.max_df).iloc[0].to_dict()
+        row = fit.contrasts(np.eye(len(fit.beta))[j], [unit.bound]).iloc[0].to_dict()
         more = {
             "unit": unit.unit,
             "n_units": unit.n_units,
@@ -172,11 +173,11 @@ def _singular(fit: MixedFit | GeneralizedFit) -> list[str]:
     return found
 
 
-def _coarser(formula: Formula, design: Design, rows: pd.DataFrame) -> list[str]:
+def _coarser(shared: Sequence[Shared]) -> list[str]:
     return [
         f"'{term}' does not vary within {column} ({levels} levels) either, which has no random effect: "
         f"its units, {unit}, are independent only if nothing else differs between the levels of {column}"
-        for term, column, levels, unit, _ in pseudoreplicated(formula, design, rows)
+        for term, column, levels, unit, _ in shared
     ]
 
 

@@ -19,8 +19,8 @@ import pandas as pd
 from statsmodels.regression.linear_model import OLS
 
 from transect.stats import linear
-from transect.stats.formula import Design, Formula, column_of
-from transect.stats.inference_units import Unit
+from transect.stats.formula import Design, Formula
+from transect.stats.inference_units import Unit, codes_of, constant_columns
 from transect.stats.intervals import t_interval
 
 NEARLY_0 = 1e-9  # of the largest multiplier
@@ -42,8 +42,8 @@ def on_means(
     x = x / scale
     for name in dict.fromkeys(u.unit for u in units if u.unit != "row"):
         group = next(r.group for r in formula.random if ":".join(r.group) == name)
-        codes = rows.groupby([column_of(v) for v in group], sort=False).ngroup().to_numpy()
-        constant = (x == x[np.unique(codes, return_index=True)[1]][codes]).all(0)
+        codes = codes_of(group, rows)
+        constant = constant_columns(x, codes)
         mine = [j for j, u in enumerate(units) if u.unit == name and design.term_of[j]]
         between, within = [j for j in mine if constant[j]], [j for j in mine if not constant[j]]
         checks = _by_means(between, response, x, weights, codes, constant, design)
