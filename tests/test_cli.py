@@ -72,3 +72,34 @@ def test_one_measure_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["options"] == {"bos": "'auto'", "regions": "None", "corrected": "True"} and told["stimuli"] == ["text"]
     assert "Pimentel" in told["text"] and "Two rows per word" in told["rows"]
     assert cli.main(["measures", "surprise"]) == 2 and "unknown measure 'surprise'" in capsys.readouterr().err
+
+
+def test_contrasts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, factor, kind, and what differs as well."""
+    assert cli.main(["registry", "contrasts", "--json"]) == 0
+    found = {row["contrast"]: row for row in json.loads(capsys.readouterr().out)}
+    assert found["mamba_pythia"]["factor"] == "architecture" and "tokenizer" in found["mamba_pythia"]["also"]
+
+
+def test_the_tree_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Class, family, suite."""
+    assert cli.main(["registry", "tree", "--where", "suite == 'mamba'"]) == 0
+    assert capsys.readouterr().out.split()[0] == "state-space"
+
+
+def test_languages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """With family, type and the number of runs."""
+    assert cli.main(["registry", "languages", "--where", "language == 'tur' and suite == 'hplt'", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["iso"], found["family"], found["runs"]) == ("tur", "Turkic", 1)
+
+
+def test_a_list_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row per run, a column per factor."""
+    import io
+
+    import pandas as pd
+
+    assert cli.main(["registry", "list", "--where", "suite == 'mamba'", "--csv"]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert {"run", "params_total", "mixer", "configuration"} <= set(table) and (table["suite"] == "mamba").all()
