@@ -68,7 +68,9 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         maps.append(heads.merge(shown[["run", "group"]], on="run").assign(outcome=outcome.name))
     where = ["outcome", "group", "run", "tokens_seen", "layer", "head", "value"]
     return {
-        "maps": filled(maps, where),
+        "maps": filled(maps, where).sort_values(
+            ["outcome", "group", "run", "tokens_seen"], kind="stable", ignore_index=True
+        ),
         "top": filled(tops, [*where, "next_best"]),
         "tests": filled(tests, ["outcome", "group", *TESTED, "against", "margin"]),
     }

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from transect.stats.curve_inference import break_test, breakpoint_interval, parameter_intervals
+from transect.stats.breakpoints import break_test, breakpoint_interval
+from transect.stats.curve_inference import parameter_intervals
 from transect.stats.curves import fit_curve
 
 LAW = {"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}  # Hoffmann et al. (2022)
@@ -24,7 +25,25 @@ def coverage_of_a_breakpoint(rng: np.random.Generator) -> bool:
 
 def false_break(rng: np.random.Generator) -> bool:
     """A line that is called broken."""
-    return break_test(*_broken(rng, 0.0), 199, seed=int(rng.integers(2**31)))["p"] <= 0.05
+    return break_test(*_broken(rng, 0.0), n=199, seed=int(rng.integers(2**31)))["p"] <= 0.05
+
+
+def _broken_in_groups(rng: np.random.Generator, bend: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """16 groups of 8 rows, SD 0.05 between and 0.03 within them."""
+    groups, x = np.repeat(np.arange(16), 8), 10 ** rng.uniform(6, 11, 128)
+    line = 0.3 + 0.02 * np.log10(x) + bend * np.maximum(0, np.log10(x) - 8.7)
+    return x, line + rng.normal(0, 0.05, 16)[groups] + rng.normal(0, 0.03, 128), groups
+
+
+def coverage_of_a_breakpoint_in_groups(rng: np.random.Generator) -> bool:
+    """The slope of 16 groups changes by 0.05 per decade at 8.7."""
+    found = breakpoint_interval(*_broken_in_groups(rng, 0.05), seed=int(rng.integers(2**31)))
+    return bool(found["lower"] <= 8.7 <= found["upper"])
+
+
+def false_break_in_groups(rng: np.random.Generator) -> bool:
+    """A line of 16 groups that is called broken."""
+    return break_test(*_broken_in_groups(rng, 0.0), n=199, seed=int(rng.integers(2**31)))["p"] <= 0.05
 
 
 def coverage_of_a_power_law(n_families: int) -> Callable[[np.random.Generator], dict[str, bool]]:

@@ -50,6 +50,23 @@ def test_nothing_is_evaluated(text: str) -> None:
         query.parse(text, NAMES)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("-objective == 3", "holds -objective"),
+        ("objective is 'causal'", "write =="),
+        ("checkpoints > 3 or 'x'", "is no condition"),
+        ("unknown", "is no condition"),
+        ("", "at its end"),
+        ("not " * 3000 + "held_out", "nested too deeply"),
+    ],
+)
+def test_what_is_no_condition(text: str, told: str) -> None:
+    """What would select everything, nothing or fail is refused in words."""
+    with pytest.raises(InputError, match=told):
+        query.parse(text, NAMES)
+
+
 def test_unknown_factor_is_named_with_the_nearest() -> None:
     """A misspelt factor is answered with the nearest one."""
     with pytest.raises(InputError, match="unknown factor 'param_total'.*Did you mean 'params_total'"):
@@ -58,5 +75,5 @@ def test_unknown_factor_is_named_with_the_nearest() -> None:
 
 def test_malformed_query_is_one_sentence() -> None:
     """What cannot be read is said with its place."""
-    with pytest.raises(InputError, match=r"--where: cannot read the query 'objective ==' at character"):
+    with pytest.raises(InputError, match=r"--where: cannot read the query 'objective ==' at its end"):
         query.parse("objective ==", NAMES, "--where")

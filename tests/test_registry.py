@@ -83,10 +83,23 @@ def test_selection_in_the_order_of_the_file(tmp_path: Path) -> None:
         (("hub_id: org/demo, ", ""), r"'demo-main' has neither hub_id nor path nor trained_here"),
         (("mixer: attention, ", ""), r"line 13: run 'demo-64-1' lacks the field 'mixer'"),
         (("title: Demo", "titel: Demo"), r"lacks title|unknown field 'titel'"),
-        (("id: demo-main", "id: demo-64-1"), r"the run id 'demo-64-1' stands already in"),
+        (("id: demo-main", "id: demo-64-1"), r"The run id 'demo-64-1' stands twice: .*demo.yaml, line 13 and .*demo.yaml, line 14"),
         (("org/demo-{d_model}-{seed}", "org/demo-{d_modle}"), r"names the field 'd_modle', which it lacks. Did you mean 'd_model'"),
         (("suite: demo", "suite: other"), r"field suite is 'other'; it must be the file's name, 'demo'"),
         (("sources: {here: a test}", "sources: {here"), r"line \d+: this is not valid YAML"),
+        (("title: Demo", "title: Demo\nsuite: demo"), r"line 4: this is not valid YAML \(the key 'suite' stands twice"),
+        (("from: 1000, to: 3000", "from: 4000, to: 3000"), r"line 7: the steps of the rule 'steps' do not rise"),
+        (("[0, {from", "[1000, {from"), r"the steps of the rule 'steps' do not rise"),
+        (("step{step}-", "step{step-"), r"line 7: 'stage1-step\{step-tokens.*' is no template"),
+        (("step{step}-", "step{step:q}-"), r"line 7: .* is no template"),
+        (('id: "demo-{d_model}-{seed}"', 'id: "demo-{d_model}-{seed"'), r"line 13: a text of run .* is no template"),
+        (("id: demo-main", "id: ../demo"), r"line 14: the id '../demo' is not made of letters"),
+        (("d_model: [64, 128]", "d_model: [64, wide]"), r"line 13: d_model is 'wide'; allowed is a whole number from 1"),
+        (("by: [d_model]", "by: [d_modle]"), r"line 11: unknown field 'd_modle'.*Did you mean 'd_model'"),
+        (("hub_id: org/demo, ", "hub_id: org/demo, language: en, "), r"line 14: .*'en' is no language of ISO 639-3. Did you mean 'eng'"),
+        (("hub_id: org/demo, ", "hub_id: org/demo, language: Spanish, "), r"line 14: .*'Spanish' is no language of ISO 639-3. Did you mean 'spa'"),
+        (("sources: {here: a test}", "sources: {here: a test}\nfields: {n_layers: mine}"), r"line 6: 'n_layers' is a field of .*already"),
+        (("tokens_per_step: 2097152", "tokens_per_step: 2097152, source: [there]"), r"there is no source 'there'; the file has here"),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_sentence(tmp_path: Path, change: tuple[str, str], told: str) -> None:
@@ -109,6 +122,33 @@ def test_a_table_beside_the_file(tmp_path: Path) -> None:
     assert runs["demo-nan"].get("languages") == [{"iso": "nan"}]
     assert [runs["demo-nan"].get(f) for f in ("d_model", "learning_rate", "tied_embeddings")] == [64, 1e-4, True]
     assert "d_model" not in runs["demo-spa"].facts
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (b"language,d_model\nspa,64\neng,64,3\n", r"demo.csv, line 3: 3 cells, where the header has 2"),
+        (b"language,d_model\nspa,64\n\neng,wide\n", r"demo.csv, line 4: d_model is 'wide'; allowed is a whole number"),
+        (b"language,d_model,d_model\nspa,64,64\n", r"line 1: the field 'd_model' stands twice"),
+        (b"language,d_modle\nspa,64\n", r"line 1: unknown field 'd_modle'"),
+        (b"language\n", r"the table has no row"),
+        ("language\nespañol\n".encode("latin-1"), r"this is not UTF-8 text"),
+        (b'language\n"spa\n', r"line 2: this is not CSV"),
+    ],
+)
+def test_a_fault_of_a_table(tmp_path: Path, table: bytes, told: str) -> None:
+    """File and line of the table, not of the suite file."""
+    folder = project(tmp_path, SUITE + '- {table: demo.csv, id: "demo-{language}", hub_id: "org/{language}"}\n')
+    (tmp_path / "model_registry" / "demo.csv").write_bytes(table)
+    with pytest.raises(InputError, match=told):
+        registry.load(folder)
+
+
+def test_a_table_as_other_programs_write_it(tmp_path: Path) -> None:
+    """A byte order mark, line ends of two characters and empty lines are no facts."""
+    folder = project(tmp_path, SUITE + '- {table: demo.csv, id: "demo-{language}", hub_id: "org/{language}"}\n')
+    (tmp_path / "model_registry" / "demo.csv").write_bytes(b"\xef\xbb\xbflanguage,d_model\r\nspa,64\r\n\r\n")
+    assert registry.load(folder).runs["demo-spa"].get("d_model") == 64
 
 
 def test_a_table_wins_over_defaults_and_not_over_the_entry(tmp_path: Path) -> None:

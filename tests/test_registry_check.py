@@ -34,6 +34,20 @@ def test_an_absent_parent(tmp_path: Path) -> None:
     assert any("small-chat-rl was trained from small-caht" in s for s in found)
 
 
+def test_a_run_that_descends_from_itself(tmp_path: Path) -> None:
+    """small-chat was trained from small-chat-rl, which was trained from it."""
+    found = told(tmp_path, small=SMALL.replace("parent: small-chat}", "parent: small-chat-rl}"))
+    assert any("small-chat-rl was trained from itself" in s for s in found)
+
+
+def test_an_exclusion_of_nothing(tmp_path: Path) -> None:
+    """A misspelt revision excludes nothing, and the defect would be measured."""
+    text = SMALL.replace(
+        "parent: small-chat}", "parent: small-chat, exclude_revisions: [{revision: step9, reason: x}]}"
+    )
+    assert any("excludes step9, which its rule" in s for s in told(tmp_path, small=text))
+
+
 def test_a_contrast_that_is_not_clean(tmp_path: Path) -> None:
     """Called clean, and sizes differ as well."""
     found = told(tmp_path, small=SMALL.replace(", by: [d_model]", ""))

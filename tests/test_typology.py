@@ -1,5 +1,8 @@
 """Features of URIEL; the figures are those that were measured with lang2vec 1.1.2 when its traps were found."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,6 +17,16 @@ def test_distances() -> None:
     found = typology.distances(["eng", "spa", "jpn"])
     assert found.loc["eng", ["spa", "jpn"]].tolist() == pytest.approx([0.178, 0.500], abs=5e-4)
     assert np.diag(found).tolist() == [0, 0, 0]
+
+
+def test_a_program_of_that_name_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lang2vec installs a script lang2vec.py beside `transect`, whose folder is the first of sys.path when that is started."""
+    (tmp_path / "lang2vec.py").write_text("raise OSError('the program, not the package')")
+    for name in [n for n in sys.modules if n.split(".")[0] == "lang2vec"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert typology._uriel().FEATURE_SETS
+    assert sys.path[0] == str(tmp_path)
 
 
 def test_what_was_not_observed() -> None:

@@ -1,5 +1,6 @@
 """Delta over scale: what each factor adds to size alone in groups that were left out, as a grid of numbers."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def _panel(ax: Any, part: Any, outcome: str) -> None:
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_title(outcome)
+    ax.set_title(textwrap.fill(outcome, 32), fontsize=7.5)
 
 
 def caption(tables: dict[str, dict[str, Any]]) -> str:

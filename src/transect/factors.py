@@ -6,8 +6,10 @@ both know a field of it and the values are unequal.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
+
+import jsonschema
 
 from transect import yaml_file
 from transect.project import SHIPPED
@@ -39,6 +41,18 @@ def schema() -> dict[str, Any]:
 def shared_fields() -> dict[str, Field]:
     """The fields that every suite may use."""
     return {name: _field(name, spec) for name, spec in schema()["$defs"]["fields"]["properties"].items()}
+
+
+def fault(name: str, value: Any) -> str:
+    """What schema.yaml has against a value of a field, as the end of a sentence; empty where it has nothing, or does not know the field."""
+    error = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
+    return "" if error is None else yaml_file.told(error)
+
+
+@cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    definitions = schema()["$defs"]
+    return jsonschema.Draft202012Validator({"$defs": definitions, **definitions["fields"]["properties"].get(name, {})})
 
 
 def own_fields(declared: Mapping[str, Any]) -> dict[str, Field]:

@@ -7,6 +7,7 @@ knowledge throughout. Any other code is looked up in the tables of python-iso639
 """
 
 import csv
+import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -40,6 +41,16 @@ def described() -> dict[str, Language]:
         r["iso"]: Language(r["iso"], r["name"], r["scope"], r["macrolanguage"] or None, r["family"] or None, r["morphology"] or None, r["uriel"] or None)
         for r in rows
     }  # fmt: skip
+
+
+def is_named_by(label: str) -> bool:
+    """Whether a label is meant as a language: two or three letters (a code), or the name of a described language. Others are of the suite."""
+    return re.fullmatch("[a-z]{2,3}", label) is not None or label.lower() in _names()
+
+
+@lru_cache(maxsize=1)
+def _names() -> frozenset[str]:
+    return frozenset(language.name.lower() for language in described().values())
 
 
 @cache

@@ -23,6 +23,16 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.NotIn: lambda a, b: a not in b,
 }
 UNKNOWN = "unknown"
+TOLD: dict[type[ast.AST], str] = {
+    ast.Call: "a call",
+    ast.Attribute: "a dot",
+    ast.Subscript: "an index",
+    ast.BinOp: "arithmetic",
+    ast.IfExp: "a conditional",
+    ast.Lambda: "a function",
+    ast.Is: "`is` (write ==)",
+    ast.IsNot: "`is not` (write !=)",
+}
 
 
 def parse(text: str, names: Collection[str], where: str = "where") -> Callable[[Mapping[str, Any]], bool]:
@@ -31,23 +41,54 @@ def parse(text: str, names: Collection[str], where: str = "where") -> Callable[[
     Raises InputError for a malformed query or a name that is not among `names`; `where` says in the error where it stands.
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(" ".join(text.split("\n")).strip(), mode="eval").body
+        _check(tree, set(names) | {UNKNOWN, "true", "false"}, text, where)
     except SyntaxError as error:
-        raise InputError(f"{where}: cannot read the query {text!r} at character {error.offset}; "
+        at = f"at character {error.offset}" if error.offset else "at its end"
+        raise InputError(f"{where}: cannot read the query {text!r} {at}; "
                          "allowed are and, or, not, in, ==, !=, <, <=, >, >=, names, numbers, strings and lists.") from None  # fmt: skip
-    _check(tree, set(names) | {UNKNOWN, "true", "false"}, text, where)
+    except (RecursionError, MemoryError):
+        raise InputError(f"{where}: the query {text[:40]!r}... is nested too deeply.") from None
     return lambda values: _truth(tree, values) is True
 
 
-def _check(node: ast.AST, names: set[str], text: str, where: str) -> None:
+def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
     allowed = (ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.Name, ast.Load,
                ast.Constant, ast.List, ast.Tuple, *COMPARE)  # fmt: skip
     for part in ast.walk(node):
-        if not isinstance(part, allowed):
-            raise InputError(f"{where}: the query {text!r} holds a {type(part).__name__}; "
+        if not _allowed(part, allowed):
+            raise InputError(f"{where}: the query {text!r} holds {_told(part)}; "
                              "allowed are and, or, not, in, comparisons, names, numbers, strings and lists.")  # fmt: skip
         if isinstance(part, ast.Name) and part.id not in names:
             raise InputError(f"{where}: unknown factor {part.id!r} in {text!r}.{nearest(part.id, names)}")
+    for condition in _conditions(node):
+        if (
+            isinstance(condition, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp)
+            or getattr(condition, "id", "") == UNKNOWN
+        ):
+            raise InputError(f"{where}: in the query {text!r}, {ast.unparse(condition)} is no condition; compare it with something.")  # fmt: skip
+
+
+def _allowed(part: ast.AST, allowed: tuple[type[ast.AST], ...]) -> bool:
+    if isinstance(part, ast.Constant):
+        return isinstance(part.value, str | int | float)
+    if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub):
+        return isinstance(part.operand, ast.Constant) and isinstance(part.operand.value, int | float)
+    return isinstance(part, allowed)
+
+
+def _told(part: ast.AST) -> str:
+    """A forbidden part of a query in words."""
+    return TOLD.get(type(part)) or ast.unparse(part) or f"a {type(part).__name__}"
+
+
+def _conditions(node: ast.expr) -> list[ast.expr]:
+    """The parts of a query that are joined by and, or, not."""
+    if isinstance(node, ast.BoolOp):
+        return [inner for value in node.values for inner in _conditions(value)]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return _conditions(node.operand)
+    return [node]
 
 
 def _truth(node: ast.expr, values: Mapping[str, Any]) -> bool | None:

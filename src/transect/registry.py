@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transect import factors, query, suite_file
+from transect import factors, query, suite_file, suite_lines
 from transect.errors import InputError
 from transect.factors import Field
 from transect.project import Project
@@ -75,8 +75,7 @@ def load(project: Project) -> Registry:
     for suite in suites:
         for run in suite.runs:
             if run.id in seen:
-                raise InputError(
-                    f"{suite.path}: the run id {run.id!r} stands already in {seen[run.id]}; ids are unique."
-                )
+                places = dict.fromkeys([*suite_lines.entries(seen[run.id], run.id), *suite_lines.entries(suite.path, run.id)])  # fmt: skip
+                raise InputError(f"The run id {run.id!r} stands twice: {' and '.join(places)}; ids are unique.")
             seen[run.id] = suite.path
     return Registry(tuple(suites))

@@ -1,4 +1,4 @@
-"""What a registry that keeps to the schema may still get wrong: values without a source, contrasts, parents, stated operations.
+"""What a registry that keeps to the schema may still get wrong: values without a source, contrasts, parents, exclusions, stated operations.
 
 Operations: training a model takes about 6 N D (N weights without embeddings, D tokens; Kaplan et al. 2020); a stated number that
 is more than twice or less than half of that is named.
@@ -14,7 +14,7 @@ FACTOR = 2.0
 
 def findings(registry: Registry) -> list[str]:
     """One sentence each; errors (unknown runs in contrasts or as parents) are raised as InputError by the parts."""
-    found = [*_without_source(registry), *_parents(registry), *_operations(registry)]
+    found = [*_without_source(registry), *_parents(registry), *_exclusions(registry), *_operations(registry)]
     for contrast in contrasts(registry).values():
         where = f"suite {contrast.suite}, contrast {contrast.name} ({contrast.factor})"
         if contrast.undeclared:
@@ -52,11 +52,34 @@ def _without_source(registry: Registry) -> list[str]:
 
 
 def _parents(registry: Registry) -> list[str]:
-    return [
+    circular = [run for run in registry.runs.values() if run.get("parent") and _descends_from_itself(run, registry)]
+    found = [f"suite {run.suite}: run {run.id} was trained from itself, by its parents." for run in circular]
+    return found + [
         f"suite {run.suite}: run {run.id} was trained from {run.get('parent')}, which the registry does not hold."
         for run in registry.runs.values()
         if run.get("parent") and run.get("parent") != UNKNOWN and run.get("parent") not in registry.runs
     ]
+
+
+def _descends_from_itself(run: Run, registry: Registry) -> bool:
+    above, seen = registry.runs.get(run.get("parent")), {run.id}
+    while above is not None and above.id not in seen:
+        seen.add(above.id)
+        above = registry.runs.get(above.get("parent"))
+    return above is not None and above.id == run.id
+
+
+def _exclusions(registry: Registry) -> list[str]:
+    found = []
+    for run in registry.runs.values():
+        if run.excluded:
+            every = {"main", *(run.rule.revision_of(step) for step in run.rule.steps)}
+            found += [
+                f"suite {run.suite}: run {run.id} excludes {revision}, which its rule of checkpoints does not name."
+                for revision in run.excluded
+                if revision not in every
+            ]
+    return found
 
 
 def _operations(registry: Registry) -> list[str]:

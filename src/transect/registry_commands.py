@@ -100,6 +100,8 @@ def show_languages(args: argparse.Namespace) -> int:
     if args.distances:
         from transect import typology
 
+        if not Path(args.distances).absolute().parent.is_dir():
+            raise InputError(f"--distances {args.distances}: there is no such folder.")
         codes = [language.iso for language in found]
         typology.distances(codes, args.features).rename_axis("iso").to_csv(args.distances)
         lacking = typology.imputed(codes)
@@ -218,7 +220,7 @@ def _load() -> "Registry":
 
 
 def _selected(loaded: "Registry", where: str | None) -> list["Run"]:
-    return loaded.select(where, "--where") if where else list(loaded.runs.values())
+    return list(loaded.runs.values()) if where is None else loaded.select(where, "--where")
 
 
 def _evidence(run: "Run", name: str, loaded: "Registry") -> str:

@@ -48,7 +48,9 @@ class Rule:
     tokens: tuple[int, ...] = ()
     tokens_before: int = 0  # seen by the run that this one was trained from; names count from its own first step
     names: tuple[tuple[int | None, str], ...] = ()  # revisions that are not called as the template says
-    hub_id: str = ""  # repository of all revisions but `main`; a template with {step} where each has its own, whose main is read
+    hub_id: str = (
+        ""  # repository of all revisions but `main`; a template with {step} where each has its own, whose main is read
+    )
 
     def tokens_at(self, step: int | None) -> int | None:
         """Tokens seen at a step; None where the rule does not tell."""

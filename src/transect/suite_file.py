@@ -1,24 +1,25 @@
 """Reading a suite file: its entries expanded to runs, joined with their tables, every name checked."""
 
-import csv
 import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import jsonschema
 
-from transect import factors, languages, yaml_file
+from transect import factors, languages, suite_table, yaml_file
 from transect.errors import InputError, nearest
 from transect.run import Rule, Run, Suite
 
 REQUIRED = ("id", "model_type", "objective", "mixer", "architecture", "checkpoints")
 ENTRY = {"each", "table"}  # of an entry, besides fields
 GROUPS = ("all", "identity", "size", "architecture", "training", "tokenizer", "seed", "language", "release")
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+ID = re.compile(r"\w[\w.+-]*")  # ids become names of folders
+OF_STEP = {"step", "tokens", "billions"}
 WITHOUT_WEIGHTS = ("api", "closed", "elsewhere")  # access of runs that nothing can be loaded of
 
 
@@ -35,6 +36,12 @@ def read(path: Path) -> Suite:
         raise InputError(f"{path}: field suite is {data['suite']!r}; it must be the file's name, {path.stem!r}.")
     own = data.get("fields", {})
     _check_names(data, set(factors.shared_fields()) | set(own), path)
+    for name in own:
+        if name in factors.shared_fields():
+            raise InputError(
+                f"{path}, line {yaml_file.line(path, ['fields', name])}: {name!r} is a field of model_registry/schema.yaml already."
+            )
+    _check_cited(data, path)
     rules = {name: _rule(spec, path, name) for name, spec in data["checkpoints"].items()}
     runs = [
         _run(facts, data, rules, path, index)
@@ -52,6 +59,15 @@ def _check_names(data: dict[str, Any], names: set[str], path: Path) -> None:
         places += [(["tables", i, "rows", j], row) for j, row in enumerate(table["rows"])]
     for i, entry in enumerate(data["runs"]):
         places += [(["runs", i], {k: v for k, v in entry.items() if k not in ENTRY}), (["runs", i, "each"], entry.get("each", {}))]  # fmt: skip
+    for i, entry in enumerate(data["runs"]):
+        for name, values in entry.get("each", {}).items():
+            for j, value in enumerate(values):
+                if "{" not in str(value) and (told := factors.fault(name, value)):
+                    raise InputError(
+                        f"{path}, line {yaml_file.line(path, ['runs', i, 'each', name, j])}: {name} {told}"
+                    )
+    for i, table in enumerate(data.get("tables", [])):
+        places.append((["tables", i, "by"], dict.fromkeys(table["by"])))
     for keys, fields in places:
         for name in fields:
             if name not in names:
@@ -59,10 +75,28 @@ def _check_names(data: dict[str, Any], names: set[str], path: Path) -> None:
                                  f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, names)}")  # fmt: skip
 
 
+def _check_cited(data: dict[str, Any], path: Path) -> None:
+    """The sources of rules and contrasts are sources of the file."""
+    cited = [(["checkpoints", name], spec) for name, spec in data["checkpoints"].items()]
+    for keys, spec in [*cited, *((["contrasts", i], spec) for i, spec in enumerate(data.get("contrasts", [])))]:
+        for key in spec.get("source", []):
+            if key not in data["sources"]:
+                raise InputError(f"{path}, line {yaml_file.line(path, [*keys, 'source'])}: there is no source {key!r}; "
+                                 f"the file has {', '.join(data['sources'])}.{nearest(key, data['sources'])}")  # fmt: skip
+
+
 def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
     steps: list[int | None] = []
     for part in spec["steps"]:
-        steps += list(range(part["from"], part["to"] + 1, part["by"])) if isinstance(part, dict) else [part]
+        steps += (
+            list(range(part["from"], part["to"] + 1, part["by"])) or [part["from"], part["to"]]
+            if isinstance(part, dict)
+            else [part]
+        )
+    numbers = [step for step in steps if step is not None]
+    if numbers != sorted(set(numbers)) or min(numbers, default=0) < 0:
+        raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the steps of the rule {name!r} do not "
+                         "rise from 0 or more, each of them once.")  # fmt: skip
     tokens = tuple(spec.get("tokens", ()))
     if tokens and len(tokens) != len(steps):
         raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'tokens'])}: the rule {name!r} has "
@@ -71,8 +105,27 @@ def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
     if missing := [step for step, _ in names if step not in steps]:
         raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
                          f"{missing[0]}, which is none of its steps.")  # fmt: skip
+    for key, text in (
+        ("revision", spec["revision"]),
+        ("hub_id", spec.get("hub_id", "")),
+        *(("names", n) for _, n in names),
+    ):
+        _check_template(text, f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}")
     return Rule(spec["revision"], tuple(steps), spec.get("tokens_per_step"), spec.get("billions", "ceil"), tokens,
                 spec.get("tokens_before", 0), names, spec.get("hub_id", ""))  # fmt: skip
+
+
+def _check_template(text: str, place: str) -> None:
+    """Fields in braces, and nothing else in braces."""
+    try:
+        fields = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
+        ok = all(field.isidentifier() for field in fields)
+        if ok:
+            text.format(**dict.fromkeys(fields | OF_STEP, 1))
+    except ValueError:
+        ok = False
+    if not ok:
+        raise InputError(f"{place}: {text!r} is no template; braces hold the name of a field or one of {', '.join(sorted(OF_STEP))}.")  # fmt: skip
 
 
 def expand(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> Iterable[dict[str, Any]]:
@@ -101,6 +154,10 @@ def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int
         line = yaml_file.line(path, ["runs", index])
         raise InputError(f"{path}, line {line}: a template of run {entry['id']!r} names the field {error}, which it lacks."
                          f"{nearest(error.args[0], facts)}") from None  # fmt: skip
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        line = yaml_file.line(path, ["runs", index])
+        raise InputError(f"{path}, line {line}: a text of run {entry['id']!r} is no template ({error}); "
+                         "braces hold the name of a field, and {{ and }} stand for braces.") from None  # fmt: skip
 
 
 def _template(value: Any, facts: dict[str, Any]) -> Any:
@@ -112,36 +169,16 @@ def _template(value: Any, facts: dict[str, Any]) -> Any:
 
 
 def _rows(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> list[dict[str, Any]]:
-    """The rows of an entry's CSV file; one empty row without one. An empty cell is an unknown fact, left out."""
+    """The rows of an entry's CSV file; one empty row without one."""
     if "table" not in entry:
         return [{}]
-    source = path.parent / entry["table"]
-    line = yaml_file.line(path, ["runs", index, "table"])
-    try:
-        with source.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            rows = [dict(zip(header, cells, strict=True)) for cells in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path}, line {line}: there is no table {entry['table']!r} beside it.") from None
-    except ValueError:
-        raise InputError(f"{source}: a row has another number of cells than the header's {len(header)}.") from None
-    known = set(factors.shared_fields()) | set(data.get("fields", {}))
-    for name in header:
-        if name not in known:
-            raise InputError(f"{source}, line 1: unknown field {name!r}.{nearest(name, known)}")
-    return [{k: _cell(v) for k, v in row.items() if v != ""} for row in rows]
-
-
-def _cell(text: str) -> Any:
-    if NUMBER.fullmatch(text):
-        return float(text) if set(text) & set(".eE") else int(text)
-    return {"true": True, "false": False}.get(text, text)
+    named_at = f"{path}, line {yaml_file.line(path, ['runs', index, 'table'])}"
+    return suite_table.rows(path.parent / entry["table"], data.get("fields", {}), named_at)
 
 
 def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], path: Path, index: int) -> Run:
     facts.setdefault("family", data["suite"])
-    if "language" in facts and "languages" not in facts and re.fullmatch("[a-z]{3}", str(facts["language"])):
+    if "language" in facts and "languages" not in facts and languages.is_named_by(str(facts["language"])):
         facts["languages"] = [{"iso": facts["language"]}]
     for name, other in (("init_seed", "order"), ("order_seed", "init")):
         if facts.get("seed_varies") not in (None, "unknown", other) and facts.get("seed") is not None:
@@ -151,8 +188,11 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
             raise InputError(
                 f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}."
             )
+    if not ID.fullmatch(facts["id"]):
+        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: the id {facts['id']!r} is not made of letters, digits, _, ., + "
+                         "and -, the first a letter or digit.")  # fmt: skip
     if facts["checkpoints"] not in rules:
-        raise InputError(f"{path}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
+        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
                          f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}")  # fmt: skip
     if "endpoint" in facts and (missing := _unaskable(facts)):
         raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
@@ -161,8 +201,8 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
         not any(name in facts for name in ("hub_id", "path", "trained_here"))
         and facts.get("access") not in WITHOUT_WEIGHTS
     ):
-        raise InputError(f"{path}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing can be loaded; "
-                         f"if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
+        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing "
+                         f"can be loaded; if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
     _check_sources(facts, data, path, index)
     _check_languages(facts, path, index)
     return Run(facts["id"], data["suite"], _of_run(rules[facts["checkpoints"]], facts, path), facts)
@@ -205,7 +245,7 @@ def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, inde
 def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
     """The rule with the run's own fields filled into its revisions."""
     templates = [rule.revision, rule.hub_id, *(name for _, name in rule.names)]
-    fields = {f for template in templates for f in re.findall(r"{(\w+)", template)} - {"step", "tokens", "billions"}
+    fields = {f for template in templates for f in re.findall(r"{(\w+)", template)} - OF_STEP
     if not fields:
         return rule
     for name in fields - set(facts):

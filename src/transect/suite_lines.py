@@ -7,6 +7,16 @@ from pathlib import Path
 from transect import suite_file, yaml_file
 
 
+def entries(path: Path, run: str) -> list[str]:
+    """``FILE, line N`` of every entry that a run of this id comes from."""
+    data = yaml_file.read(path)
+    return [
+        f"{path}, line {yaml_file.line(path, ['runs', index])}"
+        for index, entry in enumerate(data["runs"])
+        if any(facts["id"] == run for facts in suite_file.expand(entry, data, path, index))
+    ]
+
+
 def place(path: Path, run: str, field: str) -> str:
     """``FILE, line N`` of a field of a run: in the CSV table of its entry, the entry, a joined table or the defaults of its suite file.
 
@@ -34,7 +44,7 @@ def place(path: Path, run: str, field: str) -> str:
 
 def _cell_line(table: Path, row: int, field: str) -> int:
     """The line of a row of a CSV table, from 1; 0 where its cell of the field is empty or there is none."""
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         for number, cells in enumerate(reader):
             if number == row:

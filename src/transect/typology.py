@@ -7,15 +7,17 @@ lang2vec 1.1.2 carries the data (13 MB, CC BY-SA 4.0) and needs no network; it i
 distances are not in that release. It writes a gap as "--" among numbers, and calls languages mostly by individual codes.
 """
 
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from transect.errors import InputError
+from transect.errors import InputError, nearest
 from transect.languages import find
 
 SETS = ("syntax_knn", "phonology_knn", "inventory_knn", "syntax_wals", "phonology_wals")
@@ -29,7 +31,7 @@ def features(codes: Sequence[str], kind: str = "syntax_knn") -> pd.DataFrame:
     Raises InputError for a set that does not exist, a code that is no language, and where lang2vec is not installed.
     """
     if kind not in SETS:
-        raise InputError(f"there is no set of features {kind!r}; there are {', '.join(SETS)}")
+        raise InputError(f"There is no set of features {kind!r}; there are {', '.join(SETS)}.{nearest(kind, SETS)}")
     known = {code: find(code).uriel for code in codes}
     table = _table(kind)
     rows = {code: table.loc[u] if u is not None and u in table.index else pd.Series(np.nan, table.columns) for code, u in known.items()}  # fmt: skip
@@ -63,10 +65,15 @@ def _table(kind: str) -> pd.DataFrame:
 
 
 def _uriel() -> Any:
+    path = sys.path
+    # lang2vec also installs a program lang2vec.py; where `transect` is started from the folder of programs, that would be imported
+    sys.path = [folder for folder in path if not Path(folder, "lang2vec.py").is_file()]
     try:
         with warnings.catch_warnings():  # it imports pkg_resources, which warns
             warnings.simplefilter("ignore")
             import lang2vec.lang2vec as uriel
     except ImportError as error:
         raise InputError(f"features of languages need the extra `languages`: pip install 'transect[languages]' ({error}).") from None  # fmt: skip
+    finally:
+        sys.path = path
     return uriel

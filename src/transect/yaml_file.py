@@ -9,7 +9,28 @@ import yaml
 
 from transect.errors import InputError, nearest
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+FAST: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DATE = "tag:yaml.org,2002:timestamp"
+
+
+class LOADER(FAST):  # type: ignore[misc, valid-type]
+    """Safe YAML in which a key stands once in a mapping (else the last would silently win), and in which a date is a text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in known if tag != DATE]
+        for first, known in FAST.yaml_implicit_resolvers.items()
+    }
+
+    def flatten_mapping(self, node: Any) -> None:
+        if not hasattr(node, "was_read"):  # a mapping that is merged comes again, with what was merged into it
+            node.was_read = True
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    problem = f"the key {key.value!r} stands twice in one mapping"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        super().flatten_mapping(node)
 
 
 def read(path: Path) -> Any:
@@ -18,9 +39,13 @@ def read(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: this is not UTF-8 text.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise InputError(f"{path}, line {mark.line + 1 if mark else '?'}: this is not valid YAML ({getattr(error, 'problem', error)}).") from None  # fmt: skip
+        place = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise InputError(f"{place}: this is not valid YAML ({_problem(error)}).") from None
 
 
 def parse(text: str, place: str) -> Any:
@@ -28,7 +53,11 @@ def parse(text: str, place: str) -> Any:
     try:
         return yaml.load(text, Loader=LOADER)
     except yaml.YAMLError as error:
-        raise InputError(f"{place}: {text!r} is not valid YAML ({getattr(error, 'problem', error)}).") from None
+        raise InputError(f"{place}: {text!r} is not valid YAML ({_problem(error)}).") from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 def line(path: Path, keys: Sequence[str | int]) -> int:
@@ -74,7 +103,9 @@ def told(error: Any) -> str:
         extra = [name for name in value if name not in known]
         return f"holds the unknown field {extra[0]!r}; allowed are {', '.join(known)}.{nearest(extra[0], known)}"
     if error.validator == "pattern":
-        return f"is {value!r}; it must match {allowed}."
+        return f"is {value!r}; it must be {error.schema.get('description', f'of the form {allowed}')}."
+    if error.validator == "oneOf" and "description" in error.schema:
+        return f"is wrong: {error.schema['description']}."
     if error.schema.get("anyOf") and error.validator == "anyOf":
         return f"is {value!r}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
     return f"is not allowed: {error.message}."

@@ -86,3 +86,22 @@ def test_no_number_of_levels_helps_without_variance_of_the_object() -> None:
     frame["y"] -= frame.groupby("p")["y"].transform("mean")
     with pytest.raises(InputError, match="universe score variance of p is estimated as 0"):
         gstudy(frame, "y ~ p x i", wish={"e_rho2": 0.8})
+
+
+def test_averaged_cells_are_counted_beside_their_scores() -> None:
+    """Every score twice: 120 cells of 240 scores."""
+    text = summary(gstudy(pd.concat([scores("p x i")] * 2), "y ~ p x i", repeats="average"))
+    assert "120 cells, means of 240 scores" in text.splitlines()[0]
+
+
+def test_a_negative_component_has_no_certain_interval_and_reml_none() -> None:
+    """Persons that differ less than chance leaves: "not above 0"; REML, which is not ANOVA there, has no intervals and says why."""
+    rng = np.random.default_rng(2)
+    score = rng.normal(size=(12, 10)) + np.linspace(-1, 1, 10)
+    score += 0.1 * np.arange(12)[:, None] / 12 - score.mean(axis=1, keepdims=True)
+    frame = pd.DataFrame(score).rename_axis("p").reset_index().melt("p", var_name="i", value_name="y")
+    rows = summary(gstudy(frame, "y ~ p x i")).splitlines()
+    assert next(line for line in rows if line.startswith("p ")).split()[5:8] == ["not", "above", "0"]
+    found = gstudy(frame, "y ~ p x i", method="reml")
+    assert all(c["lower"] is None and c["upper"] is None for c in found["components"])
+    assert any(note.startswith("no intervals: those computed here belong to ANOVA") for note in found["notes"])

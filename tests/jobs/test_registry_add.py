@@ -114,6 +114,11 @@ def test_the_suite_file_keeps_what_it_has(project, tmp_path):
     [
         ({"given": {"langauge": "eng"}}, "--set langauge: there is no such factor; .* Did you mean 'language'?"),
         ({"given": {"stage": "finetuned"}}, "--set stage: is 'finetuned'; allowed are base, midtrain"),
+        ({"given": {"language": "xx"}}, "'xx' is no language of ISO 639-3"),
+        ({"given": {"id": "x"}}, "--set id: give the run's id with --id"),
+        ({"given": {"parent": "plane"}}, "--set parent: there is no run 'plane'.* Did you mean 'plain'"),
+        ({"given": {"checkpoints": "steps"}, "suite": "new"}, "a new suite has no rule 'steps'"),
+        ({"run": "../x"}, "the id '../x' is not made of letters"),
         ({"given": {"params_total": 0}}, "--set params_total: "),
         ({"given": {"params_total": 17}}, "states params_total 17, but its configuration has"),
         ({"given": {"checkpoints": "steps"}}, "names the checkpoint rule 'steps'; there are: main.*was left as it was"),
@@ -172,7 +177,7 @@ def test_weights_that_hold_something_else_are_told(project, tmp_path):
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     added = add(str(path), "mine", project)
-    assert "the weight files hold" in added.told[-1] and "the configuration" in added.told[-1]
+    assert "the weight files hold" in added.told[-1] and added.told[-1].endswith("or are another model's")
 
 
 def study_of(project: Project, run: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from transect.errors import InputError
-from transect.jobs.tables import COMPRESSED, read
+from transect.jobs.tables import COMPRESSED, p_text, read
 
 FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
 
@@ -34,3 +34,8 @@ def test_a_broken_file_is_one_sentence(packed: str, tmp_path: Path) -> None:
     (tmp_path / f"t.csv{packed}").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="cannot be read as csv"):
         read(tmp_path / f"t.csv{packed}")
+
+
+def test_a_p_is_never_0() -> None:
+    """Four decimals, a power of ten, and a bound where the distribution's tail has ended."""
+    assert [p_text(p) for p in (0.01234, 1.23e-7, 0.0)] == ["0.0123", "1.2e-07", "<1e-300"]

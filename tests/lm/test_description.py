@@ -82,6 +82,22 @@ def test_a_directory_that_lacks_a_part(missing, tmp_path):
         describe(path)
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("config.json", b"[]", "config.json is no JSON object"),
+        ("config.json", b'{"model_type": "gpt22"}', "no model_type 'gpt22'.* Did you mean 'gpt2'"),
+        ("model.safetensors", b"abc", "model.safetensors: this is no safetensors file"),
+    ],
+)
+def test_a_file_that_is_broken(file, content, told, tmp_path):
+    """One sentence that names the file and what is wrong with it."""
+    path = tiny_model(tmp_path, "gpt2")
+    (path / file).write_bytes(content)
+    with pytest.raises(LoadError, match=told):
+        describe(path)
+
+
 def test_what_is_no_language_model(tmp_path):
     """A vision model's configuration beside weights: the sentence says what it is not."""
     path = tiny_model(tmp_path, "gpt2")

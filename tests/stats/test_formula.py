@@ -21,6 +21,11 @@ def test_double_bar_means_uncorrelated() -> None:
     assert parse("y ~ 1 + (x || g)").random == (Random(((),), ("g",)), Random((("x",),), ("g",)))
 
 
+def test_a_slash_means_nested() -> None:
+    """(1 + x | a/b) is (1 + x | a) + (1 + x | a:b)."""
+    assert parse("y ~ 1 + (1 + x | a/b)").random == parse("y ~ 1 + (1 + x | a) + (1 + x | a:b)").random
+
+
 @pytest.mark.parametrize("text", ["y ~ 0 + x", "y ~ x - 1"])
 def test_the_intercept_can_be_switched_off(text: str) -> None:
     """0 and - 1 both do."""

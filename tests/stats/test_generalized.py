@@ -112,3 +112,20 @@ def test_a_fit_that_does_not_converge_is_no_result() -> None:
 def test_what_is_no_bowl_has_not_converged(scale: float, left: float) -> None:
     """A quadratic at one standard error from its minimum would gain 0.5 x 2 / 2; on a hill there is no minimum."""
     assert _left(scale * np.array([1.0, 0.0]), scale * np.eye(2))[0] == left
+
+
+@pytest.mark.parametrize(("method", "sd"), [("Laplace", 0.02827907), ("nAGQ=0", None)])
+def test_a_small_variance_by_many_trials_is_no_failure(method: str, sd: float | None) -> None:
+    """960,000 trials in 480 rows, a standard deviation of 0.03 by unit: lme4 1.1-31 converges, and so does this, to 1e-3 of it."""
+    rng = np.random.default_rng(7)
+    unit, task = np.divmod(np.arange(480), 40)
+    predictor = unit % 6 - 2.5
+    eta = -0.5 + 0.3 * predictor + rng.normal(0, 0.05, 12)[unit] + rng.normal(0, 0.5, 40)[task]
+    k = rng.binomial(2000, 1 / (1 + np.exp(-eta)))
+    frame = pd.DataFrame({"unit": unit, "task": task, "x": predictor, "k": k, "miss": 2000 - k})
+    fit = fit_table(frame, "cbind(k, miss) ~ x + (1 | task) + (1 | unit)", family="binomial", method=method).fit
+    assert fit.components["sd"][0] == pytest.approx(0.47319198, rel=1e-3)
+    if sd:
+        assert fit.components["sd"][1] == pytest.approx(sd, rel=1e-3)
+        assert fit.beta == pytest.approx([-0.67807274, 0.29309477], abs=5e-5)
+        assert np.sqrt(np.diag(fit.vcov)) == pytest.approx([0.0752970502, 0.0049703169], rel=1e-3)

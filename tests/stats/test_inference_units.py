@@ -7,6 +7,7 @@ import pytest
 from transect.errors import InputError
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.inference_units import Shared, inference_units, pseudoreplicated, refuse_pseudoreplication
+from transect.stats.table_model import fit_table
 
 
 def _table() -> pd.DataFrame:
@@ -124,3 +125,24 @@ def test_a_slope_by_item_does_not_stand_in_for_the_run() -> None:
     single = frame[frame["run"].isin(["r0", "r3", "r6", "r9"])].reset_index(drop=True)
     refuse_pseudoreplication(_shared(formula, design, single), len(single))
     assert ("log_size", "run", 4, "item", False) in _shared(formula, design, single)
+
+
+def test_a_slope_of_many_columns_is_not_advised_where_it_would_be_saturated() -> None:
+    """12 runs of 10 rows: a condition of 2 levels has room for a slope by run, one of 10 levels has none."""
+    formula, frame = parse("y ~ item + (1 | run)"), _table()
+    design = Design(formula.fixed, frame)
+    unit = inference_units(formula, design, frame, design.matrix(frame))[1]
+    assert unit.reasons == ("the rows of a level of run are too few to estimate one",)
+
+
+def test_seeds_of_one_size_leave_the_df_of_sizes() -> None:
+    """12 runs of 4 sizes, a column that the formula leaves out: 4 - 2 df, named beside the effect; --allow-pseudoreplication has runs."""
+    frame, formula = _table(), "y ~ log_size + (1 | run)"
+    frame["y"] += np.repeat(np.random.default_rng(2).normal(size=12), 10)
+    capped, allowed = (fit_table(frame, formula, allow_pseudoreplication=a) for a in (False, True))
+    assert capped.effects.loc[1, ["unit", "n_units"]].tolist() == ["size", 4]
+    assert capped.effects.loc[1, "df"] <= 2 < 5 < allowed.effects.loc[1, "df"]
+    assert allowed.effects.loc[1, "unit"] == "run"
+    assert any("add (1 | size)" in w for w in capped.warnings)
+    bare = fit_table(frame.drop(columns="size"), formula)
+    assert bare.effects.loc[1, "df"] == allowed.effects.loc[1, "df"]

@@ -91,6 +91,15 @@ def test_families_with_sizes_of_their_own() -> None:
     assert found.rows_per_cell == 1
 
 
+def test_a_step_that_is_not_known_is_undecided() -> None:
+    """No step in either metric under noise of 30 % of the range: the share's interval reaches beyond a quarter."""
+    noise = np.random.default_rng(6).normal(0, 0.3, (RUNS, SIZES))[RUN, SIZE]
+    latent = _latent(_step(0.0)) + noise
+    found = metric_step(X, latent, latent, RUN)
+    assert found.thresholded["lower"] <= 0.25 <= found.thresholded["upper"]
+    assert found.label == "undecided"
+
+
 def test_few_sizes_get_a_simpler_curve() -> None:
     """A line with 5 values of x, a parabola with 6, a cubic from 7 on."""
     for n, degree in ((5, 1), (6, 2), (7, 3), (10, 3)):

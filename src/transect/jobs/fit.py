@@ -20,6 +20,11 @@ from transect.stats.random_effects import conditional_modes
 from transect.stats.relatedness import covariance_of, related_effects, tree_of
 from transect.stats.table_model import TableModel, fit_table
 
+INTERVALS = {
+    "profile": "profile likelihood, with the estimates by maximum likelihood",
+    "bootstrap": "parametric bootstrap",
+}
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -50,6 +55,7 @@ def fit_file(
     found: dict[str, Any] = {}
     if beside.intervals:
         found["intervals"] = _intervals(model, beside)
+        found["intervals_by"] = INTERVALS[beside.intervals]
     if beside.against is not None:
         found["comparison"] = compare(frame, formula, beside.against, n=beside.n, seed=beside.seed, **options)
     if beside.means:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect.jobs.tables import records, table_lines
+from transect.jobs.tables import p_text, records, table_lines
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.random_effects import r_squared
 from transect.stats.table_model import TableModel, correlations
@@ -59,7 +59,7 @@ def _random(model: TableModel) -> list[str]:
     )
     corr = correlations(model.fit)
     frame["Corr"] = [
-        " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"])
+        " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"].dropna())
         for g, e in frame[["Groups", "Name"]].to_numpy()
     ]
     return table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])
@@ -99,7 +99,7 @@ def _cross_check(model: TableModel) -> Iterator[str]:
 
 def _beside(beside: dict[str, Any]) -> Iterator[str]:
     if "intervals" in beside:
-        yield from ["", "95 % intervals:", *table_lines(beside["intervals"])]
+        yield from ["", f"95 % intervals by {beside['intervals_by']}:", *table_lines(beside["intervals"])]
         if beside["intervals"][["lower", "upper"]].isna().any(axis=None):
             yield " An empty bound could not be found: the deviance has no minimum there that the search reaches."
     if "comparison" in beside:
@@ -116,9 +116,11 @@ def _beside(beside: dict[str, Any]) -> Iterator[str]:
 
 def _comparison(found: dict[str, Any]) -> Iterator[str]:
     yield from ["", f"Against {found['against']}, both fitted again by {found['method']}:"]
-    p = f"{found['p_chi2']:.4f}" if found["p_chi2"] >= 1e-4 else f"{found['p_chi2']:.1e}"
+    p = p_text(found["p_chi2"])
     yield f" chi2 {found['chi2']:.4f}, df {found['df']}, p {p} (chi-squared distribution)"
-    yield f" p {found['p']:.4f} by parametric bootstrap, {found['n']} samples of the smaller model, Monte Carlo SE {found['p_se']:.4f}"
+    least = 1 / (found["n"] + 1)
+    p = f"<= {least:.3g}" if found["p"] <= least else f"{found['p']:.4f}"
+    yield f" p {p} by parametric bootstrap, {found['n']} samples of the smaller model, Monte Carlo SE {found['p_se']:.4f}"
     if found["same_fixed"]:
         yield " The models differ in their variances, which are 0 at the edge: the chi-squared p is too large, take the bootstrap's."
 

@@ -38,7 +38,7 @@ def gstudy(
 ) -> dict[str, Any]:
     """G study of a table (CSV, TSV or Parquet) and, with `levels`, `plan`, `costs` or `wish`, the D study. JSON values only.
 
-    Keys: score, design, object, fixed, method, seed, rows, missing, averaged, empty, balanced, components (rows), precision (quantity ->
+    Keys: score, design, object, fixed, method, seed, rows, missing, averaged, cells, empty, balanced, components (rows), precision (quantity ->
     estimate, lower, upper), notes; d_study (rows); cheapest (designs, notes, examined). Raises InputError as `g_study`, `d_study` do.
     """
     frame = table if isinstance(table, pd.DataFrame) else read(table)
@@ -47,7 +47,7 @@ def gstudy(
     seen = study.observations
     result: dict[str, Any] = {
         "score": score, "design": formula.split("~")[1].strip(), "object": study.object, "fixed": list(fixed), "method": method,
-        "seed": seed, "rows": len(frame), "missing": seen.missing, "averaged": seen.averaged, "empty": seen.empty,
+        "seed": seed, "rows": len(frame), "missing": seen.missing, "averaged": seen.averaged, "cells": len(seen.y), "empty": seen.empty,
         "balanced": seen.balanced(), "components": records(study.components()),
         "precision": {r.pop("quantity"): r for r in records(study.precision())}, "notes": list(study.notes),
     }  # fmt: skip
@@ -114,9 +114,10 @@ def summary(result: Mapping[str, Any]) -> str:
     """The result of `gstudy` as text of at most some 110 columns."""
     r = result
     how = {"anova": "ANOVA" if r["balanced"] else "ANOVA (Henderson I)", "reml": "REML"}[r["method"]]
-    used = r["rows"] - r["missing"]
+    rows, cells = r["rows"] - r["missing"], r["cells"]
+    used = f"{cells} scores" if rows == cells else f"{cells} cells, means of {rows} scores"
     lines = [
-        f"G study of {r['score']} ~ {r['design']}: {used} scores, {'balanced' if r['balanced'] else 'unbalanced'}, {how}",
+        f"G study of {r['score']} ~ {r['design']}: {used}, {'balanced' if r['balanced'] else 'unbalanced'}, {how}",
         f"object of measurement {r['object']}; {'fixed ' + ', '.join(r['fixed']) if r['fixed'] else 'all facets random'}",
         "",
     ]
@@ -161,7 +162,8 @@ def _g(value: float | None) -> str:
 
 
 def _ends(row: Mapping[str, Any]) -> list[str]:
-    return [_g(row["lower"]), _g(row["upper"])]
+    """The ends of an interval; one that is 0 at both is no certainty of 0 but of a mean square below what chance leaves."""
+    return ["not above", "0"] if row["lower"] == row["upper"] == 0 else [_g(row["lower"]), _g(row["upper"])]
 
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:

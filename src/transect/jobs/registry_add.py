@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from transect import factors, registry, suite_append, suite_file, yaml_file
 from transect.errors import InputError, LoadError, ResourceError, nearest
 from transect.files import write_text
@@ -24,6 +22,12 @@ PERSON = ("stage", "corpus", "corpus_variant", "language", "train_tokens", "uniq
           "norm_placement", "licence", "access", "release_date")  # fmt: skip
 SOURCE = {"files": "configuration, tokenizer and headers of the weights, read by `transect registry add`"}
 PERSON_SOURCE = {"person": "said by whoever added the model"}
+# fields that no --set gives
+OF_THE_COMMAND = {
+    "id": "give the run's id with --id",
+    **dict.fromkeys(("hub_id", "path"), "where the model lies is what is added, DIR_OR_HUB_ID"),
+    **dict.fromkeys(("commit", "sources", "verified"), "this is filled in"),
+}
 SUITE = re.compile(r"[a-z0-9_]+")
 
 
@@ -52,14 +56,14 @@ def add(
     given: field -> value, as --set. Raises InputError for an unknown field or a value that the schema refuses, an id that there is already,
     or a fact that must be known and is not; LoadError and ResourceError where the model cannot be had.
     """
-    given = dict(given or {})
+    given = {name: _as_text(name, value) for name, value in (given or {}).items()}
     file = project.root / "model_registry" / f"{suite}.yaml"
     loaded = registry.load(project)
     before = _suite_before(file, suite, loaded)
-    _check_given(given, before)
+    _check_given(given, before, loaded)
     where, described = _described(model, revision, project)
     last = (where.get("hub_id") or where["path"]).rstrip("/").split("/")[-1]
-    name = run or re.sub(r"[^\w.-]+", "-", last.lower())  # ids become folders
+    name = run or re.sub(r"[^\w.-]+", "-", last.lower()).strip(".-")  # ids become folders
     if name in loaded.runs:
         raise InputError(
             f"There is a run {name!r} already (suite {loaded.runs[name].suite}); give this one another id with --id."
@@ -103,16 +107,30 @@ def _suite_before(file: Path, suite: str, loaded: registry.Registry) -> Suite | 
     return here
 
 
-def _check_given(given: Mapping[str, Any], before: Suite | None) -> None:
+def _as_text(name: str, value: Any) -> Any:
+    """A number that was given for a text is that text: ``release_date=2024``, ``label=70``."""
+    wanted = factors.schema()["$defs"]["fields"]["properties"].get(name, {}).get("type")
+    return str(value) if wanted == "string" and type(value) in (int, float) else value
+
+
+def _check_given(given: Mapping[str, Any], before: Suite | None, loaded: registry.Registry) -> None:
     own = dict(before.fields) if before else {}
     shared = factors.schema()["$defs"]["fields"]["properties"]
     for name, value in given.items():
         if name not in shared and name not in own:
             raise InputError(f"--set {name}: there is no such factor; model_registry/schema.yaml has {', '.join(shared)}.{nearest(name, [*shared, *own])}")  # fmt: skip
-        form = {"$defs": factors.schema()["$defs"], **shared.get(name, {})}
-        error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(form).iter_errors(value))
-        if error is not None:
-            raise InputError(f"--set {name}: {yaml_file.told(error)}")
+        if name in OF_THE_COMMAND:
+            raise InputError(f"--set {name}: {OF_THE_COMMAND[name]}.")
+        if told := factors.fault(name, value):
+            raise InputError(f"--set {name}: {told}")
+    if "checkpoints" in given and before is None:
+        raise InputError(
+            f"--set checkpoints: a new suite has no rule {given['checkpoints']!r}; leave it out for the last weights."
+        )
+    if "parent" in given and given["parent"] not in loaded.runs:
+        raise InputError(
+            f"--set parent: there is no run {given['parent']!r} in the registry.{nearest(given['parent'], loaded.runs)}"
+        )
 
 
 def _described(model: str, revision: str | None, project: Project):  # type: ignore[no-untyped-def]
@@ -158,15 +176,12 @@ def _with_key(tokenizer: Mapping[str, Any], name: str, loaded: registry.Registry
 
 
 def _left_to_a_person(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    shared = factors.schema()["$defs"]["fields"]["properties"]
     unknown: list[str] = []
     missing: list[str] = []
     for name in PERSON:
         if name in facts or name in defaults or name == "language" and "languages" in {*facts, *defaults}:
             continue
-        form = {"$defs": factors.schema()["$defs"], **shared[name]}
-        allowed = jsonschema.Draft202012Validator(form).is_valid(UNKNOWN)
-        (unknown if allowed else missing).append(name)
+        (missing if factors.fault(name, UNKNOWN) else unknown).append(name)
     return unknown, missing
 
 

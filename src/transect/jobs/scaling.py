@@ -11,13 +11,14 @@ import pandas as pd
 
 from transect.errors import InputError, nearest
 from transect.jobs.tables import read, records, table_lines
+from transect.stats.breakpoints import break_test, breakpoint_interval
 from transect.stats.curve_inference import (
-    break_test,
-    breakpoint_interval,
     doubts,
     extrapolation_interval,
     leave_groups_out,
+    no_better_than_a_constant,
     parameter_intervals,
+    simplest,
 )
 from transect.stats.curves import FORMS, fit_curve
 from transect.stats.metric_step import metric_step
@@ -56,9 +57,11 @@ def scaling_file(
     )
     jump = {"jump": _jump(rows, x[0], y, continuous, group)} if continuous else {}
     comparison = leave_groups_out(asked, inputs, values, groups)
-    best = comparison["form"][0]
+    best = simplest(comparison)
     curve = fit_curve(best, inputs, values)
     parameters = parameter_intervals(curve, inputs, values, groups)
+    if constant := no_better_than_a_constant(comparison, best, values):
+        parameters = parameters[:0]
     found: dict[str, Any] = {
         "table": str(path),
         "y": y,
@@ -70,16 +73,25 @@ def scaling_file(
         "best": best,
         "formula": curve.form.text,
         "parameters": records(parameters),
-        "notes": [
-            *(["no form predicts better than the mean of the other groups"] if not comparison["r2"][0] >= 0 else []),
-            *doubts(curve, parameters, inputs, values, x),
-        ],
+        "notes": [*_notes(comparison, best, constant), *doubts(curve, parameters, inputs, values, x)],
     }
     if len(x) == 1 and "segmented" in asked:
-        found["break"] = {**break_test(inputs, values, n, seed), **breakpoint_interval(inputs, values, seed=seed)}
+        found["break"] = {
+            **break_test(inputs, values, groups, n, seed),
+            **breakpoint_interval(inputs, values, groups, seed=seed),
+        }
     if beyond is not None:
         found["beyond"] = _beyond(curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed)
     return found | jump
+
+
+def _notes(comparison: pd.DataFrame, best: str, constant: bool) -> list[str]:
+    found = []
+    if not comparison["r2"][0] >= 0:
+        found.append("no form predicts better than the mean of the other groups")
+    if constant:
+        found.append(f"{best} does not fit better than a constant (AICc), so it has no parameters to report")
+    return found
 
 
 def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
@@ -118,8 +130,10 @@ def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str])
     for column in x:
         wrong = int((~(rows[column] > 0) | np.isinf(rows[column])).sum())
         if wrong:
+            zero = "; leave the rows with 0 (step 0) out of the table" if (rows[column] == 0).any() else ""
             raise InputError(
-                f"the column {column!r} holds {wrong} values that are not above 0 and finite; sizes, data and compute must be"
+                f"the column {column!r} holds {wrong} values that are not above 0 and finite; "
+                f"sizes, data and compute must be{zero}"
             )
 
 
@@ -130,8 +144,9 @@ def _beyond(
     new, truth = held[list(x)].to_numpy(float), held[y].to_numpy(float)
     predicted = extrapolation_interval(curve, inputs, values, groups, new, n, seed)
     inside = (predicted["lower"] <= truth) & (truth <= predicted["upper"])
-    rmse = float(np.sqrt(((predicted["predicted"] - truth) ** 2).mean()))
-    return {"n_rows": len(held), "rmse": rmse, "share_inside_95": float(inside.mean())}
+    errors = (predicted["predicted"] - truth).to_numpy()
+    rmse, bias = float(np.sqrt((errors**2).mean())), float(errors.mean())
+    return {"n_rows": len(held), "rmse": rmse, "mean_error": bias, "share_inside_95": float(inside.mean())}
 
 
 def _jump(rows: pd.DataFrame, x: str, y: str, continuous: str, group: str) -> dict[str, Any]:
@@ -157,19 +172,26 @@ def summary(found: dict[str, Any]) -> str:
         *table_lines(pd.DataFrame(found["forms"])),
         "",
     ]
-    lines += [
-        f"{found['best']}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
-        *table_lines(pd.DataFrame(found["parameters"])),
-    ]
+    if found["best"] != found["forms"][0]["form"]:
+        lines += [
+            f"{found['best']} is kept: the simplest form within one standard error of {found['forms'][0]['form']}.",
+            "",
+        ]
+    if found["parameters"]:
+        lines += [
+            f"{found['best']}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
+            *table_lines(pd.DataFrame(found["parameters"])),
+        ]
     if "break" in found:
         b = found["break"]
-        lines += ["", f"A break of the slope? p = {b['p']:.3g} (parametric bootstrap); at log10 {found['x'][0]} "
+        lines += [""] * bool(found["parameters"]) + [f"A break of the slope? p = {b['p']:.3g} (bootstrap of whole groups); at log10 {found['x'][0]} "
                   f"{b['psi']:.3f} [{b['lower']:.3f}, {b['upper']:.3f}]"]  # fmt: skip
     if "beyond" in found:
         b = found["beyond"]
         lines += [
             "",
-            f"Beyond: {b['n_rows']} rows, rmse {b['rmse']:.4g}, {100 * b['share_inside_95']:.0f} % inside the 95 % interval",
+            f"Beyond: {b['n_rows']} rows, rmse {b['rmse']:.4g}, mean error {b['mean_error']:+.4g} (predicted - seen), "
+            f"{100 * b['share_inside_95']:.0f} % inside the 95 % interval",
         ]
     if "jump" in found:
         lines += ["", *_jump_lines(found)]

@@ -134,6 +134,8 @@ def parse_options(given: list[str], flag: str = "--option") -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise InputError(f"{flag} {text!r}: write NAME=VALUE, e.g. n=32.")
+        if name in found:
+            raise InputError(f"{flag} {name} is given twice.")
         found[name] = yaml_file.parse(value, f"{flag} {name}")
     return found
 

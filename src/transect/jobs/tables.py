@@ -13,6 +13,7 @@ from transect.errors import InputError
 
 READERS = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")  # of CSV and TSV
+LEAST_P = 1e-300  # near it the distributions end in 0
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -49,6 +50,11 @@ def table_lines(frame: pd.DataFrame) -> list[str]:
     return [" " + line(row) for row in [{c: str(c) for c in shown}, *shown.to_dict("records")]]
 
 
+def p_text(p: float) -> str:
+    """A p value: four decimals, powers of ten below 1e-4, never 0."""
+    return f"{p:.4f}" if p >= 1e-4 else f"{p:.1e}" if p >= LEAST_P else f"<{LEAST_P:g}"
+
+
 def _cell(value: Any, column: str) -> str:
     if isinstance(value, str):
         return value
@@ -57,5 +63,5 @@ def _cell(value: Any, column: str) -> str:
     if pd.isna(value):
         return ""
     if column == "p" or column.startswith("p_"):
-        return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
+        return p_text(value)
     return f"{value:.1f}" if column == "df" and np.isfinite(value) else f"{value:.5g}"

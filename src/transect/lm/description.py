@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, PreTrainedTokenizerFast
 
-from transect.errors import LoadError, NotApplicable
+from transect.errors import LoadError, NotApplicable, nearest
 from transect.lm import counting
 from transect.lm.batching import context_length
 from transect.lm.design import design
@@ -50,6 +50,8 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
         raw = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LoadError(f"{path}: no readable config.json ({error}).") from None
+    if not isinstance(raw, dict):
+        raise LoadError(f"{path}: config.json is no JSON object.")
     numbers = stored(weight_files(path))[1] if sizes is None else sum(map(_numel, sizes.values()))
     kind = raw.get("model_type")
     if kind == "ngram":
@@ -58,6 +60,8 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
             {"objective": "causal", "mixer": "ngram", "vocab_size": raw.get("vocab_size")}, told=[counts]
         )
     else:
+        if kind not in CONFIG_MAPPING and "auto_map" not in raw and not list(path.glob("*.py")):
+            raise LoadError(f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}")  # fmt: skip
         found = _architecture(path, numbers) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
     found.facts = {"model_type": kind, **found.facts, "tokenizer": describe_tokenizer(read_tokenizer(path))}
     return found
@@ -121,12 +125,15 @@ def _architecture(path: Path, numbers: int) -> Description:
     found.how = dict.fromkeys(("params_total", "params_non_embedding", "params_active"), "count")
     if objective != "causal":
         found.how["objective"] = "inferred"
-    found.told.append(
-        f"the weight files hold {numbers:,} numbers, as many as the configuration has"
-        if numbers == whole
-        else f"the weight files hold {numbers:,} numbers, the configuration {whole:,}: buffers or tied matrices that were stored, or another head"
-    )
+    found.told.append(f"the weight files hold {numbers:,} numbers, {_compared(numbers, whole)}")
     return found
+
+
+def _compared(numbers: int, whole: int) -> str:
+    if numbers == whole:
+        return "as many as the configuration has"
+    reason = "buffers or tied matrices that were stored" if numbers > whole else "they are packed, lack its head, or are another model's"  # fmt: skip
+    return f"the configuration {whole:,}: {reason}"
 
 
 def _built(path: Path, config: Any, objective: Any) -> Any:

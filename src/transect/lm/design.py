@@ -129,6 +129,8 @@ def _mlp(network: PreTrainedModel) -> str | None:
     d_model: int = size.get("d_model", 0)
     widths: list[int] = [w for w in (size.get("d_ff"), getattr(config, "moe_intermediate_size", None)) if w]
     for width in widths:
+        if width == d_model:  # the matrices of attention have that shape as well
+            return None
         halves = shapes.count((2 * width, d_model)) + shapes.count((d_model, 2 * width))
         if halves or shapes.count((width, d_model)) + shapes.count((d_model, width)) > 2:
             return GATED.get(plain, plain)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -218,11 +218,14 @@ def stored(weights: list[Path]) -> tuple[set[torch.dtype | None], int]:
     """The dtypes in which the weights are stored (None: not a float), and how many numbers they are."""
     dtypes, numbers = set(), 0
     for file in weights:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():
-                part = tensors.get_slice(name)
-                dtypes.add(STORED.get(part.get_dtype()))
-                numbers += torch.Size(part.get_shape()).numel()
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():
+                    part = tensors.get_slice(name)
+                    dtypes.add(STORED.get(part.get_dtype()))
+                    numbers += torch.Size(part.get_shape()).numel()
+        except SafetensorError as error:
+            raise LoadError(f"{file}: this is no safetensors file, or not all of it ({error}).") from None
     return dtypes, numbers
 
 

@@ -1,4 +1,4 @@
-"""How sure a curve is: whole groups left out or resampled, breakpoints profiled, breaks tested, whole groups predicted.
+"""How sure a curve is: whole groups left out or resampled, whole groups predicted (breaks of a slope: breakpoints.py).
 
 A group (run, family) is the unit: its rows share what makes it different, so groups are left out or drawn, never rows.
 Intervals of parameters are the jackknife's: 95 % ones hold the planted truth (300 to 600 data sets each; SE 0.01) in
@@ -13,7 +13,8 @@ Intervals of parameters are the jackknife's: 95 % ones hold the planted truth (3
         BCa, wider by t                       0.94 - 0.96    0.92 - 0.94
 of a power law over 4 and 5 groups 0.95 to 0.97. With 2,000 data sets: docs/simulations.md.
 Sources: Miller (1974), Biometrika 61, on the jackknife; Davison & Hinkley (1997), ch. 3.8; Hesterberg (2015), Am. Stat. 69;
-Davies (1987) on why a break has no chi-squared test; Besiroglu et al. (2024) on intervals of scaling laws that were too narrow.
+Besiroglu et al. (2024) on intervals of scaling laws that were too narrow;
+Breiman et al. (1984), Classification and Regression Trees, ch. 3.4, on the rule of one standard error.
 """
 
 from collections.abc import Sequence
@@ -119,95 +120,54 @@ def extrapolation_interval(
     return pd.DataFrame({"predicted": curve(new), "lower": lower, "upper": upper})
 
 
-def breakpoint_interval(
-    x: np.ndarray, y: np.ndarray, level: float = 0.95, n: int = 200, seed: int = 1
-) -> dict[str, float]:
-    """Interval of the break of a segmented line in log10 x: psi, lower, upper (the range of x where it is not bounded).
-
-    {psi : log(rss(psi) / rss_min) <= c(psi)}, with c(psi) the level's quantile of the same ratio over n responses simulated
-    from the best line with its break at psi. The chi-squared quantile covers 89 % instead of 95 % where breaks are weak.
-    """
-    z, y = np.log10(np.asarray(x, float)), np.asarray(y, float)
-    best = fit_curve("segmented", x, y)
-    psi, sd = best.parameters["psi"], np.sqrt(best.rss / max(len(y) - 4, 1))
-    places = np.unique(np.concatenate([_places(z, 60), [psi]]))
-    bases = _broken_lines(z, places)
-    noise = sd * np.random.default_rng(seed).standard_normal((n, len(y)))
-    own = np.log(_rss(y[None], bases)[0])
-    inside = [int(np.searchsorted(places, psi))]
-    for i, basis in enumerate(bases):
-        rss = np.log(_rss(basis @ (basis.T @ y) + noise, bases))
-        if own[i] - own.min() <= np.quantile(rss[:, i] - rss.min(1), level):
-            inside.append(i)
-    first, last = min(inside), max(inside)
-    # a place stands for what lies half way to its neighbours
-    middles = np.concatenate([places[:1], (places[1:] + places[:-1]) / 2, places[-1:]])
-    return {"psi": psi, "lower": float(middles[first]), "upper": float(middles[last + 1])}
-
-
-def break_test(x: np.ndarray, y: np.ndarray, n: int = 1000, seed: int = 1) -> dict[str, float]:
-    """Whether a line has a break at all: the gain n log(rss_line / rss_segmented) against that of n lines with normal noise.
-
-    p = (1 + #{gain* >= gain}) / (1 + n). The chi-squared distribution does not hold: psi is no parameter of a line.
-    """
-    z, y = np.log10(np.asarray(x, float)), np.asarray(y, float)
-    line = fit_curve("line", x, y)
-    plain, broken = np.linalg.qr(np.column_stack([np.ones(len(z)), z]))[0][None], _broken_lines(z, _places(z, 60))
-    sd = np.sqrt(line.rss / (len(y) - 2))
-    draws = [line(x) + sd * np.random.default_rng([seed, i]).standard_normal(len(y)) for i in range(n)]
-    every = np.array([y, *draws])
-    gains = len(y) * np.log(_rss(every, plain)[:, 0] / _rss(every, broken).min(1))
-    return {"gain": float(gains[0]), "p": (1 + int((gains[1:] >= gains[0]).sum())) / (1 + n), "n": n}
-
-
 def leave_groups_out(forms: Sequence[str], x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Columns form, rmse, r2, aicc, n_groups: each group predicted from the others, and AICc of the whole fit.
+    """Columns form, rmse, se, r2, aicc, n_groups: each group predicted from the others, and AICc of the whole fit.
 
-    r2 = 1 - sum (y - predicted)^2 / sum (y - mean of the other groups)^2; forms in order of rmse.
+    r2 = 1 - sum (y - predicted)^2 / sum (y - mean of the other groups)^2; forms in order of rmse. se: of rmse, over groups,
+    sqrt(G var_g(sum of squared errors in g)) / (2 n rmse). A fit without a group descends from
+    the fit with all and from the best point of the grid.
     """
     members = _members(groups)
     if len(members) < 3:
         raise InputError(f"leaving groups out needs at least 3 groups; there are {len(members)}")
     rows = []
     for form in forms:
+        whole = fit_curve(form, x, y)
         predicted, baseline = np.empty(len(y)), np.empty(len(y))
         for held in members:
             rest = np.setdiff1d(np.arange(len(y)), held)
-            predicted[held] = fit_curve(form, x[rest], y[rest])(x[held])
+            predicted[held] = fit_curve(form, x[rest], y[rest], near=whole, searched=1)(x[held])
             baseline[held] = y[rest].mean()
-        error = float(((y - predicted) ** 2).sum())
-        r2 = 1 - error / float(((y - baseline) ** 2).sum())
-        rows.append((form, np.sqrt(error / len(y)), r2, _comparable_aicc(form, x, y), len(members)))
-    table = pd.DataFrame(rows, columns=["form", "rmse", "r2", "aicc", "n_groups"])
+        errors = np.array([((y - predicted)[held] ** 2).sum() for held in members])
+        rmse = float(np.sqrt(errors.sum() / len(y)))
+        se = float(np.sqrt(len(members) * errors.var(ddof=1)) / (2 * len(y) * rmse)) if rmse > 0 else 0.0
+        r2 = 1 - errors.sum() / float(((y - baseline) ** 2).sum())
+        rss, k = float(((y - whole(x)) ** 2).sum()), FORMS[form].n_parameters
+        rows.append((form, rmse, se, r2, _aicc(rss, len(y), k), len(members)))
+    table = pd.DataFrame(rows, columns=["form", "rmse", "se", "r2", "aicc", "n_groups"])
     return table.sort_values("rmse", ignore_index=True)
 
 
-def _comparable_aicc(form: str, x: np.ndarray, y: np.ndarray) -> float:
+def simplest(comparison: pd.DataFrame) -> str:
+    """The form with the fewest parameters whose rmse is within one standard error of the best (Breiman et al. 1984).
+
+    `comparison`: of `leave_groups_out`; of several forms with as few parameters, the best of them.
+    """
+    near = comparison[comparison["rmse"] <= comparison["rmse"][0] + comparison["se"][0]]
+    return str(min(near["form"], key=lambda form: FORMS[form].n_parameters))
+
+
+def no_better_than_a_constant(comparison: pd.DataFrame, form: str, y: np.ndarray) -> bool:
+    """Whether the AICc of a form, fitted to all rows, is not below that of the mean of y."""
+    return bool(comparison.set_index("form").loc[form, "aicc"] >= _aicc(float(((y - y.mean()) ** 2).sum()), len(y), 1))
+
+
+def _aicc(rss: float, n: int, n_parameters: int) -> float:
     """AICc by the residuals of y itself, also for forms that are fitted to log y."""
-    curve = fit_curve(form, x, y)
-    k, n, rss = FORMS[form].n_parameters + 1, len(y), float(((y - curve(x)) ** 2).sum())
-    return np.inf if n - k - 1 <= 0 else n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+    k = n_parameters + 1
+    return np.inf if n - k - 1 <= 0 else n * np.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
 def _members(groups: np.ndarray) -> list[np.ndarray]:
     codes = pd.factorize(pd.Series(groups))[0]
     return [np.flatnonzero(codes == g) for g in range(codes.max() + 1)]
-
-
-def _places(z: np.ndarray, n: int) -> np.ndarray:
-    """Where a break may lie: within the values of z, at least two of them away from each end."""
-    inner = np.unique(z)
-    if len(inner) < 5:
-        raise InputError(f"a break needs at least 5 different values of x; there are {len(inner)}")
-    return np.linspace(inner[1], inner[-2], n)
-
-
-def _broken_lines(z: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Orthonormal bases of a line with a break at each place, [place, row, 3]."""
-    plain = np.column_stack([np.ones(len(z)), z])
-    return np.array([np.linalg.qr(np.column_stack([plain, np.maximum(0, z - p)]))[0] for p in places])
-
-
-def _rss(y: np.ndarray, bases: np.ndarray) -> np.ndarray:
-    """Residual sums of squares [draw, place] of responses [draw, row]."""
-    return (y * y).sum(1)[:, None] - ((y @ bases) ** 2).sum(2).T

@@ -127,8 +127,10 @@ class Curve:
         return _predict(self.form, self.point, _inputs(x, self.form) / self.centre)
 
 
-def fit_curve(form: str, x: np.ndarray, y: np.ndarray, near: Curve | None = None) -> Curve:
-    """Fit a form to x [row] or [row, input] > 0 and y [row]. `near`: one descent from another fit (resampling).
+def fit_curve(form: str, x: np.ndarray, y: np.ndarray, near: Curve | None = None, searched: int = 0) -> Curve:
+    """Fit a form to x [row] or [row, input] > 0 and y [row].
+
+    `near`: another fit to descend from (resampling), and from so many best points of the grid (`searched`) beside it.
 
     Raises InputError for an unknown form, inputs that are not above 0, or fewer rows than parameters + 1.
     """
@@ -140,16 +142,19 @@ def fit_curve(form: str, x: np.ndarray, y: np.ndarray, near: Curve | None = None
         raise InputError(f"{form} has {kind.n_parameters} parameters; {len(y)} rows are too few to fit it")
     if kind.scale == "log" and not (y > 0).all():
         raise InputError(f"{form} is fitted to log y; y must be above 0 in every row")
-    if near is not None:
-        return _polished(kind, inputs / near.centre, y, [near.point], near.centre)
-    centre = np.exp(np.log(inputs).mean(0))
-    scaled = inputs / centre
-    starts = []
-    for shape in product(*kind.grid(scaled)):
-        cost, coefficients = _project(kind, np.array(shape), scaled, y)
-        starts.append((cost, np.concatenate([coefficients, shape])))
-    starts.sort(key=lambda pair: pair[0])
-    return _polished(kind, scaled, y, [point for _, point in starts[:STARTS]], centre)
+    centre = np.exp(np.log(inputs).mean(0)) if near is None else near.centre
+    starts = [] if near is None else [near.point]
+    scaled, wanted = inputs / centre, STARTS if near is None else searched
+    return _polished(kind, scaled, y, starts + (_best_of_grid(kind, scaled, y, wanted) if wanted else []), centre)
+
+
+def _best_of_grid(form: Form, x: np.ndarray, y: np.ndarray, n: int) -> list[np.ndarray]:
+    """The n best points of the grid of shapes, each with its best linear coefficients."""
+    found = []
+    for shape in product(*form.grid(x)):
+        cost, coefficients = _project(form, np.array(shape), x, y)
+        found.append((cost, np.concatenate([coefficients, shape])))
+    return [point for _, point in sorted(found, key=lambda pair: pair[0])[:n]]
 
 
 def _inputs(x: np.ndarray, form: Form) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     y ~ a + b + a:b + log10(x) + (1 | g) + (1 + x | h) + (1 | g:h)
 
-`a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g).
+`a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g),
+and `(x | g/h)` is (x | g) + (x | g:h).
 A variable is a column name, a transform of one (log, log2, log10, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
 orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response may be cbind(successes, failures).
 Column names with other signs than letters, digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
@@ -119,9 +120,13 @@ def _quoted(name: str) -> str:
 def _random(inside: str, text: str) -> list[Random]:
     uncorrelated = "||" in inside
     effects, group_text = (part.strip() for part in inside.split("||" if uncorrelated else "|"))
-    group = tuple(_variable(name, text) for name in group_text.split(":"))
     terms = _terms(effects, text)
-    return [Random((term,), group) for term in terms] if uncorrelated else [Random(terms, group)]
+    group: Term = ()
+    found: list[Random] = []
+    for nested in group_text.split("/"):
+        group += tuple(_variable(name, text) for name in nested.split(":"))
+        found += [Random((term,), group) for term in terms] if uncorrelated else [Random(terms, group)]
+    return found
 
 
 def _terms(text: str, formula: str) -> tuple[Term, ...]:

@@ -8,11 +8,13 @@ of size:cond, size being constant within runs); without one, the row. df never e
             another grouping carries the effect too, as far as its variance comes from these units: stats/df_bound.py).
 An effect that varies within a grouping that has no slope of it tests the average effect as if every level had the same one
 (Barr, Levy, Scheepers & Tily 2013): said as "slope omitted", with the reason.
+A column of the table without random effect that holds several units in each level, and within which the effect is constant (the
+configuration of runs that differ in seed only), bounds the df by its levels too.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +35,8 @@ class Unit:
     bound: DfBound
     slopes_omitted: tuple[str, ...]
     reasons: tuple[str, ...]
+    column: str = ""  # a coarser one without random effect, whose `n_levels` bound the df
+    n_levels: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def inference_units(formula: Formula, design: Design, frame: pd.DataFrame, x: np
             others = _crossed(unit, covered, groups, df)
             bound = DfBound(df[unit], others, min((df[name] for name in covered if not parts[name][j]), default=np.inf))
         omitted = [name for name in groups if term and parts[name][j] and name not in covered]
-        reasons = [_reason(term, parts[name][j], name, groups[name], x.shape[0]) for name in omitted]
+        reasons = [_reason(term, parts[name][j], name, groups[name], frame) for name in omitted]
         found.append(Unit(unit, n_units, bound, tuple(omitted), tuple(reasons)))
     return found
 
@@ -129,12 +133,12 @@ def _rank(j: int, x: np.ndarray, parts: list[frozenset[str]], design: Design, gr
     return int(np.ceil(same.sum() / max(columns, 1)))
 
 
-def _reason(term: Term, part: frozenset[str], name: str, group: _Group, n_rows: int) -> str:
-    slope = ":".join(v for v in term if v in part)
-    fewest = group.n_effects + 1
-    if np.bincount(group.codes).max() <= fewest or group.n_levels * fewest >= n_rows:
+def _reason(term: Term, part: frozenset[str], name: str, group: _Group, frame: pd.DataFrame) -> str:
+    slope = tuple(v for v in term if v in part)
+    fewest = group.n_effects + len(Design(((), slope), frame).names) - 1  # a category of 7 levels: 6 more
+    if np.bincount(group.codes).max() <= fewest or group.n_levels * fewest >= len(frame):
         return f"the rows of a level of {name} are too few to estimate one"
-    return f"the formula has none; (1 + {slope} | {name}) would add it"
+    return f"the formula has none; (1 + {':'.join(slope)} | {name}) would add it"
 
 
 class Shared(NamedTuple):
@@ -185,6 +189,47 @@ def pseudoreplicated(
     return found
 
 
+def coarsest_columns(
+    shared: Sequence[Shared],
+    formula: Formula,
+    design: Design,
+    frame: pd.DataFrame,
+    x: np.ndarray,
+    units: Sequence[Unit],
+) -> list[str]:
+    """Of each effect that is constant within its unit: the column of `shared` that leaves the fewest df of those that hold several units in a level, or ""."""
+    grouping = {_name(r): codes_of(r.group, frame) for r in formula.random}
+    found = []
+    for j, (name, unit) in enumerate(zip(design.names, units, strict=True)):
+        own = grouping.get(unit.unit)
+        df = {}
+        for column in (s.column for s in shared if s.term == name and own is not None and s.levels < unit.n_units):
+            codes = pd.factorize(frame[column])[0]
+            assert own is not None
+            if (codes >= 0).all() and _within(own, codes) and constant_columns(x[:, [j]], own)[0]:
+                df[column] = _df_of(codes, x)
+        found.append(min(df, key=lambda c: df[c], default=""))
+    return found
+
+
+def bounded(units: Sequence[Unit], columns: Sequence[str], frame: pd.DataFrame, x: np.ndarray) -> list[Unit]:
+    """The units, each with at most the df of the levels of its column ("": none)."""
+    found = []
+    for unit, column in zip(units, columns, strict=True):
+        if column:
+            codes = pd.factorize(frame[column])[0]
+            bound = replace(unit.bound, df=min(unit.bound.df, _df_of(codes, x)))
+            unit = replace(unit, bound=bound, column=column, n_levels=int(codes.max()) + 1)
+        found.append(unit)
+    return found
+
+
+def _df_of(codes: np.ndarray, x: np.ndarray) -> int:
+    """Levels - rank of the fixed effects that are constant within them, 1 or more."""
+    firsts = _firsts(codes)
+    return max(len(firsts) - column_rank(x[firsts][:, constant_columns(x, codes)]), 1)
+
+
 def refuse_pseudoreplication(found: Sequence[Shared], n_rows: int) -> None:
     """Raise InputError where an effect would be tested against rows although a coarser column carries it."""
     for term, column, levels, unit, refused in found:
@@ -192,12 +237,12 @@ def refuse_pseudoreplication(found: Sequence[Shared], n_rows: int) -> None:
             counted = f"its {n_rows} rows" if unit == "row" else f"the levels of {unit}, its unit in this formula,"
             raise InputError(
                 f"'{term}' does not vary within {column} ({levels} levels), which has no random effect: {counted} "
-                f"would count as independent. Add (1 | {_quoted(column)}) to the formula, or allow it with "
+                f"would count as independent. Add (1 | {quoted(column)}) to the formula, or allow it with "
                 "--allow-pseudoreplication."
             )
 
 
-def _quoted(column: str) -> str:
+def quoted(column: str) -> str:
     """As a formula writes it."""
     return column if re.fullmatch(r"[A-Za-z_.][A-Za-z0-9_.]*", column) else f"`{column}`"
 

@@ -20,7 +20,7 @@ from transect.stats import generalized, linear, mixed
 from transect.stats.crossed_cholesky import Grouping
 from transect.stats.formula import Design, column_of, values
 from transect.stats.generalized import GeneralizedFit
-from transect.stats.inference_units import inference_units
+from transect.stats.inference_units import bounded, inference_units
 from transect.stats.mixed import MixedFit
 from transect.stats.table_model import TableModel
 
@@ -145,7 +145,9 @@ def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:
         fit = _refit(data, kept, columns)
     except (InputError, np.linalg.LinAlgError) as error:
         return [empty | {"term": name, "reason": f"not fitted: {error}"} for name in names]
-    units = inference_units(data.model.formula, data.design, data.rows[kept], data.x[kept])
+    rows, x = data.rows[kept], data.x[kept]
+    units = inference_units(data.model.formula, data.design, rows, x)
+    units = bounded(units, [u.column for u in data.model.units], rows, x)
     found: list[dict[str, object]] = []
     for j, name in enumerate(names):
         if lost[j]:

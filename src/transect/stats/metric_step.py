@@ -9,9 +9,10 @@ itself would do to a smooth latent is computed: the link g (isotonic regression 
 rows: items with their own latents, or the groups' means) is applied to the continuous metric with its step taken out,
     explained = delta of g(continuous - curve with step + curve without) / delta of the thresholded metric
 Intervals: jackknife over whole groups, Student's t with groups - 1 degrees of freedom. With STEP = 1/4 of the range:
-    no step                        the thresholded metric's share is not above STEP (95 % interval)
-    in the continuous metric too   the continuous metric's share is (95 % interval)
-    metric-induced                 it lies between -STEP and STEP (90 % interval, two one-sided tests at 5 %), explained >= EXPLAINED
+    no step                        the thresholded metric's share is below STEP (95 % interval)
+    in the continuous metric too   both shares are above STEP (95 % intervals)
+    metric-induced                 the thresholded one's is, the continuous one's between -STEP and STEP (90 % interval: two one-sided
+                                   tests at 5 %), explained >= EXPLAINED
     undecided                      else, with the reason
 What cannot be told: a rise within one gap is a step at this resolution, however smooth between the two x, and a jump in the first or
 the last gap is none; a continuous metric that orders the rows as x does is always linked to the thresholded one, so whether it is the
@@ -186,8 +187,10 @@ def _label(thresholded: dict[str, float], continuous: dict[str, float], explaine
     induced, true, undecided, none = LABELS
     if not np.isfinite([thresholded["lower"], continuous["lower"], explained["lower"]]).all():
         return undecided, "without one of the groups the step is not determined by the others"
+    if thresholded["upper"] < STEP:
+        return none, f"the step takes less than {STEP:g} of the thresholded metric's range"
     if thresholded["lower"] <= STEP:
-        return none, f"the step's share of the thresholded metric's range is not established to be above {STEP:g}"
+        return undecided, f"the step's share of the thresholded metric's range may be on either side of {STEP:g}"
     if continuous["lower"] > STEP:
         return true, f"the step takes more than {STEP:g} of the continuous metric's range"
     if not -STEP < continuous["lower90"] <= continuous["upper90"] < STEP:

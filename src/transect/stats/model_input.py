@@ -44,6 +44,7 @@ def check_groups(formula: Formula, rows: pd.DataFrame) -> None:
     """That there is something to estimate: a fixed effect, random effects that differ, 2 levels or more, fewer than rows."""
     if not formula.fixed:
         raise InputError(f"formula '{formula.text}' has no fixed effect, not even an intercept; write 1 +")
+    n_effects: dict[str, int] = {}
     for random in formula.random:
         if not random.terms:
             raise InputError(f"formula '{formula.text}': (0 | {':'.join(random.group)}) has no effect; write (1 | ...)")
@@ -57,6 +58,12 @@ def check_groups(formula: Formula, rows: pd.DataFrame) -> None:
         if levels == len(rows):
             raise InputError(
                 f"the grouping factor {name} has as many levels as there are rows ({levels}); its variance is the residual's"
+            )
+        n_effects[name] = n_effects.get(name, 0) + levels * len(random_design.names)
+        if n_effects[name] >= len(rows):
+            raise InputError(
+                f"by {name} there are {n_effects[name]} random effects and {len(rows)} rows, which cannot tell them from the "
+                f"residual; leave out slopes by {name}"
             )
 
 

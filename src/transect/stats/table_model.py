@@ -6,7 +6,7 @@ their p is of t with these, where lme4 prints z. A design that would count rows 
 column carries the effect is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,16 @@ from transect.errors import InputError
 from transect.stats import generalized, mixed
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.generalized import GeneralizedFit
-from transect.stats.inference_units import Shared, Unit, inference_units, pseudoreplicated, refuse_pseudoreplication
+from transect.stats.inference_units import (
+    Shared,
+    Unit,
+    bounded,
+    coarsest_columns,
+    inference_units,
+    pseudoreplicated,
+    quoted,
+    refuse_pseudoreplication,
+)
 from transect.stats.mixed import MixedFit
 from transect.stats.model_input import (
     check_groups,
@@ -33,6 +42,9 @@ from transect.stats.unit_means import disagreements, on_means
 
 FAMILIES = ("gaussian", "binomial")
 CLUSTERED = 1e-3  # a smaller p of all columns together, by Bonferroni, is said
+SAID = 2  # columns at most, those with the least p
+APART = 2  # times: standard errors of model and cross-check that differ by more
+RISING = 0.999  # a rank correlation above this is that of one column in other words
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,7 @@ def fit_table(
     shared = pseudoreplicated(parsed, design, rows, x, units)
     if not allow_pseudoreplication:
         refuse_pseudoreplication(shared, len(rows))
+        units = bounded(units, coarsest_columns(shared, parsed, design, rows, x, units), rows, x)
     terms = [mixed.grouping(r, rows) for r in parsed.random]
     fit: MixedFit | GeneralizedFit
     if family == "binomial":
@@ -119,10 +132,10 @@ def fit_table(
         fit = mixed.fit(response, x, design.names, terms, reml, weights=by)
         means = on_means(response, x, design, units, parsed, rows, by)
     effects = _effects(fit, units)
-    means = means.assign(differs=disagreements(means, effects))
+    means = means.assign(differs=disagreements(means, effects), se_ratio=_se_ratio(means, effects, family))
     warnings = [
         *_singular(fit),
-        *_coarser(shared),
+        *_coarser(shared, dict(zip(design.names, units, strict=True))),
         *_slopes_omitted(effects),
         *_clustered(residuals(fit, response), parsed, rows),
         *_disagreeing(means),
@@ -151,8 +164,8 @@ def _effects(fit: MixedFit | GeneralizedFit, units: Sequence[Unit]) -> pd.DataFr
         # no correction of degrees of freedom exists for binomial models: the level's own bound stands in for one
         row = fit.contrasts(np.eye(len(fit.beta))[j], [unit.bound]).iloc[0].to_dict()
         more = {
-            "unit": unit.unit,
-            "n_units": unit.n_units,
+            "unit": unit.column or unit.unit,
+            "n_units": unit.n_levels or unit.n_units,
             "slopes_omitted": ", ".join(unit.slopes_omitted),
             "slope_reason": "; ".join(unit.reasons),
         }
@@ -173,11 +186,18 @@ def _singular(fit: MixedFit | GeneralizedFit) -> list[str]:
     return found
 
 
-def _coarser(shared: Sequence[Shared]) -> list[str]:
+def _coarser(shared: Sequence[Shared], units: Mapping[str, Unit]) -> list[str]:
     return [
+        f"'{term}' does not vary within {unit.column} ({unit.n_levels} levels), which has no random effect and holds several levels "
+        f"of {unit.unit} in one: df are at most those of {unit.column}, but the standard error is too small where its levels "
+        f"differ; add (1 | {quoted(unit.column)}), or count {unit.unit} as units with --allow-pseudoreplication"
+        for term, unit in units.items()
+        if unit.column
+    ] + [
         f"'{term}' does not vary within {column} ({levels} levels) either, which has no random effect: "
         f"its units, {unit}, are independent only if nothing else differs between the levels of {column}"
         for term, column, levels, unit, _ in shared
+        if not units[term].column
     ]
 
 
@@ -197,25 +217,50 @@ def _slopes_omitted(effects: pd.DataFrame) -> list[str]:
 def _clustered(e: np.ndarray, formula: Formula, rows: pd.DataFrame) -> list[str]:
     """Columns outside the formula whose levels differ in their residuals (one-way analysis of variance)."""
     columns = [c for c in rows if c not in formula.columns and not pd.api.types.is_float_dtype(rows[c])]
-    found = []
+    used = [rows[c] for c in formula.columns]
+    found: dict[str, float] = {}
     for column in columns:
         codes, levels = pd.factorize(rows[column])
-        if not 2 <= len(levels) <= len(rows) / 2 or (codes < 0).any():
+        if not 2 <= len(levels) <= len(rows) / 2 or (codes < 0).any() or any(_same(rows[column], u) for u in used):
             continue
         counts = np.bincount(codes)
         between = float((np.bincount(codes, e) ** 2 / counts).sum() - e.sum() ** 2 / len(e))
         df = len(e) - len(levels)
         f = between / (len(levels) - 1) / ((float(e @ e) - e.sum() ** 2 / len(e) - between) / df)
-        if stats.f.sf(f, len(levels) - 1, df) < CLUSTERED / len(columns):
-            found.append(
-                f"the residuals differ between the {len(levels)} levels of {column}, which is not in the formula: its rows are "
-                "not independent of each other; put it in, as a random or a fixed term"
-            )
-    return found
+        p = stats.f.sf(f, len(levels) - 1, df)
+        if p < CLUSTERED / len(columns):
+            found |= {f"the {len(levels)} levels of {column}": p}
+    said = sorted(found, key=lambda name: found[name])[:SAID]
+    return [
+        f"the residuals differ between {' and between '.join(said)}, not in the formula: rows of one level are not independent of "
+        f"each other; put {'them' if said[1:] else 'it'} in, as random or fixed terms"
+    ] * bool(said)
+
+
+def _same(column: pd.Series, other: pd.Series) -> bool:
+    """Whether two columns are one in other words: one-to-one, or numbers that rise together but for rounding."""
+    a, b = (pd.factorize(c)[0] for c in (column, other))
+    n_pairs = len(np.unique(a * (b.max() + 1) + b))
+    if n_pairs == a.max() + 1 == b.max() + 1:
+        return True
+    numbers = pd.api.types.is_numeric_dtype(column) and pd.api.types.is_numeric_dtype(other)
+    return numbers and abs(column.rank().corr(other.rank())) > RISING
+
+
+def _se_ratio(means: pd.DataFrame, effects: pd.DataFrame, family: str) -> np.ndarray:
+    """Of each row of `means`, the model's standard error over its own; NaN for binomial models, whose scale is another."""
+    if not len(means) or family == "binomial":
+        return np.full(len(means), np.nan)
+    return effects.set_index("term")["se"].loc[means["term"]].to_numpy() / means["se"].to_numpy()
 
 
 def _disagreeing(means: pd.DataFrame) -> list[str]:
+    apart = means[(means["se_ratio"] > APART) | (means["se_ratio"] < 1 / APART)]
     return [
+        f"cross-check: the model's standard error of {row['term']} is "
+        f"{f'{ratio:.2g} times' if ratio > 1 else f'1/{1 / ratio:.2g} of'} that on the {row['by']} of {row['unit']} ({row['n_units']})"
+        for ratio, (_, row) in zip(apart["se_ratio"], apart.iterrows(), strict=True)
+    ] + [
         f"cross-check: {row['term']} has another {row['differs'].replace(', ', ' and another ')} by least squares on "
         f"the {row['by']} of {row['unit']} ({row['n_units']})"
         for _, row in means.iterrows()
