@@ -19,10 +19,13 @@ from transect.stats.poststratification import coverage, post_stratify
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Whom does the sample speak for?"
 
+OPTIONS: dict[str, Any] = {"population": ..., "by": "language", "source": "", "outcomes": []}
+OWN: dict[str, Any] = {}
+
 
 def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
     """The two tables of the head of this file."""
-    chosen = read_options(options, {"population": ..., "by": "language", "source": "", "outcomes": []}, "representativeness")  # fmt: skip
+    chosen = read_options(options, OPTIONS, "representativeness")
     by = chosen["by"]
     if by not in registry:
         raise InputError(f"representativeness: unknown factor '{by}'.{nearest(by, list(registry))}")
@@ -32,7 +35,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     strata = coverage(units[by].astype(str).tolist(), population).assign(by=by, source=chosen["source"])
     rows = []
     for number, given in enumerate(chosen["outcomes"], start=1):
-        outcome, _ = read_outcome(given, {}, f"representativeness, outcome {number}")
+        outcome, _ = read_outcome(given, OWN, f"representativeness, outcome {number}")
         runs = outcome.per_run(measurements, registry).dropna(subset=["value", by])
         means = runs.groupby(["configuration", by], as_index=False)["value"].mean()
         rows.append(_estimate(outcome.name, means, by, population))
