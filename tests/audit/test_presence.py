@@ -24,7 +24,7 @@ def test_missing_revisions(lab: Project) -> None:
 
 def test_no_branches_before_a_step(tmp_path: Path) -> None:
     """OLMo-2-1124-13B (allenai/OLMo#842): the 108 steps before 102500 that the published list names are one finding."""
-    early = "{from: 1000, to: 102000, by: 1000}, 150, 300, 600, 700, 850, 900"
+    early = "150, 300, 600, 700, 850, 900, {from: 1000, to: 102000, by: 1000}"
     rule = '  olmo: {revision: "stage1-step{step}-tokens{billions}B", tokens_per_step: 8388608, steps: [%s, {from: 102500, to: 105500, by: 500}]}'
     where = project(tmp_path, "- {id: m, hub_id: lab/m, checkpoints: olmo}", rules=rule % early)
     late = [f"stage1-step{s}-tokens{-(-s * 8388608 // 10**9)}B" for s in range(102500, 105501, 500)]
