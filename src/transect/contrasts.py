@@ -4,7 +4,7 @@ A contrast of a suite file names its runs by a query (`runs`, compared where the
 every run of a query with the run it was trained from (`parent`). What differs is found from the facts, not believed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +93,3 @@ def _run(name: str, registry: Registry, place: str) -> Run:
     if name not in registry.runs:
         raise InputError(f"{place}: there is no run {name!r}.{nearest(name, registry.runs)}")
     return registry.runs[name]
-
-
-def lineage_pairs(runs: Sequence[Run], registry: Registry) -> list[tuple[Run, Run]]:
-    """(parent, child) for every run whose parent is among `runs`: the only pairs in which post-training is compared."""
-    ids = {run.id for run in runs}
-    return [(registry.runs[run.facts["parent"]], run) for run in runs if run.get("parent") in ids]

@@ -19,6 +19,7 @@ def fit(args: argparse.Namespace) -> int:
         modes=args.modes,
         relatedness=None if args.relatedness is None else Path(args.relatedness),
         of=args.of,
+        margin=args.margin,
         n=args.n,
         seed=args.seed,
     )
@@ -166,6 +167,12 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="fit again without each of its levels and say what is fragile; may be repeated; 'all': every grouping of up to "
         "60 levels, and text columns that groupings are nested in (family, suite)",
+    )
+    more.add_argument(
+        "--margin",
+        type=float,
+        metavar="M",
+        help="equivalence: whether each effect lies within M of 0 (two one-sided tests)",
     )
     more.add_argument("--modes", action="store_true", help="the random effects of each level, with standard errors")
     more.add_argument(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tests.stats.crossed_data import cbpp, conditions, sleepstudy
 from transect.cli import main
@@ -187,6 +188,16 @@ def test_a_smaller_model_is_tested_against(table: Path, capsys: pytest.CaptureFi
     assert "REML criterion: 1743.6283" in text and "both fitted again by maximum likelihood:" in text
     assert "chi2 23.5365, df 1, p 1.2e-06 (chi-squared distribution)" in text
     assert "p <= 0.0099 by parametric bootstrap, 100 samples of the smaller model, Monte Carlo SE 0.0099" in text
+
+
+def test_equivalence_to_within_a_margin(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """p of the two one-sided tests from estimate, se and df (scipy's t); a wide margin is supported, one below the effect is not."""
+    effect = next(e for e in _json(capsys, str(table), FORMULA)["effects"] if e["term"] == "days")
+    for margin, verdict in ((20.0, "supported"), (1.0, "rejected")):
+        (found,) = _json(capsys, str(table), FORMULA, "--margin", str(margin))["equivalence"]
+        p = max(stats.t.sf((margin + s * effect["estimate"]) / effect["se"], effect["df"]) for s in (-1, 1))
+        assert found["p"] == pytest.approx(p, abs=1e-9) and found["verdict"] == verdict
+    assert "two one-sided tests" in _printed(capsys, str(table), FORMULA, "--margin", "20")
 
 
 def test_marginal_means_are_printed_and_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

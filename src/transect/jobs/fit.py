@@ -11,6 +11,7 @@ from transect.errors import InputError
 from transect.jobs.tables import read
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.comparison import compare
+from transect.stats.equivalence import tost
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.influence import groupings, influence
 from transect.stats.marginal_means import marginal_means
@@ -28,7 +29,7 @@ INTERVALS = {
 
 @dataclass(frozen=True)
 class Beside:
-    """What is asked for beside the fit. `left_out`: columns, or "all"; `means`: factors, "A" or "A:B"."""
+    """What is asked for beside the fit. `left_out`: columns, or "all"; `means`: factors, "A" or "A:B"; `margin`: of an equivalence."""
 
     intervals: str | None = None  # "profile" or "bootstrap"
     against: str | None = None
@@ -37,6 +38,7 @@ class Beside:
     modes: bool = False
     relatedness: Path | None = None
     of: str | None = None
+    margin: float | None = None
     n: int = 1000
     seed: int = 1
 
@@ -60,6 +62,8 @@ def fit_file(
         found["comparison"] = compare(frame, formula, beside.against, n=beside.n, seed=beside.seed, **options)
     if beside.means:
         found["means"], found["differences"] = marginal_means(model, beside.means)
+    if beside.margin is not None:
+        found["equivalence"] = _equivalence(model, beside.margin)
     if beside.left_out:
         found |= _influence(model, frame, beside.left_out, options.get("weights"))
     if beside.modes:
@@ -75,6 +79,13 @@ def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
     if isinstance(model.fit, GeneralizedFit):
         raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
     return profile_intervals(model.fit)
+
+
+def _equivalence(model: TableModel, margin: float) -> pd.DataFrame:
+    """Of every effect but the intercept: whether it lies within `margin` of 0 (stats/equivalence.py)."""
+    effects = model.effects[model.effects["term"] != "(Intercept)"]
+    rows = [{"term": r["term"], **tost(r["estimate"], r["se"], r["df"], margin)} for r in effects.to_dict("records")]
+    return pd.DataFrame(rows)
 
 
 def _influence(model: TableModel, frame: pd.DataFrame, asked: Sequence[str], weights: str | None) -> dict[str, Any]:

@@ -106,6 +106,8 @@ def _beside(beside: dict[str, Any]) -> Iterator[str]:
         yield from _comparison(beside["comparison"])
     if "means" in beside:
         yield from _means(beside["means"], beside["differences"])
+    if "equivalence" in beside:
+        yield from _equivalence(beside["equivalence"])
     if "influence" in beside:
         yield from _influence(beside)
     if "modes" in beside:
@@ -135,6 +137,16 @@ def _means(means: pd.DataFrame, differences: pd.DataFrame) -> Iterator[str]:
             yield f" {str(kind).capitalize()}s, p adjusted by Holm over these {len(of_kind)}:"
             odds = ["odds_ratio"] if "odds_ratio" in of_kind else []
             yield from table_lines(of_kind[["label", *ESTIMATE, "p_holm", "lower", "upper", *odds]])
+
+
+def _equivalence(found: pd.DataFrame) -> Iterator[str]:
+    margin = f"{found['margin'].iloc[0]:g}" if len(found) else ""
+    yield from [
+        "",
+        f"Within {margin} of 0 (two one-sided tests, 5 %; a margin that was fixed before the data were seen):",
+    ]
+    columns = ["term", "estimate", "lower90", "upper90", "p", "verdict", "smallest_margin"]
+    yield from table_lines(found[columns]) if len(found) else [" the model has no effect but the intercept"]
 
 
 def _influence(beside: dict[str, Any]) -> Iterator[str]:

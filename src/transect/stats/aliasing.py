@@ -48,11 +48,6 @@ class FactorReport:
     def varies(self) -> bool:
         return self.n_levels > 1
 
-    @property
-    def saturated(self) -> bool:
-        """Whether every unit has a value of its own: as a category it can be told from no other difference between units."""
-        return not self.numeric and self.varies and self.n_levels == self.n_units
-
 
 @dataclass(frozen=True)
 class Alias:
