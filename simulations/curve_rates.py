@@ -19,13 +19,13 @@ def _broken(rng: np.random.Generator, bend: float) -> tuple[np.ndarray, np.ndarr
 
 def coverage_of_a_breakpoint(rng: np.random.Generator) -> bool:
     """40 points, slope changing by 0.1 per decade at 8.7, noise 0.03."""
-    found = breakpoint_interval(*_broken(rng, 0.1), seed=int(rng.integers(2**31)))
+    found = breakpoint_interval(*_broken(rng, 0.1))
     return bool(found["lower"] <= 8.7 <= found["upper"])
 
 
 def false_break(rng: np.random.Generator) -> bool:
     """A line that is called broken."""
-    return break_test(*_broken(rng, 0.0), n=199, seed=int(rng.integers(2**31)))["p"] <= 0.05
+    return break_test(*_broken(rng, 0.0))["p"] <= 0.05
 
 
 def _broken_in_groups(rng: np.random.Generator, bend: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,13 +37,42 @@ def _broken_in_groups(rng: np.random.Generator, bend: float) -> tuple[np.ndarray
 
 def coverage_of_a_breakpoint_in_groups(rng: np.random.Generator) -> bool:
     """The slope of 16 groups changes by 0.05 per decade at 8.7."""
-    found = breakpoint_interval(*_broken_in_groups(rng, 0.05), seed=int(rng.integers(2**31)))
+    found = breakpoint_interval(*_broken_in_groups(rng, 0.05))
     return bool(found["lower"] <= 8.7 <= found["upper"])
 
 
 def false_break_in_groups(rng: np.random.Generator) -> bool:
     """A line of 16 groups that is called broken."""
-    return break_test(*_broken_in_groups(rng, 0.0), n=199, seed=int(rng.integers(2**31)))["p"] <= 0.05
+    return break_test(*_broken_in_groups(rng, 0.0))["p"] <= 0.05
+
+
+def families(
+    rng: np.random.Generator, n_families: int, n_sizes: int, falling: bool, bend: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Families (SD 0.1) over the same sizes from 7e7 to 7e9; noise 0.05, or falling with size from 0.1 to 0.02; bent at 9.2."""
+    z, family = np.tile(np.linspace(7.845, 9.845, n_sizes), n_families), np.repeat(np.arange(n_families), n_sizes)
+    sd = 0.1 * 5 ** -((z - 7.845) / 2) if falling else 0.05
+    line = 5 - 0.3 * z + bend * np.maximum(0, z - 9.2)
+    return 10**z, line + rng.normal(0, 0.1, n_families)[family] + sd * rng.standard_normal(len(z)), family
+
+
+def breaks_of_families(
+    n_families: int, n_sizes: int, falling: bool
+) -> Callable[[np.random.Generator], dict[str, bool]]:
+    """A line of families that is called broken; whether the interval holds the place where the slope changes by 0.5."""
+
+    def event(rng: np.random.Generator) -> dict[str, bool]:
+        false = break_test(*families(rng, n_families, n_sizes, falling))["p"] <= 0.05
+        found = breakpoint_interval(*families(rng, n_families, n_sizes, falling, 0.5))
+        return {"line called broken": false, "break": bool(found["lower"] <= 9.2 <= found["upper"])}
+
+    return event
+
+
+def false_break_of_falling_noise(rng: np.random.Generator) -> bool:
+    """A line of 40 rows without groups that is called broken; noise falls tenfold over five decades."""
+    x = 10 ** rng.uniform(6, 11, 40)
+    return break_test(x, 0.3 + rng.standard_normal(40) * 0.03 * (x / 10**8.5) ** -0.2)["p"] <= 0.05
 
 
 def coverage_of_a_power_law(n_families: int) -> Callable[[np.random.Generator], dict[str, bool]]:

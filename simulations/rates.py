@@ -13,12 +13,14 @@ import pandas as pd
 
 from simulations.curve_rates import (
     LAW,
+    breaks_of_families,
     coverage_of_a_breakpoint,
     coverage_of_a_breakpoint_in_groups,
     coverage_of_a_law,
     coverage_of_a_power_law,
     false_break,
     false_break_in_groups,
+    false_break_of_falling_noise,
 )
 from simulations.map_rates import coverage_of_lambda, false_cell, false_difference, false_node, lambda_of_few_groups
 from simulations.step_rates import labels_of_a_latent_step, labels_of_a_smooth_latent
@@ -193,4 +195,18 @@ RATES: dict[str, Rate] = {
     ),
     "line called broken, rows in 16 groups: false alarms": Rate(false_break_in_groups, *FALSE_ALARMS),
     "breakpoint, rows in 16 groups: coverage": Rate(coverage_of_a_breakpoint_in_groups, *COVERAGE),
+    "line called broken, noise falls with size: false alarms": Rate(false_break_of_falling_noise, *FALSE_ALARMS),
+    **{
+        f"{what}, {n} families x {n_sizes} sizes, {'falling' if falling else 'equal'} noise: {rate}": Rate(
+            event, low, high, what
+        )
+        for n in (3, 4, 5, 6, 8)
+        for n_sizes in (5, 9)
+        for falling in (False, True)
+        for event in (breaks_of_families(n, n_sizes, falling),)
+        for what, rate, (low, high) in (
+            ("line called broken", "false alarms", FALSE_ALARMS),
+            ("break", "coverage", COVERAGE),
+        )
+    },
 }

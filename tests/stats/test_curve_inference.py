@@ -5,7 +5,6 @@ import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from transect.errors import InputError
-from transect.stats.breakpoints import break_test, breakpoint_interval
 from transect.stats.curve_inference import (
     extrapolation_interval,
     leave_groups_out,
@@ -63,39 +62,6 @@ def test_intervals_need_three_groups() -> None:
         parameter_intervals(fit_curve("line", x, y), x, y, np.repeat([0, 1], 4))
 
 
-@pytest.mark.slow
-def test_the_interval_of_a_breakpoint_holds_it() -> None:
-    """95 % nominal over 200 data sets of 40 points: between 91 and 99 %."""
-    rng = np.random.default_rng(11)
-    hits = 0
-    for _ in range(200):
-        x = 10 ** rng.uniform(6, 11, 40)
-        z = np.log10(x)
-        found = breakpoint_interval(x, 0.3 + 0.02 * z + 0.1 * np.maximum(0, z - 8.7) + rng.normal(0, 0.03, 40))
-        hits += found["lower"] <= 8.7 <= found["upper"]
-    assert 0.91 <= hits / 200 <= 0.99
-
-
-@pytest.mark.slow
-def test_a_line_is_rarely_called_broken() -> None:
-    """Nominal 5 % over 400 lines: 2.5 to 7.5 %."""
-    rng = np.random.default_rng(9)
-    false = 0
-    for i in range(400):
-        x = 10 ** rng.uniform(6, 11, 30)
-        false += break_test(x, 0.3 + 0.1 * np.log10(x) + rng.normal(0, 0.05, 30), n=199, seed=i)["p"] <= 0.05
-    assert 0.025 <= false / 400 <= 0.075
-
-
-def test_a_break_is_found() -> None:
-    """A change of slope of 0.3 per decade with noise of 0.03 has p at its floor."""
-    rng = np.random.default_rng(4)
-    x = 10 ** rng.uniform(6, 11, 40)
-    z = np.log10(x)
-    found = break_test(x, 0.3 + 0.3 * np.maximum(0, z - 8.7) + rng.normal(0, 0.03, 40), n=199)
-    assert found["p"] == pytest.approx(1 / 200)
-
-
 def test_prediction_of_left_out_groups_prefers_what_was_planted() -> None:
     """A logistic curve: the logistic form predicts groups that it did not see better than line and power law."""
     rng = np.random.default_rng(5)
@@ -124,26 +90,6 @@ def test_two_groups_cannot_be_left_out() -> None:
     """A sentence with the number of groups."""
     with pytest.raises(InputError, match="there are 2"):
         leave_groups_out(["line"], np.arange(1.0, 9), np.arange(8.0), np.repeat([0, 1], 4))
-
-
-def test_shifts_of_groups_are_no_break() -> None:
-    """60 lines of 16 groups x 8 rows, SD 0.05 between and 0.03 within groups: at most 15 % are called broken (nominal 5 %)."""
-    rng, groups, false = np.random.default_rng(8), np.repeat(np.arange(16), 8), 0
-    for i in range(60):
-        x = 10 ** rng.uniform(6, 11, 128)
-        y = 0.1 * np.log10(x) + rng.normal(0, 0.05, 16)[groups] + rng.normal(0, 0.03, 128)
-        false += break_test(x, y, groups, n=199, seed=i)["p"] <= 0.05
-    assert false <= 9
-
-
-def test_a_break_in_groups_is_found_at_its_place() -> None:
-    """A change of slope of 0.2 per decade at 8.7 under shifts of 16 groups: p below 0.01, the interval holds 8.7."""
-    rng, groups = np.random.default_rng(8), np.repeat(np.arange(16), 8)
-    x = 10 ** rng.uniform(6, 11, 128)
-    y = 0.2 * np.maximum(0, np.log10(x) - 8.7) + rng.normal(0, 0.05, 16)[groups] + rng.normal(0, 0.03, 128)
-    found = breakpoint_interval(x, y, groups)
-    assert break_test(x, y, groups, n=199)["p"] < 0.01
-    assert found["lower"] <= 8.7 <= found["upper"]
 
 
 def test_the_simplest_form_within_one_standard_error_is_kept() -> None:

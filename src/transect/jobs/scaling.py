@@ -76,13 +76,18 @@ def scaling_file(
         "notes": [*_notes(comparison, best, constant), *doubts(curve, parameters, inputs, values, x)],
     }
     if len(x) == 1 and "segmented" in asked:
-        found["break"] = {
-            **break_test(inputs, values, groups, n, seed),
-            **breakpoint_interval(inputs, values, groups, seed=seed),
-        }
+        found |= _break(inputs, values, groups)
     if beyond is not None:
         found["beyond"] = _beyond(curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed)
     return found | jump
+
+
+def _break(inputs: np.ndarray, values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """The test of a break and its place, or why there is none: the rest of the answer does not hang on it."""
+    try:
+        return {"break": break_test(inputs, values, groups) | breakpoint_interval(inputs, values, groups)}
+    except InputError as error:
+        return {"no_break": str(error)}
 
 
 def _notes(comparison: pd.DataFrame, best: str, constant: bool) -> list[str]:
@@ -182,10 +187,8 @@ def summary(found: dict[str, Any]) -> str:
             f"{found['best']}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
             *table_lines(pd.DataFrame(found["parameters"])),
         ]
-    if "break" in found:
-        b = found["break"]
-        lines += [""] * bool(found["parameters"]) + [f"A break of the slope? p = {b['p']:.3g} (bootstrap of whole groups); at log10 {found['x'][0]} "
-                  f"{b['psi']:.3f} [{b['lower']:.3f}, {b['upper']:.3f}]"]  # fmt: skip
+    if "break" in found or "no_break" in found:
+        lines += [""] * bool(found["parameters"]) + _break_lines(found)
     if "beyond" in found:
         b = found["beyond"]
         lines += [
@@ -197,6 +200,18 @@ def summary(found: dict[str, Any]) -> str:
         lines += ["", *_jump_lines(found)]
     lines += [""] * bool(found["notes"]) + [f"Note: {note}." for note in found["notes"]]
     return "\n".join(lines)
+
+
+def _break_lines(found: dict[str, Any]) -> list[str]:
+    if "no_break" in found:
+        return [f"No break was looked for: {found['no_break']}."]
+    b, x = found["break"], found["x"][0]
+    place = f"at log10 {x} {b['psi']:.3f} [{b['lower']:.3f}, {b['upper']:.3f}]"
+    if np.isnan(b["lower"]):
+        place = f"best at log10 {x} {b['psi']:.3f}, but no single break fits all groups"
+    return [
+        f"A break of the slope? p = {b['p']:.3g} (t = {b['t']:.2f} over the bends of {b['n_groups']} groups); {place}"
+    ]
 
 
 def _jump_lines(found: dict[str, Any]) -> list[str]:
