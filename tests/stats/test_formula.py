@@ -56,6 +56,21 @@ def test_coding_is_that_of_r() -> None:
     assert Design(parse("y ~ a:x").fixed, frame).names == ["(Intercept)", "a[p]:x", "a[q]:x"]
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("y ~ 0 + a + b", ["a[p]", "a[q]", "b[v]"]),
+        ("y ~ 0 + x + b + a", ["x", "b[u]", "b[v]", "a[q]"]),
+        ("y ~ 0 + a*b", ["a[p]", "a[q]", "b[v]", "a[q]:b[v]"]),
+        ("y ~ 0 + b:a", ["b[u]:a[p]", "b[u]:a[q]", "b[v]:a[p]", "b[v]:a[q]"]),
+    ],
+)
+def test_without_an_intercept_the_first_category_keeps_all_its_levels(text: str, names: list[str]) -> None:
+    """The columns of R's model.matrix."""
+    frame = pd.DataFrame({"a": list("pqpq"), "b": list("uuvv"), "x": range(4), "y": 0})
+    assert Design(parse(text).fixed, frame).names == names
+
+
 def test_reference_level_can_be_chosen() -> None:
     """The reference loses its column; a level that does not occur is an error."""
     frame = pd.DataFrame({"a": ["p", "q", "r"]})

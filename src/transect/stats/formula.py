@@ -226,6 +226,7 @@ class Design:
 
     def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
         self.terms = terms
+        self.sum_coded = False  # every category against the mean of its levels, whatever the formula says
         self.levels: dict[str, list[str]] = {}
         self.polynomials: dict[str, Polynomials] = {}
         for variable in dict.fromkeys(v for term in terms for v in term):
@@ -244,11 +245,17 @@ class Design:
         """Of a category in this term: its columns' names and their values at each level (R's rule, see the head of the file)."""
         rest = tuple(v for v in term if v != variable)
         levels, every = self.levels[variable], np.eye(len(self.levels[variable]))
-        if not any(set(rest) == set(t) for t in self.terms):
+        if self._keeps_every_level(rest, term):
             return levels, every
-        if variable.endswith(", sum)"):
+        if self.sum_coded or variable.endswith(", sum)"):
             return levels[:-1], np.vstack([every[:-1, :-1], -np.ones(len(levels) - 1)])
         return levels[1:], every[:, 1:]
+
+    def _keeps_every_level(self, rest: Term, term: Term) -> bool:
+        """Whether nothing in the model spans the sum of a category's columns; without an intercept the first category does."""
+        if not rest and () not in self.terms:
+            return term == next(t for t in self.terms if len(t) == 1 and t[0] in self.levels)
+        return not any(set(rest) == set(t) for t in self.terms)
 
     def _names(self, term: Term) -> list[str]:
         parts = []

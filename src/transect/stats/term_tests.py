@@ -1,0 +1,96 @@
+"""Tests of whole terms: does a factor, or an interaction, of a fitted model matter at all?
+
+Of a term with q coefficients the hypothesis L beta = 0 is that of type III: the coefficients of the term where every category is
+coded as deviations from the mean of its levels (sum coding), so that a main effect is averaged over the levels of what it interacts
+with, each with the same weight, and does not depend on the coding of the formula. Numbers stay as they are: with x in an interaction, a
+factor is tested at x = 0.
+    gaussian    F = (L beta)' (L V L')^-1 (L beta) / q,  with q and Satterthwaite's df: over the q independent parts of L V L' with
+                df v_m,  E = sum v_m / (v_m - 2),  df = 2 E / (E - q)     (2 where a v_m is 2 or less)
+    binomial    chi2 = q F, by the chi-squared distribution with q df; and F with the df of the units
+df of each part never exceed those of the units that carry the coefficients taking part (inference_units.py), as for single effects.
+Source: Kuznetsova, Brockhoff & Christensen (2017), J. Stat. Software 82(13) (lmerTest's anova); Fai & Cornelius (1996) on the df.
+"""
+
+import copy
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from transect.stats.formula import Design
+from transect.stats.generalized import GeneralizedFit
+from transect.stats.mixed import MixedFit
+from transect.stats.table_model import TableModel
+
+NOTHING = 1e-9  # weights below this share of the largest are rounding
+
+
+def term_tests(model: TableModel) -> pd.DataFrame:
+    """One row per term but the intercept: term, num_df, den_df, F, p; of a binomial model chi2 and p_chi2 too."""
+    design, binomial = model.design, isinstance(model.fit, GeneralizedFit)
+    to_sums = _to_sum_coding(design)
+    rows = []
+    for term in design.terms:
+        if not term:
+            continue
+        hypothesis = to_sums[[t == term for t in design.term_of]]
+        f, den_df = _f_test(model, hypothesis)
+        q = len(hypothesis)
+        row = {"term": ":".join(term), "num_df": q, "den_df": den_df, "F": f, "p": float(stats.f.sf(f, q, den_df))}
+        if binomial:
+            row |= {"chi2": q * f, "p_chi2": float(stats.chi2.sf(q * f, q))}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _f_test(model: TableModel, hypothesis: np.ndarray) -> tuple[float, float]:
+    """F and its denominator df; the parts are the eigenvectors of the hypothesis' covariance."""
+    fit = model.fit
+    values, vectors = np.linalg.eigh(hypothesis @ fit.vcov @ hypothesis.T)
+    parts = vectors.T @ hypothesis
+    df = []
+    for part in parts:
+        carried = np.abs(part) > NOTHING * np.abs(part).max()
+        bounds = [unit.bound for unit, used in zip(model.units, carried, strict=True) if used]
+        df.append(float(fit.contrasts(np.where(carried, part, 0.0), bounds)["df"].iloc[0]))
+    return float(np.mean((parts @ fit.beta) ** 2 / values)), _denominator_df(
+        np.array(df), binomial=not isinstance(fit, MixedFit)
+    )
+
+
+def _denominator_df(df: np.ndarray, binomial: bool) -> float:
+    """df of a mean of squared t with these df each (Fai & Cornelius 1996); of binomial models the units' own."""
+    if binomial or np.ptp(df) < 1e-8:
+        return float(df.min())
+    if (df <= 2).any():
+        return 2.0
+    expected = (df / (df - 2)).sum()
+    return float(2 * expected / (expected - len(df)))
+
+
+def _to_sum_coding(design: Design) -> np.ndarray:
+    """[coefficient of the sum-coded model, coefficient of this one]: both give the same mean of every row."""
+    summed = copy.copy(design)
+    summed.sum_coded = True
+    rng = np.random.default_rng(1)
+    n = 20 * len(design.names)
+    while True:  # rows of all combinations, until they tell all columns apart
+        rows = _made_up_rows(design, rng, n)
+        there, here = summed.matrix(rows), design.matrix(rows)
+        if n > 10**6 or np.linalg.matrix_rank(there) == there.shape[1]:
+            return np.linalg.lstsq(there, here, rcond=None)[0]
+        n *= 4
+
+
+def _made_up_rows(design: Design, rng: np.random.Generator, n: int) -> pd.DataFrame:
+    """Rows with levels and numbers drawn at random: what the columns mean does not depend on the table."""
+    columns: dict[str, np.ndarray] = {}
+    for variable in dict.fromkeys(v for term in design.terms for v in term):
+        if variable in design.levels:
+            columns[variable] = rng.choice(np.array(design.levels[variable], dtype=object), n)
+        elif variable in design.polynomials:
+            across = design.polynomials[variable]
+            columns[variable] = across.centre + rng.normal(size=n) * np.sqrt(across.norms[1] / across.norms[0])
+        else:
+            columns[variable] = rng.normal(size=n)
+    return pd.DataFrame(columns)
