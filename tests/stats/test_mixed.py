@@ -152,4 +152,4 @@ def test_a_small_variance_is_not_taken_for_none(seed):
     small = int(np.argmin(at))
     for value in (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15):
         at[small] = value
-        assert fitted.criterion <= fitted.deviance(at) + 1e-6
+        assert fitted.deviance(fitted.theta) <= fitted.deviance(at) + 1e-6

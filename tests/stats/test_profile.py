@@ -60,11 +60,11 @@ def test_a_search_that_fails_is_no_rejection() -> None:
 def test_a_value_that_cannot_be_reached_has_no_deviance() -> None:
     """A standard deviation of -1: an exception, not an infinite deviance, which would count as rejected."""
     fitted = fit_formula("yield_g ~ 1 + (1 | batch)", dyestuff())
-    deviance, point = fitted.deviance.by_likelihood(), np.append(fitted.theta, fitted.sigma)
+    deviance, point = fitted.deviance.by_likelihood(), np.append(fitted.theta, fitted.sigma / fitted.response.size)
     value = _spreads(deviance)[0][1]
     with pytest.raises(_NoMinimum):
-        _constrained(deviance, point, value, -1.0, fitted.sigma)
-    at_the_estimate = _constrained(deviance, point, value, value(point), fitted.sigma)
+        _constrained(deviance, point, value, -1.0, point[-1])
+    at_the_estimate = _constrained(deviance, point, value, value(point), point[-1])
     assert at_the_estimate == pytest.approx(deviance(fitted.theta), abs=0.5)
 
 

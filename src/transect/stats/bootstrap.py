@@ -30,11 +30,11 @@ def simulate(fit: Fit, rng: np.random.Generator) -> np.ndarray:
         return rng.binomial(fit.laplace.trials.astype(int), expit(eta)).astype(float)
     deviance = fit.deviance
     b = [
-        fit.sigma * rng.standard_normal((term.n_levels, term.k)) @ factor.T
-        for term, factor in zip(deviance.terms, deviance.factors(fit.theta), strict=True)
+        fit.scale * rng.standard_normal((term.n_levels, term.k)) @ factor.T
+        for term, factor in zip(deviance.terms, deviance.standard_factors(fit.theta), strict=True)
     ]
     scale = 1.0 if deviance.weights is None else 1 / np.sqrt(deviance.weights)
-    noise = fit.sigma * scale * rng.standard_normal(deviance.n)
+    noise = fit.scale * scale * rng.standard_normal(deviance.n)
     rest = np.concatenate([v.ravel() for v in b[1:]]) if b[1:] else np.empty(0)
     return deviance.x @ fit.beta + deviance.z_first @ b[0].ravel() + deviance.z_rest @ rest + noise
 

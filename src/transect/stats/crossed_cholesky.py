@@ -2,17 +2,20 @@
 
 y = X beta + Z b + e,  b = Lambda(theta) u,  u ~ N(0, sigma^2 I),  e ~ N(0, sigma^2 I).
 The term with the most levels (items) is block-diagonal; all others, X and y go into one dense Schur complement. The
-cross-products are formed once, after which the cost of one evaluation does not depend on the number of rows.
+cross-products are formed once, after which the cost of one evaluation does not depend on the number of rows. Within, all columns
+are in standard units (stats/standard_units.py): theta and what `solve` gives are of these; `factors` is of the given columns.
 Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Software 67(1), eqs. 33-42.
 """
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg as sl
 import scipy.sparse as sp
+
+from transect.stats.standard_units import StandardColumns, lower_triangle
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Deviance:
     """-2 log likelihood (ML) or restricted likelihood (REML) as a function of theta, with beta and sigma profiled out.
 
     theta holds the lower triangles of the relative covariance factors, term by term in the order of `terms`
-    (largest first). Raises numpy.linalg.LinAlgError for a model matrix that is not of full column rank.
+    (largest first), in standard columns. Raises numpy.linalg.LinAlgError for a model matrix that is not of full column rank.
     """
 
     def __init__(
@@ -76,8 +79,12 @@ class Deviance:
         self.dof = self.n - self.p if reml else self.n
         largest = max(range(len(terms)), key=lambda j: terms[j].n_levels)
         self.terms = [terms[largest], *(t for j, t in enumerate(terms) if j != largest)]
-        self.x = np.asarray(x, float)
-        self.z_first, self.z_rest = _sparse(self.terms[:1], self.n), _sparse(self.terms[1:], self.n)
+        self.fixed = StandardColumns.of(x)
+        self.x, self.standard_x = self.fixed.given, self.fixed.standard
+        self.columns = [StandardColumns.of(t.columns) for t in self.terms]  # of each term
+        standard = [replace(t, columns=c.standard) for t, c in zip(self.terms, self.columns, strict=True)]
+        self.first = standard[0]
+        self.z_first, self.z_rest = _sparse(standard[:1], self.n), _sparse(standard[1:], self.n)
         self.q = self.z_rest.shape[1]
         ends = np.cumsum([0, *(t.n_levels * t.k for t in self.terms[1:])])
         self.spans = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]  # of the other terms
@@ -90,27 +97,27 @@ class Deviance:
     def set_weights(self, weights: np.ndarray | None) -> None:
         """Form the cross-products with one weight per row (None: 1), Var(e) = sigma^2 / weight; `set_y` must follow."""
         self.weights = None if weights is None else np.asarray(weights, float)
-        first, m = self.terms[0], self.q + self.p + 1
+        first, m = self.first, self.q + self.p + 1
         self.a = np.empty((first.n_levels, first.k, first.k))
         for i in range(first.k):
             for j in range(first.k):
                 product = self._weighted(first.columns[:, i]) * first.columns[:, j]
                 self.a[:, i, j] = np.bincount(first.codes, product, first.n_levels)
-        rest, x = self.z_rest, self.x
+        rest, x = self.z_rest, self.standard_x
         if self.weights is not None and self.q:  # no copies of these large tables where there is nothing to weigh
             by_entry = np.repeat(self.weights, np.diff(rest.indptr))
             rest = sp.csr_matrix((rest.data * by_entry, rest.indices, rest.indptr), rest.shape)
         if self.weights is not None:
-            x = self.x * self.weights[:, None]
+            x = x * self.weights[:, None]
         self.b = np.empty((first.n_levels, first.k, m))
         self.c = np.zeros((m, m))
         if self.q:  # sparse products of nothing cost most of the time of a small model of one term
-            zx = rest.T @ self.x
+            zx = rest.T @ self.standard_x
             self.b[..., : self.q] = (self.z_first.T @ rest).toarray().reshape(first.n_levels, first.k, self.q)
             self.c[: self.q, : self.q] = (self.z_rest.T @ rest).toarray()
             self.c[: self.q, self.q : -1], self.c[self.q : -1, : self.q] = zx, zx.T
         self.b[..., self.q : -1] = (self.z_first.T @ x).reshape(first.n_levels, first.k, self.p)
-        self.c[self.q : -1, self.q : -1] = self.x.T @ x
+        self.c[self.q : -1, self.q : -1] = self.standard_x.T @ x
 
     def set_y(self, y: np.ndarray) -> None:
         """Replace the response and keep all other cross-products (parametric bootstrap)."""
@@ -118,7 +125,7 @@ class Deviance:
         weighted = self._weighted(y)
         self.b[..., -1] = (self.z_first.T @ weighted).reshape(self.terms[0].n_levels, -1)
         self.c[:-1, -1] = self.c[-1, :-1] = np.concatenate(
-            [self.z_rest.T @ weighted if self.q else [], self.x.T @ weighted]
+            [self.z_rest.T @ weighted if self.q else [], self.standard_x.T @ weighted]
         )
         self.c[-1, -1] = y @ weighted
 
@@ -130,14 +137,18 @@ class Deviance:
         return other
 
     def holding(self, column: int, value: float) -> "Deviance":
-        """The same model with one coefficient held at a value (profile likelihood)."""
+        """The same model with the coefficient of one given column held at a value (profile likelihood)."""
         other = copy(self)
-        kept = np.delete(np.arange(self.b.shape[2]), self.q + column)
-        change = np.eye(self.b.shape[2])
-        change[self.q + column, -1] = -value  # y - value * x, in the cross-products
-        other.b = (self.b @ change)[..., kept]
-        other.c = (change.T @ self.c @ change)[np.ix_(kept, kept)]
+        kept, root = np.delete(np.arange(self.p), column), self.fixed.root
+        basis, left = np.linalg.qr(root[:, kept])  # of what is left of the columns, again of mean square 1
+        signs = np.where(np.diag(left) < 0, -1.0, 1.0)
+        change = np.zeros((self.q + self.p + 1, self.q + self.p))
+        change[: self.q, : self.q] = np.eye(self.q)
+        change[self.q : -1, self.q : -1] = basis * signs
+        change[self.q : -1, -1], change[-1, -1] = -value * root[:, column], 1.0  # y - value * x, in the cross-products
+        other.b, other.c = self.b @ change, change.T @ self.c @ change
         other.p = self.p - 1
+        other.fixed = replace(self.fixed, root=left * signs[:, None])
         other.dof = self.n - other.p if self.reml else self.n
         return other
 
@@ -149,17 +160,22 @@ class Deviance:
 
     def start_from(self, other: "Deviance", theta: np.ndarray) -> np.ndarray:
         """theta of another model as a start for this one: that of the terms which both have; off the edge, 0 being stationary."""
-        known = {
-            (t.name, t.effects): f[np.tril_indices(t.k)] for t, f in zip(other.terms, other.factors(theta), strict=True)
-        }
-        parts = [known.get((t.name, t.effects), np.eye(t.k)[np.tril_indices(t.k)]) for t in self.terms]
+        known = {(t.name, t.effects): f for t, f in zip(other.terms, other.factors(theta), strict=True)}
+        parts = []
+        for term, columns, triangle in zip(self.terms, self.columns, self.triangles, strict=True):
+            factor = known.get((term.name, term.effects))
+            parts.append((np.eye(term.k) if factor is None else lower_triangle(columns.root @ factor))[triangle])
         return np.where(self.diagonal, np.maximum(np.concatenate(parts), 0.2), np.concatenate(parts))
 
     def _weighted(self, column: np.ndarray) -> np.ndarray:
         return column if self.weights is None else self.weights * column
 
     def factors(self, theta: np.ndarray) -> list[np.ndarray]:
-        """theta as one lower-triangular k x k matrix per term."""
+        """A k x k matrix F per term: the covariance of its effects, in the units of the given columns, is sigma^2 F F'."""
+        return [c.inverse @ t for c, t in zip(self.columns, self.standard_factors(theta), strict=True)]
+
+    def standard_factors(self, theta: np.ndarray) -> list[np.ndarray]:
+        """theta as one lower-triangular k x k matrix per term, in standard columns."""
         out, offset = [], 0
         for term, triangle in zip(self.terms, self.triangles, strict=True):
             t = np.zeros((term.k, term.k))
@@ -169,7 +185,7 @@ class Deviance:
         return out
 
     def solve(self, theta: np.ndarray) -> Solution:
-        first, *rest = self.factors(theta)
+        first, *rest = self.standard_factors(theta)
         inner = first.T @ self.a @ first + np.eye(len(first))
         if len(first) == 1:  # one effect per item, the usual case: a tenth of the time of the general one
             lower = np.sqrt(inner)
@@ -195,13 +211,13 @@ class Deviance:
         return Solution(logdet, 2 * np.log(np.diag(rx)).sum(), rss, beta, rx, lower, w, unscaled, schur)
 
     def effects(self, theta: np.ndarray, s: Solution) -> list[np.ndarray]:
-        """The spherical random effects u at a solution, [level, effect] of each term: b = T u."""
+        """The spherical random effects u at a solution, [level, effect] of each term: b = F u."""
         known = s.schur[: self.q, -1] - s.schur[: self.q, self.q : -1] @ s.beta
         rest = sl.solve(s.schur[: self.q, : self.q], known, assume_a="pos") if self.q else known
         # w holds the columns before the dense effects were scaled
         scaled = [
             (rest[span].reshape(-1, len(t)) @ t.T).ravel()
-            for t, span in zip(self.factors(theta)[1:], self.spans, strict=True)
+            for t, span in zip(self.standard_factors(theta)[1:], self.spans, strict=True)
         ]
         column = s.w[..., -1] - s.w[..., :-1] @ np.concatenate([*scaled, s.beta])
         first = np.linalg.solve(s.lower.transpose(0, 2, 1), column[..., None])[..., 0]
@@ -230,7 +246,7 @@ class Deviance:
         d rss = -2 tr(dLambda' Z'r u'), r the residuals (the envelope theorem: beta and u minimise rss).
         """
         s = self.solve(theta)
-        first, *rest = self.factors(theta)
+        first, *rest = self.standard_factors(theta)
         m = self.q + self.p if self.reml else self.q
         inverse = np.linalg.inv(s.schur[:m, :m])
         spread = _rows_times(_rows_times(inverse, rest, self.spans).T, rest, self.spans)  # in the unscaled columns
@@ -250,7 +266,7 @@ class Deviance:
 
     def level_variances(self, theta: np.ndarray, s: Solution) -> list[np.ndarray]:
         """The blocks of (Lambda'Z'Z Lambda + I)^-1 of each level of each term, [level, effect, effect]."""
-        rest = self.factors(theta)[1:]
+        rest = self.standard_factors(theta)[1:]
         inverse = np.linalg.inv(s.schur[: self.q, : self.q])
         spread = _rows_times(_rows_times(inverse, rest, self.spans).T, rest, self.spans)
         upper = np.linalg.inv(s.lower).transpose(0, 2, 1)
@@ -263,7 +279,7 @@ class Deviance:
 
     def _residual_products(self, theta: np.ndarray, s: Solution, u: list[np.ndarray]) -> list[np.ndarray]:
         """Z'r of each term, [level, effect]."""
-        b = [v @ t.T for v, t in zip(u, self.factors(theta), strict=True)]
+        b = [v @ t.T for v, t in zip(u, self.standard_factors(theta), strict=True)]
         others = np.concatenate([*(v.ravel() for v in b[1:]), s.beta])
         first = self.b[..., -1] - self.b[..., :-1] @ others - (self.a @ b[0][..., None])[..., 0]
         rest = (
@@ -275,6 +291,10 @@ class Deviance:
 
     def __call__(self, theta: np.ndarray) -> float:
         return self._value(self.solve(theta))
+
+    def given(self, value: float) -> float:
+        """A deviance of the given columns of X, from one of the standard ones: REML's holds log |X'V^-1 X|."""
+        return value + 2 * self.fixed.log_determinant if self.reml else value
 
     def _value(self, s: Solution) -> float:
         logdet = s.logdet + (s.logdet_x if self.reml else 0.0)

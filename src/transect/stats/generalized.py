@@ -7,7 +7,8 @@ method "Laplace" (lme4's nAGQ = 1) minimises this over theta and beta; "nAGQ=0" 
 over theta alone: much faster, coefficients some per cent nearer to 0. No correction of degrees of freedom exists: the
 intervals are normal (df infinite), and too narrow with few units; use the parametric bootstrap (stats/bootstrap.py).
 A fit is accepted where the Hessian of the deviance is positive definite and a Newton step would lower it by less than LEFT
-(off the edges of theta; lme4 looks at the same quantity, the gradient scaled by the Hessian).
+(off the edges of theta; lme4 looks at the same quantity, the gradient scaled by the Hessian). The search is in standard columns
+(stats/standard_units.py), so that no number depends on the units of a predictor.
 Sources: Breslow & Clayton (1993); Bates et al. (2015), lme4's penalised iteratively reweighted least squares.
 """
 
@@ -126,9 +127,7 @@ def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> Generalized
     theta, beta = best.x[:n], root @ best.x[n:]
     model.joint(theta)
     vcov, criterion = model.vcov, model.at(theta, beta)
-    return GeneralizedFit(
-        fitted.names, beta, vcov, theta, criterion, model.components(theta), fitted.n, fitted.method, model, np.nan
-    )
+    return _given(model, fitted.names, theta, beta, vcov, criterion, fitted.method, np.nan)
 
 
 def _fitted(model: "Laplace", start: np.ndarray, names: Sequence[str], method: str) -> GeneralizedFit:
@@ -137,22 +136,37 @@ def _fitted(model: "Laplace", start: np.ndarray, names: Sequence[str], method: s
     beta, vcov = model.beta.copy(), model.vcov
     if method == "Laplace":
         theta, beta, vcov, criterion, left = _optimise_all(model, theta, beta, np.linalg.cholesky(vcov))
-    return GeneralizedFit(
-        list(names), beta, vcov, theta, criterion, model.components(theta), len(model.trials), method, model, left
-    )
+    return _given(model, names, theta, beta, vcov, criterion, method, left)
+
+
+def _given(
+    model: "Laplace",
+    names: Sequence[str],
+    theta: np.ndarray,
+    beta: np.ndarray,
+    vcov: np.ndarray,
+    criterion: float,
+    method: str,
+    left: float,
+) -> GeneralizedFit:
+    """The fit in the given units, from coefficients of the standard columns."""
+    fixed, parts = model.with_beta.fixed, model.components(theta)
+    beta, vcov = fixed.coefficients(beta), fixed.inverse @ vcov @ fixed.inverse.T
+    return GeneralizedFit(list(names), beta, vcov, theta, criterion, parts, len(model.trials), method, model, left)
 
 
 class Laplace:
-    """The Laplace-approximated deviance of a binomial model as a function of theta, or of theta and beta.
+    """The Laplace-approximated deviance of a binomial model as a function of theta, or of theta and beta, in standard columns.
 
     Holds the modes of the last evaluation, from which the next one starts.
     """
 
     def __init__(self, successes: np.ndarray, trials: np.ndarray, x: np.ndarray, terms: Sequence[Grouping]):
-        self.trials, self.x = trials, np.asarray(x, float)
+        self.trials, self.x = trials, np.asarray(x, float)  # the given columns
         zero = np.zeros(len(trials))
         self.with_beta = Deviance(zero, self.x, terms, reml=False)
         self.without = Deviance(zero, self.x[:, :0], terms, reml=False)
+        self.columns = self.with_beta.standard_x
         self.start, self.diagonal = self.without.start, self.without.diagonal
         self.terms = self.without.terms
         self.set_successes(successes)
@@ -165,6 +179,10 @@ class Laplace:
         self.u = [np.zeros((t.n_levels, t.k)) for t in self.terms]
         self.beta = np.zeros(self.x.shape[1])
         self.vcov = np.full((len(self.beta),) * 2, np.nan)
+
+    def standard(self, beta: np.ndarray) -> np.ndarray:
+        """Coefficients of the standard columns, from those of the given ones."""
+        return self.with_beta.fixed.root @ beta
 
     def joint(self, theta: np.ndarray) -> float:
         """The deviance with beta at the joint mode (nAGQ = 0); sets `beta` and `vcov` (X'V^-1 X)^-1."""
@@ -181,15 +199,17 @@ class Laplace:
         """group, effect, variance, sd, n_levels of each random effect."""
         rows = []
         for term, factor in zip(self.terms, self.without.factors(theta), strict=True):
-            for effect, variance in zip(term.effects, np.diag(factor @ factor.T), strict=True):
+            for effect, variance in zip(term.effects, (factor**2).sum(1), strict=True):
                 rows.append((term.name, effect, variance, np.sqrt(variance), term.n_levels))
         return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "n_levels"])
 
     def random_part(self, theta: np.ndarray, u: list[np.ndarray]) -> np.ndarray:
         """Z b of every row."""
         total = np.zeros(len(self.trials))
-        for term, factor, v in zip(self.terms, self.without.factors(theta), u, strict=True):
-            total += ((v @ factor.T)[term.codes] * term.columns).sum(1)
+        for term, columns, t, v in zip(
+            self.terms, self.without.columns, self.without.standard_factors(theta), u, strict=True
+        ):
+            total += ((v @ t.T)[term.codes] * columns.standard).sum(1)
         return total
 
     def _penalised(self, eta: np.ndarray, u: list[np.ndarray]) -> float:
@@ -200,20 +220,20 @@ class Laplace:
         """Penalised iteratively reweighted least squares for u (and beta, where `system` holds X); step halving."""
         fixed = system is self.without
         u, beta = self.u, np.asarray(beta, float)
-        eta = self.x @ beta + self.random_part(theta, u)
+        eta = self.columns @ beta + self.random_part(theta, u)
         value, done = self._penalised(eta, u), False
         for _ in range(60):
             p = expit(eta)
             weights = np.maximum(self.trials * p * (1 - p), 1e-10)
             system.set_weights(weights)
-            offset = self.x @ beta if fixed else 0.0
+            offset = self.columns @ beta if fixed else 0.0
             system.set_y(eta - offset + (self.successes - self.trials * p) / weights)
             solution = system.solve(theta)
             if done:  # the determinant is that of the modes themselves: its error is linear in theirs
                 break
             new_u, new_beta = system.effects(theta, solution), beta if fixed else solution.beta
             for _ in range(12):
-                new_eta = self.x @ new_beta + self.random_part(theta, new_u)
+                new_eta = self.columns @ new_beta + self.random_part(theta, new_u)
                 new = self._penalised(new_eta, new_u)
                 if new <= value * (1 + 1e-12):
                     break

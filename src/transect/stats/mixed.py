@@ -4,7 +4,8 @@
 
 A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even in each diagonal
 element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice, keeps the best fit, and looks
-just off the edge whether the deviance falls there.
+just off the edge whether the deviance falls there. The search is in standard units (stats/standard_units.py), so that no number
+depends on the units of a column or of y; all is given back in theirs.
 Agreement with lme4 1.1-31 / lmerTest 3.1-3 (tests/stats/test_mixed.py): criterion 1e-6, coefficients and standard
 errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (2017), J. Stat. Software 82(13).
 """
@@ -23,6 +24,7 @@ from transect.stats.df_bound import DfBound
 from transect.stats.formula import Design, Random, parse, values
 from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
+from transect.stats.standard_units import StandardResponse
 
 EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
 OFF_EDGE = 1e-3  # from here the slope tells whether the deviance falls away from the edge
@@ -31,7 +33,11 @@ NEAR_EDGE = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 @dataclass(frozen=True)
 class MixedFit:
-    """A fitted model. `vcov` is (X'V^-1 X)^-1 at the estimates, `components` the variances, in units of y squared."""
+    """A fitted model. `vcov` is (X'V^-1 X)^-1 at the estimates, `components` the variances, in units of y squared.
+
+    sigma: sd of a residual of weight 1; scale: of the spherical random effects (sigma, where there are no weights).
+    `theta`, `deviance` and `response` are in standard units.
+    """
 
     names: list[str]
     beta: np.ndarray
@@ -42,16 +48,19 @@ class MixedFit:
     components: pd.DataFrame
     n: int
     deviance: Deviance = field(repr=False)
+    response: StandardResponse = field(repr=False)
+    scale: float
 
     def contrasts(self, weights: np.ndarray, bounds: Sequence[DfBound] = ()) -> pd.DataFrame:
         """One row per row of `weights` [contrast, coefficient]; df = Satterthwaite's, or the least of `bounds`."""
         weights = np.atleast_2d(weights)
         estimates = weights @ self.beta
-        se = np.sqrt(np.einsum("ij,jk,ik->i", weights, self.vcov, weights))
+        variances = self._variances(weights)
         df = self.satterthwaite(weights)
-        for i, variance in enumerate(se**2 if bounds else ()):
+        for i, variance in enumerate(variances if bounds else ()):
             parts = {group: part[i] for group, part in self.variance_parts(weights).items()}
             df[i] = min(df[i], *(bound.of(variance, parts) for bound in bounds))
+        se = self.response.size * np.sqrt(variances)
         return pd.DataFrame([t_interval(*row) for row in zip(estimates, se, df, strict=True)])
 
     def coefficients(self) -> pd.DataFrame:
@@ -62,24 +71,47 @@ class MixedFit:
     def satterthwaite(self, weights: np.ndarray) -> np.ndarray:
         """df = 2 v^2 / (g' A g): v the variance of the contrast, g its gradient and A the covariance of (theta, sigma)."""
         slopes, covariance = self._sensitivity
-        gradient = np.einsum("ij,ajk,ik->ai", weights, slopes, weights)
+        standard = self.deviance.fixed.rows(weights)
+        gradient = np.einsum("ij,ajk,ik->ai", standard, slopes, standard)
         spread = np.einsum("ai,ab,bi->i", gradient, covariance, gradient)
-        variance = np.einsum("ij,jk,ik->i", weights, self.vcov, weights)
-        return 2 * variance**2 / np.where(spread > 0, spread, np.nan)
+        return 2 * self._variances(weights) ** 2 / np.where(spread > 0, spread, np.nan)
 
     def variance_parts(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each contrast's variance V, by grouping: 1/2 sum of theta_a dV / dtheta_a over its theta; the residual's part is what is left of V."""
+        """Of each contrast's variance V, by grouping: 1/2 sum of theta_a dV / dtheta_a over its theta; the residual's part is
+        what is left of V. V is that of the standard response."""
         slopes, _ = self._sensitivity
         owners = np.repeat([t.name for t in self.deviance.terms], [t.k * (t.k + 1) // 2 for t in self.deviance.terms])
-        kept = ~(self.deviance.diagonal & (self.theta < 1e-6))
-        each = self.theta[kept, None] / 2 * np.einsum("ij,ajk,ik->ai", weights, slopes[:-1], weights)
+        kept, standard = self._free, self.deviance.fixed.rows(weights)
+        each = self.theta[kept, None] / 2 * np.einsum("ij,ajk,ik->ai", standard, slopes[:-1], standard)
         return {name: each[owners[kept] == name].sum(0) for name in dict.fromkeys(owners.tolist())}
 
     @cached_property
+    def left(self) -> float:
+        """What one more Newton step would lower the deviance by, g' H^-1 g / 2 off the edges of theta: 0 at an optimum."""
+        free = self._free
+
+        def gradient(z: np.ndarray) -> np.ndarray:
+            return self.deviance.gradient(_merge(self.theta, z, free))[1][free]
+
+        at = gradient(self.theta[free])
+        return float(at @ np.linalg.pinv(_curvature(gradient, self.theta[free])) @ at / 2) if free.any() else 0.0
+
+    @property
+    def _free(self) -> np.ndarray:
+        """Which elements of theta are off the edge."""
+        return ~(self.deviance.diagonal & (self.theta < 1e-6))
+
+    def _variances(self, weights: np.ndarray) -> np.ndarray:
+        """Of each contrast, for the standard response."""
+        root = np.linalg.solve(self.deviance.solve(self.theta).rx, self.deviance.fixed.rows(weights).T)
+        return (self.scale / self.response.size) ** 2 * (root**2).sum(0)
+
+    @cached_property
     def _sensitivity(self) -> tuple[np.ndarray, np.ndarray]:
-        """Derivatives of vcov [parameter, coefficient, coefficient] and the covariance of the parameters off the boundary."""
-        point = np.append(self.theta, self.sigma)
-        keep = np.append(~(self.deviance.diagonal & (self.theta < 1e-6)), True)
+        """Derivatives of the standard columns' vcov [parameter, coefficient, coefficient], and the covariance of the parameters
+        off the boundary, both for the standard response."""
+        point = np.append(self.theta, self.scale / self.response.size)
+        keep = np.append(self._free, True)
 
         def full(z: np.ndarray) -> np.ndarray:
             return _merge(point, z, keep)
@@ -139,25 +171,21 @@ def fit(
         raise InputError("the model's variables have missing or infinite values; drop those rows first")
     if column_rank(x) < x.shape[1]:
         raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
-    scaled = x / np.abs(x).max(0)
-    residual = y - scaled @ np.linalg.lstsq(scaled, y, rcond=None)[0]
-    if residual.std() <= 1e-10 * max(1.0, np.abs(y).max()):
+    size = 1.0 if weights is None else float(np.mean(weights))
+    deviance = Deviance(np.zeros(len(y)), x, terms, reml, None if weights is None else np.asarray(weights) / size)
+    response = StandardResponse.of(y, deviance.fixed)
+    if response.exact:
         raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
-    deviance = Deviance(y, x, terms, reml, weights)
+    deviance.set_y(response.standard)
     first = deviance.start if start is None else deviance.start_from(start.deviance, start.theta)
     try:
         theta = optimise(deviance, first) if near is None else _from_near(deviance, near)
+        settled = near is not None or _converged(deviance, theta)
     except np.linalg.LinAlgError:
-        far = max((t for t in terms), key=lambda t: np.abs(t.columns).max())
-        raise InputError(
-            f"the fit breaks off: the predictors are on scales too far apart ({', '.join(far.effects)} by {far.name} reach "
-            f"{np.abs(far.columns).max():.1g}); write scale(x) or log10(x)"
-        ) from None
-    if near is None and not _converged(deviance, theta):
-        raise InputError(
-            "the fit did not converge, so nothing is reported; leave out random slopes or rescale predictors"
-        )
-    return _fitted(deviance, theta, names)
+        settled = False
+    if not settled:
+        raise InputError("the fit did not converge, so nothing is reported; leave out random slopes")
+    return _fitted(deviance, theta, names, response, size)
 
 
 def _converged(deviance: Deviance, theta: np.ndarray) -> bool:
@@ -170,42 +198,50 @@ def _converged(deviance: Deviance, theta: np.ndarray) -> bool:
 
 def refit(fitted: MixedFit, y: np.ndarray) -> MixedFit:
     """The same model fitted to another response of the same rows, from the old estimates on (bootstrap)."""
-    deviance = fitted.deviance.with_y(y)
+    deviance = fitted.deviance.with_y(fitted.response.other(y, fitted.deviance.fixed))
     # 0 is stationary: a variance that was 0 must start off the edge to become anything else
     start = np.where(deviance.diagonal, np.maximum(fitted.theta, 0.2), fitted.theta)
-    return _fitted(deviance, optimise(deviance, start), fitted.names)
+    theta = optimise(deviance, start)
+    return _fitted(deviance, theta, fitted.names, fitted.response, (fitted.sigma / fitted.scale) ** 2)
 
 
-def _fitted(deviance: Deviance, theta: np.ndarray, names: Sequence[str]) -> MixedFit:
+def _fitted(
+    deviance: Deviance, theta: np.ndarray, names: Sequence[str], response: StandardResponse, weight: float
+) -> MixedFit:
+    """The fit in the given units; `weight`: the mean of the weights, which are 1 on average within."""
     s = deviance.solve(theta)
-    sigma = float(np.sqrt(s.rss / deviance.dof))
-    inverse = np.linalg.inv(s.rx)
+    scale = response.size * float(np.sqrt(s.rss / deviance.dof))
+    sigma = scale * float(np.sqrt(weight))
+    inverse = np.linalg.inv(s.rx) @ deviance.fixed.inverse.T
     return MixedFit(
         list(names),
-        s.beta,
-        sigma**2 * inverse.T @ inverse,
+        deviance.fixed.coefficients(response.fitted + response.size * s.beta),
+        scale**2 * inverse.T @ inverse,
         sigma,
         theta,
-        deviance(theta),
-        _components(deviance, theta, sigma),
+        deviance.given(deviance(theta)) + 2 * deviance.dof * float(np.log(response.size)),
+        _components(deviance, theta, scale, sigma),
         deviance.n,
         deviance,
+        response,
+        scale,
     )
 
 
-def _components(deviance: Deviance, theta: np.ndarray, sigma: float) -> pd.DataFrame:
+def _components(deviance: Deviance, theta: np.ndarray, scale: float, sigma: float) -> pd.DataFrame:
     """group, effect, variance, sd, n_levels: the variances of the random effects and of the residual."""
     rows = []
     for term, factor in zip(deviance.terms, deviance.factors(theta), strict=True):
-        for effect, variance in zip(term.effects, np.diag(sigma**2 * factor @ factor.T), strict=True):
-            rows.append((term.name, effect, variance, np.sqrt(variance), term.n_levels))
+        for effect, sd in zip(term.effects, scale * np.sqrt((factor**2).sum(1)), strict=True):
+            rows.append((term.name, effect, sd**2, sd, term.n_levels))
     rows.append(("residual", "", sigma**2, sigma, deviance.n))
     return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "n_levels"])
 
 
 def _from_near(deviance: Deviance, near: MixedFit) -> np.ndarray:
-    relative = dict(zip(near.components["group"], near.components["sd"] / near.sigma, strict=True))
-    start = np.array([max(relative[t.name], 0.05) for t in deviance.terms])
+    relative = dict(zip(near.components["group"], near.components["sd"] / near.scale, strict=True))
+    spreads = [relative[t.name] * float(c.root[0, 0]) for t, c in zip(deviance.terms, deviance.columns, strict=True)]
+    start = np.maximum(spreads, 0.05)
     bounds = [(0, None)] * len(start)
     return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-10}).x
 

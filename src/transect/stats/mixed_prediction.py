@@ -14,6 +14,7 @@ import numpy as np
 import scipy.linalg as sl
 
 from transect.stats.crossed_cholesky import Deviance, Grouping, Solution
+from transect.stats.linear import column_rank
 from transect.stats.mixed import MixedFit
 
 BATCH = 20_000  # rows whose dense columns are held at a time
@@ -30,38 +31,40 @@ def predict_rows(
     deviance = fit.deviance
     solution = deviance.solve(fit.theta)
     factors = deviance.factors(fit.theta)
-    modes = [u @ t.T for u, t in zip(deviance.effects(fit.theta, solution), factors, strict=True)]
+    modes = [fit.response.size * u @ t.T for u, t in zip(deviance.effects(fit.theta, solution), factors, strict=True)]
     mean, residual = x @ fit.beta, np.full(len(x), fit.sigma**2)
     own, shares = residual.copy(), residual**2 / max(deviance.n - deviance.p, 1)
     for j, (term, factor) in enumerate(zip(terms, factors, strict=True)):
         here = known[j] >= 0
         mean[here] += (modes[j][known[j][here]] * term.columns[here]).sum(1)
-        new = np.where(here, 0.0, fit.sigma**2 * ((term.columns @ factor) ** 2).sum(1))
+        new = np.where(here, 0.0, fit.scale**2 * ((term.columns @ factor) ** 2).sum(1))
         own += new
         shares += new**2 / _level_df(deviance, j)
+    columns = [c.rows(t.columns) for c, t in zip(deviance.columns, terms, strict=True)]
     spread = np.concatenate(
         [
             _uncertainty(
-                deviance, solution, factors, x[part], [t.columns[part] for t in terms], [known[j][part] for j in known]
+                deviance, fit.theta, solution, x[part], [t[part] for t in columns], [known[j][part] for j in known]
             )
             for part in (slice(start, start + BATCH) for start in range(0, len(x), BATCH))
         ]
     )
-    return mean, np.sqrt(own + fit.sigma**2 * spread), own**2 / shares
+    return mean, np.sqrt(own + fit.scale**2 * spread), own**2 / shares
 
 
 def _uncertainty(
     deviance: Deviance,
+    theta: np.ndarray,
     s: Solution,
-    factors: Sequence[np.ndarray],
     x: np.ndarray,
     columns: Sequence[np.ndarray],
     known: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """v' M^-1 v of each row, by the same elimination of the largest term as in `Deviance`."""
+    """v' M^-1 v of each row, by the same elimination of the largest term as in `Deviance`; `columns` are in its standard units."""
+    factors = deviance.standard_factors(theta)
     n, m = len(x), deviance.q + deviance.p
     dense = np.zeros((n, m))
-    dense[:, deviance.q :] = x
+    dense[:, deviance.q :] = deviance.fixed.rows(x)
     for span, level, column in zip(deviance.spans, known[1:], columns[1:], strict=True):
         k = column.shape[1]
         rows = np.flatnonzero(level >= 0)
@@ -83,5 +86,5 @@ def _level_df(deviance: Deviance, position: int) -> float:
     codes = deviance.terms[position].codes
     at = deviance.x[np.unique(codes, return_index=True)[1]]
     constant = (deviance.x == at[codes]).all(0)
-    rank = int(np.linalg.matrix_rank(at[:, constant])) if constant.any() else 0
+    rank = column_rank(at[:, constant]) if constant.any() else 0
     return float(max(len(at) - rank, 1))

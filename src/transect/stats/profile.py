@@ -4,6 +4,7 @@
 For coefficients, the residual standard deviation, the standard deviations of the random effects and their correlations.
 A standard deviation whose deviance at 0 is not rejected has the lower bound 0; a correlation likewise ends at -1 or 1.
 A bound is NaN where the deviance could not be minimised on the way to it: no minimum is no rejection.
+All is looked for in standard units (stats/standard_units.py; a coefficient in its standard errors) and given back in the user's.
 Source: Bates et al. (2015), J. Stat. Software 67(1), section 5.1; Venzon & Moolgavkar (1988).
 """
 
@@ -22,23 +23,24 @@ FAR = 1e3  # times the estimate, or residual standard deviations: nothing is loo
 
 def profile_intervals(fit: MixedFit, level: float = 0.95) -> pd.DataFrame:
     """Columns parameter, estimate (by ML), lower, upper: coefficients, then `sd group effect`, `cor group ...`, sigma."""
-    deviance = fit.deviance.by_likelihood()
+    deviance, response = fit.deviance.by_likelihood(), fit.response
     theta = optimise(deviance, np.where(deviance.diagonal, np.maximum(fit.theta, 0.2), fit.theta))
     best, limit = deviance(theta), float(stats.chi2.ppf(level, 1))
     s = deviance.solve(theta)
     sigma = float(np.sqrt(s.rss / deviance.dof))
-    se = sigma * np.sqrt(np.diag(np.linalg.inv(s.rx @ s.rx.T)))
+    beta, centre = deviance.fixed.coefficients(s.beta), deviance.fixed.coefficients(response.fitted)
+    se = sigma * np.linalg.norm(np.linalg.inv(s.rx) @ deviance.fixed.inverse.T, axis=0)
     rows = []
     for j, name in enumerate(fit.names):
 
         def coefficient(v: float, j: int = j) -> float:
-            held = deviance.holding(j, v)
+            held = deviance.holding(j, beta[j] + v * se[j])
             return held(optimise(held, np.where(deviance.diagonal, np.maximum(theta, 0.05), theta))) - best - limit
 
-        ends = [_bound(coefficient, float(s.beta[j]), side * float(se[j]), -np.inf, np.inf) for side in (-1, 1)]
-        rows.append((name, float(s.beta[j]), *ends))
+        ends = [beta[j] + se[j] * _bound(coefficient, 0.0, side, -np.inf, np.inf) for side in (-1.0, 1.0)]
+        rows.append((name, *(centre[j] + response.size * v for v in (beta[j], *ends))))
     point = np.append(theta, sigma)
-    for name, value, low, high in _spreads(deviance):
+    for name, value, low, high, spread_of in _spreads(deviance):
         unit = 1.0 if name.startswith("cor") else sigma
 
         def spread(v: float, value: Callable[[np.ndarray], float] = value, unit: float = unit) -> float:
@@ -46,12 +48,16 @@ def profile_intervals(fit: MixedFit, level: float = 0.95) -> pd.DataFrame:
 
         estimate = value(point)
         step = 0.1 if name.startswith("cor") else max(0.1 * estimate, 0.02 * sigma)
-        rows.append((name, estimate, *(_bound(spread, estimate, side * step, low, high) for side in (-1, 1))))
+        given = 1.0 if name.startswith("cor") else response.size / spread_of
+        ends = [_bound(spread, estimate, side * step, low, high) for side in (-1, 1)]
+        rows.append((name, *(given * v for v in (estimate, *ends))))
 
     def residual(v: float) -> float:
         return _at_sigma(deviance, theta, v) - best - limit
 
-    rows.append(("sigma", sigma, *(_bound(residual, sigma, side * 0.1 * sigma, 0.0, np.inf) for side in (-1, 1))))
+    ends = [_bound(residual, sigma, side * 0.1 * sigma, 0.0, np.inf) for side in (-1, 1)]
+    given = response.size * fit.sigma / fit.scale
+    rows.append(("sigma", *(given * v for v in (sigma, *ends))))
     return pd.DataFrame(rows, columns=["parameter", "estimate", "lower", "upper"])
 
 
@@ -84,20 +90,22 @@ def _cross(f: Callable[[float], float], centre: float, step: float, low: float, 
     return bound
 
 
-def _spreads(deviance: Deviance) -> list[tuple[str, Callable[[np.ndarray], float], float, float]]:
-    """(name, function of (theta, sigma), lowest, highest) of every standard deviation and correlation."""
-    found: list[tuple[str, Callable[[np.ndarray], float], float, float]] = []
-    for index, term in enumerate(deviance.terms):
+def _spreads(deviance: Deviance) -> list[tuple[str, Callable[[np.ndarray], float], float, float, float]]:
+    """(name, function of (theta, sigma), lowest, highest, size) of every standard deviation and correlation; a standard deviation
+    is that of the given column over its size, the root mean square."""
+    found: list[tuple[str, Callable[[np.ndarray], float], float, float, float]] = []
+    for index, (term, columns) in enumerate(zip(deviance.terms, deviance.columns, strict=True)):
+        back = columns.inverse * columns.spread[:, None]
 
-        def factor(z: np.ndarray, index: int = index) -> np.ndarray:
-            return z[-1] * deviance.factors(z[:-1])[index]
+        def factor(z: np.ndarray, index: int = index, back: np.ndarray = back) -> np.ndarray:
+            return z[-1] * back @ deviance.standard_factors(z[:-1])[index]
 
         for i in range(term.k):
 
             def sd(z: np.ndarray, factor: Callable[[np.ndarray], np.ndarray] = factor, i: int = i) -> float:
                 return float(np.linalg.norm(factor(z)[i]))
 
-            found.append((f"sd {term.name} {term.effects[i]}", sd, 0.0, np.inf))
+            found.append((f"sd {term.name} {term.effects[i]}", sd, 0.0, np.inf, float(columns.spread[i])))
             for j in range(i):
 
                 def cor(
@@ -107,7 +115,7 @@ def _spreads(deviance: Deviance) -> list[tuple[str, Callable[[np.ndarray], float
                     size = np.linalg.norm(f[i]) * np.linalg.norm(f[j])
                     return float(f[i] @ f[j] / size) if size > 0 else 0.0
 
-                found.append((f"cor {term.name} {term.effects[j]} {term.effects[i]}", cor, -1.0, 1.0))
+                found.append((f"cor {term.name} {term.effects[j]} {term.effects[i]}", cor, -1.0, 1.0, 1.0))
     return found
 
 

@@ -39,18 +39,20 @@ def residuals(fit: MixedFit | GeneralizedFit, response: np.ndarray) -> np.ndarra
         trials, p = fit.laplace.trials, expit(fit.laplace.x @ fit.beta + random)
         return (response - trials * p) / np.sqrt(np.maximum(trials * p * (1 - p), 1e-10))
     left = response - deviance.x @ fit.beta - random
-    return left if deviance.weights is None else left * np.sqrt(deviance.weights)
+    return left if deviance.weights is None else left * np.sqrt(deviance.weights) * fit.sigma / fit.scale
 
 
 def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], float]:
     """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale of u."""
     if isinstance(fit, GeneralizedFit):
-        fit.laplace.at(fit.theta, fit.beta)  # the weights of this system are those of its last evaluation
-        deviance, scale, u = fit.laplace.without, 1.0, fit.laplace.u
+        fit.laplace.at(
+            fit.theta, fit.laplace.standard(fit.beta)
+        )  # the weights of this system are those of its last evaluation
+        deviance, scale, size, u = fit.laplace.without, 1.0, 1.0, fit.laplace.u
     else:
-        deviance, scale = fit.deviance, fit.sigma
+        deviance, scale, size = fit.deviance, fit.scale, fit.response.size
         u = deviance.effects(fit.theta, deviance.solve(fit.theta))
-    return deviance, [v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)], scale
+    return deviance, [size * v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)], scale
 
 
 def r_squared(fit: MixedFit | GeneralizedFit) -> dict[str, float]:
@@ -58,7 +60,7 @@ def r_squared(fit: MixedFit | GeneralizedFit) -> dict[str, float]:
     if isinstance(fit, GeneralizedFit):
         deviance, x, scale, residual = fit.laplace.without, fit.laplace.x, 1.0, np.pi**2 / 3
     else:
-        deviance, x, scale, residual = fit.deviance, fit.deviance.x, fit.sigma, fit.sigma**2
+        deviance, x, scale, residual = fit.deviance, fit.deviance.x, fit.scale, fit.sigma**2
     random = 0.0
     for term, factor in zip(deviance.terms, deviance.factors(fit.theta), strict=True):
         random += float((((term.columns @ factor) * scale) ** 2).sum(1).mean())

@@ -144,7 +144,8 @@ def related_effects(
     rows = complete_rows(frame, [*parsed.columns, group])[0]
     rows = rows.assign(**{group: rows[group].astype(str)})
     design = Design(parsed.fixed, rows)
-    columns = pd.DataFrame(design.matrix(rows)).groupby(rows[group].to_numpy())
+    x = design.matrix(rows)
+    columns = pd.DataFrame(x / np.maximum(np.abs(x).max(0), 1e-300)).groupby(rows[group].to_numpy())
     within = (columns.nunique() > 1).any().to_numpy()
     known = linear.independent_columns(columns.mean().to_numpy().round(12))
     alike: list[Term] = []

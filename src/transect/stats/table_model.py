@@ -44,6 +44,8 @@ FAMILIES = ("gaussian", "binomial")
 CLUSTERED = 1e-3  # a smaller p of all columns together, by Bonferroni, is said
 SAID = 2  # columns at most, those with the least p
 APART = 2  # times: standard errors of model and cross-check that differ by more
+NONE = 1e-4  # residual standard deviations (binomial: logits): less is no variance
+FLAT = 1e-4  # the same, of what is left of an effect beside those before it
 RISING = 0.999  # a rank correlation above this is that of one column in other words
 
 
@@ -174,15 +176,31 @@ def _effects(fit: MixedFit | GeneralizedFit, units: Sequence[Unit]) -> pd.DataFr
 
 
 def _singular(fit: MixedFit | GeneralizedFit) -> list[str]:
+    """Variances of 0, correlations of 1 and -1, and other effects that move together, all judged in standard columns."""
+    deviance = fit.laplace.without if isinstance(fit, GeneralizedFit) else fit.deviance
+    pairs = correlations(fit)
     found = []
-    for group, effect, _, sd, _ in fit.components.to_numpy():
-        if group != "residual" and sd < 1e-4 * (fit.sigma if isinstance(fit, MixedFit) else 1.0):
-            found.append(f"the variance of {effect} by {group} is estimated as 0 (a singular fit): the data show none")
-    for group, effect, other, value in correlations(fit).to_numpy():
-        if abs(value) > 1 - 1e-6:
-            found.append(
-                f"the correlation of {effect} and {other} by {group} is estimated as {value:+.0f} (a singular fit)"
-            )
+    parts = zip(deviance.terms, deviance.columns, deviance.factors(fit.theta), strict=True)
+    flat = [bool((np.diag(t) < FLAT).any()) for t in deviance.standard_factors(fit.theta)]
+    for (term, columns, factor), singular in zip(parts, flat, strict=True):
+        sizes = np.sqrt((factor**2).sum(1)) * np.diag(columns.root)
+        none = [effect for effect, size in zip(term.effects, sizes, strict=True) if size < NONE]
+        said = [
+            f"the variance of {e} by {term.name} is estimated as 0 (a singular fit): the data show none" for e in none
+        ]
+        own = pairs[
+            (pairs["group"] == term.name) & pairs["effect"].isin(term.effects) & pairs["other"].isin(term.effects)
+        ]
+        said += [
+            f"the correlation of {effect} and {other} by {group} is estimated as {value:+.0f} (a singular fit)"
+            for group, effect, other, value in own.to_numpy()
+            if singular and abs(value) > 1 - 1e-6
+        ]
+        if singular and not said:
+            said = [
+                f"the effects {', '.join(term.effects)} by {term.name} move together (a singular fit): fewer would do"
+            ]
+        found += said
     return found
 
 
