@@ -94,7 +94,6 @@ def _refused(frame: pd.DataFrame, formula: str, folder: Path, capsys: pytest.Cap
         ("reaction ~ days + (1 + factor(days) | subject)", "by subject there are 180 random effects and 180 rows"),
         ("reaction ~ days + (1 | subject) + (0 + factor(days) | subject)", "by subject there are"),
         ("reaction ~ huge + (1 | subject)", "'huge' has values beyond 1e+60"),
-        ("reaction ~ days + (1 + operations | subject)", "scales too far apart"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -102,7 +101,7 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     """Exit code 2 and a sentence that names what is wrong, before anything is printed."""
     frame = sleepstudy().assign(one="a", constant=7, twice=lambda f: 2 * f["days"], row=[f"r{i}" for i in range(180)])
-    frame = frame.assign(huge=frame["days"] * 1e200, operations=1e22 * (1 + frame["days"] ** 3 % 7))
+    frame = frame.assign(huge=frame["days"] * 1e200)
     frame = frame.assign(exact=3.0 * frame["days"], age=lambda f: f["subject"].str[1:].astype(int) % 5)
     assert message in _refused(frame, formula, tmp_path, capsys)
 

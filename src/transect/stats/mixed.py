@@ -60,8 +60,7 @@ class MixedFit:
         for i, variance in enumerate(variances if bounds else ()):
             parts = {group: part[i] for group, part in self.variance_parts(weights).items()}
             df[i] = min(df[i], *(bound.of(variance, parts) for bound in bounds))
-        se = self.response.size * np.sqrt(variances)
-        return pd.DataFrame([t_interval(*row) for row in zip(estimates, se, df, strict=True)])
+        return pd.DataFrame([t_interval(*row) for row in zip(estimates, np.sqrt(variances), df, strict=True)])
 
     def coefficients(self) -> pd.DataFrame:
         table = self.contrasts(np.eye(len(self.beta)))
@@ -74,15 +73,16 @@ class MixedFit:
         standard = self.deviance.fixed.rows(weights)
         gradient = np.einsum("ij,ajk,ik->ai", standard, slopes, standard)
         spread = np.einsum("ai,ab,bi->i", gradient, covariance, gradient)
-        return 2 * self._variances(weights) ** 2 / np.where(spread > 0, spread, np.nan)
+        variance = self._variances(weights) / self.response.size**2
+        return 2 * variance**2 / np.where(spread > 0, spread, np.nan)
 
     def variance_parts(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each contrast's variance V, by grouping: 1/2 sum of theta_a dV / dtheta_a over its theta; the residual's part is
-        what is left of V. V is that of the standard response."""
+        """Of each contrast's variance V, by grouping: 1/2 sum of theta_a dV / dtheta_a over its theta; the residual's part is what is left of V."""
         slopes, _ = self._sensitivity
         owners = np.repeat([t.name for t in self.deviance.terms], [t.k * (t.k + 1) // 2 for t in self.deviance.terms])
         kept, standard = self._free, self.deviance.fixed.rows(weights)
         each = self.theta[kept, None] / 2 * np.einsum("ij,ajk,ik->ai", standard, slopes[:-1], standard)
+        each *= self.response.size**2
         return {name: each[owners[kept] == name].sum(0) for name in dict.fromkeys(owners.tolist())}
 
     @cached_property
@@ -102,9 +102,9 @@ class MixedFit:
         return ~(self.deviance.diagonal & (self.theta < 1e-6))
 
     def _variances(self, weights: np.ndarray) -> np.ndarray:
-        """Of each contrast, for the standard response."""
+        """Of each contrast."""
         root = np.linalg.solve(self.deviance.solve(self.theta).rx, self.deviance.fixed.rows(weights).T)
-        return (self.scale / self.response.size) ** 2 * (root**2).sum(0)
+        return self.scale**2 * (root**2).sum(0)
 
     @cached_property
     def _sensitivity(self) -> tuple[np.ndarray, np.ndarray]:
