@@ -2,6 +2,7 @@
 #   snakemake -j 2                                 the default study
 #   snakemake -j 2 --config study=novels           another one (`transect run novels` does this, with progress and checks)
 from transect import study as studies
+from transect.jobs import edited
 from transect.project import SHIPPED, find_project
 
 
@@ -9,6 +10,7 @@ configfile: f"{SHIPPED}/workflow/config.yaml"
 
 
 STUDY = studies.load(config["study"], find_project())
+edited.check(STUDY)
 
 
 include: "workflow/rules/train.smk"

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, measure, analyse, report."""
     from transect import runner
 
-    study = _study(args)
+    study = _unedited(args)
     cores = args.cores or study.project.cores
     if args.dry_run:
         import subprocess
@@ -55,7 +55,7 @@ def plan(args: argparse.Namespace) -> int:
     """What `run` would do and cost, what the sample can tell apart, and with what power; before any computing."""
     from transect.jobs import plan as job
 
-    study = _study(args)
+    study = _unedited(args)
     wishes = job.Wishes(args.effect, args.sd, args.suggest, args.criterion, tuple(args.contrast))
     found = job.plan(study, args.cores or study.project.cores, wishes)
     print(json.dumps(found, indent=1) if args.json else job.text(found))
@@ -67,7 +67,7 @@ def status(args: argparse.Namespace) -> int:
     from transect import runner
     from transect.jobs.progress import running
 
-    study = _study(args)
+    study = _unedited(args)
     ended = runner.outcome(study)
     jobs = running(study.results / "progress")
     cost = runner.estimate(study)
@@ -167,7 +167,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FACTOR",
         help="a factor in question (default: the study's design)",
     )
-    add("status", status, study=True)
+    states = add("status", status, study=True)
+    for command in (runs, plans, states):
+        command.add_argument(
+            "--same-values",
+            action="store_true",
+            help="units that were edited at an equal VERSION give the same values: keep what was measured",
+        )
     add("verify", verify, study=True)
     model_commands.add_to(add)
     table_commands.add_to(add)
@@ -197,6 +203,15 @@ def _study(args: argparse.Namespace) -> Any:
     from transect import study
 
     return study.load(args.study, find_project())
+
+
+def _unedited(args: argparse.Namespace) -> Any:
+    """The study, where its units are still what its cells were measured with."""
+    from transect.jobs import edited
+
+    study = _study(args)
+    edited.check(study, args.same_values)
+    return study
 
 
 def _cost_sentence(study: Any, cores: int) -> str:

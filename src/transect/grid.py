@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transect import store, units
+from transect import store, unit_code, units
 from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
 from transect.run import CAPABILITIES, Checkpoint, Run
@@ -41,6 +41,16 @@ class Entry:
     options: dict[str, Any]
     checkpoints: Any
 
+    @cached_property
+    def code(self) -> str:
+        """The state of the measure now; see unit_code.py."""
+        return unit_code.state(self.measure, self.options)
+
+    @cached_property
+    def stimuli_code(self) -> str:
+        """The state of the stimuli now."""
+        return unit_code.state(self.stimuli, self.stimuli_options)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -59,8 +69,9 @@ class Cell:
         return self.entry.stimuli.name if self.entry.stimuli else ""
 
     def record(self, state: str, **more: Any) -> store.Record:
-        at = self.checkpoint
-        return store.Record(self.key, at.run.id, at.revision, self.entry.measure.name, self.stimuli_name, state, **more)
+        at, name = self.checkpoint, self.entry.measure.name
+        made_of: dict[str, Any] = {"code": self.entry.code, "stimuli_code": self.entry.stimuli_code}
+        return store.Record(self.key, at.run.id, at.revision, name, self.stimuli_name, state, **made_of, **more)
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from transect import cost
+from transect import cost, unit_code
 from transect.errors import InputError
 from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
 from transect.jobs.measure import STOPPED, stale
 from transect.jobs.progress import running
-from transect.jobs.train import DONE, ERROR, weights_folder
+from transect.jobs.train import DONE, ERROR, corpus_of, weights_folder
 from transect.project import SHIPPED
 from transect.run import Run
 from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
+from transect.train.recipe import corpus_unit
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ def trained(study: Study, run: Run) -> bool:
 
 
 def _broke(study: Study, run: Run) -> bool:
-    return (weights_folder(run, study.project) / ERROR).is_file()
+    """Its training ended with an error, on the corpus as it is now."""
+    if not (weights_folder(run, study.project) / ERROR).is_file():
+        return False
+    return corpus_of(run, study.project) in ("", unit_code.state(corpus_unit(run, study.project)))
 
 
 def estimate(study: Study) -> cost.Cost:

@@ -52,6 +52,9 @@ class Record:
     rows: int = 0
     sha256: str = ""
     refused: int = 0  # items with an error
+    code: str = ""  # state of the measure (unit_code.py); empty where it was not recorded
+    stimuli_code: str = ""  # and of the stimuli
+    items_sha256: str = ""  # of the items, as `table_digest`
 
 
 def digest(value: Any) -> str:
@@ -122,6 +125,15 @@ def values_digest(values: pd.DataFrame) -> str:
             told = int if pa.types.is_integer(VALUES.field(name).type) else str
             total.update("\x1f".join("" if pd.isna(v) else str(told(v)) for v in column).encode())
     return total.hexdigest()
+
+
+def table_digest(table: pd.DataFrame) -> str:
+    """sha256 of the cells of a table, whatever file it is kept in."""
+    return digest({str(name): [None if _absent(v) else str(v) for v in table[name]] for name in sorted(table, key=str)})
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
 class Store:
@@ -214,4 +226,10 @@ class Store:
                 f"{self.root / file}: this file of cells is damaged ({type(error).__name__}: {error}); delete it, and "
                 "the next run of its study measures its cells again."
             ) from None
-        return found.assign(refused=found.get("refused", 0), file=file, modified=modified)
+        later = {
+            "refused": 0,
+            "code": "",
+            "stimuli_code": "",
+            "items_sha256": "",
+        }  # what files of earlier versions lack
+        return found.assign(**{n: found.get(n, v) for n, v in later.items()}, file=file, modified=modified)

@@ -78,7 +78,7 @@ class Unit:
 
     def documentation(self) -> tuple[str, str]:
         """The texts of the file and of its function."""
-        return ast.get_docstring(_tree(self.path)) or "", ast.get_docstring(self._function()) or ""
+        return ast.get_docstring(syntax(self.path)) or "", ast.get_docstring(self._function()) or ""
 
     def _needs(self, option: str, place: str) -> str:
         example = self.example(option)
@@ -89,7 +89,7 @@ class Unit:
     def _function(self) -> ast.FunctionDef:
         """The unit's function, as syntax."""
         name = {"measure": "measure", "stimuli": "items"}[self.kind]
-        for node in _tree(self.path).body:
+        for node in syntax(self.path).body:
             if isinstance(node, ast.FunctionDef) and node.name == name:
                 return node
         raise InputError(f"{self.path}: a {self.kind} unit needs a function {name}(...).")
@@ -154,7 +154,8 @@ def literals(path: Path) -> dict[str, Any]:
     return _read(path, path.stat().st_mtime_ns)
 
 
-def _tree(path: Path) -> ast.Module:
+def syntax(path: Path) -> ast.Module:
+    """The syntax tree of a Python file."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
@@ -163,7 +164,7 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _read(path: Path, modified: int) -> dict[str, Any]:
-    tree = _tree(path)
+    tree = syntax(path)
     declared: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -186,7 +187,7 @@ def imports(path: Path, package: str) -> set[str]:
 @cache
 def _imports(path: Path, modified: int, package: str) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):

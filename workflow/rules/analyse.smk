@@ -1,6 +1,6 @@
 # From cells to tables to figures: cheap, so it follows the files (study, registry, analysis script) by their times.
 import json
-from transect import units
+from transect import unit_code, units
 from transect.jobs.analyse import figures_of
 
 FIGURES = figures_of(STUDY)
@@ -30,7 +30,7 @@ rule analyse:
     input:
         measurements="results/{study}/measurements.parquet",
         registry="results/{study}/registry.parquet",
-        script=lambda wildcards: units.find("analysis", wildcards.analysis, STUDY.project).path,
+        script=lambda wildcards: unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project)),
         statistics=[SHIPPED / "src/transect/outcome.py", *sorted((SHIPPED / "src/transect/stats").glob("*.py"))],
     output:
         "results/{study}/tables/{analysis}/manifest.json",
@@ -48,7 +48,7 @@ rule draw:
             f"results/{wildcards.study}/tables/{analysis}/manifest.json"
             for analysis in FIGURES[wildcards.figure]["NEEDS"]
         ],
-        script=lambda wildcards: FIGURES[wildcards.figure].path,
+        script=lambda wildcards: unit_code.files(FIGURES[wildcards.figure]),
         style=SHIPPED / "src/transect/figure_style.py",
     output:
         "results/{study}/figures/{figure}.json",

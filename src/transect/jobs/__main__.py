@@ -1,6 +1,7 @@
 """``python -m transect.jobs STEP STUDY [NAME] ...``: what a rule of the workflow runs; people use ``transect``."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ ALLOCATOR = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="transect.jobs")
-    parser.add_argument("step", choices=["train", "measure", "abandon", "gather", "analyse", "draw", "report"])
+    parser.add_argument("step", choices=["train", "measure", "abandon", "items", "gather", "analyse", "draw", "report"])
     parser.add_argument("study")
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--output", type=Path, required=True)
@@ -66,6 +67,11 @@ def main() -> int:
             from transect.jobs.measure import abandon
 
             abandon(study, args.name, args.output)
+        elif args.step == "items":
+            from transect.files import write_text
+            from transect.jobs.items import made_again
+
+            write_text(args.output, json.dumps(made_again(study, args.name.split(","))))
         elif args.step == "gather":
             from transect.jobs.gather import gather
 

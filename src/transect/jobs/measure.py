@@ -16,6 +16,7 @@ from transect.files import write_text
 from transect.grid import Cell, identity
 from transect.jobs import drift
 from transect.jobs.environment import environment, peak_memory_mb
+from transect.jobs.items import items_of
 from transect.jobs.progress import Progress
 from transect.jobs.self_check import TOLERANCE, SelfCheck
 from transect.jobs.train import ERROR, weights_folder
@@ -83,7 +84,11 @@ def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
     if cell.key not in index.index:
         return True
     state, kind = index.at[cell.key, "state"], index.at[cell.key, "kind"]
-    return bool(state == FAILED and (retry_failed or kind == "resource"))
+    if state != FAILED or retry_failed or kind == "resource":
+        return bool(state == FAILED)
+    # what failed in other code of the project may go well in this
+    now = {"code": cell.entry.code, "stimuli_code": cell.entry.stimuli_code}
+    return any("=" in code and index.at[cell.key, column] != code for column, code in now.items())
 
 
 def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) -> Path:
@@ -124,7 +129,7 @@ class _Job:
         self.study = study
         self.last_attempt = last_attempt
         self.trust_remote_code = trust_remote_code
-        self.made: dict[str, pd.DataFrame] = {}
+        self.made: dict[str, tuple[pd.DataFrame, str]] = {}
 
     def checkpoint(self, checkpoint: Checkpoint, wanted: list[Cell], cells: Store) -> None:
         """Load once, measure every wanted cell, write them in one file; also what was finished before a resource gave out."""
@@ -218,14 +223,15 @@ class _Job:
         )
 
     def _cell(self, cell: Cell, model: Any, scores: SelfCheck) -> tuple[Record, pd.DataFrame | None, dict[str, Any]]:
-        start = time.time(), time.process_time()
+        start, of_items = (time.time(), time.process_time()), ""
 
         def ended(state: str, rows: pd.DataFrame | None = None, reason: str = "", kind: str = "", trace: str = ""):  # type: ignore[no-untyped-def]
             cost = {"seconds": time.time() - start[0], "cpu_seconds": time.process_time() - start[1]}
-            return cell.record(state, reason=reason, kind=kind), rows, cost | ({"traceback": trace} if trace else {})
+            record = cell.record(state, reason=reason, kind=kind, items_sha256=of_items)
+            return record, rows, cost | ({"traceback": trace} if trace else {})
 
         try:
-            items = self._items(cell)
+            items, of_items = self._items(cell)
             unit = cell.entry.measure
             check_offered(unit, model)
             with scores.note(cell.key):
@@ -247,21 +253,12 @@ class _Job:
             again = resource or isinstance(error, UnavailableError)
             return ended(FAILED, reason=told, kind="resource" if again else "data", trace=traceback.format_exc())
 
-    def _items(self, cell: Cell) -> pd.DataFrame:
-        """The items of a cell, made once per job and kept in the store for the analyses."""
-        unit = cell.entry.stimuli
-        if unit is None:
-            return pd.DataFrame({"item": []})
+    def _items(self, cell: Cell) -> tuple[pd.DataFrame, str]:
+        """The items of a cell and their digest, made once per job."""
+        if cell.entry.stimuli is None:
+            return pd.DataFrame({"item": []}), ""
         if cell.items_digest not in self.made:
-            path = self.study.project.store / "items" / f"{cell.items_digest}.parquet"
-            if path.is_file():
-                items = store.read_table(path)
-            else:
-                items = unit.load().items(seed=self.study.seed, **cell.parameters, **cell.entry.stimuli_options)
-                _check_items(items, unit.name)
-                items = items.astype({"item": str})
-                store.write_table(path, items)
-            self.made[cell.items_digest] = items
+            self.made[cell.items_digest] = items_of(cell, self.study)
         return self.made[cell.items_digest]
 
 
@@ -292,8 +289,3 @@ def _resource(error: Exception) -> bool:
 def _told(refused: pd.DataFrame) -> str:
     first = refused.iloc[0]
     return f"{first['item']}: {first['error']}"
-
-
-def _check_items(items: pd.DataFrame, name: str) -> None:
-    if "item" not in items or items["item"].duplicated().any() or items.empty:
-        raise InputError(f"the stimuli {name} must return at least one row and a column `item` without repeats.")

@@ -5,6 +5,7 @@ import time
 import traceback
 from pathlib import Path
 
+from transect import unit_code
 from transect.errors import ResourceError
 from transect.files import write_text
 from transect.jobs.environment import environment, peak_memory_mb
@@ -12,14 +13,25 @@ from transect.jobs.progress import Progress
 from transect.project import Project
 from transect.run import Run
 from transect.study import Study
-from transect.train.recipe import recipe_digest
+from transect.train.recipe import corpus_unit, recipe_digest
 
-ERROR, COST, DONE = "error.txt", "cost.json", "done.json"
+ERROR, COST, DONE, CORPUS = "error.txt", "cost.json", "done.json", "corpus.json"
 
 
 def weights_folder(run: Run, project: Project) -> Path:
     """Where the checkpoints of a run that is trained here lie: another recipe, another folder."""
     return project.store / "weights" / run.suite / run.id / recipe_digest(run, project)[:16]
+
+
+def begun(run: Run, project: Project) -> bool:
+    """Whether some checkpoint of a run that is trained here is there."""
+    return any((weights_folder(run, project) / c.revision).is_dir() for c in run.checkpoints)
+
+
+def corpus_of(run: Run, project: Project) -> str:
+    """The state (unit_code.py) of the corpus on which a run was trained; empty where it was not recorded."""
+    path = weights_folder(run, project) / CORPUS
+    return str(json.loads(path.read_text(encoding="utf-8"))["state"]) if path.is_file() else ""
 
 
 def train(study: Study, name: str, marker: Path) -> None:
@@ -39,6 +51,8 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
     from transect.train.trainer import train_run
 
     (folder / ERROR).unlink(missing_ok=True)
+    if not begun(run, project):
+        write_text(folder / CORPUS, json.dumps({"state": unit_code.state(corpus_unit(run, project))}) + "\n")
     start = time.time(), time.process_time()
 
     def saved(revision: str, folder: Path) -> None:
