@@ -10,6 +10,7 @@ from tests.shelf import CAUSAL, random_sequences, tiny_model
 from transect.errors import InputError, NotApplicable, ResourceError
 from transect.lm import forward, load
 from transect.lm.network import NetworkModel
+from transect.lm.ngram import fit_ngram
 
 TOLERANCE = 1e-5  # nats per token
 
@@ -68,6 +69,20 @@ def test_top1_is_the_argmax(tmp_path):
             ids.append(best if step % 2 else (best + 1) % model.vocab_size)
     (scores,) = model.token_scores([ids], top1=True)
     assert scores.top1.tolist() == [False] + [bool(step % 2) for step in range(12)]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "ngram"])
+def test_one_of_two_equal_logits_is_top1(tmp_path, kind):
+    """Every token equally probable (weights of zero; an n-gram model that has counted nothing else): the first one
+    alone is the most probable, as in generation."""
+    model = load(tiny_model(tmp_path, kind))
+    if kind == "ngram":
+        model.tables = fit_ngram([list(range(model.vocab_size))], model.vocab_size, order=1)
+    else:
+        for parameter in model.network.parameters():
+            parameter.data.zero_()
+    scores = model.token_scores([[1, 0, 5], [1, 7, 0]], top1=True)
+    assert [s.top1.tolist() for s in scores] == [[False, True, False], [False, False, True]]
 
 
 @pytest.fixture

@@ -30,8 +30,7 @@ NOT_NUMBERS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", 
 
 class TokenScores(NamedTuple):
     """Of one sequence, by position: ``logprob`` [position] in nats (NaN where not scored) and ``top1`` [position], True
-    where the
-    token is the most probable one (None unless asked for)."""
+    where the token is the most probable one, the first of equals (None unless asked for)."""
 
     logprob: np.ndarray
     top1: np.ndarray | None

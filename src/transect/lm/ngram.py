@@ -201,7 +201,7 @@ class NgramModel(Model):
                 best = np.zeros(len(ids), dtype=bool)
                 for t in range(start, len(ids)):
                     p = self.tables.distribution(ids[:t])
-                    best[t] = p[ids[t]] >= p.max()
+                    best[t] = p.argmax() == ids[t]
             result.append(TokenScores(logprob, best))
         return result
 

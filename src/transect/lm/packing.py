@@ -205,19 +205,24 @@ class Packing:
 
 
 def log_probabilities(targets: np.ndarray, found: np.ndarray, top1: np.ndarray | None = None) -> Read:
-    """Puts log p(target) of each query into `found`, and whether it is the most probable token into `top1`."""
+    """Puts log p(target) of each query into `found`, and whether it is the most probable token, the first of equals, into
+    `top1`.
+    """
 
     def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
         sums, target = LogSum(n), torch.from_numpy(targets[queries])
+        best = _First(n) if top1 is not None else None
         chosen = torch.empty(len(queries), dtype=torch.float64)
         for column, logits in tiles:
             here = ((target >= column) & (target < column + logits.shape[1])).nonzero()[:, 0]
             at = (places[here].to(logits.device), (target[here] - column).to(logits.device))
             chosen[here] = logits[at].double().cpu()
+            if best is not None:
+                best.add(column, logits)
             sums.add(logits)
         found[queries] = (chosen - sums.value()[places]).numpy()
-        if top1 is not None:
-            top1[queries] = (chosen >= sums.top[:, 0].double().cpu()[places]).numpy()
+        if top1 is not None and best is not None:
+            top1[queries] = (best.token.cpu()[places] == target).numpy()
 
     return read
 
@@ -235,6 +240,20 @@ def log_shares(members: np.ndarray, found: np.ndarray) -> Read:
         found[queries] = (own.value() - whole.value())[places].numpy()
 
     return read
+
+
+class _First:
+    """The largest logit of n rows among the columns added so far, and the first token that has it (-1: none is a number)."""
+
+    def __init__(self, n: int) -> None:
+        self.value, self.token = torch.full((n,), -torch.inf), torch.full((n,), -1)
+
+    def add(self, column: int, x: torch.Tensor) -> None:
+        """Columns x [n, width], the first of which is the token `column`."""
+        value, place = x.max(1)
+        self.value, self.token = self.value.to(value), self.token.to(place.device)
+        larger = value > self.value
+        self.value[larger], self.token[larger] = value[larger], place[larger] + column
 
 
 class LogSum:

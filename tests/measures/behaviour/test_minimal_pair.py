@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from tests.architectures import model_of
 from tests.measures.stand_in import StandIn
 from tests.shelf import tiny_model
 from transect.errors import InputError
@@ -33,15 +35,15 @@ def values(rows):
 
 
 def test_golden_values(tmp_path):
-    """VERSION 1 on a fixed GPT-NeoX: a change of these numbers needs a new VERSION."""
+    """VERSION 2 on a fixed GPT-NeoX: a change of these numbers needs a new VERSION."""
     found = values(minimal_pair.measure(load(tiny_model(tmp_path, "gpt_neox")), PAIRS, seed=0))
-    assert minimal_pair.VERSION == 1
+    assert minimal_pair.VERSION == 2
     assert list(found["logprob_good_nats"].values()) == pytest.approx(GOLDEN_GOOD, abs=1e-4)
     assert list(found["logprob_bad_nats"].values()) == pytest.approx(GOLDEN_BAD, abs=1e-4)
 
 
 def test_golden_values_of_a_masked_model(tmp_path):
-    """VERSION 1 on a fixed BERT, pseudo-log-likelihoods under their own names."""
+    """VERSION 2 on a fixed BERT, pseudo-log-likelihoods under their own names."""
     found = values(minimal_pair.measure(load(tiny_model(tmp_path, "bert")), PAIRS, seed=0))
     assert set(found) == {"pll_good_nats", "pll_bad_nats", "pll_difference_nats", "pll_correct"}
     assert list(found["pll_good_nats"].values()) == pytest.approx(GOLDEN_PLL, abs=1e-4)
@@ -77,6 +79,56 @@ def test_a_unigram_model_is_at_chance_on_the_same_words_in_another_order(tmp_pat
     pairs = PAIRS.assign(sentence_bad=[" ".join(reversed(s.split())) for s in PAIRS["sentence_good"]])
     found = values(minimal_pair.measure(load(tiny_model(tmp_path, "ngram", order=1)), pairs, seed=0))
     assert set(found["correct"].values()) == {0.5}
+
+
+def mirrored():
+    """A GPT-2 without attention and MLP, whose sentences "dog run" and "cat runs" have the same probability: embedding
+    and unembedding of one are those of the other, read backwards, and the unembeddings of all other words are the same
+    backwards. Sums in another order: the logits, up to 100, round differently."""
+    model = model_of("gpt2")
+    words, network = model.tokenizer.get_vocab(), model.network
+    with torch.no_grad():
+        network.transformer.wpe.weight.zero_()
+        for block in network.transformer.h:
+            for part in (block.attn.c_proj, block.mlp.c_proj):
+                part.weight.zero_(), part.bias.zero_()
+        network.transformer.ln_f.weight.fill_(1), network.transformer.ln_f.bias.zero_()
+        read = network.transformer.wte.weight
+        write = torch.nn.Parameter(60 * (read + read.flip(1)))
+        for one, other in (("dog", "cat"), ("run", "runs")):
+            read[words[other]], write[words[other]] = read[words[one]].flip(0), write[words[one]].flip(0)
+        write[words["run"]] += 3 * torch.arange(32)
+        write[words["runs"]] = write[words["run"]].flip(0)
+        network.lm_head.weight = write
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sentences_of_equal_probability_are_a_tie_whatever_the_rounding(dtype):
+    """Equal by construction, unlike in the last bits: 0.5 (1e-5 nats once decided that 2e-5 is a difference)."""
+    model = mirrored()
+    model.network.to(dtype)
+    after = ["", " the", " the big", " of this key"]
+    pairs = pd.DataFrame({"item": range(4), "sentence_good": ["dog run"] * 4, "sentence_bad": ["cat runs"] * 4})
+    pairs["sentence_good"] += after
+    pairs["sentence_bad"] += after
+    found = values(minimal_pair.measure(model, pairs, seed=0))
+    if dtype == torch.float32:
+        assert max(map(abs, found["difference_nats"].values())) > 0  # else this would show nothing
+    assert set(found["correct"].values()) == {0.5}
+
+
+def test_a_difference_above_rounding_is_no_tie():
+    """The same network with one logit changed by 0.01 nats: the first sentence wins."""
+    model = mirrored()
+    words = model.tokenizer.get_vocab()
+    with torch.no_grad():
+        model.network.transformer.wte.weight[words["dog"]] *= 1 + 1e-3
+        weight = model.network.lm_head.weight
+        weight[words["run"]] *= 1 + 1e-3
+    pairs = pd.DataFrame({"item": ["x"], "sentence_good": ["dog run"], "sentence_bad": ["cat runs"]})
+    found = values(minimal_pair.measure(model, pairs, seed=0))
+    assert abs(found["difference_nats"]["x"]) > 1e-3 and found["correct"]["x"] in (0, 1)
 
 
 def test_a_context_changes_the_probabilities_and_adds_none(tmp_path):

@@ -94,7 +94,7 @@ def test_values_equal_one_hooked_forward_each(component, column, tmp_path):
 def test_golden_values(tmp_path):
     """VERSION 1 on a fixed GPT-NeoX: a change of these numbers needs a new VERSION."""
     rows = measured(load(tiny_model(tmp_path, "gpt_neox")), component="head")
-    assert activation_patching.VERSION == 1
+    assert activation_patching.VERSION == 2
     assert grid(rows, "0", "recovery", "head")[1].tolist() == pytest.approx(LAST, abs=1e-4)
 
 
@@ -176,7 +176,8 @@ def test_nothing_to_recover_refuses_the_recovery_alone():
     rows = measured(model, PAIRS[0])
     refused = rows[rows["error"].notna()]
     assert refused["metric"].tolist() == ["recovery"] and "nothing to recover" in refused["error"].item()
-    assert (rows.loc[rows["metric"] == "logit_difference", "value"] == 0).all()
+    assert (rows.loc[rows["metric"] == "logit_difference", "value"].abs() < 1e-5).all()
+    assert rows.loc[rows["metric"] == "clean_preferred", "value"].tolist() == [0]  # a tie is no preference
 
 
 def test_logits_that_are_not_numbers_are_an_error():
@@ -217,3 +218,31 @@ def test_a_model_that_is_no_network_is_not_applicable():
     """Nothing to put in."""
     with pytest.raises(NotApplicable):
         measured(StandIn(logprob=lambda ids, t: -1.0))
+
+
+def test_the_clean_answer_is_preferred_where_its_logit_is_larger(tmp_path):
+    """One row 0 or 1 per item: the sign of the clean run's logit difference; answer and foil exchanged, the other one."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    swapped = [(clean, corrupted, foil, answer) for clean, corrupted, answer, foil in PAIRS]
+    rows = measured(model, *PAIRS, *swapped)
+    by = {metric: rows.loc[rows["metric"] == metric, "value"].to_numpy() for metric in activation_patching.UNIT}
+    assert by["clean_preferred"].tolist() == (by["logit_difference_clean"] > 0).astype(float).tolist()
+    assert (by["clean_preferred"][:3] + by["clean_preferred"][3:]).tolist() == [1, 1, 1]
+
+
+def test_items_that_the_model_gets_wrong_can_be_left_out(tmp_path):
+    """only_preferred: no recovery of these, with the reason; the flag and the two runs stay; others as without it."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    swapped = [(clean, corrupted, foil, answer) for clean, corrupted, answer, foil in PAIRS]
+    every, some = measured(model, *PAIRS, *swapped), measured(model, *PAIRS, *swapped, only_preferred=True)
+    wrong = set(every.loc[(every["metric"] == "clean_preferred") & (every["value"] == 0), "item"])
+    refused = some[some["error"].notna()]
+    assert len(wrong) == 3 and set(refused["item"]) == wrong
+    assert set(refused["metric"]) == {"recovery", "logit_difference"}
+    assert refused["error"].str.contains("the clean answer is not preferred").all()
+    left = ~every["item"].isin(wrong)
+    pd.testing.assert_frame_equal(
+        every[left].reset_index(drop=True), some[~some["item"].isin(wrong)].reset_index(drop=True), check_dtype=False
+    )
+    with pytest.raises(InputError, match="only_preferred: 'yes'; allowed are true, false"):
+        measured(model, only_preferred="yes")

@@ -2,8 +2,8 @@
 
 difference_nats = log p(good) - log p(bad),  log p(s) = sum over the tokens of s of log p(token | BOS, context, earlier
 tokens)
-correct = 1 where the difference is positive, 0 where it is negative, 0.5 where it is no larger than the numerics can
-tell (RESOLUTION)
+correct = 1 where the difference is positive, 0 where it is negative, 0.5 where it is no larger than what rounding may
+make of two equal ones (lm/rounding.py: of_sum, from the model, the dtype and the number of tokens)
 
 For a masked model log p is replaced by the pseudo-log-likelihood, within-word left-to-right or, with pll: original,
 each token masked alone; another quantity, so its metrics have other names (pll_*) and are never pooled with these.
@@ -15,13 +15,17 @@ Sources: Linzen, Dupoux & Goldberg (2016), TACL; Warstadt et al. (2020), BLiMP, 
 Departure: a tie counts a half (chance level) where the first two count it as an error.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from transect.lm import rounding
 from transect.lm.model import Model
-from transect.lm.scoring import errors, lines, total_logprobs
+from transect.lm.scoring import Line, errors, lines, total_logprobs
 
-VERSION = 1
+VERSION = 2
 UNIT = {
     "logprob_good_nats": "nats",
     "logprob_bad_nats": "nats",
@@ -35,8 +39,6 @@ UNIT = {
 SOURCE = "Linzen, Dupoux & Goldberg 2016; Warstadt et al. 2020; Kauf & Ivanova 2023 (masked models)"
 REQUIRES = ["logits"]
 STIMULI = ["sentence_good", "sentence_bad"]
-
-RESOLUTION = 1e-5  # nats: how far float32 log-probabilities of one token agree between batches
 
 
 def measure(
@@ -60,7 +62,7 @@ def measure(
     good, bad = np.split(totals, 2)
     with np.errstate(invalid="ignore"):  # both may have probability 0
         difference = good - bad
-    correct = np.where(np.abs(difference) <= RESOLUTION, 0.5, difference > 0)
+    correct = np.where(np.abs(difference) <= _resolution(model, read, difference), 0.5, difference > 0)
     names = ["logprob_good_nats", "logprob_bad_nats", "difference_nats", "correct"]
     if model.objective == "masked":
         names = ["pll_good_nats", "pll_bad_nats", "pll_difference_nats", "pll_correct"]
@@ -68,6 +70,17 @@ def measure(
     for name, value in zip(names, (good, bad, difference, correct), strict=True):
         wide[name] = np.where(wide["error"].isna(), value, np.nan)
     return wide.melt(id_vars=["item", "error"], var_name="metric")[["item", "metric", "value", "error"]]
+
+
+def _resolution(model: Model, read: Sequence[Line], difference: np.ndarray) -> np.ndarray:
+    """Of each item, what rounding may make of a difference of 0; 0 where nothing was scored."""
+    n = [sum(word >= 0 for word in line.words) for line in read]
+    return np.array(
+        [
+            rounding.of_sum(model, good + bad) if math.isfinite(value) else 0.0
+            for good, bad, value in zip(n[: len(difference)], n[len(difference) :], difference, strict=True)
+        ]
+    )
 
 
 def _refused(told: list[str | None], difference: np.ndarray) -> list[str | None]:

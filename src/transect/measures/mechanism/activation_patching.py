@@ -2,9 +2,11 @@
 
 logit_difference(run)  = logit[answer] - logit[foil] at the last position, in nats
 recovery               = (patched - corrupted) / (clean - corrupted), of logit differences; 0: nothing, 1: all of it
+clean_preferred        = 1 where the clean run's logit difference is above rounding (the model gets the item right), else 0
 component: residual    what a block reads (residual_pre), at one layer and one position
 component: head        one head's own output, at one layer and all positions
-Where clean and corrupted run agree (before their first differing token, say) the recovery is exactly 0.
+Where clean and corrupted run agree (before their first differing token, say) the recovery is exactly 0. Where their logit
+differences differ by no more than rounding (lm/rounding.py: of_token), there is nothing to recover.
 
 answer and foil are one token each, as the tokenizer writes them in the text's continuation: text + word must be the
 text's own tokens and one more, the same one after both texts. A word that begins with a letter or digit of a script that
@@ -12,7 +14,7 @@ is written with spaces is tried with a space before it, then as it stands; any o
 ends in whitespace, is tried as it stands first. Words that begin with whitespace are only tried as they stand.
 Sources: Meng et al. (2022), Locating and editing factual associations in GPT, NeurIPS; Wang et al. (2023),
 Interpretability in the wild, ICLR (logit difference); Zhang & Nanda (2024), Towards best practices of activation
-patching, ICLR.
+patching, ICLR. only_preferred conditions on what the model gets right, as the literature does (Wang et al. 2023).
 """
 
 import unicodedata
@@ -24,25 +26,26 @@ import pandas as pd
 import torch
 
 from transect.errors import InputError, NotApplicable, nearest
+from transect.lm import rounding
 from transect.lm.activations import capture_bytes, observe
 from transect.lm.edits import Edit, patch
 from transect.lm.interventions import run
 from transect.lm.model import Model
 from transect.lm.scoring import NOT_NUMBERS, opening, second_opening, too_long
 
-VERSION = 1
+VERSION = 2
 UNIT = {
     "recovery": "proportion",
     "logit_difference": "nats",
     "logit_difference_clean": "nats",
     "logit_difference_corrupted": "nats",
+    "clean_preferred": "proportion",
 }
 SOURCE = "Meng et al. 2022; Wang et al. 2023"
 REQUIRES = ["logits", "hidden", "causal"]
 STIMULI = ["clean", "corrupted", "answer", "foil"]
 
 PLACES = {"residual": "residual_pre", "head": "head"}
-RESOLUTION = 1e-5  # nats: a smaller difference between clean and corrupted is one of rounding, and nothing to recover
 
 
 class _Pair(NamedTuple):
@@ -55,21 +58,30 @@ class _Pair(NamedTuple):
 
 
 def measure(
-    model: Model, items: pd.DataFrame, *, seed: int, component: str = "residual", bos: str | bool = "auto"
+    model: Model,
+    items: pd.DataFrame,
+    *,
+    seed: int,
+    component: str = "residual",
+    bos: str | bool = "auto",
+    only_preferred: bool = False,
 ) -> pd.DataFrame:
     """Per item rows recovery and logit_difference for each layer and position (residual) or each layer and head, and one
-    row logit_difference_clean and one logit_difference_corrupted.
+    row each of logit_difference_clean, logit_difference_corrupted and clean_preferred.
 
     Columns item, metric, value, layer, head, position, error; all 0-based, position 0 is the BOS where there is one.
     An item is refused (rows with an error and no value) whose texts are empty, too long, of different numbers of tokens
     or the same, whose answer or foil is not one token or both are the same one, or whose logits are not numbers; where
-    clean and corrupted do not differ in the logit difference, the recovery alone is refused.
+    clean and corrupted do not differ in the logit difference, the recovery alone is refused; with only_preferred also
+    recovery and logit_difference of an item whose clean answer is not preferred.
     Raises InputError for an unknown component or BOS policy, NotApplicable where the model has no such place. `seed` is
     not used.
     """
     if component not in [*PLACES]:
         raise InputError(f"component: {component!r}; there are: {', '.join(PLACES)}.{nearest(component, PLACES)}")
     place = PLACES[component]
+    if not isinstance(only_preferred, bool):
+        raise InputError(f"only_preferred: {only_preferred!r}; allowed are true, false.")
     head = opening(model, bos)
     names = items["item"].astype(str).tolist()
     read = [_pair(model, head, row) for row in items[STIMULI].to_dict("records")]
@@ -83,7 +95,7 @@ def measure(
     for chosen in _alike(model, place, read):
         found = _patched(model, place, [read[i] for i in chosen])  # type: ignore[misc]
         for i, values in zip(chosen, found, strict=True):
-            tables[i] = _rows(names[i], *values)
+            tables[i] = _rows(names[i], *values, rounding.of_token(model), only_preferred)
     for i, pair in enumerate(read):
         if isinstance(pair, str):
             tables[i] = pd.DataFrame({"item": names[i], "metric": [*UNIT][:2], "value": np.nan, "error": pair})
@@ -138,14 +150,20 @@ def _difference(logits: torch.Tensor) -> np.ndarray:
     return both[..., 0] - both[..., 1]
 
 
-def _rows(item: str, clean: float, corrupted: float, patched: pd.DataFrame) -> pd.DataFrame:
+def _rows(
+    item: str, clean: float, corrupted: float, patched: pd.DataFrame, resolution: float, only_preferred: bool
+) -> pd.DataFrame:
     if not np.isfinite([clean, corrupted, *patched["value"]]).all():
         return pd.DataFrame({"item": item, "metric": [*UNIT][:2], "value": np.nan, "error": NOT_NUMBERS})
+    whole = pd.DataFrame({"metric": [*UNIT][2:], "value": [clean, corrupted, float(clean > resolution)]})
+    if only_preferred and clean <= resolution:
+        told = f"the clean answer is not preferred (logit difference {clean:.6g}; only_preferred)"
+        refused = pd.DataFrame({"metric": [*UNIT][:2], "value": np.nan, "error": told})
+        return pd.concat([refused, whole]).assign(item=item)
     recovery = patched.assign(value=(patched["value"] - corrupted) / (clean - corrupted or np.nan))
-    if abs(clean - corrupted) <= RESOLUTION:
+    if abs(clean - corrupted) <= resolution:
         told = f"clean and corrupted have the same logit difference ({clean:.6g}): there is nothing to recover"
         recovery = pd.DataFrame({"value": [np.nan], "error": told})
-    whole = pd.DataFrame({"metric": [*UNIT][2:], "value": [clean, corrupted]})
     tables = [recovery.assign(metric="recovery"), patched.assign(metric="logit_difference"), whole]
     return pd.concat(tables).assign(item=item)
 
