@@ -73,7 +73,9 @@ def test_encoder_decoder():
     assert 0 < rounding.of_token(model_of("t5")) < 1e-3
 
 
-@pytest.mark.skipif("TRANSECT_REAL_MODELS" not in os.environ, reason="TRANSECT_REAL_MODELS names no directory of real models")
+@pytest.mark.skipif(
+    "TRANSECT_REAL_MODELS" not in os.environ, reason="TRANSECT_REAL_MODELS names no directory of real models"
+)
 @pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m"])
 def test_real_models(name):
     """Scores of real models lie within the two bounds of float64, and these tell 1e-3 nats apart."""
