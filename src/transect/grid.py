@@ -13,17 +13,18 @@ from transect.run import CAPABILITIES, Checkpoint, Run
 from transect.train.recipe import recipe_digest
 
 PARTS = ("anatomy", "identities", "residual", "tracing")  # what finds the parts of a network
+TEXTS = ("scoring", "opening", "control")  # what makes tokens of a text
 # which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
 ENGINE = {
-    "logits": ("scoring",),
-    "causal": ("scoring",),
-    "masked": ("scoring",),
-    "seq2seq": ("scoring",),
+    "logits": TEXTS,
+    "causal": TEXTS,
+    "masked": TEXTS,
+    "seq2seq": TEXTS,
     "attention": ("attention", *PARTS),
     "heads": ("attention", *PARTS),
     "hidden": PARTS,
     "generation": ("generation", "decoding", "sampling"),
-    "text": ("scoring", "generation", "decoding", "sampling"),
+    "text": (*TEXTS, "generation", "decoding", "sampling"),
 }
 
 

@@ -41,6 +41,41 @@ def test_greedy_equals_whole_forwards_where_the_cache_is_wrong(tmp_path):
         assert new == whole[len(ids) :]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in architectures.CAUSAL if kind not in ("rwkv", "lstm")])
+def test_several_ends_stop_as_in_transformers(kind):
+    """A generation configuration that names four ends, among them what the model writes: generate(do_sample=False) of
+    each prompt alone, to the token, on every architecture that transformers generates with."""
+    model = architectures.model_of(kind)
+    prompts = PROMPTS[:3]
+    written = [new for (new,) in model.generate(prompts, temperature=0, stop=(), **OPTIONS)]
+    model.network.generation_config.eos_token_id = ends = sorted({written[0][2], written[1][4], written[2][0], 7})
+    found = model.generate(prompts, temperature=0, **OPTIONS)
+    config = GenerationConfig(max_new_tokens=10, do_sample=False, pad_token_id=0, eos_token_id=ends, use_cache=False)
+    for ids, (new,) in zip(prompts, found, strict=True):
+        read = torch.tensor([ids])
+        whole = model.network.generate(read, attention_mask=torch.ones_like(read), generation_config=config)[0]
+        assert new == whole[len(ids) :].tolist()
+    assert [len(new) for (new,) in found] != [10, 10, 10]
+
+
+@pytest.mark.parametrize("where", ["generation_config", "config", "tokenizer"])
+def test_an_end_counts_wherever_it_is_named(where):
+    """The union of the three; the end is no part of the text, also where it is no special token."""
+    model = architectures.model_of("gpt2")
+    ((written,),) = model.generate([[0, 5]], temperature=0, stop=(), **OPTIONS)
+    end = written[3]
+    before = [] if end not in written[:3] else written[: written.index(end)]
+    if where == "tokenizer":
+        model.tokenizer.eos_token = model.tokenizer.convert_ids_to_tokens(end)
+    else:
+        getattr(model.network, where).eos_token_id = [end, 999] if where == "config" else end
+    ((new,),) = model.generate([[0, 5]], temperature=0, **OPTIONS)
+    assert new == written[: written.index(end) + 1]
+    text = model.tokenizer.convert_ids_to_tokens(5)
+    (found,) = continue_texts(model, [text], max_new_tokens=10, seed=3, temperature=0)
+    assert found.samples == [new] and found.texts[0].split() == model.tokenizer.decode(before or new[:-1]).split()
+
+
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_greedy_equals_transformers_for_encoder_decoders(kind, tmp_path):
     """Prompts are what the encoder reads; the decoder starts from its own start token. No token is forced."""

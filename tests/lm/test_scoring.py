@@ -13,7 +13,8 @@ from tests.shelf import byte_tokenizer, tiny_model, word_tokenizer
 from transect.errors import InputError
 from transect.lm import load
 from transect.lm.network import NetworkModel
-from transect.lm.scoring import errors, lines, opening, total_logprobs
+from transect.lm.opening import opening
+from transect.lm.scoring import errors, lines, total_logprobs
 
 
 @pytest.fixture
@@ -114,10 +115,13 @@ def test_a_model_that_gives_no_numbers_is_told(neox):
     assert errors(read, total_logprobs(neox, read))[0] == "the model's logits are not numbers (NaN)"
 
 
-def test_a_text_that_brings_its_own_bos_is_refused(neox):
-    """Two would change every probability."""
-    (line,) = lines(neox, ["<s> the dog"])
-    assert line.error == "the text opens with a second beginning-of-sequence token"
+def test_a_text_that_spells_a_control_token_is_refused(neox):
+    """At its beginning, inside and at its end; the others are read. A context that does so cannot be read at all."""
+    texts = ["<s> the dog", "the <s> dog", "the dog <pad>", "the dog"]
+    told = [line.error for line in lines(neox, texts)]
+    assert [error[:23] for error in told] == ["the text spells '<s>', "] * 2 + ["the text spells '<pad>'", ""]
+    with pytest.raises(InputError, match="context: it spells '<s>', a control token"):
+        lines(neox, ["the dog"], context="a <s> cat ")
 
 
 def test_spans_are_characters_of_the_text(neox):

@@ -14,7 +14,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, PreTrainedTokenizerFast
 
 from transect.errors import LoadError, NotApplicable, nearest
-from transect.lm import counting
+from transect.lm import counting, opening
 from transect.lm.batching import context_length
 from transect.lm.design import design
 from transect.lm.form import form
@@ -83,9 +83,8 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         algorithm = {"Unigram": "unigram", "WordPiece": "wordpiece", "WordLevel": "word"}.get(
             model["type"], model["type"]
         )
-    plain, whole = (tokenizer("the dog", add_special_tokens=special)["input_ids"] for special in (False, True))
-    at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
-    around = [tokenizer.convert_ids_to_tokens(ids) for ids in (whole[:at], whole[at + len(plain) :])]
+    around = [tokenizer.convert_ids_to_tokens(ids) for ids in opening.around(tokenizer)]
+    plain = tokenizer("the dog", add_special_tokens=False)["input_ids"]
     first, second = (tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("the", "dog"))
     return {
         "algorithm": algorithm,

@@ -10,6 +10,9 @@ Logits depend on the batch in their last bits. So a decision that these could tu
 logits of that sequence alone, without a cache: in float32 and float64 the result is the same for every batch size and
 order. In half precision it holds for one batch size.
 
+A sample ends with any token that the generation configuration, the configuration or the tokenizer name as an end (chat models have
+several: the end of a turn beside the end of a text).
+
 No other rule of transformers' `generate` applies: no penalties, no forced or suppressed tokens of a generation config.
 """
 
@@ -25,13 +28,14 @@ from transect.errors import InputError
 from transect.lm.batching import plan, run_halving
 from transect.lm.decoding import Decoder, Decoding
 from transect.lm.model import unreadable
+from transect.lm.opening import opening
 from transect.lm.sampling import Sampling, choose
-from transect.lm.scoring import NOT_NUMBERS, encoder_ids, opening, second_opening
+from transect.lm.scoring import NOT_NUMBERS, encoder_ids
 
 if TYPE_CHECKING:
     from transect.lm.model import Model
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 
 @dataclass
@@ -107,18 +111,31 @@ def continue_texts(
     for index, (ids, error) in enumerate(zip(prompts, errors, strict=True)):
         samples = [] if error else found[index]
         before = ids if model.decoder_start_id is None else []
-        result.append(Continued(ids, samples, [_added(model, before, new) for new in samples], error))
+        written = [new[:-1] if stop is None and new and new[-1] in sampling.stop else new for new in samples]
+        result.append(Continued(ids, samples, [_added(model, before, new) for new in written], error))
     return result
 
 
 def stop_ids(model: "Model", stop: Collection[int] | None) -> frozenset[int]:
-    """The ids that end a sample: those given; None: the tokenizer's end-of-text token, where it has one."""
+    """The ids that end a sample: those given; None: see `ends`."""
     if stop is None:
-        return frozenset() if model.tokenizer.eos_token_id is None else frozenset([model.tokenizer.eos_token_id])
+        return ends(model)
     for token in stop:
         if not 0 <= token < model.vocab_size:
             raise InputError(f"stop: the token id {token}; the vocabulary is 0 to {model.vocab_size - 1}.")
     return frozenset(stop)
+
+
+def ends(model: "Model") -> frozenset[int]:
+    """The tokens with which a model ends what it writes: all that the generation configuration, the configuration and the
+    tokenizer name.
+    """
+    named = {model.tokenizer.eos_token_id}
+    network = getattr(model, "network", None)
+    for config in (getattr(network, name, None) for name in ("generation_config", "config")):
+        given = getattr(config, "eos_token_id", None)
+        named |= set(given) if isinstance(given, list | tuple) else {given}
+    return frozenset(int(token) for token in named if token is not None and 0 <= token < model.vocab_size)
 
 
 def refusals(model: "Model", prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[str]:
@@ -242,12 +259,12 @@ def _by_prompt(samples: Sequence[Sample], n_prompts: int, sampling: Sampling) ->
 
 def _read(model: "Model", texts: Sequence[str], bos: str | bool) -> tuple[list[list[int]], list[str]]:
     """The prompt of each text, and why it must not be read ("" when it may)."""
+    encoded = model.encodings(texts)["input_ids"]
+    why = [unreadable(text) or model.spelled(text, ids) for text, ids in zip(texts, encoded, strict=True)]
+    head = opening(model, bos)
     if model.decoder_start_id is not None:
-        return [encoder_ids(model, text) for text in texts], [unreadable(text) for text in texts]
-    head, encoded = opening(model, bos), model.encodings(texts)["input_ids"]
-    return [[*head, *ids] for ids in encoded], [
-        unreadable(text) or second_opening(head, ids) for text, ids in zip(texts, encoded, strict=True)
-    ]
+        return [encoder_ids(model, text) for text in texts], why
+    return [[*head, *ids] for ids in encoded], why
 
 
 def _added(model: "Model", before: list[int], new: list[int]) -> str:

@@ -18,6 +18,7 @@ import torch
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable
+from transect.lm import control
 from transect.lm.decoding import Decoding
 from transect.lm.tokenizer import canary
 
@@ -55,6 +56,10 @@ class Model(ABC):
     d_model: int | None = None
     _own_code = False  # whether Python files of the directory compute it
     decoder_start_id: int | None = None  # of an encoder-decoder model: what its decoder reads first
+    opening_token: str | None = (
+        None  # what the registry says that a text is opened with, where it says so (lm/opening.py)
+    )
+    opened: tuple[str, ...] | None = None  # the tokens that texts were opened with, the last time that it was asked
 
     def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast, weights: Sequence[Path]) -> None:
         self.path = path
@@ -112,6 +117,14 @@ class Model(ABC):
             return_attention_mask=False,
             verbose=False,
         )
+
+    def spelled(self, text: str, ids: list[int]) -> str:
+        """The sentence for a text that spells a control token (lm/control.py); ids: as `encode` gives them."""
+        return control.spelled(self._control, self.tokenizer.unk_token_id, text, ids)
+
+    @cached_property
+    def _control(self) -> dict[int, str]:
+        return control.control_tokens(self.tokenizer)
 
     @abstractmethod
     def token_scores(
@@ -195,7 +208,7 @@ class Model(ABC):
         """New ids: prompt -> n samples -> ids, drawn as lm/generation.py says; temperature 0: the most probable ones.
 
         A prompt says all that the model reads (the encoder, where there is one). A sample ends after an id of `stop`,
-        which it keeps (None: the tokenizer's end-of-text token), or after max_new_tokens. The same seed gives the same
+        which it keeps (None: every end that the model names), or after max_new_tokens. The same seed gives the same
         samples for every batch size and order of the prompts.
         Raises NotApplicable for a masked model, InputError for a prompt that is empty, has an unknown id, or is with its
         new tokens longer than the context.
@@ -206,7 +219,7 @@ class Model(ABC):
         return generation.generate(self, prompts, sampling, batch_size)
 
     def answers(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
-        """What the model writes after each prompt: the most probable tokens, up to its end-of-text token (see generate).
+        """What the model writes after each prompt: the most probable tokens, up to one of its ends, which is no part of the text (see generate).
 
         All that a model behind an interface offers (lm/api.py). Raises NotApplicable for a masked model.
         """

@@ -13,10 +13,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from transect.errors import InputError, nearest
+from transect.lm.control import control_tokens, placeholders
 from transect.lm.model import Model
-from transect.lm.scoring import opening
+from transect.lm.opening import opening
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 CONDITION = ("name", "length", "gap", "tokens")
 LISTED = "it must be a list of conditions, e.g. [{length: 32, gap: 0}]"
@@ -44,7 +45,7 @@ def repeats(
 ) -> list[Repeats]:
     """n rows of every condition {length, gap (0), tokens (the option), name ("length<l>_gap<g>")}.
 
-    tokens: None, every token that is not special; a regular expression that the token as the tokenizer writes it must
+    tokens: None, every token of texts: no control token and no placeholder (lm/control.py); a regular expression that the token as the tokenizer writes it must
     contain;
     or {ids: [from, below]}, a band of ids, which in a BPE vocabulary is a band of frequency ranks.
     The rows of a condition depend on seed, length, gap, the tokens and n only, not on the other conditions.
@@ -104,9 +105,7 @@ def _condition(given: Mapping[str, Any]) -> tuple[int, int, str]:
 
 def _pool(model: Model, tokens: str | Mapping[str, Any] | None) -> np.ndarray:
     """The ids that may be drawn, sorted."""
-    special = set(model.tokenizer.all_special_ids) | {
-        i for i, token in model.tokenizer.added_tokens_decoder.items() if token.special
-    }
+    special = control_tokens(model.tokenizer).keys() | placeholders(model.tokenizer)
     vocabulary = {
         i: word for word, i in model.tokenizer.get_vocab().items() if i not in special and i < model.vocab_size
     }

@@ -1,9 +1,9 @@
 """From text to the tokens that are scored: the policy for BOS and context; what cannot be scored is refused by item.
 
-A causal model reads   [BOS] context text;        a masked model   [CLS or BOS] context text [SEP];
-an encoder-decoder's encoder reads   context [EOS],   its decoder   [decoder start] [BOS where its tokenizer has one] text.
-bos "auto": the opening token where the tokenizer has one (model.bos_id); True: it must have one; False: none. A decoder
-always reads its start token; False leaves out the BOS after it.
+A causal model reads   [opening] context text;    a masked model   [opening] context text [SEP];
+an encoder-decoder's encoder reads   context [EOS],   its decoder   [decoder start] [opening] text.
+lm/opening.py has the policy (bos) and what a tokenizer puts there itself. A text that spells a control token is refused
+(lm/control.py).
 A token is scored when it ends after the context and something stands before it: without BOS and context, a causal
 model's first token is read and not scored. Context and text are tokenized as one string, so that the text is cut into
 tokens as it would be there (an encoder and a decoder read two strings).
@@ -18,10 +18,10 @@ import numpy as np
 
 from transect.errors import InputError
 from transect.lm.model import Model, unreadable
+from transect.lm.opening import closing, opening
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
 
-BOS = ("auto", True, False)
 NOWHERE = (-1, -1)
 NOT_NUMBERS = "the model's logits are not numbers (NaN)"
 
@@ -46,39 +46,21 @@ class Line:
         return next(t for t, word in enumerate(self.words) if word >= 0)
 
 
-def opening(model: Model, bos: str | bool) -> list[int]:
-    """The ids that the BOS policy puts before a text: one or none; two before some decoders' texts."""
-    if not isinstance(bos, str | bool) or bos not in BOS:
-        raise InputError(f"bos: {bos!r}; allowed are auto, true, false.")
-    if model.decoder_start_id is not None:
-        whole, token = model.tokenizer("")["input_ids"], model.tokenizer.bos_token_id
-        return [model.decoder_start_id, *([token] if bos is not False and token in whole[:1] else [])]
-    if bos is False:
-        return []
-    token = model.bos_id
-    if model.objective == "masked":
-        names = model.tokenizer
-        token = names.bos_token_id if names.cls_token_id is None else names.cls_token_id
-    if token is None and bos is True:
-        raise InputError(f"bos: true, but the tokenizer of {model.path.name} has no token to open a text with.")
-    return [] if token is None else [token]
-
-
 def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", context: str = "") -> list[Line]:
     """Every text as the model reads it.
 
-    A text is refused (see `Line.error`) that is empty, too long for the context length (nothing is ever cut), opens
-    with a second BOS, or starts inside a token of the context. Raises InputError for a BOS policy that cannot be kept.
+    A text is refused (see `Line.error`) that is empty, too long for the context length (nothing is ever cut), spells a
+    control token, or starts inside a token of the context. Raises InputError for a BOS policy that cannot be kept, and
+    for a context that spells a control token.
     """
     head = opening(model, bos)
     if not isinstance(context, str):
         raise InputError(
             f"context: {context!r} is no text; one that reads like a number needs quotes, e.g. context='\"5\"'."
         )
-    if why := unreadable(context):
-        raise InputError(f"context: {why}.")
-    separator = model.tokenizer.sep_token_id
-    tail = [separator] if model.objective == "masked" and head and separator is not None else []
+    if why := unreadable(context) or model.spelled(context, model.encode(context)):
+        raise InputError(f"context: {why.replace('the text', 'it')}.")
+    tail = closing(model, head)
     source = encoder_ids(model, context) if model.decoder_start_id is not None else []
     before = "" if source else context
     # an empty field of a table comes as NaN
@@ -87,7 +69,7 @@ def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", conte
     for index, (text, ids, offsets) in enumerate(
         zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
     ):
-        if why := unreadable(text) if isinstance(text, str) else "there is no text":
+        if why := _illegible(model, text, before, ids):
             result.append(Line([], [], error=why))
             continue
         numbers = _words(before + text, offsets, encoded.word_ids(index))
@@ -106,7 +88,7 @@ def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", conte
             [NOWHERE] * len(head) + spans + [NOWHERE] * len(tail),
             source,
         )
-        error = _refusal(model, line, head, before, offsets)
+        error = _refusal(model, line, before, offsets)
         result.append(Line([], [], error=error) if error else line)
     return result
 
@@ -145,15 +127,17 @@ def too_long(model: Model, n: int) -> str:
     return f"the text has {n} tokens, special ones included; the context of {model.path.name} is {model.context_length}"
 
 
-def second_opening(head: Sequence[int], ids: Sequence[int]) -> str:
-    """The sentence for a text's own ids that begin with the token which the policy has put before them already."""
-    return "the text opens with a second beginning-of-sequence token" if ids and ids[0] in head else ""
-
-
 def encoder_ids(model: Model, context: str) -> list[int]:
     """What an encoder reads: the context with its tokenizer's special tokens, an end-of-sequence token last."""
     ids, end = list(model.tokenizer("" if unreadable(context) else context)["input_ids"]), model.tokenizer.eos_token_id
     return ids if end is None or ids[-1:] == [end] else [*ids, end]
+
+
+def _illegible(model: Model, text: object, before: str, ids: list[int]) -> str:
+    """Why no text can be read from a field of a table; empty where one can."""
+    if not isinstance(text, str):
+        return "there is no text"
+    return unreadable(text) or model.spelled(before + text, ids)
 
 
 def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None]) -> list[int]:
@@ -168,7 +152,7 @@ def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int
     return numbers
 
 
-def _refusal(model: Model, line: Line, head: list[int], context: str, offsets: Sequence[tuple[int, int]]) -> str:
+def _refusal(model: Model, line: Line, context: str, offsets: Sequence[tuple[int, int]]) -> str:
     """Why a line cannot be scored; empty when it can."""
     if max(line.words, default=-1) < 0:
         return "the text has no token to score (it is empty, or one token with nothing before it)"
@@ -176,8 +160,5 @@ def _refusal(model: Model, line: Line, head: list[int], context: str, offsets: S
         return "the encoder has nothing to read (no context, and no end-of-sequence token in the tokenizer)"
     # " keys" may reach over the blank at the end of the context; over letters of it, it is a token of neither
     shared = any(start < len(context) < end and context[start:].strip() for start, end in offsets)
-    return (
-        too_long(model, max(len(line.ids), len(line.source)))
-        or second_opening(head, line.ids[len(head) :])
-        or (f"the text shares a token with the context {context!r}" if shared else "")
-    )
+    told = too_long(model, max(len(line.ids), len(line.source)))
+    return told or (f"the text shares a token with the context {context!r}" if shared else "")

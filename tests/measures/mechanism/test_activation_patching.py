@@ -152,7 +152,7 @@ def test_the_budget_changes_no_value():
         ),
         (("the dog", "the cat", "runs", "jumps"), "foil: 'jumps' is not in the vocabulary"),
         (("the dog", "the cat", "runs", "runs"), "answer and foil are the same token"),
-        (("<s> the dog", "<s> the cat", "runs", "run"), "clean: the text opens with a second"),
+        (("<s> the dog", "<s> the cat", "runs", "run"), "clean: the text spells '<s>', a control token"),
         (("the " * 64, "a " * 64, "runs", "run"), "clean: the text has 65 tokens"),
     ],
 )

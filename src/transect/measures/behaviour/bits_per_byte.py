@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
-from transect.lm.model import Model
-from transect.lm.scoring import NOT_NUMBERS, opening, second_opening
+from transect.lm.model import Model, unreadable
+from transect.lm.opening import opening
+from transect.lm.scoring import NOT_NUMBERS
 
 VERSION = 1
 UNIT = {"bits_per_byte": "bits/byte", "logprob_nats": "nats", "n_bytes": "bytes", "n_unknown": "tokens"}
@@ -59,7 +60,8 @@ def measure(
     for index, text in enumerate(texts):
         ids = encoded["input_ids"][index]
         first, start = (0, 0) if head else _first_scored(encoded["offset_mapping"][index])
-        told = f"the text {text[:20]!r} has no token to score" if first >= len(ids) else second_opening(head, ids)
+        told = unreadable(text) or model.spelled(text, ids)
+        told = told or (f"the text {text[:20]!r} has no token to score" if first >= len(ids) else "")
         if told:
             errors[index] = told
             continue
@@ -105,10 +107,9 @@ def _windows(
         )
     room = (window or limit or n + n_head) - n_head
     step = max(1, room // 2) if stride is None else stride
-    if not 1 <= step <= room - (1 - n_head):
-        raise InputError(
-            f"stride: {step}; allowed are 1 to {room - (1 - n_head)} tokens for a window of {room + n_head}."
-        )
+    most = room if n_head else room - 1  # without an opening, the first token of a window is not scored
+    if not 1 <= step <= most:
+        raise InputError(f"stride: {step}; allowed are 1 to {most} tokens for a window of {room + n_head}.")
     end = min(n, room)
     found = [(0, first, end)] if first < end else []
     while end < n:

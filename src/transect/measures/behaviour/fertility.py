@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect.lm.model import Model
+from transect.lm.model import Model, unreadable
 
 VERSION = 1
 UNIT = {"tokens_per_word": "tokens/word", "tokens_per_character": "tokens/character", "bytes_per_token": "bytes/token", "continued_words": "share"}  # fmt: skip
@@ -34,8 +34,9 @@ def measure(model: Model, items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     encoded = model.encodings(texts)
     rows: list[tuple[Any, str, float | None, str | None]] = []
     for item, text, ids, offsets in zip(items["item"], texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):  # fmt: skip
-        if not ids:
-            rows.append((item, "tokens_per_character", None, f"the text {text[:20]!r} has no token"))
+        told = unreadable(text) or model.spelled(text, ids) or ("" if ids else f"the text {text[:20]!r} has no token")
+        if told:
+            rows.append((item, "tokens_per_character", None, told))
             continue
         values = {"tokens_per_character": len(ids) / len(text), "bytes_per_token": len(text.encode()) / len(ids)}
         if words_are_apart(text):

@@ -30,7 +30,8 @@ import pandas as pd
 from transect.errors import InputError, nearest
 from transect.lm import words
 from transect.lm.model import Model
-from transect.lm.scoring import NOT_NUMBERS, Line, lines, opening
+from transect.lm.opening import opening
+from transect.lm.scoring import NOT_NUMBERS, Line, lines
 
 VERSION = 1
 UNIT = {"surprisal_bits": "bits", "surprisal_bits_uncorrected": "bits"}

@@ -30,8 +30,9 @@ from transect.lm import rounding
 from transect.lm.activations import capture_bytes, observe
 from transect.lm.edits import Edit, patch
 from transect.lm.interventions import run
-from transect.lm.model import Model
-from transect.lm.scoring import NOT_NUMBERS, opening, second_opening, too_long
+from transect.lm.model import Model, unreadable
+from transect.lm.opening import opening
+from transect.lm.scoring import NOT_NUMBERS, too_long
 
 VERSION = 2
 UNIT = {
@@ -172,8 +173,9 @@ def _pair(model: Model, head: list[int], row: Mapping[str, Any]) -> _Pair | str:
     """The item as the model reads it, or why it is refused."""
     texts: dict[str, list[int]] = {}
     for name in ("clean", "corrupted"):
-        ids = model.encode(row[name]) if isinstance(row[name], str) else []
-        error = second_opening(head, ids) or too_long(model, len(head) + len(ids))
+        text = row[name] if isinstance(row[name], str) else ""
+        ids = model.encode(text)
+        error = unreadable(text) or model.spelled(text, ids) or too_long(model, len(head) + len(ids))
         if not ids or error:
             return f"{name}: {error or 'there is no text'}"
         texts[name] = ids
@@ -208,6 +210,8 @@ def _token(model: Model, text: str, ids: list[int], word: Any) -> int | str:
             told = told or f"{word!r} after the text changes the text's own tokens"
         elif added != 1:
             told = told or f"{word!r} is {added} tokens after the text; it must be one"
+        elif spelled := model.spelled(word, whole[-1:]):
+            told = told or spelled.replace("the text", "it")
         elif whole[-1] == model.tokenizer.unk_token_id:
             told = told or f"{word!r} is not in the vocabulary"
         else:
