@@ -58,12 +58,12 @@ def test_a_binomial_table_is_fitted(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_missing_values_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Three rows without a reaction time are left out and said."""
+    """Three rows without a reaction time are left out and said, by column and sign."""
     frame = sleepstudy()
     frame.loc[[3, 50, 99], "reaction"] = np.nan
     frame.to_csv(tmp_path / "holes.csv", index=False)
     assert main(["fit", str(tmp_path / "holes.csv"), FORMULA]) == 0
-    assert "Rows: 177 (3 more have missing values and were left out)" in capsys.readouterr().out
+    assert "Rows: 177 (3 more were left out: 3 rows: reaction is empty)" in capsys.readouterr().out
 
 
 def _refused(frame: pd.DataFrame, formula: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError
-from transect.jobs.tables import read
+from transect.jobs.tables import is_table, read
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.comparison import compare
 from transect.stats.equivalence import tost
+from transect.stats.formula import Formula, column_of, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.influence import groupings, influence
 from transect.stats.marginal_means import marginal_means
@@ -52,9 +53,16 @@ def fit_file(
         raise InputError(
             "--relatedness FILE and --of COLUMN go together: a file, and the column whose levels it relates"
         )
-    frame = read(path)
-    model = fit_table(frame, formula, **options)
-    found: dict[str, Any] = {}
+    table, parsed = read(path), parse(formula)
+    frame, weights = table.frame, options.get("weights")
+    used = [*parsed.columns, *([weights] if weights else [])]
+    table.check(used)
+    notes = table.notes_on([c for c in used if c not in _groupings(parsed)])
+    try:
+        model = fit_table(frame, formula, **options)
+    except InputError as error:
+        raise InputError("; ".join([str(error), *notes])) from None
+    found: dict[str, Any] = {"left_out_rows": pd.DataFrame(table.left_out(used)), "table_notes": notes}
     if beside.intervals:
         found["intervals"] = _intervals(model, beside)
         found["intervals_by"] = INTERVALS[beside.intervals]
@@ -71,6 +79,12 @@ def fit_file(
     if beside.relatedness is not None and beside.of is not None:
         found["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
     return model, found
+
+
+def _groupings(formula: Formula) -> set[str]:
+    """The columns that are groupings and nothing else."""
+    terms = [*formula.fixed, *(t for r in formula.random for t in r.terms)]
+    return {column_of(v) for r in formula.random for v in r.group} - {column_of(v) for t in terms for v in t}
 
 
 def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
@@ -115,7 +129,7 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
     levels = sorted(model.rows[of].dropna().astype(str).unique())
     if not path.is_file():
         raise InputError(f"there is no file of relations {path}.")
-    matrix = read(path) if path.suffix in (".csv", ".tsv", ".parquet", ".gz") else None
+    matrix = read(path).frame if is_table(path) else None
     try:
         covariance, taken_for = _covariance(path, matrix, levels)
         effects, found, alike = related_effects(frame, model.formula.text, of, covariance)
@@ -135,7 +149,8 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
 def _covariance(path: Path, matrix: pd.DataFrame | None, levels: list[str]) -> tuple[pd.DataFrame, str]:
     if matrix is None:
         return tree_of(path.read_text(), levels), "a tree"
-    return covariance_of(matrix if path.suffix == ".parquet" else matrix.set_index(matrix.columns[0]), levels)
+    labels = [c for c in matrix if not pd.api.types.is_numeric_dtype(matrix[c])]  # pandas writes an index last
+    return covariance_of(matrix.set_index((labels or [matrix.columns[0]])[0]), levels)
 
 
 def _lambda(found: Lambda) -> dict[str, Any]:

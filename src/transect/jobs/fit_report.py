@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect.jobs.tables import p_text, records, table_lines
+from transect.jobs.tables import LeftOut, p_text, records, table_lines
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.random_effects import r_squared
 from transect.stats.table_model import TableModel, correlations
@@ -23,7 +23,8 @@ def summary(model: TableModel, beside: dict[str, Any]) -> str:
     fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
     kind = "Generalized linear" if logit else "Linear"
     label = "-2 log likelihood" if logit or "likelihood" in model.method else "REML criterion"
-    missing = f" ({model.n_missing} more have missing values and were left out)" if model.n_missing else ""
+    causes = "; ".join(str(LeftOut(**part)) for part in records(beside["left_out_rows"]))
+    missing = f" ({model.n_missing} more were left out: {causes})" if model.n_missing else ""
     explained = r_squared(fit)
     lines = [
         f"{kind} mixed model fit by {model.method}" + (" (binomial, logit)" if logit else ""),
@@ -41,8 +42,8 @@ def summary(model: TableModel, beside: dict[str, Any]) -> str:
         *_cross_check(model),
         *_beside(beside),
     ]
-    if model.warnings:
-        lines += ["", *(f"Note: {w}." for w in model.warnings)]
+    if notes := [*beside["table_notes"], *model.warnings]:
+        lines += ["", *(f"Note: {note}." for note in notes)]
     return "\n".join(lines)
 
 

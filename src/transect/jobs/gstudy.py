@@ -4,6 +4,7 @@ transect gstudy scores.csv "score ~ person x (item:task)" --levels item=5,10,20 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.jobs.tables import read, records
+from transect.jobs.tables import LeftOut, TableFile, read, records
 from transect.stats.decision import WISHES, cheapest, d_study
 from transect.stats.facets import FacetDesign, parse_design, parse_study
 from transect.stats.generalizability import QUANTITIES, GStudy, g_study
@@ -38,18 +39,24 @@ def gstudy(
 ) -> dict[str, Any]:
     """G study of a table (CSV, TSV or Parquet) and, with `levels`, `plan`, `costs` or `wish`, the D study. JSON values only.
 
-    Keys: score, design, object, fixed, method, seed, rows, missing, averaged, cells, empty, balanced, components (rows), precision (quantity ->
+    Keys: score, design, object, fixed, method, seed, rows, missing, left_out (rows), averaged, cells, empty, balanced, components (rows), precision (quantity ->
     estimate, lower, upper), notes; d_study (rows); cheapest (designs, notes, examined). Raises InputError as `g_study`, `d_study` do.
     """
-    frame = table if isinstance(table, pd.DataFrame) else read(table)
     score, design = parse_study(formula)
-    study = g_study(frame, score, design, object=object, fixed=fixed, method=method, repeats=repeats, seed=seed)
+    source = TableFile.of(table) if isinstance(table, pd.DataFrame) else read(table)
+    frame, notes, used = source.frame, source.notes_on([score]), [score, *design.facets]
+    source.check(used)
+    try:
+        study = g_study(frame, score, design, object=object, fixed=fixed, method=method, repeats=repeats, seed=seed)
+    except InputError as error:
+        raise InputError("; ".join([str(error), *notes])) from None
     seen = study.observations
     result: dict[str, Any] = {
         "score": score, "design": formula.split("~")[1].strip(), "object": study.object, "fixed": list(fixed), "method": method,
         "seed": seed, "rows": len(frame), "missing": seen.missing, "averaged": seen.averaged, "cells": len(seen.y), "empty": seen.empty,
         "balanced": seen.balanced(), "components": records(study.components()),
-        "precision": {r.pop("quantity"): r for r in records(study.precision())}, "notes": list(study.notes),
+        "precision": {r.pop("quantity"): r for r in records(study.precision())}, "notes": [*notes, *study.notes],
+        "left_out": [asdict(part) for part in source.left_out(used)],
     }  # fmt: skip
     planned = parse_design(plan) if plan else None
     if wish:
@@ -116,8 +123,10 @@ def summary(result: Mapping[str, Any]) -> str:
     how = {"anova": "ANOVA" if r["balanced"] else "ANOVA (Henderson I)", "reml": "REML"}[r["method"]]
     rows, cells = r["rows"] - r["missing"], r["cells"]
     used = f"{cells} scores" if rows == cells else f"{cells} cells, means of {rows} scores"
+    causes = "; ".join(str(LeftOut(**part)) for part in r["left_out"])
     lines = [
         f"G study of {r['score']} ~ {r['design']}: {used}, {'balanced' if r['balanced'] else 'unbalanced'}, {how}",
+        *([f"left out of {r['rows']} rows: {causes}"] if causes else []),
         f"object of measurement {r['object']}; {'fixed ' + ', '.join(r['fixed']) if r['fixed'] else 'all facets random'}",
         "",
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.jobs.tables import read, records, table_lines
+from transect.jobs.tables import LeftOut, TableFile, read, records, table_lines
 from transect.stats.breakpoints import break_test, breakpoint_interval
 from transect.stats.curve_inference import (
     doubts,
@@ -44,7 +44,9 @@ def scaling_file(
     asked = _asked(forms, x)
     if continuous and len(x) != 1:
         raise InputError(f"--continuous compares two metrics along one x; --x names {len(x)} ({', '.join(x)})")
-    rows, n_missing = _rows(path, [y, *([continuous] if continuous else [])], x, group)
+    table, metrics = read(path), [y, *([continuous] if continuous else [])]
+    notes = table.notes_on([*metrics, *x])
+    rows = _rows(table, path, metrics, x, group, notes)
     fitted = rows if beyond is None else rows[rows[x[0]] <= beyond]
     if beyond is not None and len(fitted) in (0, len(rows)):
         raise InputError(
@@ -68,12 +70,13 @@ def scaling_file(
         "x": list(x),
         "group": group,
         "n_rows": len(values),
-        "n_missing": n_missing,
+        "n_missing": len(table.frame) - len(rows),
+        "left_out": [asdict(part) for part in table.left_out([*metrics, *x, group])],
         "forms": records(comparison),
         "best": best,
         "formula": curve.form.text,
         "parameters": records(parameters),
-        "notes": [*_notes(comparison, best, constant), *doubts(curve, parameters, inputs, values, x)],
+        "notes": [*notes, *_notes(comparison, best, constant), *doubts(curve, parameters, inputs, values, x)],
     }
     if len(x) == 1 and "segmented" in asked:
         found |= _break(inputs, values, groups)
@@ -115,23 +118,29 @@ def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(forms)) or [f for f in fitting if f != "broken"]
 
 
-def _rows(path: Path, metrics: Sequence[str], x: Sequence[str], group: str) -> tuple[pd.DataFrame, int]:
-    """The rows without missing values in the columns used, and how many others there are."""
-    frame, used = read(path), [*metrics, *x, group]
+def _rows(
+    table: TableFile, path: Path, metrics: Sequence[str], x: Sequence[str], group: str, notes: Sequence[str]
+) -> pd.DataFrame:
+    """The rows without missing values in the columns used."""
+    frame, used = table.frame, [*metrics, *x, group]
+    table.check(used)
     for column in used:
         if column not in frame:
             raise InputError(
                 f"{path}: there is no column {column!r}; there are {', '.join(frame)}.{nearest(column, frame)}"
             )
     rows = frame.dropna(subset=used).reset_index(drop=True)
-    _check_numbers(rows, metrics, x)
-    return rows, len(frame) - len(rows)
+    if rows.empty:
+        causes = "; ".join(map(str, table.left_out(used))) or "the table has no rows"
+        raise InputError(f"{path}: no row is complete ({causes})")
+    _check_numbers(rows, metrics, x, notes)
+    return rows
 
 
-def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str]) -> None:
+def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str], notes: Sequence[str]) -> None:
     for column in (*metrics, *x):
         if not pd.api.types.is_numeric_dtype(rows[column]):
-            raise InputError(f"the column {column!r} holds text, not numbers.")
+            raise InputError("; ".join([f"the column {column!r} holds text, not numbers", *notes]))
     for column in x:
         wrong = int((~(rows[column] > 0) | np.isinf(rows[column])).sum())
         if wrong:
@@ -167,7 +176,8 @@ def as_json(found: dict[str, Any]) -> str:
 
 def summary(found: dict[str, Any]) -> str:
     """The printed summary."""
-    missing = f" ({found['n_missing']} more have missing values and were left out)" if found["n_missing"] else ""
+    causes = "; ".join(str(LeftOut(**part)) for part in found["left_out"])
+    missing = f" ({found['n_missing']} more were left out: {causes})" if found["n_missing"] else ""
     lines = [
         f"{found['y']} against {' and '.join(found['x'])}: {found['n_rows']} rows{missing}, groups: {found['group']}",
         "",

@@ -1,35 +1,157 @@
-"""Tables of any origin: read from CSV, TSV or Parquet, printed in columns, turned into plain records for JSON."""
+"""Tables of any origin: read from a file, printed in columns, turned into plain records for JSON."""
 
-import lzma
-import zipfile
-import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
 
-from transect.errors import InputError
+from transect.errors import InputError, nearest
+from transect.jobs.arrow_table import columns_of
+from transect.jobs.column_types import Column, has_decimal_commas, typed
+from transect.jobs.json_lines import as_arrow, objects
+from transect.jobs.text_file import UNPACKED, endings, read_text
+from transect.jobs.text_table import SEPARATORS, read_cells
 
-READERS = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
-COMPRESSED = (".gz", ".bz2", ".xz", ".zip")  # of CSV and TSV
+SEPARATOR_OF = {
+    ".csv": ",",
+    ".tsv": "\t",
+    ".tab": "\t",
+    ".txt": "\t",
+    ".dat": "\t",
+}  # to be preferred, never taken for granted
+BLANKS = (".txt", ".dat")  # files whose cells may be separated by runs of blanks
+JSON_LINES = (".jsonl", ".ndjson")
+ARROW = {".parquet": pq.read_table, ".pq": pq.read_table, ".feather": feather.read_table, ".arrow": feather.read_table}
+SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 LEAST_P = 1e-300  # near it the distributions end in 0
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A table from a CSV, TSV or Parquet file (CSV and TSV also compressed), by how its name ends."""
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that are not used, each counted once, by its first cause: `column` is `sign` there."""
+
+    column: str
+    sign: str
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} row{'s' * (self.rows > 1)}: {self.column} is {self.sign}"
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table as it was read. `columns`: how each of `frame` was read; `unusable`: what other columns hold; `notes` on the file."""
+
+    frame: pd.DataFrame
+    columns: dict[str, Column]
+    unusable: dict[str, str]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> "TableFile":
+        """A table that is in memory already."""
+        missing = {str(c): {"missing": np.flatnonzero(frame[c].isna())} for c in frame}
+        return cls(frame, {str(c): Column(frame[c], missing[str(c)]) for c in frame}, {}, ())
+
+    def check(self, used: Sequence[str]) -> None:
+        """Raise InputError for a column that is there but cannot be used."""
+        for name in used:
+            if name in self.unusable:
+                raise InputError(f"the column '{name}' cannot be used: it {self.unusable[name]}")
+
+    def left_out(self, used: Sequence[str]) -> list[LeftOut]:
+        """What is missing in these columns, in their order; the sum of its rows is the number of rows that are not complete."""
+        counted, found = np.zeros(len(self.frame), bool), []
+        for name in dict.fromkeys(n for n in used if n in self.columns):
+            for sign, rows in self.columns[name].missing.items():
+                new = rows[~counted[rows]]
+                counted[new] = True
+                found += [LeftOut(name, sign, len(new))] if len(new) else []
+        return found
+
+    def notes_on(self, numbers: Sequence[str]) -> list[str]:
+        """What is to be said of the file, and of columns that are meant as numbers or levels of an effect (not of a grouping)."""
+        doubts = {n: self.columns[n].note for n in dict.fromkeys(numbers) if n in self.columns}
+        return [*self.notes, *(f"the column '{n}': {note}" for n, note in doubts.items() if note)]
+
+
+def read(path: Path) -> TableFile:
+    """A table from a file, by how its name ends (case does not matter).
+
+    Text (CSV and its kinds; JSON lines), also compressed; Parquet; Feather. Raises InputError for another ending, and for a file that
+    cannot be read or whose rows do not fit its header.
+    """
     if not path.is_file():
-        raise InputError(f"there is no table {path}.")
-    packed = path.suffix in COMPRESSED
-    suffix = Path(path.stem).suffix if packed else path.suffix
-    if suffix not in READERS or (packed and suffix == ".parquet"):
         raise InputError(
-            f"{path}: a table ends in {', '.join(READERS)}; .csv and .tsv may have {', '.join(COMPRESSED)}."
+            f"there is no table {path}{' but a folder of this name' if path.is_dir() else ''}.{_near(path)}"
         )
+    form, packed = endings(path)
+    if form in SHEETS:
+        raise InputError(f"{path}: a workbook is not read; save its sheet as 'CSV UTF-8' and name that file.")
+    if form in SEPARATOR_OF:
+        return _written(path, form)
+    if form in JSON_LINES:
+        text = read_text(path, str(path), guess=False)
+        return _table(as_arrow(objects(text.text, str(path))), text.notes)
+    if form not in ARROW or packed:
+        forms = ", ".join([*SEPARATOR_OF, *JSON_LINES, *ARROW])
+        raise InputError(f"{path}: a table ends in {forms}; those of text may have {', '.join(UNPACKED)} behind.")
     try:
-        return READERS[suffix](path)
-    except (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: this cannot be read as {suffix[1:]} ({' '.join(str(error).split())}).") from None
+        return _table(ARROW[form](path), ())
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: this cannot be read as {form[1:]} ({' '.join(str(error).split())}).") from None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a name ends as that of a table does, and not as that of a plain text may (a tree)."""
+    form = endings(path)[0]
+    return form in ARROW or form in JSON_LINES or form in (".csv", ".tsv", ".tab")
+
+
+def _near(path: Path) -> str:
+    return nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+
+
+def _written(path: Path, form: str) -> TableFile:
+    text = read_text(path, str(path), guess=True)
+    table = read_cells(text.text, str(path), SEPARATOR_OF[form], form in BLANKS)
+    _refuse_one_column(table.names, path)
+    comma = has_decimal_commas(table.columns, table.separator)
+    read_so = ["decimal commas are read: 1,5 is one and a half"] if comma else []
+    unusable = {
+        n: f"stands in the header {table.names.count(n)} times" for n in table.names if table.names.count(n) > 1
+    }
+    columns = {
+        name: typed(cells, comma)
+        for name, cells in zip(table.names, table.columns, strict=True)
+        if name not in unusable
+    }
+    return TableFile(_frame(columns), columns, unusable, (*text.notes, *table.notes, *read_so))
+
+
+def _refuse_one_column(names: Sequence[str], path: Path) -> None:
+    held = [word for sign, word in SEPARATORS.items() if sign in names[0]] if len(names) == 1 else []
+    if held:
+        raise InputError(
+            f"{path}: the table has one column, {names[0]!r}, whose name holds {held[0]}; is it separated by {held[0]}? "
+            f"{'Then let its name end in .txt.' if ' ' in names[0] else 'Then every row needs as many as the header.'}"
+        )
+
+
+def _table(table: pa.Table, notes: tuple[str, ...]) -> TableFile:
+    found = dict(columns_of(table))
+    columns = {name: column for name, column in found.items() if isinstance(column, Column)}
+    return TableFile(_frame(columns), columns, {n: c for n, c in found.items() if isinstance(c, str)}, notes)
+
+
+def _frame(columns: dict[str, Column]) -> pd.DataFrame:
+    return pd.DataFrame({name: column.values for name, column in columns.items()})
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
