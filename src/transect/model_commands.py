@@ -19,13 +19,14 @@ def measure(args: argparse.Namespace) -> int:
     """One measure of one model, without a study; `transect measures` lists them."""
     from transect.jobs.rows_file import check_out, write_rows
     from transect.jobs.single import Loading, measure_model, parse_options
+    from transect.jobs.stimuli_file import parse_names
 
     options, stimuli_options = parse_options(args.option), parse_options(args.stimuli_option, "--stimuli-option")
     check_out(args.out)
     budget = None if args.budget is None else int(args.budget * 2**20)
     done = measure_model(
         args.model, args.measure, find_project(), stimuli=args.stimuli, revision=args.revision, options=options,
-        stimuli_options=stimuli_options, keep=args.keep, seed=args.seed,
+        stimuli_options=stimuli_options, keep=args.keep, named=parse_names(args.columns), seed=args.seed,
         loading=Loading(args.device, args.dtype, budget, args.trust_remote_code),
     )  # fmt: skip
     rows, refused = done.rows, done.refused
@@ -96,7 +97,16 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     single = add("measure", measure)
     single.add_argument("model", metavar="MODEL", help="a run of the registry, a hub id or a directory")
     single.add_argument("--measure", required=True, metavar="NAME", help="one of `transect measures`")
-    single.add_argument("--stimuli", metavar="FILE_OR_NAME", help="JSON lines, CSV, or the name of a stimulus set")
+    single.add_argument(
+        "--stimuli", metavar="FILE_OR_NAME", help="JSON lines, CSV or TSV, or the name of a stimulus set"
+    )
+    single.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="what a file calls a column that is read, e.g. sentence_good=good",
+    )
     single.add_argument("--revision")
     single.add_argument(
         "--option",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from transect.errors import InputError
-from transect.jobs.stimuli_file import read_stimuli
+from transect.jobs.stimuli_file import parse_names, read_stimuli
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -54,7 +54,8 @@ def test_blimp_names_its_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.txt", "text\na\n", "ends in .jsonl or .csv"),
+        ("a.yaml", "text\na\n", "ends in .jsonl, .ndjson, .csv, .tsv, .tab, .txt"),
+        ("a.xlsx", "text\na\n", "save its sheet as 'CSV UTF-8'"),
         ("a.csv", "", "there are no items"),
         ("a.csv", "text\n", "there are no items"),
         (
@@ -62,13 +63,19 @@ def test_blimp_names_its_items(tmp_path: Path) -> None:
             "item,txt\n1,a\n",
             "no column 'text', which surprisal reads; there are item, txt.* Did you mean 'txt'",
         ),
-        ("a.csv", "item,text\n1,a,b\n", "line 2: 3 cells where the head has 2; a text with a comma needs quotes"),
+        (
+            "a.csv",
+            "item,text\n1,a,b\n",
+            "line 2: 3 cells where the header has 2 cells; a text that holds a comma needs quotes",
+        ),
         ("a.csv", "text,text\na,b\n", "the column 'text' stands there twice"),
         ("a.csv", "item,text\n1,a\n1,b\n", "the item '1' stands there more than once"),
         ("a.jsonl", '{"text": "a"}\n{"text": "b"\n', "line 2: this is no JSON"),
         ("a.jsonl", '["a"]\n', "line 1: a line must be an object"),
         ("a.jsonl", '{"text": 3}\n', "text of item 0 .* is 3; it must be a text"),
-        ("a.jsonl.gz", "not gzip", "cannot be read as UTF-8 text"),
+        ("a.jsonl.gz", "not gzip", "this cannot be read"),
+        ("a.csv", "good;bad\na\nb\n", "is this table separated by a semicolon"),
+        ("a.csv", "text\nThe cat, sat\nA dog, ran\n", "2 cells where the header has 1 cell, and so in every row"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, name: str, text: str, told: str) -> None:
@@ -79,11 +86,55 @@ def test_what_is_wrong_is_told(tmp_path: Path, name: str, text: str, told: str) 
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
-    """Latin-1 is not guessed."""
+    """Latin-1 is not guessed: a wrong letter would be scored. How to mend it is said."""
     path = tmp_path / "a.csv"
     path.write_bytes("text\nniño\n".encode("latin-1"))
-    with pytest.raises(InputError, match="cannot be read as UTF-8 text"):
+    with pytest.raises(
+        InputError, match=r"line 2: this cannot be read as UTF-8 text; save it as UTF-8.* iconv -f WINDOWS-1252"
+    ):
         read_stimuli(path, ["text"], "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "item;text;note\n007;Well, no;x\n8;NA;\n"),
+        ("a.TSV", "item\ttext\tnote\n007\tWell, no\tx\n8\tNA\t\n"),
+        ("a.txt", "item\ttext\tnote\r\n007\tWell, no\tx\r\n8\tNA\t\r\n"),
+        ("a.csv", 'item, text, note\n007, "Well, no", x\n8, NA, \n'),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_as_people_have_them(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    """Semicolons (Excel in half of Europe), tabs, blanks after commas, UTF-16; ids and NA stay as they are written."""
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    items = read_stimuli(tmp_path / name, ["text"], "surprisal")
+    assert items.to_dict("list") == {"item": ["007", "8"], "text": ["Well, no", "NA"], "note": ["x", ""]}
+
+
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
+    """sentence_good=good: the measure reads its own name, the file keeps its."""
+    path = written(tmp_path, "a.csv", "good,bad,id\na,b,x1\nc,d,x2\n")
+    named = parse_names(["sentence_good=good", "sentence_bad = bad", "item=id"])
+    items = read_stimuli(path, ["sentence_good", "sentence_bad"], "minimal_pair", named)
+    assert items["sentence_good"].tolist() == ["a", "c"] and items["item"].tolist() == ["x1", "x2"]
+    assert items["good"].tolist() == ["a", "c"]  # for --keep
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("sentence_good", "write NAME=COLUMN"),
+        ("sentence_god=good", "minimal_pair reads sentence_good, and item. Did you mean 'sentence_good'"),
+        ("sentence_good=goods", "no column 'goods' in .*; there are good, item. Did you mean 'good'"),
+        ("item=good", "the file has a column 'item' as well"),
+    ],
+)
+def test_other_names_that_do_not_fit(tmp_path: Path, given: str, told: str) -> None:
+    """What is there, and the nearest."""
+    path = written(tmp_path, "a.csv", "good,item\na,1\n")
+    with pytest.raises(InputError, match=told):
+        read_stimuli(path, ["sentence_good"], "minimal_pair", parse_names([given]))
 
 
 def test_a_field_that_a_line_lacks_is_empty(tmp_path: Path) -> None:

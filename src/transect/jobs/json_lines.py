@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from transect.errors import InputError
 
+JSON_LINES = (".jsonl", ".ndjson")
+
 
 def objects(text: str, place: str) -> list[dict[str, Any]]:
     """The objects of a text; empty lines are none. Raises InputError with the line that is no object."""

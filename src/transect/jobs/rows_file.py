@@ -1,8 +1,10 @@
 """The file that `transect measure` writes: the rows of a measure with the model's name and columns of the stimuli, Parquet or CSV.
 
 The columns are model, item, those of --keep, and the store's others. CSV is UTF-8 with a head; a place that a row lacks is an empty cell.
+Text stands in quotes, as R writes it: the word "NA" is none that is missing.
 """
 
+import csv
 import json
 import tempfile
 from collections.abc import Sequence
@@ -37,7 +39,8 @@ def check_out(path: Path) -> None:
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """Write them in the form that the file's name says, whole or not at all."""
     if path.suffix.lower() == ".csv":
-        write_whole(path, lambda part: rows.to_csv(part, index=False, encoding="utf-8", lineterminator="\n"))
+        form: dict[str, Any] = {"encoding": "utf-8", "lineterminator": "\n", "quoting": csv.QUOTE_NONNUMERIC}
+        write_whole(path, lambda part: rows.to_csv(part, index=False, **form))
     else:
         store.write_table(path, rows)
 

@@ -66,22 +66,25 @@ def measure_model(
     options: Mapping[str, Any] | None = None,
     stimuli_options: Mapping[str, Any] | None = None,
     keep: Sequence[str] = (),
+    named: Mapping[str, str] | None = None,
     seed: int = 1,
     loading: Loading = Loading(),
 ) -> Measured:
     """The rows of a measure of one model.
 
     `model` is a run of the registry (`revision`: default its last checkpoint), a directory, or a hub id (default main).
-    `stimuli` is the name of a set or a file (JSON lines or CSV, also compressed); `keep` names columns of it that are copied into
-    the rows. Raises InputError for what cannot be found or does not fit together, LoadError and NotApplicable as loading and
-    measuring do; what can be told without the model is told before it is loaded.
+    `stimuli` is the name of a set or a file (see jobs/stimuli_file.py); `keep` names columns of it that are copied into the rows,
+    `named` what the file calls a column that the measure reads. Raises InputError for what cannot be found or does not fit together,
+    LoadError and NotApplicable as loading and measuring do; what can be told without the model is told before it is loaded.
     """
     unit = units.find("measure", measure, project, "--measure")
     check_requires(unit, "--measure")
     unit.check_options(options or {}, "--option")
-    _check_stimuli(stimuli, unit, stimuli_options or {}, keep)
+    _check_stimuli(stimuli, unit, stimuli_options or {}, keep, named or {})
     _check_device(loading.device)
-    items = read_stimuli(Path(stimuli), unit["STIMULI"], unit.name) if stimuli and Path(stimuli).is_file() else None
+    items = (
+        read_stimuli(Path(stimuli), unit["STIMULI"], unit.name, named) if stimuli and Path(stimuli).is_file() else None
+    )
     beside = None if items is None else kept(items, keep, str(stimuli))
     path, checkpoint, code = _find(model, revision, project, loading.trust_remote_code, unit)
     if items is None:
@@ -177,8 +180,12 @@ def _find(
     )
 
 
-def _check_stimuli(given: str | None, unit: units.Unit, options: Mapping[str, Any], keep: Sequence[str]) -> None:
-    """What --stimuli, --stimuli-option and --keep say together; InputError before anything is loaded."""
+def _check_stimuli(
+    given: str | None, unit: units.Unit, options: Mapping[str, Any], keep: Sequence[str], named: Mapping[str, str]
+) -> None:
+    """What --stimuli, --stimuli-option, --keep and --columns say together; InputError before anything is loaded."""
+    if named and not (given and Path(given).is_file()):
+        raise InputError(f"--columns {next(iter(named))}: it names the columns of a file, and --stimuli names none.")
     if given is None:
         if unit["STIMULI"]:
             raise InputError(f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME.")  # fmt: skip

@@ -1,100 +1,101 @@
-"""A user's own items: a file of JSON lines or CSV -> a table with a column `item`.
+"""A user's own items: a file of JSON lines, CSV or one of its kinds -> a table with a column `item`.
 
 Texts stay what they are: a cell of CSV is a string ("NA", "null" and "007" too), an empty one the empty string. In JSON lines every line
-is an object; a field that a line lacks is an empty string in the columns that the measure reads. Both may be compressed.
+is an object; a field that a line lacks is an empty string in the columns that the measure reads. All may be compressed.
 """
 
-import bz2
-import csv
-import gzip
-import io
-import json
-import lzma
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from transect.errors import InputError, nearest
+from transect.jobs.json_lines import JSON_LINES, objects
+from transect.jobs.text_file import UNPACKED, endings, read_text, refuse_workbook
+from transect.jobs.text_table import SEPARATOR_OF, read_cells
 
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-FORMS = (".jsonl", ".csv")
 
-
-def read_stimuli(path: Path, columns: Sequence[str], measure: str) -> pd.DataFrame:
-    """The items of a file, with the columns that a measure reads as texts.
+def read_stimuli(
+    path: Path, columns: Sequence[str], measure: str, named: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The items of a file, with the columns that a measure reads as texts. named: of a column that is read, what the file calls it.
 
     Without a column `item`, BLiMP's UID and pairID name an item, else its row (from 0). Raises InputError that names the file, and the
     line where one is wrong: an unknown form, a line that cannot be read, a column that is not there, a text that is not one, an item
     that occurs twice, no items at all.
     """
     place = f"--stimuli {path}"
-    form = next((s for s in path.suffixes if s in FORMS), None)
-    if form is None:
-        raise InputError(f"{place}: a file of stimuli ends in {' or '.join(FORMS)} (or that and {', '.join(OPENERS)}).")
-    try:
-        text = _text(path)
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
-        raise InputError(f"{place}: this cannot be read as UTF-8 text ({error}).") from None
-    items = _json_lines(text, place) if form == ".jsonl" else _csv(text, place)
+    form, _ = endings(path)
+    refuse_workbook(path, place)
+    if form not in (*JSON_LINES, *SEPARATOR_OF):
+        forms = ", ".join([*JSON_LINES, *SEPARATOR_OF])
+        raise InputError(f"{place}: a file of stimuli ends in {forms} (or one of these and {', '.join(UNPACKED)}).")
+    text = read_text(path, place, guess=False).text
+    items = pd.DataFrame(objects(text, place), dtype=object) if form in JSON_LINES else _cells(text, place, form)
     if items.empty:
         raise InputError(f"{place}: there are no items in it.")
-    lacking = [c for c in columns if c not in items]
-    if lacking:
-        raise InputError(f"{place}: there is no column {lacking[0]!r}, which {measure} reads; there are {', '.join(map(str, items))}."
-                         f"{nearest(lacking[0], items)}")  # fmt: skip
+    items = _renamed(items, named or {}, columns, measure, place)
     for column in columns:
-        items[column] = items[column].where(items[column].notna(), "")
-        strange = [i for i, value in enumerate(items[column]) if not isinstance(value, str)]
-        if strange:
-            value = items[column].iloc[strange[0]]
-            raise InputError(f"{place}: {column} of item {strange[0]} (from 0) is {value!r}; it must be a text.")
-    return _named(items, place)
+        _check(items, column, measure, place)
+    return _with_item(items, place)
 
 
-def _text(path: Path) -> str:
-    opener = OPENERS.get(path.suffix)
-    with opener(path, "rb") if opener else path.open("rb") as file:
-        return file.read().decode("utf-8-sig")
+def parse_names(given: Sequence[str]) -> dict[str, str]:
+    """``["sentence_good=good"]`` -> {"sentence_good": "good"}, for --columns."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, own = (part.strip() for part in text.partition("="))
+        if not (name and sign and own):
+            raise InputError(f"--columns {text!r}: write NAME=COLUMN, e.g. sentence_good=good.")
+        if name in found:
+            raise InputError(f"--columns {name} is given twice.")
+        found[name] = own
+    return found
 
 
-def _json_lines(text: str, place: str) -> pd.DataFrame:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{place}, line {number}: this is no JSON ({error}).") from None
-        if not isinstance(row, dict):
-            raise InputError(f'{place}, line {number}: a line must be an object, e.g. {{"item": "1", "text": "..."}}.')
-        rows.append(row)
-    return pd.DataFrame(rows, dtype=object)
-
-
-def _csv(text: str, place: str) -> pd.DataFrame:
-    csv.field_size_limit(2**31 - 1)  # a document may be longer than the module's 131,072 characters
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        head = next(reader, [])
-        rows = []
-        for row in reader:
-            # the csv module reads an empty line as no cell at all; where there is one column it is an empty text
-            row = row or [""] * (len(head) == 1)
-            if row and len(row) != len(head):
-                raise InputError(f"{place}, line {reader.line_num}: {len(row)} cells where the head has {len(head)}; a text with a comma needs quotes.")  # fmt: skip
-            rows += [row] if row else []
-    except csv.Error as error:
-        raise InputError(f"{place}, line {reader.line_num}: this is no CSV ({error}).") from None
-    repeated = [name for name in head if head.count(name) > 1]
+def _cells(text: str, place: str, form: str) -> pd.DataFrame:
+    """Every cell as it is written."""
+    if not text.strip():
+        return pd.DataFrame()
+    table = read_cells(text, place, SEPARATOR_OF[form], row_names=False)
+    repeated = [name for name in table.names if table.names.count(name) > 1]
     if repeated:
         raise InputError(f"{place}: the column {repeated[0]!r} stands there twice.")
-    return pd.DataFrame(rows, columns=head, dtype=object)
+    columns = [pc.fill_null(cells, "NA").to_pandas().astype(object) for cells in table.columns]
+    return pd.DataFrame(dict(zip(table.names, columns, strict=True)))
 
 
-def _named(items: pd.DataFrame, place: str) -> pd.DataFrame:
+def _renamed(
+    items: pd.DataFrame, named: Mapping[str, str], columns: Sequence[str], measure: str, place: str
+) -> pd.DataFrame:
+    """The items with a copy of each column under the name that the measure reads."""
+    for name, own in named.items():
+        if name not in (*columns, "item"):
+            raise InputError(
+                f"--columns {name}={own}: {measure} reads {', '.join(columns)}, and item.{nearest(name, columns)}"
+            )
+        if own not in items:
+            raise InputError(f"--columns {name}={own}: there is no column {own!r} in {place.split()[-1]}; there are {', '.join(map(str, items))}."
+                             f"{nearest(own, items)}")  # fmt: skip
+        if name in items and name != own:
+            raise InputError(f"--columns {name}={own}: the file has a column {name!r} as well; rename one of the two.")
+    return items.assign(**{name: items[own] for name, own in named.items()})
+
+
+def _check(items: pd.DataFrame, column: str, measure: str, place: str) -> None:
+    """Fill the gaps of a column that is read with empty texts; raise InputError where it is not there or holds something else."""
+    if column not in items:
+        raise InputError(f"{place}: there is no column {column!r}, which {measure} reads; there are {', '.join(map(str, items))}."
+                         f"{nearest(column, items)} Where a column has another name, add --columns {column}=NAME.")  # fmt: skip
+    items[column] = items[column].where(items[column].notna(), "")
+    strange = [i for i, value in enumerate(items[column]) if not isinstance(value, str)]
+    if strange:
+        value = items[column].iloc[strange[0]]
+        raise InputError(f"{place}: {column} of item {strange[0]} (from 0) is {value!r}; it must be a text.")
+
+
+def _with_item(items: pd.DataFrame, place: str) -> pd.DataFrame:
     if "item" not in items:
         blimp = {"UID", "pairID"} <= set(items)
         names = (

@@ -14,21 +14,12 @@ import pyarrow.parquet as pq
 from transect.errors import InputError, nearest
 from transect.jobs.arrow_table import columns_of
 from transect.jobs.column_types import Column, has_decimal_commas, typed
-from transect.jobs.json_lines import as_arrow, objects
-from transect.jobs.text_file import UNPACKED, endings, read_text
-from transect.jobs.text_table import SEPARATORS, read_cells
+from transect.jobs.json_lines import JSON_LINES, as_arrow, objects
+from transect.jobs.text_file import UNPACKED, endings, read_text, refuse_workbook
+from transect.jobs.text_table import SEPARATOR_OF, SEPARATORS, read_cells
 
-SEPARATOR_OF = {
-    ".csv": ",",
-    ".tsv": "\t",
-    ".tab": "\t",
-    ".txt": "\t",
-    ".dat": "\t",
-}  # to be preferred, never taken for granted
 BLANKS = (".txt", ".dat")  # files whose cells may be separated by runs of blanks
-JSON_LINES = (".jsonl", ".ndjson")
 ARROW = {".parquet": pq.read_table, ".pq": pq.read_table, ".feather": feather.read_table, ".arrow": feather.read_table}
-SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 LEAST_P = 1e-300  # near it the distributions end in 0
 
 
@@ -92,8 +83,7 @@ def read(path: Path) -> TableFile:
             f"there is no table {path}{' but a folder of this name' if path.is_dir() else ''}.{_near(path)}"
         )
     form, packed = endings(path)
-    if form in SHEETS:
-        raise InputError(f"{path}: a workbook is not read; save its sheet as 'CSV UTF-8' and name that file.")
+    refuse_workbook(path, str(path))
     if form in SEPARATOR_OF:
         return _written(path, form)
     if form in JSON_LINES:
@@ -120,7 +110,7 @@ def _near(path: Path) -> str:
 
 def _written(path: Path, form: str) -> TableFile:
     text = read_text(path, str(path), guess=True)
-    table = read_cells(text.text, str(path), SEPARATOR_OF[form], form in BLANKS)
+    table = read_cells(text.text, str(path), SEPARATOR_OF[form], blanks=form in BLANKS)
     _refuse_one_column(table.names, path)
     comma = has_decimal_commas(table.columns, table.separator)
     read_so = ["decimal commas are read: 1,5 is one and a half"] if comma else []

@@ -44,6 +44,7 @@ BEGINNINGS = {
     b"<html": "a page of the web, not what it links to",
     b"\x89HDF": "an HDF5 file; write it as .csv or .parquet",
 }
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 ADVICE = "save it as UTF-8: in Excel as 'CSV UTF-8', elsewhere by iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
 
 
@@ -59,6 +60,12 @@ def endings(path: Path) -> tuple[str, str]:
     """The form and the compression that a name says, in lower case: "Z.CSV.gz" -> (".csv", ".gz"); no compression: ""."""
     packed = path.suffix.lower() if path.suffix.lower() in UNPACKED else ""
     return Path(path.stem if packed else path.name).suffix.lower(), packed
+
+
+def refuse_workbook(path: Path, place: str) -> None:
+    """Raise InputError, beginning with `place`, for a name that ends as that of a spreadsheet."""
+    if endings(path)[0] in WORKBOOKS:
+        raise InputError(f"{place}: a workbook is not read; save its sheet as 'CSV UTF-8' and name that file.")
 
 
 def read_text(path: Path, place: str, *, guess: bool) -> Text:

@@ -19,6 +19,13 @@ import pyarrow.csv as pa_csv
 from transect.errors import InputError
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank"}
+SEPARATOR_OF = {
+    ".csv": ",",
+    ".tsv": "\t",
+    ".tab": "\t",
+    ".txt": "\t",
+    ".dat": "\t",
+}  # preferred, never taken for granted
 LOOKED_AT = 200  # rows that must have the header's number of cells for a separator to be the table's
 ROW_NAMES = "(row names)"
 _BLANKS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
@@ -37,8 +44,8 @@ class TextTable:
     notes: tuple[str, ...]
 
 
-def read_cells(text: str, place: str, usual: str = ",", blanks: bool = False) -> TextTable:
-    """The cells of a table; `usual`: the separator to prefer; `blanks`: whether runs of blanks may separate.
+def read_cells(text: str, place: str, usual: str, *, blanks: bool = False, row_names: bool = True) -> TextTable:
+    """The cells of a table; `usual`: the separator to prefer; `blanks`: whether runs of blanks may separate; `row_names`: those of R.
 
     Raises InputError, beginning with `place`, for rows whose number of cells is not the header's, and for quotes that do not close.
     """
@@ -51,7 +58,12 @@ def read_cells(text: str, place: str, usual: str = ",", blanks: bool = False) ->
     header, body, more = _hashed(header, body, separator)
     names = [name.strip() for name in header]
     rows = _sample(body, separator)
-    if rows and all(len(row) == len(names) + 1 for row in rows) and _are_row_names(body, separator, len(names)):
+    if (
+        row_names
+        and rows
+        and all(len(row) == len(names) + 1 for row in rows)
+        and _are_row_names(body, separator, len(names))
+    ):
         names = [ROW_NAMES, *names]
         notes += [
             "the rows have one cell more than the header; their first cells are unique and are taken for row names"
