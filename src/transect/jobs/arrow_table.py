@@ -72,7 +72,7 @@ def _decimal(values: pa.ChunkedArray) -> Column:
     try:
         return _whole(values.cast(pa.int64()))
     except pa.ArrowInvalid:  # fractions, or beyond int64
-        fractions = values.cast(pa.float64())
+        fractions = values.cast(pa.string()).cast(pa.float64())  # the nearest float64, which a direct cast misses
     if values.type.scale <= 0 and len(pc.unique(fractions)) < len(pc.unique(values)):
         return Column(values.cast(pa.string()).to_pandas(), _null(values), "its numbers are too long to stay apart as numbers, so they are read as text")  # fmt: skip
     return Column(fractions.to_pandas(), _null(values))

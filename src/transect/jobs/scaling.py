@@ -130,9 +130,6 @@ def _rows(
                 f"{path}: there is no column {column!r}; there are {', '.join(frame)}.{nearest(column, frame)}"
             )
     rows = frame.dropna(subset=used).reset_index(drop=True)
-    if rows.empty:
-        causes = "; ".join(map(str, table.left_out(used))) or "the table has no rows"
-        raise InputError(f"{path}: no row is complete ({causes})")
     _check_numbers(rows, metrics, x, notes)
     return rows
 
@@ -141,6 +138,11 @@ def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str],
     for column in (*metrics, *x):
         if not pd.api.types.is_numeric_dtype(rows[column]):
             raise InputError("; ".join([f"the column {column!r} holds text, not numbers", *notes]))
+    for column in metrics:
+        if rows[column].nunique() == 1:
+            raise InputError(
+                f"the column {column!r} is {rows[column].iloc[0]} in every row: there is nothing to explain"
+            )
     for column in x:
         wrong = int((~(rows[column] > 0) | np.isinf(rows[column])).sum())
         if wrong:

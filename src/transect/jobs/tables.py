@@ -51,10 +51,14 @@ class TableFile:
         return cls(frame, {str(c): Column(frame[c], missing[str(c)]) for c in frame}, {}, ())
 
     def check(self, used: Sequence[str]) -> None:
-        """Raise InputError for a column that is there but cannot be used."""
+        """Raise InputError for a column that is there but cannot be used, and where no row has values in all of these columns."""
         for name in used:
             if name in self.unusable:
                 raise InputError(f"the column '{name}' cannot be used: it {self.unusable[name]}")
+        left_out = self.left_out(used)
+        if sum(part.rows for part in left_out) == len(self.frame):
+            causes = f": {'; '.join(map(str, left_out))}" if left_out else ", it has no rows"
+            raise InputError(f"no row of the table is complete{causes}")
 
     def left_out(self, used: Sequence[str]) -> list[LeftOut]:
         """What is missing in these columns, in their order; the sum of its rows is the number of rows that are not complete."""
