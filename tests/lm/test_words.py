@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tests.shelf import piece_tokenizer, word_tokenizer
@@ -28,6 +28,23 @@ def byte_bpe(trim):
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, show_progress=False)
     whole.train_from_iterator(TEXTS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=whole, eos_token="<|endoftext|>")
+
+
+# how Llama 3, Qwen 2 and OLMo 2 cut a text into pieces: newlines stay with the punctuation before them
+CL100K = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def cl100k():
+    """Byte-level BPE with pieces that end in newlines; NBSP is one token, the blank of CJK begins one."""
+    whole = Tokenizer(models.BPE())
+    pieces, letters = pre_tokenizers.Split(Regex(CL100K), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)
+    whole.pre_tokenizer, whole.decoder = pre_tokenizers.Sequence([pieces, letters]), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
+    whole.train_from_iterator(
+        ["The dogs run.\nA dog (she) said: no!\n\nNow 語\u3000words\u00a0here.\r\nEnd"] * 9, trainer
+    )
     return PreTrainedTokenizerFast(tokenizer_object=whole, eos_token="<|endoftext|>")
 
 
@@ -96,6 +113,7 @@ def unmarked():
 KINDS = {
     "byte_bpe": lambda: byte_bpe(False),
     "byte_bpe_trimmed": lambda: byte_bpe(True),
+    "cl100k": cl100k,
     "unigram": unigram,
     "fallback_bpe": fallback_bpe,
     "word_pieces": word_pieces,
@@ -151,6 +169,7 @@ def test_every_word_begins_where_a_token_begins_one(tokenizer):
     ("kind", "begins", "continues"),
     [
         ("byte_bpe", ["Ġ", "Ċ", "ĉ", "Ġthe"], ["the", ".", "Ã", "Â"]),
+        ("cl100k", ["Ġ", "Ċ", "Âł", "ãĢĢwords", "Âłhere"], ["The", ".Ċ", "Â", "."]),
         ("unigram", ["▁", "▁do", "\n"], ["t", "."]),
         ("fallback_bpe", ["▁", "<0x20>", "<0x0A>"], ["t", "<0x61>", "<0xC2>"]),
         ("word_pieces", ["the", ".", "[UNK]"], ["##s"]),
@@ -163,6 +182,40 @@ def test_which_tokens_begin_a_word(kind, begins, continues):
     vocabulary, found = tokenizer.get_vocab(), words.marks(tokenizer, len(tokenizer))
     assert [found.begins[vocabulary[t]] for t in begins] == [True] * len(begins)
     assert [found.begins[vocabulary[t]] for t in continues] == [False] * len(continues)
+
+
+@pytest.mark.parametrize(
+    ("kind", "closes", "goes_on"),
+    [
+        ("byte_bpe", ["Ġ", "Ċ", "ĉ"], ["Ġthe", ".", "Â"]),
+        ("cl100k", [".Ċ", "!ĊĊ", ".čĊ", "Ġ", "Âł", "Ċ"], ["ãĢĢwords", ".", "Â", "ł"]),
+        ("unigram", ["▁", "\n"], ["▁do", "."]),
+        ("fallback_bpe", ["▁", "<0x20>", "<0x0A>"], ["t", "<0x61>", "<0xA0>"]),
+        ("word_pieces", [], ["the", ".", "##s"]),
+        ("characters", [" ", "\n", "\t"], ["t", "."]),
+        ("suffixed", [], ["the</w>"]),
+    ],
+)
+def test_which_tokens_end_in_whitespace(kind, closes, goes_on):
+    """Newlines after punctuation, NBSP; not the last byte of one, which may end a letter, too."""
+    tokenizer = KINDS[kind]()
+    vocabulary, found = tokenizer.get_vocab(), words.marks(tokenizer, len(tokenizer))
+    assert [found.closes[vocabulary[t]] for t in closes] == [True] * len(closes)
+    assert [found.closes[vocabulary[t]] for t in goes_on] == [False] * len(goes_on)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The dogs run.\nA dog said:\r\nno!\n\nNow", "語\u3000words\u00a0here.\nEnd (she)\n said", "A.\n", "A.\n\n  dog"],
+)
+def test_words_at_line_ends_begin_and_end_where_tokens_say(text):
+    """Every two words of cl100k's pieces have a border between their tokens, and share out all but trailing whitespace."""
+    tokenizer = cl100k()
+    found = words.marks(tokenizer, len(tokenizer))
+    ids, pieces = cut(tokenizer, text)
+    assert [p.text for p in pieces] == text.split() and not any(p.error for p in pieces)
+    assert all(found.between(ids[p.first - 1], ids[p.first]) for p in pieces[1:])
+    assert all(a.last == b.first for a, b in zip(pieces, pieces[1:], strict=False))
 
 
 def test_the_alphabet_of_bytes_is_the_tokenizers_own():

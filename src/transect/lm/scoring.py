@@ -147,7 +147,8 @@ def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int
     """
     numbers = [0] * min(1, len(offsets))
     for t, ((_, end), (start, after)) in enumerate(pairwise(offsets), start=1):
-        opens = word_ids[t] != word_ids[t - 1] or start > end or text[start:after][:1].isspace()
+        blank = text[start:after][:1].isspace() or text[max(0, start - 1) : start].isspace()
+        opens = word_ids[t] != word_ids[t - 1] or start > end or blank
         numbers.append(numbers[-1] + int(opens))
     return numbers
 

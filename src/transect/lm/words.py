@@ -6,6 +6,9 @@ bytes of one character share that character. A token with characters on both sid
 sides: its probability cannot be divided.
 Words are what whitespace separates, punctuation included ("runs." is one word).
 
+A token that ends in whitespace (".\n" of Llama 3, Qwen 2 and OLMo 2) ends its word for certain, and what follows it begins one.
+Whitespace is what Unicode calls so. A character of it that is cut into several tokens marks nothing: its first byte may go on otherwise.
+
 What tells that a word begins, by the tokenizer's own declaration:
   beginnings   the token begins with whitespace (byte-level Ġ, SentencePiece's ▁, a blank or newline of a character
                tokenizer), or lacks the prefix of continuing pieces (WordPiece's ##)
@@ -27,8 +30,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from transect.errors import InputError
+from transect.lm.control import control_tokens
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 # the alphabet of byte-level tokenizers (GPT-2's): a printable byte is its own character, the others are 256, 257, ...
 PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -53,12 +57,14 @@ class Marks:
     """How a tokenizer marks words; arrays are bool [vocabulary].
 
     begins: the tokens that begin a word once the word before is over. finishes: the tokens that end one, for tokenizers
-    that mark ends, None for the others. stops: the special tokens, with which a text is over.
+    that mark ends, None for the others. closes: the tokens that end in whitespace. stops: the control tokens, with which a
+    text is over.
     """
 
     begins: np.ndarray
     stops: np.ndarray
     known: np.ndarray
+    closes: np.ndarray
     finishes: np.ndarray | None = None
 
     @property
@@ -75,7 +81,7 @@ class Marks:
 
     def between(self, before: int, after: int) -> bool:
         """Whether the tokens say that a word ends between these two."""
-        return bool(self.begins[after] if self.finishes is None else self.finishes[before])
+        return bool(self.closes[before] or (self.begins[after] if self.finishes is None else self.finishes[before]))
 
 
 def words(text: str) -> list[tuple[None, int, int]]:
@@ -144,8 +150,7 @@ def marks(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Marks | None:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     added = tokenizer.added_tokens_decoder
     tokens = {i: token for token, i in tokenizer.get_vocab().items() if i < vocab_size}
-    special = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-    special.discard(tokenizer.unk_token_id)  # it is part of a text
+    special = control_tokens(tokenizer).keys() - {tokenizer.unk_token_id}  # that one is part of a text
 
     def those(test: Callable[[int, str], bool]) -> np.ndarray:
         chosen = np.zeros(vocab_size, dtype=bool)
@@ -153,38 +158,39 @@ def marks(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Marks | None:
         return chosen
 
     stops, known = those(lambda i, _: i in special), those(lambda *_: True)
-    every = np.ones(vocab_size, dtype=bool)
+    every, none = np.ones(vocab_size, dtype=bool), np.zeros(vocab_size, dtype=bool)
     if suffix := state["model"].get("end_of_word_suffix"):
-        return Marks(every, stops, known, those(lambda _, token: token.endswith(suffix)))
+        return Marks(every, stops, known, none, those(lambda _, token: token.endswith(suffix)))
     if prefix := state["model"].get("continuing_subword_prefix"):
-        return Marks(those(lambda i, token: i not in special and not token.startswith(prefix)), stops, known)
+        return Marks(those(lambda i, token: i not in special and not token.startswith(prefix)), stops, known, none)
     cut = tokenizer.backend_tokenizer.pre_tokenizer
     if state["model"]["type"] == "WordLevel" and cut and len(cut.pre_tokenize_str("ab cd")) == 2:
-        return Marks(every, stops, known)
-    first = _first_character(state)
+        return Marks(every, stops, known, none)
+    written = _written(state)
 
-    def opens(i: int, token: str) -> bool:
-        return i not in special and (added[i].content[:1] if i in added else first(token)).isspace()
+    def text(i: int, token: str) -> str:
+        return "" if i in special else added[i].content if i in added else written(token)
 
-    begins = those(opens)
-    return Marks(begins, stops, known) if begins.any() else None
+    begins = those(lambda i, token: text(i, token)[:1].isspace())
+    closes = those(lambda i, token: text(i, token)[-1:].isspace())
+    return Marks(begins, stops, known, closes) if begins.any() else None
 
 
-def _first_character(state: Mapping[str, Any]) -> Callable[[str], str]:
-    """A function from a token, as the vocabulary writes it, to its first character; no blank where that is incomplete."""
+def _written(state: Mapping[str, Any]) -> Callable[[str], str]:
+    """A function from a token, as the vocabulary writes it, to its text; an incomplete character is no blank."""
     parts = [p for name in ("normalizer", "pre_tokenizer", "decoder") for p in _parts(state[name])]
     if any(p["type"] == "ByteLevel" for p in parts):
-        return lambda token: bytes(BYTES.get(c, 0) for c in token[:4]).decode(errors="replace")[:1]
+        return lambda token: bytes(BYTES.get(c, 0) for c in token).decode(errors="replace")
     # SentencePiece's blank, and the bytes it falls back on
     blanks = [p.get("replacement", p.get("content")) for p in parts if p["type"] in ("Metaspace", "Replace")]
 
-    def first(token: str) -> str:
-        if "▁" in blanks and token[:1] == "▁":
-            return " "
+    def text(token: str) -> str:
         byte = re.fullmatch(r"<0x([0-7][0-9A-F])>", token)
-        return chr(int(byte[1], 16)) if byte and state["model"].get("byte_fallback") else token[:1]
+        if byte and state["model"].get("byte_fallback"):
+            return chr(int(byte[1], 16))
+        return token.replace("▁", " ") if "▁" in blanks else token
 
-    return first
+    return text
 
 
 def _parts(state: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:

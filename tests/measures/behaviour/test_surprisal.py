@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from tests.lm import test_words
+from tests.lm.test_opening import model_with
 from tests.measures.stand_in import StandIn
 from tests.shelf import byte_tokenizer, piece_tokenizer, tiny_model
 from transect.errors import InputError, NotApplicable
@@ -70,6 +72,47 @@ def closed_model(folder, *, ends, seed):
 def wide(rows):
     """One line per word: item, position, word and both metrics."""
     return rows.pivot(index=["item", "position", "word"], columns="metric", values="value").reset_index()
+
+
+def by_hand(model, text, begins, closes):
+    """Of each word the corrected and uncorrected surprisal, in bits, from one float64 forward of the network and two lists that say
+    of every token whether it begins, or ends, with whitespace; words are cut by hand: after a token that ends in
+    whitespace, before one that begins with it. The first word is opened by what its first token is.
+    """
+    ids, end = model.encode(text), model.tokenizer.eos_token_id
+    with torch.no_grad():
+        p = torch.softmax(model.network.double()(torch.tensor([[end, *ids]])).logits[0], -1).numpy()
+    border = begins.copy()
+    border[end] = True
+    opening = border if begins[ids[0]] else ~begins
+    blank = [begins[i] and closes[i] for i in ids]  # whitespace alone: it belongs to what follows
+    starts = [t for t in range(len(ids)) if t == 0 or (closes[ids[t - 1]] or begins[ids[t]]) and not blank[t - 1]]
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(ids)], strict=True):
+        plain = math.prod(p[t, ids[t]] for t in range(start, stop))
+        before = p[0, opening].sum() if start == 0 else 1 if closes[ids[start - 1]] else p[start, border].sum()
+        after = 1 if closes[ids[stop - 1]] else p[stop, border].sum()
+        found.append((-math.log2(plain * after / before), -math.log2(plain)))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["cl100k", "byte_bpe", "characters"])
+def test_line_ends(kind):
+    """Where one token holds a full stop and the newline after it, the words on both sides of it have their corrected
+    surprisal: to 1e-4 bits that of one float64 forward, cut by hand. Kinds without such tokens as before."""
+    tokenizer = test_words.KINDS[kind]()
+    if kind == "characters":
+        tokenizer.eos_token = "<s>"
+    text = "The dogs run.\nA dog said no!" if kind == "cl100k" else "The dog\nruns now."
+    model = model_with(tokenizer)
+    spelled = [tokenizer.decode([i]) for i in range(len(tokenizer))]
+    begins, closes = (np.array([bool(s) and s[at].isspace() for s in spelled]) for at in (0, -1))
+    rows = wide(surprisal.measure(model, pd.DataFrame({"item": ["x"], "text": [text]}), seed=0))
+    want = by_hand(model, text, begins, closes)
+    assert rows["word"].tolist() == text.split()
+    np.testing.assert_allclose(rows[["surprisal_bits", "surprisal_bits_uncorrected"]], want, atol=1e-4)
+    if kind == "cl100k":
+        assert ".Ċ" in tokenizer.convert_ids_to_tokens(model.encode(text))
 
 
 def last_words(model, context):

@@ -7,7 +7,8 @@ P(border | text) = sum of p(w | text) over the tokens w that begin a word or end
 Where tokens mark the beginnings of words ("Ġrun"), p(tokens) is the probability that a word *starts* like this: "run"
 contains "runs", and the probabilities of all words sum to more than 1. That the word is over is known only from the
 next token; the correction counts it there where it belongs. Corrected, the words and the end of the text sum to 1.
-Punctuation is part of a word (words are what whitespace separates), so it is no border; newlines and blanks are.
+Punctuation is part of a word (words are what whitespace separates), so it is no border; newlines and blanks are. After a
+token that itself ends in whitespace (".\n") P(border) is 1.
 The first word follows the BOS: where tokenizers leave it unmarked, the border before it is any token that does not mark
 a beginning, or the end of the text. Without BOS it has no value (an error). The last word is over when the next token
 would be a border, as any other. lm/words.py says which token begins a word, for every kind of tokenizer; where tokens
@@ -149,11 +150,14 @@ class _Borders:
             borders = (t for p in found if not p.error for t in (p.first - 1, p.last - 1) if t >= self.start)
             self.after.append(dict.fromkeys(sorted(borders), 0.0))
         if not self.marks.border.all():  # else a border is certain, everywhere
-            positions = [list(places) for places in self.after]
-            for places, values in zip(
-                self.after, model.set_logprobs(self.ids, positions, self.marks.border), strict=True
-            ):
-                places.update(zip(places, values.tolist(), strict=True))
+            # as it is after a token that ends in whitespace
+            positions = [
+                [t for t in places if not self.marks.closes[ids[t]]]
+                for ids, places in zip(self.ids, self.after, strict=True)
+            ]
+            found_after = model.set_logprobs(self.ids, positions, self.marks.border)
+            for places, at, values in zip(self.after, positions, found_after, strict=True):
+                places.update(zip(at, values.tolist(), strict=True))
         for token in {ids[self.start] for ids in self.ids if head and ids}:
             marked, members = bool(self.marks.begins[token]), self.marks.first(token)
             if marked not in self.openings and not members.all():
