@@ -72,14 +72,14 @@ def test_a_cell_of_refused_items_only_has_failed(tmp_path: Path, monkeypatch: py
 
 
 def test_the_self_check_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once per checkpoint: difference (within design.md's 1e-5 nats in float32), tolerance, number of sequences."""
+    """Once per checkpoint: difference (within 1e-5 nats for a tiny model in float32), tolerance, number of sequences."""
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     study = load_study(project)
     measure_all(study)
     told = provenance_of(study)["self_check"]
-    assert 0 <= told["difference_nats"] <= told["tolerance_nats"] == 1e-5
-    assert told["sequences"] == 4
+    assert 0 <= told["difference_nats"] < 1e-5 < told["tolerance_nats"] < 1e-4
+    assert (told["sequences"], told["against_float64"], told["cells_failed"]) == (4, 0, 0)
 
 
 def test_code_of_its_own_waits_for_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

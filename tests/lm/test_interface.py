@@ -38,7 +38,6 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "attention": lambda m: m.attention(np.array(IDS), lambda pattern: pattern[..., -1, 0]),
     "attention_patterns": lambda m: list(m.attention_patterns(np.array(IDS))),
     "packing": lambda m: m.packing,
-    "self_check": lambda m: m.self_check(IDS),
     "anatomy": lambda m: m.anatomy,
 }
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -60,7 +59,6 @@ LEFT_TO_RIGHT = {
     "token_scores",
     "token_logprobs",
     "set_logprobs",
-    "self_check",
     "generate",
     "answers",
     "continue_texts",

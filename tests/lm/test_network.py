@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tests import architectures
+from tests.lm.plain_forward import apart
 from tests.shelf import CAUSAL, random_sequences, tiny_model
 from transect.errors import InputError, NotApplicable, ResourceError
 from transect.lm import forward, load
@@ -366,11 +367,11 @@ def test_the_self_check_finds_a_wrong_packing(tmp_path):
     """Rounding for a sound model; far above the tolerance when packing is forced on one with ALiBi."""
     sound = load(tiny_model(tmp_path, "gpt_neox"))
     sequences = branching_sequences(sound.vocab_size)
-    assert 0 <= sound.self_check(sequences) < TOLERANCE and sound.packing
+    assert 0 <= apart(sound, sequences) < TOLERANCE and sound.packing
     wrong = architectures.model_of("mpt")
-    assert wrong.self_check(sequences) < TOLERANCE
+    assert apart(wrong, sequences) < TOLERANCE
     wrong._packing._exact = {(32, 64): True}
-    assert wrong.self_check(sequences) > 1e-3
+    assert apart(wrong, sequences) > 1e-3
 
 
 def test_nan_logits_give_nan_scores(tmp_path):

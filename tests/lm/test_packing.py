@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.architectures import model_of
+from tests.lm.plain_forward import apart
 from transect.lm.forward import in_float32
 from transect.lm.packing import LogSum
 
@@ -68,7 +69,7 @@ def test_a_window_counted_in_cells_is_found_where_the_row_is_longer(window, pack
     sequences = [[*stem, *rng.integers(8, model.vocab_size, 6).tolist()] for _ in range(60)]
     model.token_logprobs(sequences)
     assert model.packing is packs
-    assert model.self_check(sequences) < 1e-5
+    assert apart(model, sequences) < 1e-5
 
 
 def test_the_trial_s_row_is_as_long_as_it_says(monkeypatch):

@@ -18,7 +18,7 @@ from transect.jobs import drift
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.items import items_of
 from transect.jobs.progress import Progress
-from transect.jobs.self_check import TOLERANCE, SelfCheck
+from transect.jobs.self_check import SelfCheck
 from transect.jobs.train import ERROR, weights_folder
 from transect.project import Project
 from transect.run import UNKNOWN, Checkpoint, Run
@@ -181,24 +181,21 @@ class _Job:
         self, scores: SelfCheck, records: list[Record], values: dict[str, pd.DataFrame], provenance: dict[str, Any]
     ) -> list[Record]:
         """The records, failed where the self-check says that the scores are not to be trusted."""
-        tolerance = TOLERANCE[self.study.numerics["dtype"]]
         try:
-            difference, n = scores.difference()
+            found = scores.check()
         except Exception as error:
             told = {"error": f"{type(error).__name__}: {error}"}
             provenance["self_check"] = told
             if _resource(error):
                 return records  # what was measured stands; nothing was found against it
-            reason = f"self-check: it ended with {told['error']}"
+            reason, doubtful = f"self-check: it ended with {told['error']}", {cell for cell, _ in scores.samples}
         else:
-            provenance["self_check"] = {"difference_nats": difference, "tolerance_nats": tolerance, "sequences": n}
-            if difference <= tolerance:
-                return records
-            reason = (
-                f"self-check: a token's score differs by {difference:.2g} nats from that of its sequence alone "
-                f"(tolerance {tolerance:g} in {self.study.numerics['dtype']})"
-            )
-        doubtful = {r.key for r in records if r.state == MEASURED and r.key in scores.samples}
+            provenance["self_check"] = {
+                **{"difference_nats": found.difference, "tolerance_nats": found.tolerance},
+                **{"sequences": found.sequences, "against_float64": found.float64, "cells_failed": len(found.faults)},
+            }
+            reason, doubtful = f"{found.sentence} in {self.study.numerics['dtype']}", set(found.faults)
+        doubtful &= {r.key for r in records if r.state == MEASURED}
         for key in doubtful:
             del values[key]
         return [replace(r, state=FAILED, reason=reason, kind="data") if r.key in doubtful else r for r in records]

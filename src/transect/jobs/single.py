@@ -16,7 +16,7 @@ from transect.grid import check_requires, identity
 from transect.jobs import drift
 from transect.jobs.measure import code_allowed, locate
 from transect.jobs.rows_file import kept, with_columns
-from transect.jobs.self_check import TOLERANCE, SelfCheck
+from transect.jobs.self_check import Checked, SelfCheck
 from transect.jobs.stimuli_file import read_stimuli
 from transect.project import Project
 from transect.run import Checkpoint
@@ -40,20 +40,12 @@ class Loading:
 class Measured:
     """`rows`: model, item, kept columns, metric, value, where they apply, and the error of a refused item.
 
-    `self_check`: see jobs/self_check.py, nats.
+    `self_check`: see jobs/self_check.py.
     """
 
     rows: pd.DataFrame
     refused: pd.DataFrame
-    self_check: float
-    tolerance: float
-
-    @property
-    def fault(self) -> str:
-        """A sentence where the scores are not to be trusted; else empty."""
-        if self.self_check <= self.tolerance:
-            return ""
-        return f"self-check: a token's score differs by {self.self_check:.2g} nats from that of its sequence alone (tolerance {self.tolerance:g})."
+    self_check: Checked
 
 
 def measure_model(
@@ -101,7 +93,7 @@ def measure_model(
     with _without_advice(), scores.note(measure):
         found = unit.load().measure(loaded, items, seed=seed, **(options or {}))
     rows = with_columns(store.as_values("", found).drop(columns="cell"), model, beside)
-    return Measured(rows, store.refusals(rows), scores.difference()[0], TOLERANCE[loading.dtype])
+    return Measured(rows, store.refusals(rows), scores.check())
 
 
 def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: bool) -> Any:

@@ -228,13 +228,20 @@ def replaced(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[N
 @contextmanager
 def in_float32(network: torch.nn.Module) -> Iterator[None]:
     """While this is open the network computes in float32, its half-precision weights widened one module at a time."""
+    with in_precision(network, torch.float32):
+        yield
+
+
+@contextmanager
+def in_precision(network: torch.nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """While this is open the network computes in `dtype`, its weights of lower precision widened one module at a time."""
     kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
 
     def widen(module: torch.nn.Module, args: Any) -> None:
         for parameter in module.parameters(recurse=False):
-            if parameter.dtype in HALF:
+            if parameter.dtype in (*HALF, torch.float32) and parameter.itemsize < dtype.itemsize:
                 kept.append((parameter, parameter.data))
-                parameter.data = parameter.data.float()
+                parameter.data = parameter.data.to(dtype)
 
     def narrow(module: torch.nn.Module, args: Any, output: Any) -> None:
         own = {id(parameter) for parameter in module.parameters(recurse=False)}

@@ -186,13 +186,6 @@ class Model(ABC):
         """Whether some scores came from rows that share prefixes: provenance."""
         return False
 
-    def self_check(self, sequences: Sequence[Sequence[int]], prefix_lengths: Sequence[int] | None = None) -> float:
-        """Largest |log p as scored together - log p of each sequence alone| over the tokens, in nats; see lm/network.py.
-
-        0 where nothing is computed together.
-        """
-        return 0.0
-
     def generate(
         self,
         prompts: Sequence[Sequence[int]],

@@ -6,7 +6,6 @@ it is exact, sequences share the rows in which they share prefixes (lm/packing.p
 asked for does the unembedding run (lm/forward.py).
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -179,23 +178,6 @@ class NetworkModel(Model):
     def packing(self) -> bool:
         """Whether some scores came from rows that share prefixes (lm/packing.py): provenance."""
         return self._packing.used
-
-    def self_check(self, sequences: Sequence[Sequence[int]], prefix_lengths: Sequence[int] | None = None) -> float:
-        """Largest |log p as scored together - log p of each sequence alone, unpacked, by the network's whole forward| over
-        the tokens, in nats. Infinite where only one of the two is a number.
-        """
-        together = self.token_logprobs(sequences, prefix_lengths)
-        packing, forward = self._packing, self._packing.forward
-        allowed, packing.allowed, split, forward.split = packing.allowed, False, forward.split, False
-        try:
-            alone = self.token_logprobs(sequences, prefix_lengths, batch_size=1)
-        finally:
-            packing.allowed, forward.split = allowed, split
-        one, other = (np.concatenate([np.empty(0), *scores]) for scores in (together, alone))
-        known = np.isfinite(one)
-        if (known != np.isfinite(other)).any():
-            return math.inf
-        return float(np.abs(one - other)[known].max(initial=0.0))
 
     def _expect(self, objective: str) -> None:
         if self.objective == objective:
