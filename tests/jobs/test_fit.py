@@ -84,7 +84,6 @@ def _refused(frame: pd.DataFrame, formula: str, folder: Path, capsys: pytest.Cap
         ("exact ~ days + (1 | subject)", "no residual variance"),
         ("reaction ~ exp(days) + (1 | subject)", "unknown function 'exp'"),
         ("reaction ~ dayz + (1 | subject)", "Did you mean 'days'"),
-        ("reaction ~ days", "no random term"),
         ("reaction ~ age + (1 | days)", r"'age' does not vary within subject"),
         ("subject ~ days + (1 | one)", "level"),
         ("reaction ~ 0 + (1 | subject)", "no fixed effect"),
@@ -197,6 +196,24 @@ def test_equivalence_to_within_a_margin(table: Path, capsys: pytest.CaptureFixtu
         p = max(stats.t.sf((margin + s * effect["estimate"]) / effect["se"], effect["df"]) for s in (-1, 1))
         assert found["p"] == pytest.approx(p, abs=1e-9) and found["verdict"] == verdict
     assert "two one-sided tests" in _printed(capsys, str(table), FORMULA, "--margin", "20")
+
+
+def test_what_an_r_user_reads_first_is_printed_and_given(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """AIC and BIC of lmer (1755.628, 1774.786), convergence, scaled residuals, whole terms; the covariance of effects in JSON."""
+    text = _printed(capsys, str(table), FORMULA)
+    for part in ("AIC 1755.63, BIC 1774.79", "Converged: one more step", "Scaled residuals: min -3.954", "Whole terms"):
+        assert part in text
+    found = _json(capsys, str(table), FORMULA)
+    assert found["vcov"]["days"]["days"] == pytest.approx(1.5458**2, rel=1e-4)
+    assert found["terms"][0]["F"] == pytest.approx(45.853, abs=2e-3)
+
+
+def test_a_formula_without_random_terms_is_least_squares(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """lm's estimate and standard error; what needs random effects is refused in a sentence."""
+    found = _json(capsys, str(table), "reaction ~ days")
+    assert found["effects"][1]["se"] == pytest.approx(1.23819530, rel=1e-6) and found["method"] == "least squares"
+    assert main(["fit", str(table), "reaction ~ days", "--modes"]) == 2
+    assert "no random term such as (1 | item), which this needs" in capsys.readouterr().err
 
 
 def test_marginal_means_are_printed_and_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

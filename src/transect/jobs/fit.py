@@ -15,12 +15,14 @@ from transect.stats.equivalence import tost
 from transect.stats.formula import Formula, column_of, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.influence import groupings, influence
+from transect.stats.information import codings, effect_covariance, information, residual_quantiles
 from transect.stats.marginal_means import marginal_means
 from transect.stats.phylogeny import Lambda
 from transect.stats.profile import profile_intervals
 from transect.stats.random_effects import conditional_modes
 from transect.stats.relatedness import covariance_of, related_effects, tree_of
 from transect.stats.table_model import TableModel, fit_table
+from transect.stats.term_tests import term_tests
 
 INTERVALS = {
     "profile": "profile likelihood, with the estimates by maximum likelihood",
@@ -62,7 +64,15 @@ def fit_file(
         model = fit_table(frame, formula, **options)
     except InputError as error:
         raise InputError("; ".join([str(error), *notes])) from None
-    found: dict[str, Any] = {"left_out_rows": pd.DataFrame(table.left_out(used)), "table_notes": notes}
+    found: dict[str, Any] = {
+        "left_out_rows": pd.DataFrame(table.left_out(used)),
+        "table_notes": notes,
+        "terms": term_tests(model),
+        "information": information(model),
+        "residual_quantiles": residual_quantiles(model),
+        "factors": codings(model),
+        "vcov": effect_covariance(model).to_dict(),
+    }
     if beside.intervals:
         found["intervals"] = _intervals(model, beside)
         found["intervals_by"] = INTERVALS[beside.intervals]
@@ -75,7 +85,7 @@ def fit_file(
     if beside.left_out:
         found |= _influence(model, frame, beside.left_out, options.get("weights"))
     if beside.modes:
-        found["modes"] = conditional_modes(model.fit)
+        found["modes"] = conditional_modes(model.mixed)
     if beside.relatedness is not None and beside.of is not None:
         found["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
     return model, found
@@ -89,10 +99,11 @@ def _groupings(formula: Formula) -> set[str]:
 
 def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
     if beside.intervals == "bootstrap":
-        return bootstrap_intervals(model.fit, beside.n, beside.seed)
-    if isinstance(model.fit, GeneralizedFit):
+        return bootstrap_intervals(model.mixed, beside.n, beside.seed)
+    fit = model.mixed
+    if isinstance(fit, GeneralizedFit):
         raise InputError("profile intervals are for gaussian models; take --intervals bootstrap.")
-    return profile_intervals(model.fit)
+    return profile_intervals(fit)
 
 
 def _equivalence(model: TableModel, margin: float) -> pd.DataFrame:
@@ -122,7 +133,7 @@ def _influence(model: TableModel, frame: pd.DataFrame, asked: Sequence[str], wei
 
 def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) -> dict[str, Any]:
     """effects (star, estimated, tree), lambda with its interval, and what the file was taken for."""
-    if isinstance(model.fit, GeneralizedFit):
+    if model.family == "binomial":
         raise InputError("--relatedness compares means, which binomial models do not have; fit the shares as gaussian")
     if of not in model.rows:
         raise InputError(f"--of {of}: the table has no such column; it has {', '.join(map(str, model.rows))}")

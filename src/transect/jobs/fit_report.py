@@ -7,10 +7,20 @@ from typing import Any
 import pandas as pd
 
 from transect.jobs.tables import LeftOut, p_text, records, table_lines
-from transect.stats.generalized import GeneralizedFit
-from transect.stats.random_effects import r_squared
-from transect.stats.table_model import TableModel, correlations
+from transect.stats.information import codings, information, residual_quantiles
+from transect.stats.least_squares import LeastSquaresFit
+from transect.stats.random_effects import correlations, r_squared
+from transect.stats.table_model import TableModel
 
+R_SQUARED = {
+    "marginal": "by the fixed effects (marginal)",
+    "conditional": "with the random ones (conditional)",
+    "r_squared": "explained",
+    "adjusted": "adjusted",
+    "mcfadden": "of the log likelihood (McFadden)",
+}
+CODED = {"treatment": "", "sum": "; each against the mean of the levels", "every level": "; every level has its effect"}
+SHOWN = 12  # levels of a factor
 ESTIMATE = ["estimate", "se", "df", "p"]
 
 
@@ -20,25 +30,23 @@ def as_json(model: TableModel, beside: dict[str, Any]) -> str:
 
 def summary(model: TableModel, beside: dict[str, Any]) -> str:
     """The printed summary, in the order of lme4's; binomial models have t with the units' df instead of lme4's z."""
-    fit, logit = model.fit, isinstance(model.fit, GeneralizedFit)
-    kind = "Generalized linear" if logit else "Linear"
-    label = "-2 log likelihood" if logit or "likelihood" in model.method else "REML criterion"
+    fit, logit = model.fit, model.family == "binomial"
+    kind = ("Generalized linear" if logit else "Linear") + (" mixed" if model.formula.random else "")
+    label = "REML criterion" if model.method == "REML" else "-2 log likelihood"
     causes = "; ".join(str(LeftOut(**part)) for part in records(beside["left_out_rows"]))
     missing = f" ({model.n_missing} more were left out: {causes})" if model.n_missing else ""
-    explained = r_squared(fit)
     lines = [
-        f"{kind} mixed model fit by {model.method}" + (" (binomial, logit)" if logit else ""),
+        f"{kind} model fit by {model.method}" + (" (binomial, logit)" if logit else ""),
         f"Formula: {model.formula.text}",
         f"{label}: {fit.criterion:.4f}",
         f"Rows: {fit.n}{missing}",
-        f"R2: {explained['marginal']:.4f} by the fixed effects (marginal), {explained['conditional']:.4f} with the random ones "
-        "(conditional)",
-        "",
-        "Random effects:",
+        *_quality(model),
         *_random(model),
         "",
         "Fixed effects:",
         *_fixed(model),
+        *_codings(model),
+        *_term_tests(beside["terms"], logit),
         *_cross_check(model),
         *_beside(beside),
     ]
@@ -54,7 +62,39 @@ def _plain(value: Any) -> Any:
     return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
+def _quality(model: TableModel) -> Iterator[str]:
+    """Information criteria, explained variance, and what is left over."""
+    found, spread, explained = information(model), residual_quantiles(model), r_squared(model.fit)
+    yield (
+        f"AIC {found['aic']:.2f}, BIC {found['bic']:.2f}, log likelihood {found['log_likelihood']:.4f}"
+        f"{' (restricted)' if model.method == 'REML' else ''}, {found['n_parameters']:.0f} parameters, "
+        f"residual df {found['df_residual']:.0f}"
+    )
+    yield "R2: " + ", ".join(f"{explained[name]:.4f} {text}" for name, text in R_SQUARED.items() if name in explained)
+    if not isinstance(model.fit, LeastSquaresFit):
+        yield f"Converged: one more step of the search would lower the criterion by {max(model.fit.left, 0.0):.1g}"
+    kind = "Pearson" if model.family == "binomial" else "Scaled"
+    yield f"{kind} residuals: " + ", ".join(f"{name} {value:.3f}" for name, value in spread.items())
+
+
+def _codings(model: TableModel) -> Iterator[str]:
+    for found in codings(model):
+        levels = [f"{level} (reference)" if level == found["reference"] else level for level in found["levels"]]
+        shown = levels[:SHOWN] + [f"... {len(levels)} levels"] * (len(levels) > SHOWN)
+        yield f" {found['factor']}: {', '.join(shown)}" + CODED[found["coding"]]
+
+
+def _term_tests(tests: pd.DataFrame, logit: bool) -> Iterator[str]:
+    if len(tests):
+        how = "Wald chi-squared, and F with the df of the units" if logit else "F with Satterthwaite's df"
+        yield from ["", f"Whole terms, each beside the others (type III, {how}):"]
+        columns = ["term", "num_df", *(["chi2", "p_chi2"] if logit else []), "F", "den_df", "p"]
+        yield from table_lines(tests[columns])
+
+
 def _random(model: TableModel) -> list[str]:
+    if isinstance(model.fit, LeastSquaresFit):
+        return [] if model.family == "binomial" else ["", f"Residual standard deviation: {model.fit.sigma:.5g}"]
     frame = model.fit.components.rename(
         columns={"group": "Groups", "effect": "Name", "variance": "Variance", "sd": "Std.Dev.", "n_levels": "Levels"}
     )
@@ -63,7 +103,7 @@ def _random(model: TableModel) -> list[str]:
         " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"].dropna())
         for g, e in frame[["Groups", "Name"]].to_numpy()
     ]
-    return table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])
+    return ["", "Random effects:", *table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])]
 
 
 def _fixed(model: TableModel) -> list[str]:
@@ -82,7 +122,7 @@ def _cross_check(model: TableModel) -> Iterator[str]:
             "",
             "On one number per unit, its mean, intercept or slope, by least squares (levels of other groups taken as fixed):",
         ]
-        if isinstance(model.fit, GeneralizedFit):
+        if model.family == "binomial":
             yield " They are shares, on another scale: only sign and verdict (whether the 95 % interval excludes 0) compare."
         shown = checks.assign(
             unit=[f"{u} ({n})" for u, n in checks[["unit", "n_units"]].to_numpy()],

@@ -29,10 +29,8 @@ def compare(
     options: as of `fit_table`. Raises InputError for models of which one does not contain the other, and for other rows.
     """
     parsed = [parse(text) for text in (formula, smaller)]
-    if not parsed[1].random:
-        raise InputError(
-            f"--against '{smaller}' has no random term such as (1 | item); the test is between mixed models"
-        )
+    for text in (text for p, text in zip(parsed, (formula, smaller), strict=True) if not p.random):
+        raise InputError(f"--against: '{text}' has no random term such as (1 | item); the test is between mixed models")
     if parsed[0].response != parsed[1].response:
         raise InputError(f"the models have different responses, {parsed[0].response} and {parsed[1].response}")
     lacking = [c for p in parsed for c in p.columns if c in frame and frame[c].isna().any()]
@@ -45,13 +43,13 @@ def compare(
     options |= {"reml": False, "allow_pseudoreplication": True}  # both were refused or allowed before they are compared
     larger, reduced = (fit_table(frame, text, **options) for text in (formula, smaller))
     _refuse_not_nested(larger, reduced)
-    found = bootstrap_test(larger.fit, reduced.fit, n, seed)
-    same = len(larger.fit.beta) == len(reduced.fit.beta)
+    found = bootstrap_test(larger.mixed, reduced.mixed, n, seed)
+    same = len(larger.mixed.beta) == len(reduced.mixed.beta)
     return {
         "formula": formula,
         "against": smaller,
         "method": larger.method,
-        "n_rows": larger.fit.n,
+        "n_rows": larger.mixed.n,
         "chi2": max(float(found["lr"]), 0.0),
         "df": int(found["df"]),
         "p_chi2": found["p_chi2"],
@@ -64,19 +62,19 @@ def compare(
 
 def _refuse_not_nested(larger: TableModel, smaller: TableModel) -> None:
     """Raise InputError unless the smaller model is a special case of the larger, with fewer parameters."""
-    x, small = _x(larger.fit), _x(smaller.fit)
+    x, small = _x(larger.mixed), _x(smaller.mixed)
     rest = small - x @ np.linalg.lstsq(x, small, rcond=None)[0]
     outside = np.abs(rest).max(0) > 1e-8 * np.maximum(np.abs(small).max(0), 1e-300)
     if outside.any():
-        names = [name for name, out in zip(smaller.fit.names, outside, strict=True) if out]
+        names = [name for name, out in zip(smaller.mixed.names, outside, strict=True) if out]
         raise InputError(f"the models are not nested: {', '.join(names)} of --against is not in the first model")
-    for term in _terms(smaller.fit):
-        if not any(_holds(other, term) for other in _terms(larger.fit)):
+    for term in _terms(smaller.mixed):
+        if not any(_holds(other, term) for other in _terms(larger.mixed)):
             raise InputError(
                 f"the models are not nested: ({' + '.join(term.effects)} | {term.name}) of --against is in no random term of "
                 "the first model"
             )
-    if len(larger.fit.beta) + len(larger.fit.theta) <= len(smaller.fit.beta) + len(smaller.fit.theta):
+    if len(larger.mixed.beta) + len(larger.mixed.theta) <= len(smaller.mixed.beta) + len(smaller.mixed.theta):
         raise InputError("--against has as many parameters as the first model: name a smaller one")
 
 

@@ -120,7 +120,7 @@ class _Data:
         used = [c for c in (*model.formula.columns, *([weights] if weights else [])) if c in frame]
         rows = frame.dropna(subset=used).reset_index(drop=True)
         design = Design(model.formula.fixed, rows)
-        x, fit = design.matrix(rows), model.fit
+        x, fit = design.matrix(rows), model.mixed
         other = fit.laplace.x if isinstance(fit, GeneralizedFit) else fit.deviance.x
         if x.shape != other.shape or not np.array_equal(x, other):
             raise InputError(
@@ -166,7 +166,7 @@ def _refit(data: _Data, kept: np.ndarray, columns: list[int]) -> MixedFit | Gene
     for term in terms:
         if term.n_levels < 2:
             raise InputError(f"the grouping factor {term.name} has one level left")
-    x, y, fit = data.x[kept][:, columns], data.y[kept], data.model.fit
+    x, y, fit = data.x[kept][:, columns], data.y[kept], data.model.mixed
     if isinstance(fit, GeneralizedFit):
         return generalized.fit_binomial(y, fit.laplace.trials[kept], x, names, terms, fit.method, start=fit)
     weights = None if fit.deviance.weights is None else fit.deviance.weights[kept]

@@ -21,7 +21,6 @@ from scipy.special import expit
 from transect.errors import InputError, nearest
 from transect.stats.contrasts import Choice, Grid
 from transect.stats.formula import Design, column_of
-from transect.stats.generalized import GeneralizedFit
 from transect.stats.multiplicity import holm
 from transect.stats.table_model import TableModel
 
@@ -35,7 +34,7 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
     Raises InputError for what is no factor of the model's fixed effects, and for more than 2000 differences.
     """
     grid = Grid(model.design, model.rows)
-    logit = isinstance(model.fit, GeneralizedFit)
+    logit = model.family == "binomial"
     means, differences = [], []
     for text in dict.fromkeys(factors):
         variables = [_variable(name, model.design) for name in text.split(":")]

@@ -6,13 +6,18 @@ with v_fixed the sample variance (n - 1) of X beta over the rows, v_random the m
 pi^2 / 3 for a logit. Sources: Bates et al. (2015), eq. 56-58; Nakagawa & Schielzeth (2013), Johnson (2014) for slopes.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from transect.stats.crossed_cholesky import Deviance
+from transect.stats.crossed_cholesky import Deviance, Grouping
 from transect.stats.generalized import GeneralizedFit
+from transect.stats.least_squares import LeastSquaresFit
 from transect.stats.mixed import MixedFit
+
+TableFit = MixedFit | GeneralizedFit | LeastSquaresFit
 
 
 def conditional_modes(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
@@ -29,8 +34,10 @@ def conditional_modes(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "level", "effect", "mode", "se"])
 
 
-def residuals(fit: MixedFit | GeneralizedFit, response: np.ndarray) -> np.ndarray:
+def residuals(fit: TableFit, response: np.ndarray) -> np.ndarray:
     """Of the response that was fitted (or successes k): y - X beta - Z b of each row, times the root of its weight; binomial, Pearson's (k - n p) / sqrt(n p (1 - p))."""
+    if isinstance(fit, LeastSquaresFit):
+        return fit.residuals
     deviance, modes, _ = _modes(fit)
     random = np.zeros(fit.n)
     for term, mode in zip(deviance.terms, modes, strict=True):
@@ -55,8 +62,10 @@ def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], 
     return deviance, [size * v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)], scale
 
 
-def r_squared(fit: MixedFit | GeneralizedFit) -> dict[str, float]:
-    """marginal and conditional R2, between 0 and 1."""
+def r_squared(fit: TableFit) -> dict[str, float]:
+    """marginal and conditional R2, between 0 and 1; of least squares its own."""
+    if isinstance(fit, LeastSquaresFit):
+        return fit.r_squared
     if isinstance(fit, GeneralizedFit):
         deviance, x, scale, residual = fit.laplace.without, fit.laplace.x, 1.0, np.pi**2 / 3
     else:
@@ -67,3 +76,24 @@ def r_squared(fit: MixedFit | GeneralizedFit) -> dict[str, float]:
     fixed = float((x @ fit.beta).var(ddof=1))
     total = fixed + random + residual
     return {"marginal": fixed / total, "conditional": (fixed + random) / total}
+
+
+def correlations(fit: TableFit) -> pd.DataFrame:
+    """Columns group, effect, other, correlation of the random effects of one grouping."""
+    rows = []
+    for term, factor in _random_terms(fit):
+        covariance = factor @ factor.T
+        sd = np.sqrt(np.diag(covariance))
+        for i in range(term.k):
+            for j in range(i):
+                size = sd[i] * sd[j]
+                value = covariance[i, j] / size if size > 0 else np.nan
+                rows.append((term.name, term.effects[j], term.effects[i], value))
+    return pd.DataFrame(rows, columns=["group", "effect", "other", "correlation"])
+
+
+def _random_terms(fit: TableFit) -> Iterator[tuple[Grouping, np.ndarray]]:
+    """Each random term with the factor of its covariance; none of least squares."""
+    if not isinstance(fit, LeastSquaresFit):
+        deviance = fit.laplace.without if isinstance(fit, GeneralizedFit) else fit.deviance
+        yield from zip(deviance.terms, deviance.factors(fit.theta), strict=True)

@@ -18,8 +18,6 @@ import pandas as pd
 from scipy import stats
 
 from transect.stats.formula import Design
-from transect.stats.generalized import GeneralizedFit
-from transect.stats.mixed import MixedFit
 from transect.stats.table_model import TableModel
 
 NOTHING = 1e-9  # weights below this share of the largest are rounding
@@ -27,7 +25,7 @@ NOTHING = 1e-9  # weights below this share of the largest are rounding
 
 def term_tests(model: TableModel) -> pd.DataFrame:
     """One row per term but the intercept: term, num_df, den_df, F, p; of a binomial model chi2 and p_chi2 too."""
-    design, binomial = model.design, isinstance(model.fit, GeneralizedFit)
+    design, binomial = model.design, model.family == "binomial"
     to_sums = _to_sum_coding(design)
     rows = []
     for term in design.terms:
@@ -53,9 +51,8 @@ def _f_test(model: TableModel, hypothesis: np.ndarray) -> tuple[float, float]:
         carried = np.abs(part) > NOTHING * np.abs(part).max()
         bounds = [unit.bound for unit, used in zip(model.units, carried, strict=True) if used]
         df.append(float(fit.contrasts(np.where(carried, part, 0.0), bounds)["df"].iloc[0]))
-    return float(np.mean((parts @ fit.beta) ** 2 / values)), _denominator_df(
-        np.array(df), binomial=not isinstance(fit, MixedFit)
-    )
+    f = float(np.mean((parts @ fit.beta) ** 2 / values))
+    return f, _denominator_df(np.array(df), model.family == "binomial")
 
 
 def _denominator_df(df: np.ndarray, binomial: bool) -> float:
