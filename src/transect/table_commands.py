@@ -5,9 +5,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+TABLE = "CSV or one of its kinds (any separator; also .gz, .bz2, .xz, .zip), JSON lines, Parquet or Feather"
+
 
 def fit(args: argparse.Namespace) -> int:
-    """Fit a mixed model, in lme4's notation, to a table (CSV or Parquet)."""
+    """Fit a mixed model, in lme4's notation, to a table."""
     from transect.jobs import fit as job
     from transect.jobs import fit_report
 
@@ -88,7 +90,7 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands; `add(name, function)` makes the parser of one."""
     _add_fit(add("fit", fit))
     studies = add("gstudy", gstudy)
-    studies.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
+    studies.add_argument("table", metavar="TABLE", help=TABLE)
     studies.add_argument("design", metavar="DESIGN", help='e.g. "score ~ model x (item:task)"')
     studies.add_argument("--object", metavar="FACET", help="what is measured (the first facet)")
     studies.add_argument("--fixed", action="append", default=[], metavar="FACET")
@@ -104,7 +106,7 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     studies.add_argument("--seed", type=int, default=1)
     curves = add("scaling", scaling)
-    curves.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
+    curves.add_argument("table", metavar="TABLE", help=TABLE)
     curves.add_argument("--y", required=True, metavar="COLUMN", help="the result, e.g. loss")
     curves.add_argument(
         "--x", required=True, metavar="COLUMN[,COLUMN]", help="size, data or compute; two: size and data"
@@ -138,7 +140,7 @@ a column of the table carries it is refused.
 def _add_fit(fits: argparse.ArgumentParser) -> None:
     fits.formatter_class = argparse.RawDescriptionHelpFormatter
     fits.epilog = _FIT
-    fits.add_argument("table", metavar="TABLE", help="a CSV or TSV (also .gz, .bz2, .xz, .zip) or Parquet file")
+    fits.add_argument("table", metavar="TABLE", help=TABLE)
     fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
     model = fits.add_argument_group("the model")
     model.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])

@@ -66,6 +66,7 @@ def test_ids_that_would_become_one_stay_text(cells: tuple[str, ...]) -> None:
         (("602214076000000000000000", "1"), [6.02214076e23, 1.0]),
         (("1e-3", ".5", "5.", " 7 "), [0.001, 0.5, 5.0, 7.0]),
         (("0.1", "0.30000000000000004"), [0.1, 0.1 + 0.2]),  # the nearest float64, as Python reads it
+        (("\u22121.5", "-2"), [-1.5, -2.0]),  # the minus of typesetters
         (("inf", "-Infinity", "1"), [np.inf, -np.inf, 1.0]),
     ],
 )

@@ -138,12 +138,19 @@ def test_broken_utf8_is_no_other_encoding(tmp_path: Path) -> None:
         ("#y\tx\tg\n1\t2.5\ta\n", "t.tsv"),
         ("y  x    g\n1  2.5  a\n", "t.txt"),
         ("y,x,g,\n1,2.5,a,\n", "t.csv"),
+        ("y\tx\tg\n1\t2,5\ta\n", "t.csv"),
         ("\n\ny,x,g\n\n1,2.5,a\n\n", "t.csv"),
     ],
 )
 def test_what_people_add_to_a_table(text: str, name: str, tmp_path: Path) -> None:
     """Blanks after commas, lines with #, Excel's sep=, aligned columns, a comma at every end, empty lines."""
     assert table(tmp_path, text, name).frame.to_dict("list") == {"y": [1], "x": [2.5], "g": ["a"]}
+
+
+def test_a_comma_in_the_header_of_a_semicolon_table(tmp_path: Path) -> None:
+    """The separator is the one that every row has as often as the header."""
+    found = table(tmp_path, "y;x, scaled;g\n1,5;2,5;a\n2,5;3,5;b\n")
+    assert found.frame.to_dict("list") == {"y": [1.5, 2.5], "x, scaled": [2.5, 3.5], "g": ["a", "b"]}
 
 
 def test_cells_in_quotes_hold_anything(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from transect.jobs.column_types import Column, number_words
+from transect.jobs.column_types import DATES, Column, number_words
 
 INDEX = "__index_level_0__"  # how pandas writes an index that has no name
 
@@ -92,8 +92,7 @@ def _seconds(values: pa.ChunkedArray) -> Column:
 
 
 def _dates(values: pa.ChunkedArray) -> Column:
-    note = "it holds dates or times, which are read as text; for a trend take the days since the first"
-    return Column(values.cast(pa.string()).to_pandas(), _null(values), note)
+    return Column(values.cast(pa.string()).to_pandas(), _null(values), DATES)
 
 
 def _text(values: pa.ChunkedArray) -> Column:

@@ -19,6 +19,9 @@ SIGNS = ("", "na", "n/a", "<na>", "nan", "-nan", "null", "none", ".", "-", "--",
 EMPTY = "empty"
 POINT = r"\."
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
+MINUS = "\u2212"  # the sign of typesetters
+DATES = "it holds dates or times, which are read as text; for a trend take the days since the first"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$|^[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}$"
 _WHOLE = r"^[+-]?[0-9]+$"
 _COMMA = r"^[+-]?([0-9]+(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
 _THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(%s[0-9]{3})+$"
@@ -38,21 +41,25 @@ def typed(cells: pa.ChunkedArray, comma: bool = False) -> Column:
     """The values of written cells (null: NA without quotes). comma: whether 1,5 is a number here, and 1.5 is not."""
     encoded = cells.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    levels = pc.utf8_trim_whitespace(encoded.dictionary)
+    levels = pc.replace_substring(pc.utf8_trim_whitespace(encoded.dictionary), MINUS, "-")
     numbers, signs = _matches(levels, _COMMA if comma else _NUMBER), _is_sign(levels)
     logical = _is_logical(levels)
     values: np.ndarray | None = None
-    note = _doubt(levels, numbers)
+    note = ""
     if numbers.any() and (numbers | signs).all():
         values = _as_numbers(levels, numbers, codes, comma)
-        note = "its numbers stay text, because two of them would become one, as 1 and 01 do" if values is None else ""
+        note = "its numbers stay text, because two of them would become one, as 1 and 01 do"
     elif logical.any() and (logical | signs).all():
         values = _as_logical(levels, logical, codes)
     if values is not None:
         return Column(pd.Series(values), _rows_by_sign(levels, signs, codes))
     empty = pc.equal(levels, "")
     words = pc.if_else(empty, pa.scalar(None, pa.string()), encoded.dictionary).take(encoded.indices)
-    return Column(words.to_pandas(), _rows_by_sign(levels, empty.to_numpy(zero_copy_only=False), codes), note)
+    return Column(
+        words.to_pandas(),
+        _rows_by_sign(levels, empty.to_numpy(zero_copy_only=False), codes),
+        note or _doubt(levels, numbers),
+    )
 
 
 def has_decimal_commas(columns: Sequence[pa.ChunkedArray], separator: str) -> bool:
@@ -129,6 +136,8 @@ def _doubt(levels: pa.Array, numbers: np.ndarray) -> str:
         return (
             f"it holds numbers with separators, e.g. {others[0].as_py()!r}, which are read as text; write them without"
         )
+    if len(others) and _matches(others, _DATE).all():
+        return DATES
     if len(others) and numbers.any():
         return f"it holds numbers, but {others[0].as_py()!r} is none, so all of it is read as text"
     return ""

@@ -112,9 +112,10 @@ def _separator(text: str, usual: str, blanks: bool, place: str) -> str:
         rows = _sample(text, separator)
         if rows and len(rows[0]) > 1:
             candidates[separator] = Counter(len(row) - len(rows[0]) for row in rows[1:])
-    fitting = [s for s, extra in candidates.items() if len(extra) <= 1 and set(extra) <= {0, 1}]
-    if fitting:
-        return fitting[0]
+    for more in ({0}, {1}):
+        fitting = [s for s, extra in candidates.items() if set(extra) <= more]
+        if fitting:
+            return fitting[0]
     if usual in candidates or not candidates:
         alone = usual not in candidates and blanks and len(head.split()) > 1
         return " " if alone else usual
