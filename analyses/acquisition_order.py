@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from transect.outcome import Outcome, filled, group_labels, read_options, read_outcome
+from transect.stats.bounded import Bounds
 from transect.stats.crossed_mean import crossed_mean
 from transect.stats.intervals import COLUMNS
 from transect.stats.onset import onset
@@ -52,9 +53,10 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         last = outcome.per_item(measurements, registry)[["run", "revision"]].drop_duplicates()
         for group, part in rows.groupby("group"):
             names = labels | {"group": group}
-            found["accuracy"] += [names | row for row in _accuracy(part)]
+            found["accuracy"] += [names | row for row in _accuracy(part, outcome.bounds)]
             found["onsets"] += [names | row for row in _onsets(part, own["threshold"])]
-            found["differences"] += [names | row for row in _differences(part.merge(last, on=["run", "revision"]))]
+            at_end = part.merge(last, on=["run", "revision"])
+            found["differences"] += [names | row for row in _differences(at_end, outcome.bounds)]
         found["baselines"] += [labels | row for row in _baselines(shortcuts)]
     return {name: filled(part, LABELS + MORE[name]) for name, part in found.items()}
 
@@ -78,11 +80,11 @@ def _halves(part: pd.DataFrame, sign: float = 1.0) -> dict[str, float]:
     return dict.fromkeys(strata, sign / len(strata))
 
 
-def _mean(part: pd.DataFrame, weights: dict[str, float]) -> dict[str, Any]:
-    row = crossed_mean(part.assign(stratum=part["set"] + "|" + part["half"]), "run", "stratum", weights)
+def _mean(part: pd.DataFrame, weights: dict[str, float], bounds: Bounds) -> dict[str, Any]:
+    row = crossed_mean(part.assign(stratum=part["set"] + "|" + part["half"]), "run", "stratum", weights, bounds)
     n_runs, n_items = row.pop("n_units"), row.pop("n_items")
     counts = {"n_configurations": part["configuration"].nunique(), "n_runs": n_runs, "n_items": n_items}
-    reason = "" if np.isfinite(row["lower"]) else f"not identifiable: {n_runs} runs, fewer than 3"
+    reason = row.get("reason", "") if np.isfinite(row["lower"]) else f"not identifiable: {n_runs} runs, fewer than 3"
     return (
         row
         | counts
@@ -90,9 +92,9 @@ def _mean(part: pd.DataFrame, weights: dict[str, float]) -> dict[str, Any]:
     )
 
 
-def _accuracy(part: pd.DataFrame) -> list[dict[str, Any]]:
+def _accuracy(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
     return [
-        {"set": name, "tokens_seen": int(tokens)} | _mean(at, _halves(at))
+        {"set": name, "tokens_seen": int(tokens)} | _mean(at, _halves(at), bounds)
         for (name, tokens), at in part.groupby(["set", "tokens_seen"])
     ]
 
@@ -113,12 +115,12 @@ def _onsets(part: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _differences(part: pd.DataFrame) -> list[dict[str, Any]]:
+def _differences(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
     rows = []
     for first, second in combinations(sorted(part["set"].unique()), 2):
         both = part[part["set"].isin([first, second])]
         weights = _halves(part[part["set"] == first]) | _halves(part[part["set"] == second], -1.0)
-        rows.append({"term": f"{first} - {second}"} | _mean(both, weights))
+        rows.append({"term": f"{first} - {second}"} | _mean(both, weights, bounds))
     return rows
 
 

@@ -69,13 +69,18 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
             "configuration",
             "item",
             "value",
+            "trials",
             *own["items_by"],
             *own["influence"],
             *sum(separate.values(), []),
         }
         needed |= {column_of(v) for term in parse("value ~ " + " + ".join(own["factors"] or ["1"])).fixed for v in term}
         parts = attribute(
-            rows[[c for c in rows if c in needed]], reference=chosen["reference"], separate=separate, **own
+            rows[[c for c in rows if c in needed]],
+            reference=chosen["reference"],
+            separate=separate,
+            bounds=outcome.bounds,
+            **own,
         )
         for name, part in parts.items():
             part.insert(0, "outcome", outcome.name)

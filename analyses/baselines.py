@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from transect.outcome import filled, read_options, read_outcome
+from transect.stats.bounded import Bounds, cut
 from transect.stats.crossed_mean import crossed_mean
 from transect.stats.intervals import COLUMNS, MIN_UNITS
 
@@ -42,7 +43,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         for key, part in models.groupby(split, dropna=False):
             same = shortcuts.merge(pd.DataFrame([key], columns=split), on=split)
             names = {"outcome": outcome.name, "group": ", ".join(map(str, key)), "chance": own["chance"]}
-            gain, level = _gain(part, same, own["balance"])
+            gain, level = _gain(part, same, own["balance"], outcome.bounds)
             gains.append(names | gain)
             means += [names | row for row in level]
     labels = ["outcome", "group", "chance"]
@@ -53,12 +54,12 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
 
 
 def _gain(
-    models: pd.DataFrame, shortcuts: pd.DataFrame, balance: str | None
+    models: pd.DataFrame, shortcuts: pd.DataFrame, balance: str | None, bounds: Bounds
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     counts = {"n_configurations": models["configuration"].nunique(), "n_runs": models["run"].nunique()}
     unit = "configuration"
     models = models.groupby([unit, "item", *([balance] if balance else [])], as_index=False)["value"].mean()
-    level: list[dict[str, Any]] = [{"who": "model", **crossed_mean(models, unit, balance)}]
+    level: list[dict[str, Any]] = [{"who": "model", **crossed_mean(models, unit, balance, bounds=bounds)}]
     for name, part in shortcuts.groupby("architecture"):
         # a baseline is one fixed table of counts: its mean has no sampling unit, only items
         values = part.groupby([*([balance] if balance else []), "item"])["value"].mean()
@@ -70,7 +71,11 @@ def _gain(
     best = max(level[1:], key=lambda row: float(row["estimate"]))
     chosen = shortcuts[shortcuts["architecture"] == best["who"]].groupby("item")["value"].mean().rename("baseline")
     both = models.merge(chosen, on="item")
+    known = crossed_mean(both.assign(value=both["baseline"]), unit, balance)["estimate"]
     row = crossed_mean(both.assign(value=both["value"] - both["baseline"]), unit, balance)
+    row = cut(
+        row, bounds[0] - known, bounds[1] - known
+    )  # the baseline is known: what is left above it is what can be gained
     counts["n_items"] = row.pop("n_items")
     row.pop("n_units")
     units = f"{counts['n_configurations']} configurations ({counts['n_runs']} runs, {counts['n_items']} items)"

@@ -1,8 +1,9 @@
 """When does it emerge? Curves over training, the onset of each run, and onsets pooled over runs and compared.
 
-Curve: per group of runs and checkpoint the mean over configurations (each the mean of its seeds) with Student's interval;
-a single configuration is averaged over its seeds. Onset: the bracket of checkpoints in which a run crosses the threshold
-for good (src/transect/stats/onset.py), so "never within this training" and "before the first checkpoint" are kept apart.
+Curve: per group of runs and checkpoint the mean over configurations (each the mean of its seeds) with an interval over them that
+keeps the outcome's bounds (src/transect/stats/bounded.py); a single configuration is averaged over its seeds.
+Onset: the bracket of checkpoints in which a run crosses the threshold for good (src/transect/stats/onset.py),
+so "never within this training" and "before the first checkpoint" are kept apart.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py; `at` has no meaning here), each with
     threshold  the value that counts as emerged
@@ -22,6 +23,7 @@ import pandas as pd
 from scipy import stats
 
 from transect.outcome import filled, group_labels, read_options, read_outcome
+from transect.stats.bounded import Bounds
 from transect.stats.intervals import COLUMNS, MIN_UNITS, mean_interval
 from transect.stats.onset import Onset, onset, pool
 
@@ -46,7 +48,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         labels = {"outcome": outcome.name, "threshold": float(own["threshold"]), "chance": own["chance"]}
         runs.append(frame.assign(**labels))
         for group, part in frame.groupby("group", sort=True):
-            curves += [labels | {"group": group} | row for row in _curve(part)]
+            curves += [labels | {"group": group} | row for row in _curve(part, outcome.bounds)]
             found = {
                 run: onset(c["tokens_seen"], c["value"], own["threshold"], own["hold"])
                 for run, c in part.groupby("run")
@@ -56,7 +58,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     return {
         "curves": filled(curves, [*LABELS, "tokens_seen", *COLUMNS[:-1]]),
         "runs": filled(runs, [*LABELS, "configuration", "run", "step", "tokens_seen", "value"]).drop(
-            columns="revision", errors="ignore"
+            columns=["revision", "trials"], errors="ignore"
         ),
         "onsets": filled(onsets, [*LABELS, "configuration", "run", "status", "estimate", "lower", "upper"]),
         "pooled": filled(pooled, [*LABELS, "estimate", "sd", "df", "lower", "upper"]),
@@ -64,12 +66,12 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     }
 
 
-def _curve(part: pd.DataFrame) -> list[dict[str, Any]]:
+def _curve(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
     """Mean and interval at every number of tokens; the units are configurations, or the seeds of the only one."""
     unit = "configuration" if part["configuration"].nunique() > 1 else "run"
     rows = []
     for tokens, at in part.groupby("tokens_seen"):
-        row = mean_interval(at.groupby(unit)["value"].mean())
+        row = mean_interval(at.groupby(unit)["value"].mean(), bounds, at["trials"].sum())
         row.pop("p")
         counts = {
             "n_configurations": at["configuration"].nunique(),

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from transect.outcome import filled, group_labels, read_options, read_outcome
+from transect.stats.bounded import Bounds
 from transect.stats.formula import column_of
 from transect.stats.scaling import trend
 
@@ -40,7 +41,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         for group, part in runs.groupby("group"):
             found = _configurations(part, own["size"], own["adjust"])
             names = {"outcome": outcome.name, "group": group, "size": own["size"]}
-            predicted, line = _predict(found, own["size"], own["adjust"])
+            predicted, line = _predict(found, own["size"], own["adjust"], outcome.bounds)
             predictions.append(predicted.assign(**names))
             lines.append(line.assign(**names))
     labels = ["outcome", "group", "size"]
@@ -61,7 +62,7 @@ def _configurations(runs: pd.DataFrame, size: str, adjust: list[str]) -> pd.Data
     return facts.merge(grouped.agg(truth=("value", "mean"), n_runs=("run", "nunique")), on="configuration")
 
 
-def _predict(found: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _predict(found: pd.DataFrame, size: str, adjust: list[str], bounds: Bounds) -> tuple[pd.DataFrame, pd.DataFrame]:
     marked = found["role"].eq("held_out") if "role" in found else pd.Series(False, index=found.index)
     out = marked if marked.any() else found[size].eq(found[size].max())
     train, test = found[~out].assign(value=found["truth"]), found[out]
@@ -69,7 +70,7 @@ def _predict(found: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.Data
     if sizes < 2 or test.empty:
         reason = f"not identifiable: {sizes} sizes are left when the largest is held out"
         return test.assign(x=test[size], estimate=np.nan, lower=np.nan, upper=np.nan, reason=reason), pd.DataFrame()
-    fitted = trend(train, f"log10({size})", tuple(adjust))
+    fitted = trend(train, f"log10({size})", tuple(adjust), bounds)
     predicted = fitted.predict(test)
     units = f"{len(train)} configurations at {sizes} sizes ({int(train['n_runs'].sum())} runs)"
     rows = pd.concat([test[["configuration", "truth", "n_runs"]].reset_index(drop=True), predicted], axis=1)

@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import Outcome, filled, read_options, read_outcome
+from transect.stats.bounded import bounded
+from transect.stats.intervals import t_interval
 from transect.stats.poststratification import coverage, post_stratify
 
 NEEDS: list[str] = []  # the measures that its outcomes name
@@ -38,18 +40,18 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, _ = read_outcome(given, OWN, f"representativeness, outcome {number}")
         runs = outcome.per_run(measurements, registry).dropna(subset=["value", by])
         means = runs.groupby(["configuration", by], as_index=False)["value"].mean()
-        rows.append(_estimate(outcome.name, means, by, population))
+        rows.append(_estimate(outcome, means, by, population))
     return {"strata": strata, "estimates": filled(rows, ["outcome"])}
 
 
-def _estimate(name: str, means: pd.DataFrame, by: str, population: dict[str, float]) -> pd.DataFrame:
+def _estimate(outcome: Outcome, means: pd.DataFrame, by: str, population: dict[str, float]) -> pd.DataFrame:
     """One row; where the variation within strata cannot be told, the reason instead of an interval."""
-    n = {"outcome": name, "n_configurations": len(means)}
+    n = {"outcome": outcome.name, "n_configurations": len(means)}
     try:
         found = post_stratify(means["value"].tolist(), means[by].astype(str).tolist(), population)
     except InputError as error:
         return pd.DataFrame([n | {"reason": str(error)}])
-    return pd.DataFrame([n | {
-        "estimate": found.estimate, "se": found.se, "df": found.df, "lower": found.lower, "upper": found.upper,
-        "unweighted": found.unweighted, "effective_n": found.effective_n, "covered": found.covered, "reason": "",
-    }])  # fmt: skip
+    row = bounded(t_interval(found.estimate, found.se, found.df), outcome.bounds, at_bound=len(means))
+    row.pop("p")
+    said = {"unweighted": found.unweighted, "effective_n": found.effective_n, "covered": found.covered}
+    return pd.DataFrame([n | {"reason": ""} | row | said])

@@ -8,8 +8,9 @@ Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     by      registry columns: one slope in each of their groups, beside the one over all (default none)
     adjust  factors that shift the level within a group, e.g. [corpus_variant, word_order] (default none)
 
-Tables: slopes (per outcome and group), points (the configurations), lines (the fitted mean and its 95 % band, other
-factors at the mix of the group's configurations).
+Tables: slopes (per outcome and group), lines (the fitted mean and its 95 % band, one line per `level` of the `factor` among `adjust` whose
+levels lie furthest apart over all runs, over the sizes that occur there; the other factors at the mix of the group's configurations), points
+(configurations: value, and adjusted, the partial residual: its line at its size + what the fit leaves of it).
 """
 
 from typing import Any
@@ -36,18 +37,22 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"size_trend, outcome {number}")
         runs = outcome.per_run(measurements, registry)
+        shown: str | None = None
         for group, part, adjust in _groups(runs, own["by"], own["adjust"]):
             names = {"outcome": outcome.name, "group": group, "size": own["size"]}
             found = configurations(part, own["size"], adjust)
-            fitted = trend(found, f"log10({own['size']})", tuple(adjust))
+            fitted = trend(found, f"log10({own['size']})", tuple(adjust), outcome.bounds)
             slopes.append(names | fitted.slope() | _units(found, own["size"]) | {"reason": fitted.refused})
-            points.append(found.assign(**names).rename(columns={own["size"]: "x"}))
-            lines.append(_line(fitted, found, own["size"]).assign(**names))
+            if group == "all" and not fitted.refused:
+                shown = fitted.widest(found, own["adjust"])
+            line, point = _drawn(fitted, found, own["size"], shown)
+            points.append(point.assign(**names))
+            lines.append(line.assign(**names))
     labels = ["outcome", "group", "size"]
     return {
         "slopes": filled(slopes, [*labels, *COLUMNS, "units", "reason"]),
-        "points": filled(points, [*labels, "x", "value", "configuration"]),
-        "lines": filled(lines, [*labels, "x", "estimate", "lower", "upper"]),
+        "points": filled(points, [*labels, "factor", "level", "x", "value", "adjusted", "configuration"]),
+        "lines": filled(lines, [*labels, "factor", "level", "x", "estimate", "lower", "upper"]),
     }
 
 
@@ -75,9 +80,19 @@ def _units(found: pd.DataFrame, size: str) -> dict[str, Any]:
     }
 
 
-def _line(fitted: Trend, found: pd.DataFrame, size: str) -> pd.DataFrame:
-    """The mean over the group's configurations if all had that size, on 25 sizes; empty where the slope is refused."""
+def _drawn(fitted: Trend, found: pd.DataFrame, size: str, factor: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Lines (none where the slope is refused) and points of a group, by level of `factor`."""
+    factor = fitted.widest(found, [factor]) if factor and not fitted.refused else None
+    column = column_of(factor) if factor else None
+    levels = found[column].astype(str) if column else pd.Series("", index=found.index)
+    points = found.assign(x=found[size], factor=factor or "", level=levels, adjusted=found["value"])
     if fitted.refused:
-        return pd.DataFrame({"x": [], "estimate": [], "lower": [], "upper": []})
-    grid = np.geomspace(found[size].min(), found[size].max(), 25)
-    return pd.DataFrame([{"x": x} | fitted.mean_at(found.assign(**{size: x})) for x in grid])
+        return pd.DataFrame(), points
+    lines = []
+    for level, part in points.groupby("level"):
+        mix = found.assign(**{column: part[column].iloc[0]}) if column else found
+        for x in np.geomspace(part["x"].min(), part["x"].max(), 25) if part["x"].nunique() > 1 else part["x"].iloc[:1]:
+            lines.append({"factor": factor or "", "level": level, "x": x} | fitted.mean_at(mix.assign(**{size: x})))
+        on_line = [fitted.mean_at(mix.assign(**{size: x}))["estimate"] for x in part["x"]]
+        points.loc[part.index, "adjusted"] = on_line + fitted.residuals()[found.index.get_indexer(part.index)]
+    return pd.DataFrame(lines), points

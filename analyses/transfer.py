@@ -56,7 +56,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
                     f"transfer: unknown column '{column}' of the grouping '{name}'.{nearest(column, registry)}"
                 )
             units = _configurations(runs, [own["size"], column, *own["factors"]])
-            row, added, each = transfer(units, column, _scale(units, own["size"]), own["factors"])
+            row, added, each = transfer(units, column, _scale(units, own["size"]), own["factors"], outcome.bounds)
             labels = {"outcome": outcome.name, "left_out": name}
             reach.append(labels | row)
             deltas.append(added.assign(**labels))

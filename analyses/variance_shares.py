@@ -5,7 +5,7 @@ Per run:   y ~ 1 + (1 | configuration); the rest is the seed (nothing can be sai
 The configurations' share is divided over the factors by their mean gain in adjusted R^2 over all orders of entry
 (src/transect/stats/shares.py): a factor of pure noise gets about 0, what no factor explains is named so. Configurations that leave no degree of freedom
 beside the factors are not divided: their share is one row, the factors' rows say why.
-Intervals: jackknife over configurations (Tukey 1958), t with configurations - 1 df, cut to [0, 1].
+Intervals: jackknife over configurations (Tukey 1958), t with configurations - 1 df, cut to [0, 1] (`cut` says where).
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     factors    terms, at most 8, e.g. [architecture, log10(params_non_embedding), "corpus_variant:architecture"]
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from transect.outcome import filled, read_options, read_outcome
+from transect.stats.bounded import cut
 from transect.stats.crossed_cholesky import Grouping
 from transect.stats.intervals import COLUMNS, MIN_UNITS, t_interval
 from transect.stats.mixed import MixedFit, fit
@@ -68,7 +69,7 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame
         pseudo = n * share[name] - (n - 1) * without / totals.clip(lower=1e-300)
         row = t_interval(share[name], float(pseudo.std(ddof=1, skipna=False) / np.sqrt(n)), n - 1)
         row.pop("p")
-        row |= {k: float(np.clip(row[k], 0, 1)) for k in ("lower", "upper", "lower90", "upper90")}
+        row = cut(row, 0, 1)
         counts = {"n_configurations": n, "n_runs": rows["run"].nunique()} | (
             {"n_items": rows["item"].nunique()} if items else {}
         )

@@ -35,7 +35,8 @@ def _panel(ax: Any, part: Any) -> None:
         if not after.all():  # before training: a point of its own, left of the break
             start, beside = line[~after], (i - (len(looks) - 1) / 2) * 0.07 / len(looks)  # groups stand side by side
             bar = {"color": look.colour, "marker": look.marker, "mec": "white", "mew": 0.4, "lw": 0.8}
-            ax.errorbar(x[~after] + beside, start["estimate"], start["estimate"] - start["lower"], **bar)
+            sides = [start["estimate"] - start["lower"], start["upper"] - start["estimate"]]
+            ax.errorbar(x[~after] + beside, start["estimate"], sides, **bar)
         ends.append((x[-1], line["estimate"].iloc[-1], group, look.colour))
     ax.grid(axis="y")
     first = part.iloc[0]

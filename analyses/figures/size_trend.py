@@ -1,5 +1,6 @@
-"""Outcome by size: configurations as points, the fitted trend of each group with its band."""
+"""Outcome by size as it was fitted: partial residuals, and a line with its band for each level of the widest adjusting factor."""
 
+import textwrap
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,51 +12,74 @@ NEEDS = ["size_trend"]
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws size_trend.points and size_trend.lines; groups where there are any, else all configurations."""
+    """Draws size_trend.points and size_trend.lines: a panel per outcome and group (all configurations where there is none)."""
     found = tables["size_trend"]
-    outcomes = list(found["slopes"]["outcome"].unique())
-    figure, axes = style.panels(len(outcomes))
-    for ax, outcome in zip(axes, outcomes, strict=True):
-        points, lines = (found[name][found[name]["outcome"] == outcome] for name in ("points", "lines"))
-        groups = [g for g in points["group"].unique() if g != "all"] or ["all"]
-        _panel(ax, points[points["group"].isin(groups)], lines)
-        ax.set_title(outcome)
+    panels = _panels(found["slopes"])
+    figure, axes = style.panels(len(panels), columns=2, height=2.3)
+    drawn: dict[str, list[Any]] = {}
+    for ax, (outcome, group) in zip(axes, panels, strict=True):
+        points, lines = (
+            t[(t["outcome"] == outcome) & (t["group"] == group)] for t in (found["points"], found["lines"])
+        )
+        drawn.setdefault(outcome, []).append((ax, points, lines))
+        _panel(ax, points, lines)
+        ax.set_title(textwrap.fill(outcome if group == "all" else f"{outcome}, {group}", 42))
+    for same in drawn.values():  # one outcome, one scale
+        limits = [ax.get_ylim() for ax, _, _ in same]
+        for ax, points, lines in same:
+            ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+            _name(ax, points, lines)
     return figure
 
 
+def _panels(slopes: Any) -> list[tuple[str, str]]:
+    """(outcome, group): the groups of an outcome where it has any, else all of its configurations."""
+    every = list(slopes[["outcome", "group"]].itertuples(index=False, name=None))
+    grouped = {outcome for outcome, group in every if group != "all"}
+    return [(outcome, group) for outcome, group in every if group != "all" or outcome not in grouped]
+
+
 def _panel(ax: Any, points: Any, lines: Any) -> None:
-    looks = style.looks(points["group"])
-    ends = []
-    for i, (group, part) in enumerate(points.groupby("group")):
-        look, line = looks[group], lines[lines["group"] == group]
-        shift = 1 + 0.035 * (i - (len(looks) - 1) / 2)  # groups of one size stand side by side
-        ax.plot(
-            part["x"] * shift,
-            part["value"],
-            ls="",
-            marker=look.marker,
-            color=look.colour,
-            mec="white",
-            mew=0.4,
-            alpha=0.85,
-        )
+    looks = style.looks(points["level"])
+    for i, (level, part) in enumerate(points.groupby("level")):
+        look, line = looks[level], lines[lines["level"] == level]
+        shift = 1 + 0.02 * (i - (len(looks) - 1) / 2)  # levels of one size stand side by side
+        dots = {"ls": "", "marker": look.marker, "color": look.colour, "mec": "white", "mew": 0.4, "alpha": 0.85}
+        ax.plot(part["x"] * shift, part["adjusted"], **dots)
         if len(line):
             ax.fill_between(line["x"], line["lower"], line["upper"], color=look.colour, alpha=0.13, lw=0)
             ax.plot(line["x"], line["estimate"], color=look.colour, ls=look.line)
-        x, y = (line["x"].iloc[-1], line["estimate"].iloc[-1]) if len(line) else (part["x"].max(), part["value"].mean())
-        ends.append((x, y, group, look.colour))
     style.size_axis(ax, points["x"], points["size"].iloc[0])
     ax.grid(axis="y")
-    if set(looks) != {"all"}:
+
+
+def _name(ax: Any, points: Any, lines: Any) -> None:
+    """The levels beside the ends of their lines, else beside their points."""
+    looks, ends = style.looks(points["level"]), []
+    for level, part in points.groupby("level"):
+        line = lines[lines["level"] == level]
+        x, y = (
+            (line["x"].iloc[-1], line["estimate"].iloc[-1]) if len(line) else (part["x"].max(), part["adjusted"].mean())
+        )
+        ends.append((x, y, level, looks[level].colour))
+    if set(looks) != {""}:
         style.end_labels(ax, ends)
 
 
 def caption(tables: dict[str, dict[str, Any]]) -> str:
-    """The slopes with their intervals."""
-    said = []
-    for _, row in tables["size_trend"]["slopes"].iterrows():
+    """How to read the points, and the slopes with their intervals."""
+    found, said = tables["size_trend"], []
+    for _, row in found["slopes"].iterrows():
         value = f"{style.interval(row)} per tenfold size, {row['units']}" if not row["reason"] else row["reason"]
         said.append(f"{row['outcome']}, {row['group']}: {value}")
-    return (
-        "Configurations (means over seeds) by size, with the fitted trend and its 95 % band. " + "; ".join(said) + "."
+    factors = sorted({style.plain(str(f)).replace("_", " ") for f in found["points"]["factor"] if f})
+    each = (
+        f", one for each level of {' or '.join(factors)} (the adjusting factor whose levels lie furthest apart)"
+        if factors
+        else ""
     )
+    return (
+        f"Lines: the fitted trend with its 95 % band{each}, over the sizes that occur; the slope is common to all. Points: "
+        "configurations (means over seeds) as partial residuals, moved to the mix of the other factors that the lines stand for. "
+        + "; ".join(said) + "."
+    )  # fmt: skip

@@ -77,3 +77,12 @@ def _check_metric(measure: str, metric: str, measures: Mapping[str, Unit], place
         raise InputError(
             f"{place}: measure '{measure}' has no metric '{metric}'; it has {', '.join(listed)}.{nearest(metric, listed)}"
         )
+
+
+def with_bounds(given: Mapping[str, Any], measures: Mapping[str, Unit]) -> dict[str, Any]:
+    """The options of an analysis, each of its outcomes with the bounds that its measure declares of the metric (BOUNDS)."""
+    outcomes = given.get("outcomes")
+    if not isinstance(outcomes, list):
+        return dict(given)
+    declared = [measures[o["measure"]].get("BOUNDS", {}).get(o["metric"]) for o in outcomes]
+    return dict(given) | {"outcomes": [{"bounds": b} | o if b else o for b, o in zip(declared, outcomes, strict=True)]}

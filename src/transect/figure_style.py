@@ -251,8 +251,10 @@ def number(value: float) -> str:
 
 
 def interval(row: Any) -> str:
-    """0.43 [0.12, 0.74]"""
-    return f"{number(row['estimate'])} [{number(row['lower'])}, {number(row['upper'])}]"
+    """0.43 [0.12, 0.74]; a limit that was cut at what is possible is marked: 0.9 [0.6, 1.0✂]."""
+    sides = str(row.get("cut") or "").split(", ")
+    low, high = (number(row[c]) + ("✂" if c in sides else "") for c in ("lower", "upper"))
+    return f"{number(row['estimate'])} [{low}, {high}]"
 
 
 def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float = 0.1) -> None:

@@ -8,11 +8,14 @@ An analysis names its outcomes in the study file:
     reduce     mean (default): over items; max_head: mean over items for each head, then the largest over layers and heads;
                max_min_head: smallest over items for each head, then the largest: a head that does it at every distance
     at         last (default), first, or a number of tokens (the last checkpoint that has seen no more)
+    bounds     [least, most] that a value can take, null for none (default: what the measure declares as BOUNDS, by metric);
+               every reduction keeps them, and so do the intervals of means
 A masked model's pll_* metrics are another quantity than log-probabilities, so an outcome speaks of models of one
 objective: masked for pll_* metrics, causal for all others, unless `objective` says so (one, or a list of them for a
 measure that means the same under each, as attention does).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
+from transect.stats.bounded import UNBOUNDED, Bounds, trials_of
 
 CHECKPOINT = ["run", "revision", "step", "tokens_seen"]
 REDUCTIONS = ["mean", "max_head", "max_min_head"]
@@ -38,6 +42,7 @@ class Outcome:
     reduce: str = "mean"
     at: str | int = "last"
     objective: str | Sequence[str] = "causal"
+    bounds: Bounds = UNBOUNDED
 
     def select(
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
@@ -78,7 +83,10 @@ class Outcome:
     def per_checkpoint(
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
     ) -> pd.DataFrame:
-        """One row per checkpoint: run, revision, step, tokens_seen, value, n_items; sorted by run and tokens."""
+        """One row per checkpoint: run, revision, step, tokens_seen, value, n_items, trials; sorted by run and tokens.
+
+        trials: the rows behind a mean where every row of the outcome is right or wrong (bounded.py), else infinite.
+        """
         rows = self.select(measurements, registry, roles)
         if self.reduce in ("max_head", "max_min_head"):
             by_head = rows.groupby([*CHECKPOINT, "layer", "head"], dropna=False)["value"]
@@ -86,9 +94,10 @@ class Outcome:
             values = heads.groupby(CHECKPOINT, dropna=False)["value"].max()
         else:
             values = rows.groupby(CHECKPOINT, dropna=False)["value"].mean()
-        out = pd.DataFrame(
-            {"value": values, "n_items": rows.groupby(CHECKPOINT, dropna=False)["item"].nunique()}
-        ).reset_index()
+        grouped = rows.groupby(CHECKPOINT, dropna=False)
+        counted = self.reduce == "mean" and math.isfinite(trials_of(rows["value"], self.bounds))
+        trials = grouped.size().astype(float) if counted else math.inf
+        out = pd.DataFrame({"value": values, "n_items": grouped["item"].nunique(), "trials": trials}).reset_index()
         return out.sort_values(["run", "tokens_seen", "step"], ignore_index=True)
 
     def per_run(
@@ -132,7 +141,7 @@ def objective_of(metric: str) -> str:
 
 def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str) -> tuple[Outcome, dict[str, Any]]:
     """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (... = required)."""
-    own = {"name", "measure", "metric", "stimuli", "item", "where", "reduce", "at", "objective"}
+    own = {"name", "measure", "metric", "stimuli", "item", "where", "reduce", "at", "objective", "bounds"}
     missing = {"measure", "metric"} - set(given)
     if missing:
         raise InputError(
@@ -150,7 +159,18 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
         )
     if not isinstance(chosen.get("at", 0), int) and chosen["at"] not in ("last", "first"):
         raise InputError(f"{place}: 'at' is last, first or a number of tokens, not '{chosen['at']}'")
+    chosen["bounds"] = _bounds(chosen.get("bounds", [None, None]), place)
     return Outcome(**chosen), rest
+
+
+def _bounds(given: Any, place: str) -> Bounds:
+    """A pair of numbers, infinite for None."""
+    numbers = [float(v) if isinstance(v, int | float) else None for v in given] if isinstance(given, list) else []
+    if len(numbers) == 2 and all(v is None or n is not None for v, n in zip(given, numbers, strict=True)):
+        least, most = (e if n is None else n for n, e in zip(numbers, UNBOUNDED, strict=True))
+        if least < most:
+            return least, most
+    raise InputError(f"{place}: 'bounds' is [least, most], each a number or null, e.g. [0, 1]; given: {given}")
 
 
 def read_options(

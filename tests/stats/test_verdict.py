@@ -6,7 +6,7 @@ import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from transect.errors import InputError
-from transect.stats.intervals import t_interval
+from transect.stats.intervals import mean_interval, t_interval
 from transect.stats.verdict import judge
 
 
@@ -27,6 +27,47 @@ def _claim(**about) -> dict:
         "table": "effects",
         "where": {"outcome": "o", "term": "t"},
     } | about
+
+
+def _mean(values: list[float], trials: float = np.inf) -> dict:
+    row = mean_interval(values, (0.0, 1.0), trials)
+    return {"attribution": {"effects": pd.DataFrame([row | {"outcome": "o", "term": "t", "units": "", "cut": ""}])}}
+
+
+def test_a_claim_at_the_ceiling_says_so() -> None:
+    """12 units that are all right in all of 100 trials: supported as 1,200 trials support it, without variance, no p of 2e-12."""
+    row = judge([_claim(region={"above": 0.75})], _mean([1.0] * 12, 1200.0)).iloc[0]
+    assert row["verdict"] == "supported"
+    assert "no variance: every unit lies at the bound 1; the interval is that of 1200 trials" in row["reason"]
+    assert "p < 0.0001" in row["reason"]
+
+
+def test_units_at_the_ceiling_of_which_no_trials_are_known_are_few() -> None:
+    """Three such units of an outcome that is no count say little: the interval reaches far below 0.75."""
+    row = judge([_claim(region={"above": 0.75})], _mean([1.0] * 3)).iloc[0]
+    assert row["verdict"] == "unresolved"
+    assert row["lower"] < 0.5
+
+
+def test_the_verdict_on_a_bounded_mean_follows_its_interval() -> None:
+    """One claim: supported exactly where the 95 % interval lies inside, here with its edge just beyond the lower limit."""
+    tables = _mean([0.9, 0.95, 0.97, 0.99])
+    lower = tables["attribution"]["effects"]["lower"].iloc[0]
+    verdicts = [judge([_claim(region={"above": lower + d})], tables)["verdict"].iloc[0] for d in (-1e-6, 1e-6)]
+    assert verdicts == ["supported", "unresolved"]
+
+
+def test_a_difference_of_units_that_agree_exactly_is_not_tested() -> None:
+    """Without a standard error there is no test, however small the margin."""
+    row = judge([_claim(equivalence={"margin": 0.2})], _tables(0.0, se=0.0)).iloc[0]
+    assert row["verdict"] == "unresolved"
+    assert row["reason"].startswith("all units agree exactly on 0")
+
+
+def test_a_cut_interval_is_marked() -> None:
+    """The reason names the limit that was cut."""
+    row = judge([_claim(region={"above": 0.5})], _tables(0.95, upper=1.0, cut="upper")).iloc[0]
+    assert ", cut at what is possible (upper)," in row["reason"]
 
 
 @pytest.mark.parametrize(

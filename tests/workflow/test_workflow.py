@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from transect.project import SHIPPED, Project
-from transect.store import Store
+from transect.store import Store, read_table
 
 WORLD = SHIPPED / "tests" / "world"
 
@@ -57,6 +57,13 @@ def test_study_ends_with_a_report(done: Path) -> None:
     assert "A tiny world" in page
     status = json.loads(transect(done, "status", "tiny", "--json").stdout)
     assert status["states"] == {"measured": 26} and status["cells_to_measure"] == 0
+
+
+def test_intervals_keep_the_bounds_that_the_measure_declares(done: Path) -> None:
+    """The curve of accuracies in the tables of the study lies in [0, 1], and its rows say so."""
+    curves = read_table(done / "results/tiny/tables/emergence/curves.parquet")
+    assert set(curves["least"]) == {0.0} and set(curves["most"]) == {1.0}
+    assert curves[["lower", "upper"]].stack().dropna().between(0, 1).all()
 
 
 def test_nothing_to_do_loads_nothing(project: Path) -> None:

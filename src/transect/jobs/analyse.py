@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from transect import store, units
+from transect.analysis_options import with_bounds
 from transect.files import write_text
 from transect.study import SPEC, Study, measures_needed
 
@@ -25,7 +26,8 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
     registry = store.read_table(study.results / "registry.parquet")
     result: dict[str, Any] = {"analysis": name, "tables": [], "error": ""}
     try:
-        tables = unit.load().tables(measurements, registry, **options(spec))
+        given = with_bounds(options(spec), {entry.measure.name: entry.measure for entry in study.entries})
+        tables = unit.load().tables(measurements, registry, **given)
         for table, frame in tables.items():
             store.write_table(manifest.parent / f"{table}.parquet", frame)
             write_text(manifest.parent / f"{table}.csv", frame.to_csv(index=False, lineterminator="\n"))

@@ -30,6 +30,7 @@ def claims_view(claims: pd.DataFrame) -> list[dict[str, Any]]:
         unit = as_text(row.get("unit"))
         effect = number(_float(row["estimate"]), places) if not math.isnan(_float(row["estimate"])) else ""
         interval = f"[{number(low, places)}, {number(high, places)}]" if not math.isnan(low + high) else ""
+        interval += " (cut at what is possible)" if interval and as_text(row.get("cut")) else ""
         said = " ".join(part for part in (effect, unit, interval) if part)
         basis = "; ".join(part for part in (said, as_text(row["units"])) if part)
         sentence = as_text(row.get("sentence")) or (

@@ -21,14 +21,18 @@ import pandas as pd
 from transect.errors import InputError
 from transect.stats import contrasts, linear, mixed
 from transect.stats.attribution_influence import left_out
+from transect.stats.bounded import COLUMNS as BOUNDED
+from transect.stats.bounded import UNBOUNDED, Bounds
+from transect.stats.contrast_rows import behind, cut_check, units, within_bounds
 from transect.stats.cross_check import COLUMNS as CHECKED
 from transect.stats.cross_check import OnUnitMeans
 from transect.stats.crossed_cholesky import Grouping
 from transect.stats.df_bound import DfBound
 from transect.stats.factor_table import Table, differs_together, read_table
-from transect.stats.formula import Design, column_of, values
+from transect.stats.formula import Design, column_of
 from transect.stats.intervals import COLUMNS, MIN_UNITS
 
+NO_VARIATION = "no variation: the units of every level agree exactly"
 SAME = 1e-12  # a standard error below this, relative to the largest value, is no variation at all
 
 
@@ -43,11 +47,13 @@ def attribute(
     reference: Mapping[str, Any] | None = None,
     separate: Mapping[str, Sequence[str]] | None = None,
     influence: Sequence[str] = (),
+    bounds: Bounds = UNBOUNDED,
 ) -> dict[str, pd.DataFrame]:
     """Tables effects, means, components, models, influence of one outcome; `frame` has one row per run or per run and item.
 
     separate: variable -> columns of the frame that its levels must not differ together with. influence: columns of which
-    each level is left out in turn (attribution_influence.py).
+    each level is left out in turn (attribution_influence.py). bounds: of the outcome; the intervals of means keep them, those of
+    effects are cut at what is possible (contrast_rows.py).
     """
     if frame.empty:
         reason = pd.DataFrame(
@@ -63,13 +69,16 @@ def attribute(
         first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
         design = Design(table.terms, table.rows, first)
         if items and _varies(table, design):
-            return _MixedContrasts(table, design, slopes, first, start if isinstance(start, _MixedContrasts) else None)
-        return _MeanContrasts(table, design, variance)
+            near = start if isinstance(start, _MixedContrasts) else None
+            return _MixedContrasts(table, design, bounds, slopes, first, near)
+        return _MeanContrasts(table, design, bounds, variance)
 
     fit = fitted(rows)
     design, table = fit.design, fit.table
     check = OnUnitMeans(table.rows, design, table.within)
-    effects = [fit.row(c) | check.row(c) for c in contrasts.effects(design, table.rows)]
+    effects = [
+        fit.row(c) | cut_check(check.row(c), c, table.rows, bounds) for c in contrasts.effects(design, table.rows)
+    ]
     effects += [
         {"term": v, "kind": "refused", "reason": f"not identifiable: {why}"} for v, why in table.refused.items()
     ]
@@ -97,12 +106,28 @@ def _bare(fit: "_Contrasts") -> pd.DataFrame:
     rows = []
     for contrast in contrasts.effects(fit.design, fit.table.rows):
         reason = fit.refusal(contrast)
-        rows.append({"term": contrast.label} | ({} if reason else fit.answer(contrast)) | {"reason": reason})
+        rows.append(
+            {"term": contrast.label}
+            | ({} if reason else fit.within(contrast, fit.answer(contrast)))
+            | {"reason": reason}
+        )
     return pd.DataFrame(rows, columns=["term", "estimate", "lower", "upper", "reason"])
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    order = ["term", "kind", *COLUMNS, *CHECKED, "n_configurations", "n_runs", "n_items", "units", "variance", "reason"]
+    order = [
+        "term",
+        "kind",
+        *COLUMNS,
+        *BOUNDED,
+        *CHECKED,
+        "n_configurations",
+        "n_runs",
+        "n_items",
+        "units",
+        "variance",
+        "reason",
+    ]
     return [c for c in order if any(c in row for row in rows) or c in COLUMNS]
 
 
@@ -115,20 +140,20 @@ def _varies(table: Table, design: Design) -> bool:
 class _Contrasts:
     """What both ways of fitting share: whether a contrast can be answered, and the units behind it."""
 
-    def __init__(self, table: Table, design: Design, x: np.ndarray):
-        self.table, self.design, self.x = table, design, x
+    def __init__(self, table: Table, design: Design, bounds: Bounds, x: np.ndarray):
+        self.table, self.design, self.bounds, self.x = table, design, bounds, x
 
     def row(self, contrast: contrasts.Contrast) -> dict[str, Any]:
-        found = {"term": contrast.label, "kind": contrast.kind, **self.units(contrast)}
+        named = units(contrast, self.table.rows, self.table.within)
+        found = {"term": contrast.label, "kind": contrast.kind, **named}
         reason = self.refusal(contrast)
         if reason:
             return found | {"reason": f"not identifiable: {reason}"}
         row = self.answer(contrast)
         if row["se"] <= SAME * max(1.0, float(self.table.rows["value"].abs().max())):
             row |= dict.fromkeys(("lower", "upper", "lower90", "upper90"), row["estimate"]) | {"se": 0.0}
-            row |= {"p": float(abs(row["estimate"]) < 1e-9)}
-            return found | row | {"reason": "no variation: the units of every level agree exactly"}
-        return found | row | {"reason": ""}
+            row |= {"p": float(abs(row["estimate"]) < 1e-9), "reason": NO_VARIATION}
+        return found | {"reason": ""} | self.within(contrast, row)
 
     def refusal(self, contrast: contrasts.Contrast) -> str:
         rest = linear.undetermined(contrast.weights, self.x)
@@ -141,41 +166,20 @@ class _Contrasts:
                 f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
             )
         for variable in [v for v, levels in contrast.levels.items() if len(levels) == 2 and v in self.table.separate]:
-            sides = [self.behind(contrast, {variable: (level,)}) for level in contrast.levels[variable]]
+            sides = [behind(contrast, self.table.rows, {variable: (level,)}) for level in contrast.levels[variable]]
             found = differs_together(sides[0], sides[1], self.table.separate[variable])
             if found:
                 return f"{variable} differs together with {', '.join(found)}"
-        n = self.behind(contrast)["configuration"].nunique()
+        n = behind(contrast, self.table.rows)["configuration"].nunique()
         if n < MIN_UNITS and not set(contrast.variables) & self.table.within:
             return f"{n} configurations at its level, fewer than {MIN_UNITS}"
         if self.free_df() < 1:
             return f"{self.table.n_configurations} configurations leave no degree of freedom beside the factors"
         return ""
 
-    def behind(self, contrast: contrasts.Contrast, at: Mapping[str, tuple[str, ...]] | None = None) -> pd.DataFrame:
-        """The rows at the levels that a contrast compares or holds; `at` narrows one of its variables."""
-        rows = self.table.rows
-        for variable, levels in (contrast.levels | dict(at or {})).items():
-            rows = rows[values(variable, rows).astype(str).isin(levels)]
-        return rows
-
-    def units(self, contrast: contrasts.Contrast) -> dict[str, Any]:
-        rows = self.behind(contrast)
-        counts = {"n_configurations": rows["configuration"].nunique(), "n_runs": rows["run"].nunique()}
-        if "item" in rows:
-            counts["n_items"] = rows["item"].nunique()
-        compared = [v for v, levels in contrast.levels.items() if len(levels) == 2]
-        unit = "item" if compared and set(compared) <= self.table.within else "configuration"
-        sides = str(rows[unit].nunique())
-        if len(compared) == 1:
-            v = compared[0]
-            sides = " against ".join(
-                str(rows[values(v, rows).astype(str) == s][unit].nunique()) for s in contrast.levels[v]
-            )
-        more = [
-            f"{counts[f'n_{u}s']} {u}s" for u in ("configuration", "run", "item") if u != unit and f"n_{u}s" in counts
-        ]
-        return counts | {"units": f"{sides} {unit}s ({', '.join(more)})"}
+    def within(self, contrast: contrasts.Contrast, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row with an interval that keeps what is possible for the outcome."""
+        return within_bounds(row, contrast, self.table.rows, self.bounds)
 
     def free_df(self) -> int:
         """Configurations - rank of the columns that vary between them."""
@@ -201,7 +205,7 @@ class _Contrasts:
 class _MeanContrasts(_Contrasts):
     """Least squares on the means of configurations."""
 
-    def __init__(self, table: Table, design: Design, variance: str):
+    def __init__(self, table: Table, design: Design, bounds: Bounds, variance: str):
         if variance not in ("hc2", "pooled"):
             raise InputError(f"unknown variance '{variance}'; allowed: hc2, pooled")
         columns = {column_of(v) for term in table.terms for v in term} - table.within
@@ -209,7 +213,7 @@ class _MeanContrasts(_Contrasts):
         means = runs.groupby("configuration", as_index=False)["value"].mean()
         firsts = table.rows.groupby("configuration", as_index=False)[sorted(columns)].first() if columns else means
         means = means.merge(firsts.drop(columns="value", errors="ignore"), on="configuration")
-        super().__init__(table, design, design.matrix(means))
+        super().__init__(table, design, bounds, design.matrix(means))
         self.variance = variance
         self.fit = linear.least_squares(means["value"].to_numpy(float), self.x)
 
@@ -224,11 +228,12 @@ class _MixedContrasts(_Contrasts):
         self,
         table: Table,
         design: Design,
+        bounds: Bounds,
         slopes: Sequence[str],
         reference: Mapping[str, Any],
         near: "_MixedContrasts | None",
     ):
-        super().__init__(table, design, design.matrix(table.rows))
+        super().__init__(table, design, bounds, design.matrix(table.rows))
         self.exact: dict[str, contrasts.Contrast] = {}
         self.on_means: _MeanContrasts | None = None
         if _balanced(table.rows) and not slopes:
@@ -255,7 +260,7 @@ class _MixedContrasts(_Contrasts):
         # what varies within runs has runs as units, also in one level of a design factor; all else has configurations
         held = {v for v, levels in contrast.levels.items() if len(levels) == 1}
         within = contrast.kind != "mean" and set(contrast.variables) - held <= self.table.within
-        cap = max(self.behind(contrast)["run"].nunique() - 1, 1) if within else self.free_df()
+        cap = max(behind(contrast, self.table.rows)["run"].nunique() - 1, 1) if within else self.free_df()
         return self.fit.contrasts(contrast.weights[self.kept], [DfBound(cap)]).iloc[0].to_dict() | {
             "variance": "mixed model"
         }
@@ -286,7 +291,9 @@ def _exact(table: Table, reference: Mapping[str, Any]) -> "tuple[dict[str, contr
     between = Table(table.rows, terms, {}, frozenset())
     design = Design(terms, table.rows, {v: level for v, level in reference.items() if any(v in t for t in terms)})
     # not the marginal means: that items are a sample is part of their uncertainty, and cancels in differences
-    return {c.label: c for c in contrasts.effects(design, table.rows)}, _MeanContrasts(between, design, "pooled")
+    return {c.label: c for c in contrasts.effects(design, table.rows)}, _MeanContrasts(
+        between, design, UNBOUNDED, "pooled"
+    )
 
 
 def _grouping(group: str, rows: pd.DataFrame, variable: str | None = None) -> Grouping:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from transect.errors import InputError
+from transect.stats.bounded import bounded_mean
 from transect.stats.intervals import t_interval
 
 ALPHA = 0.05
@@ -51,9 +52,14 @@ def inside_and_outside(row: Mapping[str, Any], low: float, high: float) -> tuple
 
 
 def one_sided(row: Mapping[str, Any], edge: float) -> float:
-    """p of H0 'value <= edge': t from se and df, or, where there is no se, from the side of the interval that faces the edge."""
+    """p of H0 'value <= edge', by the distribution that gave the row its interval: that of a bounded mean (bounded.py), else
+    t from se and df, or, where there is no se, from the side of the interval that faces the edge.
+    """
     if np.isinf(edge):
         return 0.0 if edge < 0 else 1.0
+    mean = bounded_mean(row)
+    if mean is not None:
+        return mean.one_sided(edge)
     df = row.get("df", np.inf)
     df = df if np.isfinite(df) and df > 0 else np.inf
     se = row.get("se", np.nan)

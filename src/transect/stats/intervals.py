@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from transect.stats.bounded import UNBOUNDED, Bounds, bounded
+
 COLUMNS = ["estimate", "se", "df", "lower", "upper", "lower90", "upper90", "p"]
 MIN_UNITS = 3  # fewer units than this at the level of a factor: nothing is inferred about it
 
@@ -34,10 +36,14 @@ def t_interval(estimate: float, se: float, df: float) -> dict[str, float]:
     }
 
 
-def mean_interval(values: Any) -> dict[str, float]:
-    """t interval of a mean over independent units; NaN bounds with fewer than `MIN_UNITS` of them."""
+def mean_interval(values: Any, bounds: Bounds = UNBOUNDED, trials: float = np.inf) -> dict[str, Any]:
+    """Interval of a mean over independent units; NaN limits with fewer than `MIN_UNITS` of them.
+
+    Student's, or within the outcome's `bounds` (bounded.py; `trials`: rows of 0 and 1 behind all units).
+    """
     values = np.asarray(values, float)
     n = len(values)
     if n < MIN_UNITS:
-        return t_interval(values.mean() if n else np.nan, np.nan, np.nan)
-    return t_interval(values.mean(), values.std(ddof=1) / np.sqrt(n), n - 1)
+        return bounded(t_interval(values.mean() if n else np.nan, np.nan, np.nan), bounds)
+    row = t_interval(values.mean(), values.std(ddof=1) / np.sqrt(n), n - 1)
+    return bounded(row, bounds, trials, trials if np.isfinite(trials) else n)

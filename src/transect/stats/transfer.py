@@ -18,6 +18,7 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats import linear
+from transect.stats.bounded import UNBOUNDED, Bounds, cut_rows
 from transect.stats.formula import Design, column_of, parse
 from transect.stats.grouped_prediction import GroupedPrediction, predict_left_out
 from transect.stats.intervals import MIN_UNITS, t_interval
@@ -26,13 +27,13 @@ MEASURES = ("r2", "r2_scale_only", "r2_over_scale")
 
 
 def transfer(
-    frame: pd.DataFrame, group: str, scale: Sequence[str], factors: Sequence[str]
+    frame: pd.DataFrame, group: str, scale: Sequence[str], factors: Sequence[str], bounds: Bounds = UNBOUNDED
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Leave out each level of `group` of a table with one row per unit (value, the columns of scale and factors).
 
     Returns the row of the whole model (r2, r2_scale_only, r2_over_scale each with _lower and _upper, coverage, log_score, log_score_mean,
     log_score_scale, n_units, n_groups, model, left_out_terms, reason), one row per factor (factor, delta, lower, upper, reason)
-    and the predictions (left_out, observed, predicted, lower, upper). A group that cannot be left out gives a reason.
+    and the predictions (left_out, observed, predicted, lower, upper), cut at the outcome's bounds after they were scored. A group that cannot be left out gives a reason.
     """
     row: dict[str, Any] = {"n_units": len(frame), "n_groups": int(frame[group].nunique()) if group in frame else 0}
     nothing = pd.DataFrame(columns=["factor", "delta", "lower", "upper", "reason"]), pd.DataFrame()
@@ -51,7 +52,7 @@ def transfer(
     row |= _interval(sums, "model", "scale", "r2_over_scale")
     row |= {c: float(whole.overall[c]) for c in ("coverage", "log_score", "log_score_mean", "log_score_scale")}
     added = [_delta(frame, group, sizes, factor, alone) for factor in factors]
-    return row | {"reason": ""}, pd.DataFrame(added), whole.rows
+    return row | {"reason": ""}, pd.DataFrame(added), cut_rows(whole.rows, bounds, "predicted")
 
 
 def _formula(terms: Sequence[str]) -> str:

@@ -6,7 +6,9 @@ A claim names one row of a result table and either a region or a margin, fixed i
                                                  0.05); rejected: the 95 % interval lies wholly beyond it
 Each is a test: p_in = 2 max(one-sided p at each edge) (equivalence: the larger one-sided p), p_out = 2 min(one-sided p of lying
 beyond an edge). p = min(p_in, p_out) is corrected over the study's claims that can be tested (Holm 1979) and has to stay
-below 0.05. Sources: Schuirmann (1987) for TOST; Holm (1979), Scand. J. Stat. 6.
+below 0.05. p comes from the distribution that gave the interval (bounded.py where the outcome has bounds). A row whose units agree
+exactly has no standard error: it is tested where it is a mean at a bound of its outcome, as the reason says, else unresolved.
+Sources: Schuirmann (1987) for TOST; Holm (1979), Scand. J. Stat. 6.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError, nearest
+from transect.stats.bounded import bounded_mean
 from transect.stats.equivalence import ALPHA, inside_and_outside
 from transect.stats.multiplicity import holm
 
@@ -35,7 +38,9 @@ COLUMNS = [
     "region_lower",
     "region_upper",
     "test",
+    "cut",
 ]
+SMALLEST = 1e-4  # p below it is not told: no distribution of a few units is known so far out
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,16 @@ def _measured(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.Dat
     }
     found |= {k: row.get(k, np.nan) for k in ("estimate", "lower", "upper", "lower90", "upper90")}
     found |= {"units": row.get("units", ""), "test": "equivalence" if region.equivalence else "effect"}
+    found |= {"cut": _text(row.get("cut")), "note": _text(row.get("reason"))}
     if not (
         np.isfinite(row.get("estimate", np.nan))
         and not np.isnan([row.get("lower", np.nan), row.get("upper", np.nan)]).any()
     ):
         reason = str(row.get("reason", "") or "the table gives no interval")
         return found | {"reason": reason, "units": "" if found["units"] != found["units"] else found["units"]}
+    if row.get("se", np.nan) == 0 and bounded_mean(row) is None:
+        seen = f"all units agree exactly on {row['estimate']:.3g}, so there is neither a standard error nor a test"
+        return found | {"verdict": "unresolved", "reason": seen}
     within, beyond = inside_and_outside(row, region.low, region.high)
     inside, outside = within * (1 if region.equivalence else 2), 2 * beyond
     return found | {"p": min(1.0, inside, outside), "reason": "inside" if inside <= outside else "outside"}
@@ -95,8 +104,10 @@ def _verdict(row: dict[str, Any], n_claims: int) -> dict[str, Any]:
     level = 90 if row["test"] == "equivalence" and inside else 95
     low, high = (row["lower90"], row["upper90"]) if level == 90 else (row["lower"], row["upper"])
     region = Region(row["region_lower"], row["region_upper"], row["test"] == "equivalence")
-    seen = f"the {level} % interval [{low:.3g}, {high:.3g}]"
-    correction = f"Holm over {n_claims} claims: p = {row['p_holm']:.2g}"
+    cut = f", cut at what is possible ({row['cut']})," if row["cut"] else ""
+    seen = f"the {level} % interval [{low:.3g}, {high:.3g}]{cut}"
+    p = f"p = {row['p_holm']:.2g}" if row["p_holm"] >= SMALLEST else f"p < {SMALLEST:f}".rstrip("0")
+    correction = f"Holm over {n_claims} claims: {p}" + (f"; {row['note']}" if row["note"] else "")
     if row["p_holm"] < ALPHA:
         verdict = "supported" if inside else "rejected"
         return {
@@ -110,6 +121,10 @@ def _verdict(row: dict[str, Any], n_claims: int) -> dict[str, Any]:
             "reason": f"{seen} lies {where} '{region}', but not after correction ({correction})",
         }
     return {"verdict": "unresolved", "reason": f"{seen} crosses the edge of '{region}' ({correction})"}
+
+
+def _text(given: Any) -> str:
+    return given if isinstance(given, str) else ""
 
 
 def _region(claim: Mapping[str, Any]) -> Region:

@@ -25,6 +25,7 @@ from transect.lm.scoring import NOT_NUMBERS
 
 VERSION = 1
 UNIT = {"bits_per_byte": "bits/byte", "logprob_nats": "nats", "n_bytes": "bytes", "n_unknown": "tokens"}
+BOUNDS = {"bits_per_byte": [0, None], "logprob_nats": [None, 0], "n_bytes": [0, None], "n_unknown": [0, None]}
 SOURCE = "Gao et al. 2020"
 REQUIRES = ["logits", "causal"]
 STIMULI = ["text"]

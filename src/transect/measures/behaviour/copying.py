@@ -22,6 +22,7 @@ from transect.lm.scoring import NOT_NUMBERS
 
 VERSION = 1
 UNIT = {"copying_gain_bits": "bits/token", "copy_top1": "proportion"}
+BOUNDS = {"copy_top1": [0, 1]}
 SOURCE = "Olsson et al. 2022"
 REQUIRES = ["logits", "causal"]
 STIMULI: list[str] = []

@@ -18,6 +18,7 @@ from transect.lm.model import Model, unreadable
 
 VERSION = 1
 UNIT = {"tokens_per_word": "tokens/word", "tokens_per_character": "tokens/character", "bytes_per_token": "bytes/token", "continued_words": "share"}  # fmt: skip
+BOUNDS = {"tokens_per_word": [0, None], "tokens_per_character": [0, None], "bytes_per_token": [0, None], "continued_words": [0, 1]}  # fmt: skip
 SOURCE = "Rust et al. 2021"
 REQUIRES = ["logits"]
 STIMULI = ["text"]

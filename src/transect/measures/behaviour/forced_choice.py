@@ -21,6 +21,7 @@ from transect.lm.model import Answer, Model
 
 VERSION = 1
 UNIT = {"correct": "proportion", "prefers_first": "proportion"}
+BOUNDS = {"correct": [0, 1], "prefers_first": [0, 1]}
 SOURCE = "after Hu & Levy 2023"
 REQUIRES = ["text"]
 STIMULI = ["sentence_good", "sentence_bad"]

@@ -36,6 +36,14 @@ UNIT = {
     "pll_difference_nats": "nats",
     "pll_correct": "proportion",
 }
+BOUNDS = {
+    "logprob_good_nats": [None, 0],
+    "logprob_bad_nats": [None, 0],
+    "correct": [0, 1],
+    "pll_good_nats": [None, 0],
+    "pll_bad_nats": [None, 0],
+    "pll_correct": [0, 1],
+}
 SOURCE = "Linzen, Dupoux & Goldberg 2016; Warstadt et al. 2020; Kauf & Ivanova 2023 (masked models)"
 REQUIRES = ["logits"]
 STIMULI = ["sentence_good", "sentence_bad"]

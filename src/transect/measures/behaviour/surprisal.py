@@ -36,6 +36,7 @@ from transect.lm.scoring import NOT_NUMBERS, Line, lines
 
 VERSION = 1
 UNIT = {"surprisal_bits": "bits", "surprisal_bits_uncorrected": "bits"}
+BOUNDS = {"surprisal_bits": [0, None], "surprisal_bits_uncorrected": [0, None]}
 SOURCE = "Pimentel & Meister 2024; Oh & Schuler 2024"
 REQUIRES = ["logits", "causal"]
 STIMULI = ["text"]

@@ -30,6 +30,7 @@ UNIT = {
     "prefix_matching_by_sequence": "attention mass",
     "uniform_attention": "attention mass",
 }
+BOUNDS = {"prefix_matching": [0, 1], "prefix_matching_by_sequence": [0, 1], "uniform_attention": [0, 1]}
 SOURCE = "Olsson et al. 2022"
 REQUIRES = ["attention", "heads", "causal"]
 STIMULI: list[str] = []

@@ -19,6 +19,7 @@ from transect.lm.repeats import repeats
 
 VERSION = 1
 UNIT = {"previous_token": "attention mass"}
+BOUNDS = {"previous_token": [0, 1]}
 SOURCE = "Elhage et al. 2021; Olsson et al. 2022"
 REQUIRES = ["attention", "heads", "causal"]
 STIMULI: list[str] = []

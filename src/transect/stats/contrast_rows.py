@@ -1,0 +1,77 @@
+"""The rows behind a contrast of design factors: the units that it speaks of, and the values that it can take.
+
+a mean                                          [a, b], the outcome's bounds
+a difference, an interaction of two factors     +- (b - a), +- 2 (b - a): one doubling for each further factor
+a slope                                         the same over the range of its number in the table
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.stats.bounded import Bounds, bounded, cut, trials_of
+from transect.stats.contrasts import Contrast
+from transect.stats.formula import values
+
+
+def behind(contrast: Contrast, rows: pd.DataFrame, at: Mapping[str, tuple[str, ...]] | None = None) -> pd.DataFrame:
+    """The rows at the levels that a contrast compares or holds; `at` narrows one of its variables."""
+    for variable, levels in (contrast.levels | dict(at or {})).items():
+        rows = rows[values(variable, rows).astype(str).isin(levels)]
+    return rows
+
+
+def units(contrast: Contrast, rows: pd.DataFrame, within: Collection[str]) -> dict[str, Any]:
+    """n_configurations, n_runs, n_items of the rows behind a contrast, and `units`: what stands on either side, in words.
+
+    within: the variables that vary within runs, of which items are the units.
+    """
+    here = behind(contrast, rows)
+    counts = {"n_configurations": here["configuration"].nunique(), "n_runs": here["run"].nunique()}
+    if "item" in here:
+        counts["n_items"] = here["item"].nunique()
+    compared = [v for v, levels in contrast.levels.items() if len(levels) == 2]
+    unit = "item" if compared and set(compared) <= set(within) else "configuration"
+    sides = str(here[unit].nunique())
+    if len(compared) == 1:
+        v = compared[0]
+        sides = " against ".join(
+            str(here[values(v, here).astype(str) == s][unit].nunique()) for s in contrast.levels[v]
+        )
+    more = [f"{counts[f'n_{u}s']} {u}s" for u in ("configuration", "run", "item") if u != unit and f"n_{u}s" in counts]
+    return counts | {"units": f"{sides} {unit}s ({', '.join(more)})"}
+
+
+def within_bounds(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
+    """The row of a contrast with an interval that keeps what is possible: a mean's by bounded.py, all others cut.
+
+    rows: one per run (column `trials`: zeros and ones behind its value, infinite for other values), or one per run and item.
+    """
+    if not np.isfinite(bounds).any():
+        return dict(row)
+    if contrast.kind != "mean":
+        reach = _reach(contrast, rows, bounds)
+        return cut(row, -reach, reach)
+    here = behind(contrast, rows)
+    if "item" in here:  # without variance an item counts once, whatever the number of runs
+        trials, alone = trials_of(here["value"], bounds), here["item"].nunique()
+    else:
+        trials = alone = float(here["trials"].sum()) if "trials" in here else np.inf
+    return bounded(row, bounds, trials, alone if np.isfinite(trials) else here["configuration"].nunique())
+
+
+def cut_check(check: Mapping[str, float], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, float]:
+    """The cross-check of an effect (cross_check.py), cut as the effect is."""
+    reach = _reach(contrast, rows, bounds)
+    return {c: float(v if c == "ols_p" else np.clip(v, -reach, reach)) for c, v in check.items()}
+
+
+def _reach(contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> float:
+    """The largest value that a contrast of numbers within the bounds can have."""
+    compared = [v for v in contrast.variables if len(contrast.levels.get(v, ())) != 1]
+    reach = (bounds[1] - bounds[0]) * 2 ** (len(compared) - 1)
+    for number in (v for v in compared if v not in contrast.levels):
+        reach /= float(np.ptp(values(number, rows).to_numpy(float)))
+    return reach
