@@ -10,7 +10,7 @@ Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
 
 Tables: slopes (per outcome and group), lines (the fitted mean and its 95 % band, one line per `level` of the `factor` among `adjust` whose
 levels lie furthest apart over all runs, over the sizes that occur there; the other factors at the mix of the group's configurations), points
-(configurations: value, and adjusted, the partial residual: its line at its size + what the fit leaves of it).
+(configurations: value, and adjusted, the partial residual: its line at its size + what the fit leaves of it, within the bounds).
 """
 
 from typing import Any
@@ -94,5 +94,6 @@ def _drawn(fitted: Trend, found: pd.DataFrame, size: str, factor: str | None) ->
         for x in np.geomspace(part["x"].min(), part["x"].max(), 25) if part["x"].nunique() > 1 else part["x"].iloc[:1]:
             lines.append({"factor": factor or "", "level": level, "x": x} | fitted.mean_at(mix.assign(**{size: x})))
         on_line = [fitted.mean_at(mix.assign(**{size: x}))["estimate"] for x in part["x"]]
-        points.loc[part.index, "adjusted"] = on_line + fitted.residuals()[found.index.get_indexer(part.index)]
+        residuals = fitted.residuals()[found.index.get_indexer(part.index)]
+        points.loc[part.index, "adjusted"] = np.clip(on_line + residuals, *fitted.bounds)
     return pd.DataFrame(lines), points

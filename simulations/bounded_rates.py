@@ -23,20 +23,21 @@ def coverage_of_a_share(truth: float, n_units: int, sd: float = 0.5) -> Callable
     return event
 
 
-def coverage_of_a_mass(truth: float, n_units: int) -> Callable[[np.random.Generator], bool]:
-    """A mass in [0, 1] that is no count (attention): units of a beta distribution, a + b = 20."""
+def coverage_of_a_mass(truth: float, n_units: int, concentration: float = 50) -> Callable[[np.random.Generator], bool]:
+    """A mass in [0, 1] that is no count (attention): units of a beta distribution, a + b = concentration."""
+    a, b = concentration * truth, concentration * (1 - truth)
 
     def event(rng: np.random.Generator) -> bool:
-        return _holds(mean_interval(rng.beta(20 * truth, 20 * (1 - truth), n_units), (0.0, 1.0)), truth)
+        return _holds(mean_interval(rng.beta(a, b, n_units), (0.0, 1.0)), truth)
 
     return event
 
 
 def coverage_of_a_positive_mean(n_units: int) -> Callable[[np.random.Generator], bool]:
-    """A number above 0 (bits per byte): log-normal units, sd 0.5 of the logarithm, mean 1."""
+    """A number above 0 (bits per byte): log-normal units, sd 0.3 of the logarithm, mean 1."""
 
     def event(rng: np.random.Generator) -> bool:
-        return _holds(mean_interval(np.exp(rng.normal(-0.125, 0.5, n_units)), (0.0, np.inf)), 1.0)
+        return _holds(mean_interval(np.exp(rng.normal(-0.045, 0.3, n_units)), (0.0, np.inf)), 1.0)
 
     return event
 

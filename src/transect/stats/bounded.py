@@ -10,8 +10,8 @@ is 1 / (sqrt(2) s'), the half being there for a model's pooled s, which may be l
 `trials`: rows of 0 and 1 behind the mean; their sampling is part of it even where all units agree. Where every unit lies at
 the bound there is no variance: n = `at_bound` trials (rows of 0 and 1, else units: the least informative case), and `reason`
 says so. The limit at the bound is then the bound (Brown, Cai & DasGupta 2001).
-Simulated (docs/simulations.md): coverage .93 or more with 3 to 12 units and truths up to .999 where the units' sd is up to 0.5 logits;
-with 1.5 logits it falls to .85 (Student's: .73), since a few units at the bound say nothing of rare bad ones.
+Simulated (docs/simulations.md): coverage .93 or more with 3 to 12 units and truths up to .999 where the units' sd is 0.5 logits; with 1.5
+logits it falls to .86 at .99 (Student's: .78), since a few units near the bound say nothing of rare ones far from it (so also of masses that are skewed: .88).
 Contrasts (differences, slopes) keep Student's interval in the outcome's unit, cut at what is possible, which `cut` says.
 """
 
