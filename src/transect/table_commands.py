@@ -22,6 +22,7 @@ def fit(args: argparse.Namespace) -> int:
         relatedness=None if args.relatedness is None else Path(args.relatedness),
         of=args.of,
         margin=args.margin,
+        references=args.reference,
         n=args.n,
         seed=args.seed,
     )
@@ -147,6 +148,13 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
     model.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     model.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
     model.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
+    model.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="COLUMN=LEVEL",
+        help="the level of a category that the others are compared with (the first); may be repeated",
+    )
     model.add_argument(
         "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
     )

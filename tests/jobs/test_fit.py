@@ -208,6 +208,18 @@ def test_what_an_r_user_reads_first_is_printed_and_given(table: Path, capsys: py
     assert found["terms"][0]["F"] == pytest.approx(45.853, abs=2e-3)
 
 
+def test_the_reference_level_is_printed_and_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first level without, the chosen one with --reference."""
+    conditions().to_csv(tmp_path / "t.csv", index=False)
+    formula = "y ~ arch + log_params + (1 | model) + (1 | item)"
+    assert "arch: dense (reference), moe, ssm" in _printed(capsys, str(tmp_path / "t.csv"), formula)
+    assert "arch: ssm (reference), dense, moe" in _printed(
+        capsys, str(tmp_path / "t.csv"), formula, "--reference", "arch=ssm"
+    )
+    assert main(["fit", str(tmp_path / "t.csv"), formula, "--reference", "arch"]) == 2
+    assert "write COLUMN=LEVEL" in capsys.readouterr().err
+
+
 def test_a_formula_without_random_terms_is_least_squares(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """lm's estimate and standard error; what needs random effects is refused in a sentence."""
     found = _json(capsys, str(table), "reaction ~ days")

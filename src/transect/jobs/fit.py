@@ -20,6 +20,7 @@ from transect.stats.marginal_means import marginal_means
 from transect.stats.phylogeny import Lambda
 from transect.stats.profile import profile_intervals
 from transect.stats.random_effects import conditional_modes
+from transect.stats.reference_levels import with_references
 from transect.stats.relatedness import covariance_of, related_effects, tree_of
 from transect.stats.table_model import TableModel, fit_table
 from transect.stats.term_tests import term_tests
@@ -42,6 +43,7 @@ class Beside:
     relatedness: Path | None = None
     of: str | None = None
     margin: float | None = None
+    references: Sequence[str] = ()  # "COLUMN=LEVEL"
     n: int = 1000
     seed: int = 1
 
@@ -56,7 +58,8 @@ def fit_file(
             "--relatedness FILE and --of COLUMN go together: a file, and the column whose levels it relates"
         )
     table, parsed = read(path), parse(formula)
-    frame, weights = table.frame, options.get("weights")
+    frame = with_references(table.frame, _references(beside.references), parsed)
+    weights = options.get("weights")
     used = [*parsed.columns, *([weights] if weights else [])]
     table.check(used)
     notes = table.notes_on([c for c in used if c not in _groupings(parsed)])
@@ -89,6 +92,13 @@ def fit_file(
     if beside.relatedness is not None and beside.of is not None:
         found["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
     return model, found
+
+
+def _references(texts: Sequence[str]) -> dict[str, str]:
+    chosen = dict(text.partition("=")[::2] for text in texts)
+    if wrong := [text for text in texts if "=" not in text]:
+        raise InputError(f"--reference {wrong[0]}: write COLUMN=LEVEL, as in --reference arch=dense")
+    return chosen
 
 
 def _groupings(formula: Formula) -> set[str]:

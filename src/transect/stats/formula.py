@@ -221,7 +221,7 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
 class Design:
     """Columns of a model matrix, fixed by a table once and computable for new rows (a grid of marginal means).
 
-    `reference` names the reference level of a category; without it the first in sorted order is taken.
+    `reference` names the reference level of a category; without it the first in its own or in sorted order is taken.
     """
 
     def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
@@ -291,9 +291,12 @@ class Design:
 
 
 def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
-    """Levels of a category in sorted order (numbers by size), the reference level first."""
+    """Levels of a category in their own order, else sorted (numbers by size), the reference level first."""
     column = values(column_of(variable), frame).dropna()
-    levels = [str(v) for v in sorted(column.unique())]
+    own = isinstance(column.dtype, pd.CategoricalDtype)
+    levels = [
+        str(v) for v in (column.cat.remove_unused_categories().cat.categories if own else sorted(column.unique()))
+    ]
     if first is not None and str(first) not in levels:
         raise InputError(
             f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}"
