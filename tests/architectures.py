@@ -164,14 +164,20 @@ MORE_MASKED: dict[str, dict[str, object]] = {
     "ibert": _ROBERTA,
     "convbert": {**_STANDARD, "embedding_size": 32},
     "xlm": {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64},
+    "flaubert": {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64},
+}
+# masked models that mix positions without a mask: their padding is read
+LEAKING: dict[str, dict[str, object]] = {
+    "fnet": {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "max_position_embeddings": 64},
 }
 KINDS = (*CAUSAL, *MASKED)
 MORE = (*MORE_CAUSAL, *MORE_MASKED)
+BOTH_WAYS = (*MASKED, *MORE_MASKED, *LEAKING)
 
 
 def network_of(kind: str, *, seed: int = 0, **config: object) -> PreTrainedModel:
     """A tiny network of a model_type, every parameter from the seed (tests/shelf.py), in eval mode."""
-    tokenizer, masked = tokenizer_of(kind), kind in MASKED or kind in MORE_MASKED
+    tokenizer, masked = tokenizer_of(kind), kind in BOTH_WAYS
     special = {
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenizer.bos_token_id if not masked else None,
@@ -182,7 +188,7 @@ def network_of(kind: str, *, seed: int = 0, **config: object) -> PreTrainedModel
         special |= {"decoder_start_token_id": tokenizer.bos_token_id}
     if kind.startswith("modernbert"):
         special |= {"cls_token_id": 0, "sep_token_id": 1}
-    sizes = {**CAUSAL, **MORE_CAUSAL, **MASKED, **MORE_MASKED, **SEQ2SEQ}[kind]
+    sizes = {**CAUSAL, **MORE_CAUSAL, **MASKED, **MORE_MASKED, **LEAKING, **SEQ2SEQ}[kind]
     made = AutoConfig.for_model(kind, **{**special, **sizes, **config})
     maker = AutoModelForMaskedLM if masked else AutoModelForSeq2SeqLM if kind in SEQ2SEQ else AutoModelForCausalLM
     network = maker.from_config(made)
@@ -192,12 +198,12 @@ def network_of(kind: str, *, seed: int = 0, **config: object) -> PreTrainedModel
 
 def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
     """Word pieces with [CLS] and [SEP] for masked models, whole words with a BOS for the others."""
-    return piece_tokenizer() if kind in MASKED or kind in MORE_MASKED else word_tokenizer()
+    return piece_tokenizer() if kind in BOTH_WAYS else word_tokenizer()
 
 
 def model_of(kind: str, *, seed: int = 0, **config: object) -> NetworkModel:
     """A tiny model, nothing written to disk; its path only names it."""
-    objective = "masked" if kind in MASKED or kind in MORE_MASKED else "seq2seq" if kind in SEQ2SEQ else "causal"
+    objective = "masked" if kind in BOTH_WAYS else "seq2seq" if kind in SEQ2SEQ else "causal"
     return NetworkModel(Path(kind), tokenizer_of(kind), [], network_of(kind, seed=seed, **config), objective)
 
 

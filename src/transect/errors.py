@@ -20,6 +20,10 @@ class LoadError(RuntimeError):
     """A checkpoint or its tokenizer cannot be loaded: its cells are failed, the others are kept."""
 
 
+class ForwardError(LoadError):
+    """A network's own forward raises: one sentence that names what it raised. The item is refused or, where every one fails, the cell."""
+
+
 class ResourceError(RuntimeError):
     """Network, memory or disk gave out: the next run tries again."""
 

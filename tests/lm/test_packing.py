@@ -7,7 +7,7 @@ import torch
 from tests.architectures import model_of
 from tests.lm.plain_forward import apart
 from transect.lm.forward import in_float32
-from transect.lm.packing import LogSum
+from transect.lm.log_sums import LogSum
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -76,7 +76,9 @@ def test_the_trial_s_row_is_as_long_as_it_says(monkeypatch):
     """One row, filled to its last cell but for what its branches share."""
     model = model_of("gpt_neo", max_position_embeddings=1024)
     seen = []
-    monkeypatch.setattr(model._packing, "run", lambda rows, read, batch_size=None: seen.append(rows.lengths.tolist()))
+    monkeypatch.setattr(
+        model._packing, "run", lambda rows, read, batch_size=None, together=None: seen.append(rows.lengths.tolist())
+    )
     for depth, room in ((16, 22), (16, 64), (32, 256)):
         seen.clear()
         model._packing._trial(depth, room)

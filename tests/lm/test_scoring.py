@@ -99,7 +99,7 @@ def test_refused_items_say_why_and_the_others_are_kept(neox):
     assert [line.error for line in read] == ["", none, long, none, "there is no text"]
     totals = total_logprobs(neox, read)
     assert np.isfinite(totals[0]) and np.isnan(totals[1:]).all()
-    assert errors(read, totals) == [None, none, long, none, "there is no text"]
+    assert errors(neox, read, totals) == [None, none, long, none, "there is no text"]
 
 
 def test_nothing_but_refused_items(neox, bert):
@@ -112,7 +112,7 @@ def test_a_model_that_gives_no_numbers_is_told(neox):
     """NaN weights: the error says that it is the model, not the text."""
     next(neox.network.parameters()).data.fill_(float("nan"))
     read = lines(neox, ["the dog", ""])
-    assert errors(read, total_logprobs(neox, read))[0] == "the model's logits are not numbers (NaN)"
+    assert errors(neox, read, total_logprobs(neox, read))[0] == "the model's logits are not numbers (NaN)"
 
 
 def test_a_text_that_spells_a_control_token_is_refused(neox):

@@ -35,6 +35,7 @@ def test_each_source_is_encoded_once(tmp_path):
     """Ten targets of one source in a batch: one row through the encoder."""
     model = load(directory_of(tmp_path, "t5"))
     assert model.objective == "seq2seq" and "seq2seq" in model.capabilities
+    model.token_scores([[model.decoder_start_id, 5, 6]] * 2, sources=[[7, 8, 1], [7, 9, 1]])  # what is tried once
     rows = []
     model.network.get_encoder().register_forward_hook(lambda m, a, out: rows.append(len(out.last_hidden_state)))
     sequences = [[model.decoder_start_id, 5 + n, 6] for n in range(10)]

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -47,6 +48,7 @@ REFUSALS = (
 )
 NO_HEADS = "no block has attention heads"
 POSITIONS = 6  # of the traced forward; two rows
+STEPS = 64  # from an id that cannot be used, to find one that can
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,20 +100,40 @@ class Anatomy:
 
 
 def example(network: PreTrainedModel, rows: int = 2, positions: int = POSITIONS) -> dict[str, torch.Tensor]:
-    """Ids [rows, positions], neighbours and rows all different, none of them padding or special by its number.
+    """Ids [rows, positions], neighbours and rows all different, all of them ordinary and none special by its number.
 
     An encoder-decoder model's encoder is given the same, other ids in every row, one position fewer.
     """
     size = int(cast(torch.Tensor, network.get_input_embeddings().weight).shape[0])
     low = min(8, size // 4)
-    ids = low + torch.arange(rows * positions) % max(1, size - low)
-    pad = getattr(network.config, "pad_token_id", None)
-    if pad is not None:
-        ids[ids == pad] += 1 if pad + 1 < size else -1
-    ids = ids.reshape(rows, positions).to(network.device)
+    drawn = (low + torch.arange(rows * positions) % max(1, size - low)).numpy()
+    ids = torch.from_numpy(ordinary_ids(network, drawn)).reshape(rows, positions).to(network.device)
     if network.config.is_encoder_decoder:
         return {"input_ids": ids[:1, :-1].flip(1).expand(rows, -1), "decoder_input_ids": ids}
     return {"input_ids": ids}
+
+
+def ordinary_ids(network: PreTrainedModel, drawn: np.ndarray) -> np.ndarray:
+    """The ids that `drawn` stand for (any numbers, taken modulo the vocabulary): none is the padding, which some networks do
+    not look at, or has an embedding that is not finite; the next one that is neither stands for such an id.
+    """
+    weight = cast(torch.Tensor, network.get_input_embeddings().weight)
+    size, padding = int(weight.shape[0]), getattr(network.config, "pad_token_id", None)
+
+    def unusable(ids: np.ndarray) -> np.ndarray:
+        bad = np.isin(ids, [] if padding is None else [padding])
+        if weight.device.type == "meta":  # on the disk
+            return bad
+        rows = weight.detach()[torch.from_numpy(ids).to(weight.device)]
+        return bad | ~rows.float().isfinite().all(-1).cpu().numpy()
+
+    ids = drawn.astype(np.int64) % size
+    for _ in range(min(size, STEPS)):
+        bad = unusable(ids)
+        if not bad.any():
+            break
+        ids = np.where(bad, (ids + 1) % size, ids)
+    return ids
 
 
 def rounding(network: PreTrainedModel) -> float:

@@ -1,11 +1,12 @@
 """Which sequences run together: a plan that follows from the sequences and a stated budget, never from what is free."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
-from transect.errors import ResourceError
+from transect.errors import ForwardError, InputError, LoadError, NotApplicable, ResourceError
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
@@ -26,10 +27,11 @@ def plan(
     instead. apart: lengths n such that rows of up to n and longer ones are never in one batch.
     """
     batches: list[list[int]] = []
+    turns = sorted(apart)
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         # rows come in growing length: the new one sets the padded length of its batch
         room = batch_size or max(1, budget // row_bytes(lengths[index]))
-        across = batches and any(lengths[batches[-1][-1]] <= n < lengths[index] for n in apart)
+        across = batches and bisect_left(turns, lengths[batches[-1][-1]]) < bisect_left(turns, lengths[index])
         if not batches or len(batches[-1]) >= room or across:
             batches.append([])
         batches[-1].append(index)
@@ -40,28 +42,46 @@ def run_halving(batch: Sequence[int], forward: Callable[[Sequence[int]], None], 
     """`forward` of a batch or, where memory gives out, of its halves, in order. `halved` is told each size that did not
     fit.
 
-    Raises ResourceError when a single row does not fit.
+    Raises ResourceError when a single row does not fit, ForwardError for whatever else the network's forward raises.
     """
     try:
         return forward(batch)
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:  # a network's forward may raise anything; the message keeps what
         if not out_of_memory(error):
-            raise
+            if isinstance(error, InputError | NotApplicable | LoadError | ResourceError):
+                raise
+            raise ForwardError(failed(error)) from error
         if len(batch) == 1:
             raise ResourceError(f"Out of memory with a single sequence: {error}") from error
     # outside the handler, so that the failed batch's tensors are freed before the halves run
     halved(len(batch))
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
     middle = len(batch) // 2
     run_halving(batch[:middle], forward, halved)
     run_halving(batch[middle:], forward, halved)
 
 
+def failed(error: BaseException) -> str:
+    """The sentence for what a network's forward raised."""
+    told = " ".join(str(error).split())
+    return f"the network's own forward raises {type(error).__name__}" + (f": {told}" if told else "")
+
+
+# how the libraries of the accelerators, and torch on a CPU, say that memory gave out
+NO_MEMORY = (
+    *("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+    *("CUSPARSE_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED", "UR_RESULT_ERROR_OUT_OF_"),
+)
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory gave out."""
-    # on the CPU torch raises a plain RuntimeError that says so in words
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether an error, or the one that it was raised from, says that memory gave out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, RuntimeError) and any(words.lower() in str(error).lower() for words in NO_MEMORY):
+        return True
+    return error.__cause__ is not None and out_of_memory(error.__cause__)
 
 
 def context_length(network: PreTrainedModel) -> int | None:

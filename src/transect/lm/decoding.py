@@ -166,7 +166,7 @@ def tolerance(tensor: torch.Tensor, logits: np.ndarray) -> float:
 
 def cache_is_right(network: PreTrainedModel) -> bool:
     """Whether steps with the cache, its rows exchanged and repeated, give the logits of whole sequences without it."""
-    vocabulary = int(cast(torch.nn.Embedding, network.get_input_embeddings()).num_embeddings)
+    vocabulary = int(cast(torch.Tensor, network.get_input_embeddings().weight).shape[0])
     first, last = CHECKED
     rows = [[(7 * row + 3 * t + row * t * t) % vocabulary for t in range(last)] for row in (1, 2)]
     sources = [rows[0][:first], rows[1][:first]] if network.config.is_encoder_decoder else None

@@ -17,20 +17,20 @@ No other rule of transformers' `generate` applies: no penalties, no forced or su
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transect.errors import InputError
+from transect.errors import ForwardError, InputError
 from transect.lm.batching import plan, run_halving
 from transect.lm.decoding import Decoder, Decoding
-from transect.lm.model import unreadable
+from transect.lm.model import NOT_NUMBERS, unreadable
 from transect.lm.opening import opening
 from transect.lm.sampling import Sampling, choose
-from transect.lm.scoring import NOT_NUMBERS, encoder_ids
+from transect.lm.scoring import encoder_ids
 
 if TYPE_CHECKING:
     from transect.lm.model import Model
@@ -185,8 +185,21 @@ def _sampled(
 
     for batch in plan([sample.length for sample in samples], row_bytes, decoding.budget, batch_size):
         for part in _near(batch, samples, sampling):
-            run_halving(part, forward, decoding.halved)
+            try:
+                run_halving(part, forward, decoding.halved)
+            except ForwardError:
+                for index in part:
+                    _alone(samples[index], lambda index=index: run_halving([index], forward, decoding.halved))
     return samples
+
+
+def _alone(sample: Sample, grow: Callable[[], None]) -> None:
+    """A sample of a batch whose forward raised: by itself, refused where that raises too."""
+    try:
+        grow()
+    except ForwardError as error:
+        sample.restart()
+        sample.error = str(error)
 
 
 def _near(batch: Sequence[int], samples: Sequence[Sample], sampling: Sampling) -> list[list[int]]:
@@ -227,9 +240,11 @@ def _next(decoder: Decoder, rows: Sequence[Sample], length: int, sampling: Sampl
     if not drawn:
         return token
     logits = decoder.logits()[drawn]
-    fine = ~(np.isnan(logits) | np.isposinf(logits)).any(1)
+    fine = _are_numbers(logits)
     for at in np.flatnonzero(~fine):
-        rows[drawn[at]].error = NOT_NUMBERS
+        logits[at] = decoder.alone(drawn[at])
+        fine[at] = _are_numbers(logits[at])
+        rows[drawn[at]].error = "" if fine[at] else NOT_NUMBERS
     drawn, logits = [p for p, valid in zip(drawn, fine, strict=True) if valid], logits[fine]
     noise = np.empty_like(logits)
     for numbers, place in zip(noise, drawn if sampling.temperature else (), strict=False):
@@ -242,6 +257,11 @@ def _next(decoder: Decoder, rows: Sequence[Sample], length: int, sampling: Sampl
         token[place] = new
         rows[place].new.append(new)
     return token
+
+
+def _are_numbers(logits: np.ndarray) -> np.ndarray:
+    """Of logits [..., vocabulary], bool [...]; a token of probability 0 has the logit -inf."""
+    return np.asarray(~(np.isnan(logits) | np.isposinf(logits)).any(-1))
 
 
 def _ended(sample: Sample, sampling: Sampling) -> bool:

@@ -8,7 +8,7 @@ position that is not scored holds NaN. No method adds special tokens: sequences 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -25,8 +25,9 @@ from transect.lm.tokenizer import canary
 if TYPE_CHECKING:
     from transect.lm.anatomy import Anatomy
 
+NOT_NUMBERS = "the model's logits are not numbers (NaN)"
 # of a configuration: what says where it came from, who wrote it and how it is run, and changes no number
-NOT_NUMBERS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
+UNCOUNTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 
 
 class TokenScores(NamedTuple):
@@ -65,6 +66,7 @@ class Model(ABC):
         self.path = path
         self.tokenizer = tokenizer
         self._weights = tuple(weights)
+        self._told: dict[tuple[int, ...], str] = {}  # sequences that the network could not be run on, and why
 
     @property
     def bos_id(self) -> int | None:
@@ -239,6 +241,33 @@ class Model(ABC):
         """(layer, pattern [batch, head, query, key]) of every layer; see lm/network.py. Models with heads only."""
         raise NotApplicable("this model has no attention heads that can be read")
 
+    @property
+    def n_logits(self) -> int:
+        """How many tokens have a logit, those with the lowest ids; `vocab_size` have an embedding."""
+        return self.vocab_size
+
+    def lacking(self, ids: Sequence[int], first: int | None = None) -> str:
+        """The sentence for a token that the model cannot read, or that is to be predicted (from place `first` on) and has no
+        logit; empty where there is none."""
+        if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
+            wrong = next(i for i in ids if not 0 <= i < self.vocab_size)
+            return f"the token {self._named(wrong)} has no embedding: {self.path.name} has {self.vocab_size}"
+        if first is not None and max(ids[first:], default=-1) >= self.n_logits:
+            wrong = next(i for i in ids[first:] if i >= self.n_logits)
+            return f"the token {self._named(wrong)} has no logit: {self.path.name} has {self.n_logits}"
+        return ""
+
+    def _named(self, token: int) -> str:
+        name = self.tokenizer.convert_ids_to_tokens(token) if 0 <= token < len(self.tokenizer) else None
+        return f"{token}" if name is None else f"{name!r} (id {token})"
+
+    def no_number(self, ids: Sequence[int]) -> str:
+        """Why a sequence has no scores."""
+        return self._told.get(tuple(ids), NOT_NUMBERS)
+
+    def _note(self, sequences: Iterable[Sequence[int]], reasons: Iterable[str]) -> None:
+        self._told |= {tuple(ids): reason for ids, reason in zip(sequences, reasons, strict=True)}
+
     def _check(self, sequences: Sequence[Sequence[int]]) -> None:
         """Refuse what the model would cut, or look up beyond its table."""
         for index, ids in enumerate(sequences):
@@ -273,7 +302,7 @@ def check_positions(sequences: Sequence[Sequence[int]], positions: Sequence[Sequ
 def _numbers(config: Any) -> Any:
     """A configuration, and those within it, without what changes no number."""
     if isinstance(config, dict):
-        return {name: _numbers(value) for name, value in config.items() if name not in NOT_NUMBERS}
+        return {name: _numbers(value) for name, value in config.items() if name not in UNCOUNTED}
     return config
 
 

@@ -16,19 +16,19 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable, nearest
-from transect.lm import attention, decoding
+from transect.lm import alone, attention, decoding
 from transect.lm.anatomy import Anatomy, nothing
 from transect.lm.batching import context_length, plan, run_halving
 from transect.lm.forward import looks_ahead
 from transect.lm.identities import checked
+from transect.lm.log_sums import Read, log_probabilities, log_shares
+from transect.lm.masking import VARIANTS, masked_rows
 from transect.lm.model import Model, TokenScores, check_positions
-from transect.lm.packing import Packing, Read, log_probabilities, log_shares
-from transect.lm.tries import plain
+from transect.lm.packing import Packing
 
 VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
 
 BUDGET = 256 * 2**20  # bytes of activations per batch: measured no slower than larger ones on a CPU
-PLL = ("within_word", "original")
 AHEAD = "the network looks ahead: earlier logits change with later tokens; it is no causal model"
 
 
@@ -51,7 +51,7 @@ class NetworkModel(Model):
         self.halvings: list[int] = []  # batch sizes that did not fit in memory: provenance
         config = network.config
         config.use_cache = False
-        self.vocab_size = int(cast(torch.nn.Embedding, network.get_input_embeddings()).num_embeddings)
+        self.vocab_size = int(cast(torch.Tensor, network.get_input_embeddings().weight).shape[0])
         self.context_length = context_length(network)
         self.n_layers = getattr(config, "num_hidden_layers", None)
         self.d_model = getattr(config, "hidden_size", None)
@@ -91,13 +91,15 @@ class NetworkModel(Model):
         if sources is not None:
             self._check(sources)
             sources = [tuple(sources[i]) for i in scored]
-        self._read(
+        told = self._read(
             [tuple(sequences[i][:-1]) for i in scored],
             [np.arange(starts[i] - 1, len(sequences[i]) - 1) for i in scored],
             log_probabilities(targets, found, best if top1 else None),
+            found,
             batch_size,
             sources,
         )
+        self._note([sequences[scored[i]] for i in told], told.values())
         result = [
             TokenScores(np.full(len(ids), np.nan), np.zeros(len(ids), dtype=bool) if top1 else None)
             for ids in sequences
@@ -127,7 +129,8 @@ class NetworkModel(Model):
         places = [np.array(positions[i], dtype=np.int64) for i in asked]
         found = np.full(sum(map(len, places)), np.nan)
         read = [tuple(sequences[i][: max(at) + 1]) for i, at in zip(asked, places, strict=True)]
-        self._read(read, places, log_shares(members, found), batch_size)
+        told = self._read(read, places, log_shares(members, found), found, batch_size)
+        self._note([sequences[asked[i]] for i in told], told.values())
         values = iter(np.split(found, np.cumsum([len(p) for p in places])[:-1]))
         return [next(values) if len(p) else np.empty(0) for p in positions]
 
@@ -150,29 +153,26 @@ class NetworkModel(Model):
         """
         if self.objective != "masked" or self.mask_id is None:
             raise NotApplicable("a pseudo-log-likelihood needs a masked model whose tokenizer has a mask token")
-        if variant not in PLL:
-            raise InputError(f"pll: {variant!r}; allowed are {', '.join(PLL)}.{nearest(variant, PLL)}")
+        if variant not in VARIANTS:
+            raise InputError(f"pll: {variant!r}; allowed are {', '.join(VARIANTS)}.{nearest(variant, VARIANTS)}")
         self._check(sequences)
-        rows, positions, owners = [], [], []
-        for index, (ids, numbers) in enumerate(zip(sequences, words, strict=True)):
-            last = {word: t for t, word in enumerate(numbers)}  # of its tokens
-            for t, word in enumerate(numbers):
-                if word >= 0:
-                    row, stop = list(ids), last[word] + 1 if variant == "within_word" else t + 1
-                    row[t:stop] = [
-                        self.mask_id if n == word else i for i, n in zip(ids[t:stop], numbers[t:stop], strict=True)
-                    ]
-                    rows.append(tuple(row))
-                    positions.append(np.array([t]))
-                    owners.append((index, t))
+        rows, owners = masked_rows(sequences, words, self.mask_id, variant)
         targets = np.array([sequences[index][t] for index, t in owners], dtype=np.int64)
         found = np.full(len(owners), np.nan)
         # one masked row may serve several targets: the two members of a minimal pair often differ in the masked word
-        self._read(rows, positions, log_probabilities(targets, found), batch_size)
+        positions = [np.array([t]) for _, t in owners]
+        told = self._read(rows, positions, log_probabilities(targets, found), found, batch_size)
         result = [np.full(len(ids), np.nan) for ids in sequences]
         for (index, t), value in zip(owners, found.tolist(), strict=True):
             result[index][t] = value
+        self._note([sequences[owners[i][0]] for i in told], told.values())
         return result
+
+    @property
+    def n_logits(self) -> int:
+        """See Model: some unembeddings have fewer rows than the table of embeddings."""
+        rows = getattr(getattr(self.network.get_output_embeddings(), "weight", None), "shape", (self.vocab_size,))[0]
+        return min(self.vocab_size, int(rows))
 
     @property
     def packing(self) -> bool:
@@ -197,15 +197,12 @@ class NetworkModel(Model):
         sequences: Sequence[tuple[int, ...]],
         positions: Sequence[np.ndarray],
         read: Read,
+        found: np.ndarray,
         batch_size: int | None,
-        sources: Sequence[Sequence[int]] | None = None,
-    ) -> None:
-        """`read` the logits after the given positions of each sequence (lm/packing.py)."""
-        if sources is None:
-            rows = self._packing.rows(sequences, positions)
-        else:
-            rows = plain(sequences, positions, sources)
-        self._packing.run(rows, read, batch_size, sources)
+        sources: Sequence[tuple[int, ...]] | None = None,
+    ) -> dict[int, str]:
+        """`read` the logits after the given positions of each sequence, see lm/alone.py; it puts them into `found`."""
+        return alone.read(self._packing, sequences, positions, read, found, batch_size, sources)
 
     @cached_property
     def _looks_ahead(self) -> bool:

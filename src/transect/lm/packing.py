@@ -5,7 +5,7 @@ vocabulary, scored packed in a row of so many cells and one by one. It is not wh
 where a state runs through the row (recurrent models), or where a sliding window is shorter than the sequences; a window
 that is counted in cells is found where it is shorter than the row. In half precision the trial runs in float32: rounding
 would hide a wrong mask. Where the frequencies of rotary positions change at some length (LongRoPE), sequences on the two
-sides of it share neither a row nor a batch.
+sides of it share neither a row nor a batch. Which rows share a batch is found by trying, too (lm/padding.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,12 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from transect.errors import ResourceError
+from transect.errors import ForwardError
+from transect.lm.anatomy import ordinary_ids
 from transect.lm.batching import out_of_memory, plan, run_halving, turning_points
-from transect.lm.forward import Forward, Tiles, in_float32, in_half
+from transect.lm.forward import Forward, in_float32, in_half
+from transect.lm.log_sums import Read, log_probabilities
+from transect.lm.padding import Padding, Together
 from transect.lm.tries import Rows, pack, plain
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
@@ -30,10 +33,6 @@ WORTH = 0.95  # pack where this share of the cost, or less, is left
 SAME = 5e-6, 1.5
 CLEAR = 0.01  # nats: no rounding in float32
 TWIGS, TWIG = 3, 2  # branches of the trial, and their tokens: its row must fit the context
-SLICE = 2**22  # logits that are summed at once on a CPU
-
-# what is done with logits [n, vocabulary]: read(n, their tiles, row of each query, numbers of the queries)
-Read = Callable[[int, Tiles, torch.Tensor, np.ndarray], None]
 
 
 class Packing:
@@ -55,6 +54,7 @@ class Packing:
         self.used = False  # whether any scores came from packed rows
         self._exact: dict[tuple[int, int], bool] = {}  # by depth and cells of the row
         self.turns = turning_points(network)
+        self.padding = Padding(network, context_length, self.turns, self._score, objective == "seq2seq")
 
     def rows(self, sequences: Sequence[Sequence[int]], positions: Sequence[np.ndarray]) -> Rows:
         """Packed rows where they are exact and cheaper, else one row per distinct sequence."""
@@ -78,8 +78,15 @@ class Packing:
         read: Read,
         batch_size: int | None = None,
         sources: Sequence[Sequence[int]] | None = None,
+        *,
+        strict: bool = True,
+        together: Together | None = None,
     ) -> None:
-        """`read` the logits after every cell asked for. sources: what the encoder reads, of each row's origin."""
+        """`read` the logits after every cell asked for. sources: what the encoder reads, of each row's origin.
+
+        strict: what a forward raises is raised; else the batches in which it does are passed over. together: which rows
+        share a batch, whatever the network lets.
+        """
 
         def forward(batch: Sequence[int]) -> None:
             first, last = batch[0], batch[-1] + 1
@@ -95,12 +102,58 @@ class Packing:
                 part = slice(*np.searchsorted(line, [begin, begin + n]))
                 read(n, tiles, torch.from_numpy(line[part] - begin), rows.query[inside][part])
 
+        with torch.inference_mode():
+            for batch in self._plan(rows, batch_size, sources, together):
+                try:
+                    run_halving(batch, forward, self.halved)
+                except ForwardError:
+                    if strict:
+                        raise
+
+    def source_parts(self, sequences: Sequence[Sequence[int]], sources: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The numbers of the sequences whose sources may be padded to one length."""
+        longest = max([*map(len, sequences), *map(len, sources)], default=0)
+        parts: dict[int, list[int]] = {}
+        whole = len(sequences) < 2 or self.padding.together(longest) == "any"
+        for i, ids in enumerate(sources):
+            parts.setdefault(0 if whole else len(ids), []).append(i)
+        return list(parts.values())
+
+    def _plan(
+        self,
+        rows: Rows,
+        batch_size: int | None,
+        sources: Sequence[Sequence[int]] | None,
+        together: Together | None,
+    ) -> list[list[int]]:
         beside = max((len(ids) for ids in sources), default=0) if sources is not None else 0
         lengths = rows.lengths.tolist()
-        with torch.inference_mode():
-            # packed rows are all on one side of a turn, whatever their lengths in cells
-            for batch in plan(lengths, lambda n: self.row_bytes(n + beside), self.budget // 2, batch_size, self.turns):
-                run_halving(batch, forward, self.halved)
+
+        def planned(size: int | None, apart: Sequence[int]) -> list[list[int]]:
+            return plan(lengths, lambda n: self.row_bytes(n + beside), self.budget // 2, size, apart)
+
+        # packed rows are all on one side of a turn, whatever their lengths in cells
+        batches = planned(batch_size, self.turns)
+        if max(map(len, batches), default=0) < 2:
+            return batches
+        together = together or self.padding.together(max(int(rows.depth.max(initial=0)) + 1, beside))
+        if together == "any":
+            return batches
+        return planned(1 if together == "alone" else batch_size, sorted({*self.turns, *lengths}))
+
+    def _score(
+        self,
+        sequences: Sequence[Sequence[int]],
+        targets: np.ndarray,
+        sources: Sequence[Sequence[int]] | None,
+        share: bool,
+    ) -> np.ndarray:
+        """log p(targets) after every position of plain rows that share one batch, or none."""
+        rows = plain(sequences, [np.arange(len(ids)) for ids in sequences], sources or ())
+        found = np.full(len(targets), np.nan)
+        size = len(sequences) if share else 1
+        self.run(rows, log_probabilities(targets, found), size, sources, together="any")
+        return found
 
     def _inputs(self, rows: Rows, first: int, last: int) -> tuple[dict[str, Any], np.ndarray]:
         """The padded batch of rows first to last - 1, and the place in it of each of their cells.
@@ -167,7 +220,7 @@ class Packing:
                 self.forward.prepare({})
                 self._exact[key] = self._trial(*key)
             except Exception as error:
-                if isinstance(error, ResourceError) or out_of_memory(error):
+                if out_of_memory(error):
                     return False  # nothing is known
                 self._exact[key] = False  # the network does not take such a mask or positions, in its own words
         return self._exact[key]
@@ -189,11 +242,14 @@ class Packing:
         positions = [np.arange(len(ids)) for ids in sequences]
         nothing = [np.empty(0, dtype=np.int64)] * len(others)
         targets = rng.integers(0, high, sum(map(len, sequences)))
+        sequences, others = (
+            [ordinary_ids(self.network, np.array(ids)).tolist() for ids in them] for them in (sequences, others)
+        )
         packed = cast(Rows, pack([*sequences, *others], [*positions, *nothing], [room]))
         found = np.full((3, len(targets)), np.nan)
         with in_float32(self.network) if in_half(self.network) else nullcontext():
-            self.run(packed, log_probabilities(targets, found[0]))
-            self.run(plain(sequences, positions), log_probabilities(targets, found[1]))
+            self.run(packed, log_probabilities(targets, found[0]), together="any")
+            self.run(plain(sequences, positions), log_probabilities(targets, found[1]), together="any")
             if not np.abs(found[0] - found[1]).max() <= CLEAR:
                 return False
             self.run(plain(sequences, positions), log_probabilities(targets, found[2]), batch_size=1)
@@ -202,83 +258,3 @@ class Packing:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.network.device)
-
-
-def log_probabilities(targets: np.ndarray, found: np.ndarray, top1: np.ndarray | None = None) -> Read:
-    """Puts log p(target) of each query into `found`, and whether it is the most probable token, the first of equals, into
-    `top1`.
-    """
-
-    def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
-        sums, target = LogSum(n), torch.from_numpy(targets[queries])
-        best = _First(n) if top1 is not None else None
-        chosen = torch.empty(len(queries), dtype=torch.float64)
-        for column, logits in tiles:
-            here = ((target >= column) & (target < column + logits.shape[1])).nonzero()[:, 0]
-            at = (places[here].to(logits.device), (target[here] - column).to(logits.device))
-            chosen[here] = logits[at].double().cpu()
-            if best is not None:
-                best.add(column, logits)
-            sums.add(logits)
-        found[queries] = (chosen - sums.value()[places]).numpy()
-        if top1 is not None and best is not None:
-            top1[queries] = (best.token.cpu()[places] == target).numpy()
-
-    return read
-
-
-def log_shares(members: np.ndarray, found: np.ndarray) -> Read:
-    """Puts the log of the summed p of the tokens in `members` (bool [vocabulary]) into `found`, in float64."""
-
-    def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
-        whole, own = LogSum(n, torch.float64), LogSum(n, torch.float64)
-        for column, logits in tiles:
-            inside = np.flatnonzero(members[column : column + logits.shape[1]])
-            if len(inside):
-                own.add(logits[:, torch.from_numpy(inside).to(logits.device)])
-            whole.add(logits)
-        found[queries] = (own.value() - whole.value())[places].numpy()
-
-    return read
-
-
-class _First:
-    """The largest logit of n rows among the columns added so far, and the first token that has it (-1: none is a number)."""
-
-    def __init__(self, n: int) -> None:
-        self.value, self.token = torch.full((n,), -torch.inf), torch.full((n,), -1)
-
-    def add(self, column: int, x: torch.Tensor) -> None:
-        """Columns x [n, width], the first of which is the token `column`."""
-        value, place = x.max(1)
-        self.value, self.token = self.value.to(value), self.token.to(place.device)
-        larger = value > self.value
-        self.value[larger], self.token[larger] = value[larger], place[larger] + column
-
-
-class LogSum:
-    """log sum exp of the columns added so far, of n rows: top + log total, total = sum of exp(x - top).
-
-    In at least `dtype`. `total` is float64, and so is the sum at the end: the rounding of a large maximum would be that of the result.
-    """
-
-    def __init__(self, n: int, dtype: torch.dtype = torch.float32) -> None:
-        self.dtype = dtype
-        # not -inf: a tile of nothing but -inf would make NaN
-        self.top = torch.full((n, 1), torch.finfo(dtype).min, dtype=dtype)
-        self.total = torch.zeros((n, 1), dtype=torch.float64)
-
-    def add(self, x: torch.Tensor) -> None:
-        """Columns x [n, width]; they are overwritten."""
-        self.dtype = torch.promote_types(self.dtype, x.dtype)
-        self.top, self.total = self.top.to(x.device, self.dtype), self.total.to(x.device)
-        step = max(1, SLICE // x.shape[1]) if x.device.type == "cpu" else len(x)
-        for part, top, total in zip(x.split(step), self.top.split(step), self.total.split(step), strict=True):
-            part = part.to(self.dtype)
-            larger = torch.maximum(top, part.amax(1, keepdim=True))
-            total.mul_((top - larger).double().exp_()).add_(part.sub_(larger).exp_().sum(1, keepdim=True))
-            top.copy_(larger)
-
-    def value(self) -> torch.Tensor:
-        """float64 [n], on the CPU."""
-        return (self.top.double() + self.total.log())[:, 0].cpu()

@@ -23,7 +23,6 @@ from transect.lm.opening import closing, opening
 VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
 
 NOWHERE = (-1, -1)
-NOT_NUMBERS = "the model's logits are not numbers (NaN)"
 
 
 @dataclass(frozen=True)
@@ -113,10 +112,11 @@ def total_logprobs(model: Model, lines: Sequence[Line], *, pll: str = "within_wo
     return np.array([math.nan if line.error else next(sums) for line in lines], dtype=np.float64)
 
 
-def errors(lines: Sequence[Line], totals: np.ndarray) -> list[str | None]:
+def errors(model: Model, lines: Sequence[Line], totals: np.ndarray) -> list[str | None]:
     """Why a line has no total; None where it has one."""
     return [
-        line.error or (NOT_NUMBERS if math.isnan(total) else None) for line, total in zip(lines, totals, strict=True)
+        line.error or (model.no_number(line.ids) if math.isnan(total) else None)
+        for line, total in zip(lines, totals, strict=True)
     ]
 
 
@@ -162,4 +162,5 @@ def _refusal(model: Model, line: Line, context: str, offsets: Sequence[tuple[int
     # " keys" may reach over the blank at the end of the context; over letters of it, it is a token of neither
     shared = any(start < len(context) < end and context[start:].strip() for start, end in offsets)
     told = too_long(model, max(len(line.ids), len(line.source)))
+    told = told or model.lacking(line.ids, line.first) or model.lacking(line.source)
     return told or (f"the text shares a token with the context {context!r}" if shared else "")

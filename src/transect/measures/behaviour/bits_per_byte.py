@@ -21,7 +21,6 @@ import pandas as pd
 from transect.errors import InputError
 from transect.lm.model import Model, unreadable
 from transect.lm.opening import opening
-from transect.lm.scoring import NOT_NUMBERS
 
 VERSION = 1
 UNIT = {"bits_per_byte": "bits/byte", "logprob_nats": "nats", "n_bytes": "bytes", "n_unknown": "tokens"}
@@ -63,6 +62,7 @@ def measure(
         first, start = (0, 0) if head else _first_scored(encoded["offset_mapping"][index])
         told = unreadable(text) or model.spelled(text, ids)
         told = told or (f"the text {text[:20]!r} has no token to score" if first >= len(ids) else "")
+        told = told or model.lacking([*head, *ids], len(head) + first)
         if told:
             errors[index] = told
             continue
@@ -73,10 +73,12 @@ def measure(
             prefixes.append(len(head) + scored - begin)
             owner.append(index)
     parts: list[list[float]] = [[] for _ in range(len(items))]
-    for index, prefix, scores in zip(owner, prefixes, model.token_logprobs(sequences, prefixes), strict=True):
+    scored = zip(owner, sequences, prefixes, model.token_logprobs(sequences, prefixes), strict=True)
+    for index, ids, prefix, scores in scored:
         parts[index].extend(scores[prefix:])
+        if np.isnan(scores[prefix:]).any():
+            errors[index] = errors[index] or model.no_number(ids)
     logprob = np.array([math.fsum(p) for p in parts])
-    errors = [told or (NOT_NUMBERS if np.isnan(total) else None) for told, total in zip(errors, logprob, strict=True)]
     values = {
         "bits_per_byte": -logprob / math.log(2) / np.maximum(n_bytes, 1),
         "logprob_nats": logprob,

@@ -18,7 +18,6 @@ import pandas as pd
 
 from transect.lm.model import Model
 from transect.lm.repeats import Repeats, repeats
-from transect.lm.scoring import NOT_NUMBERS
 
 VERSION = 1
 UNIT = {"copying_gain_bits": "bits/token", "copy_top1": "proportion"}
@@ -45,17 +44,21 @@ def measure(
     """
     rows = []
     for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos):
-        gain, top1 = _scores(model, condition)
-        error = NOT_NUMBERS if math.isnan(gain) else None
+        gain, top1, error = _scores(model, condition)
         rows.append((condition.name, "copying_gain_bits", gain, error))
         rows.append((condition.name, "copy_top1", math.nan if error else top1, error))
     return pd.DataFrame(rows, columns=["item", "metric", "value", "error"])
 
 
-def _scores(model: Model, condition: Repeats) -> tuple[float, float]:
+def _scores(model: Model, condition: Repeats) -> tuple[float, float, str | None]:
+    """Gain in bits, share of most probable tokens, and why there is none of either."""
     scores = model.token_scores(condition.ids.tolist(), top1=True)
     bits = -np.stack([s.logprob for s in scores]) / np.log(2)  # [row, position]
     best = np.stack([s.top1 for s in scores if s.top1 is not None])
     first = slice(condition.start + 1, condition.start + condition.length)
     second = slice(first.start + condition.distance, first.stop + condition.distance)
-    return float(bits[:, first].mean() - bits[:, second].mean()), float(best[:, second].mean())
+    lacking = np.flatnonzero(
+        np.isnan(bits[:, [*range(first.start, first.stop), *range(second.start, second.stop)]]).any(1)
+    )
+    error = model.no_number(condition.ids[lacking[0]].tolist()) if len(lacking) else None
+    return float(bits[:, first].mean() - bits[:, second].mean()), float(best[:, second].mean()), error

@@ -74,7 +74,7 @@ def measure(
     names = ["logprob_good_nats", "logprob_bad_nats", "difference_nats", "correct"]
     if model.objective == "masked":
         names = ["pll_good_nats", "pll_bad_nats", "pll_difference_nats", "pll_correct"]
-    wide = pd.DataFrame({"item": items["item"].to_numpy(), "error": _refused(errors(read, totals), difference)})
+    wide = pd.DataFrame({"item": items["item"].to_numpy(), "error": _refused(errors(model, read, totals), difference)})
     for name, value in zip(names, (good, bad, difference, correct), strict=True):
         wide[name] = np.where(wide["error"].isna(), value, np.nan)
     return wide.melt(id_vars=["item", "error"], var_name="metric")[["item", "metric", "value", "error"]]

@@ -32,7 +32,7 @@ from transect.errors import InputError, nearest
 from transect.lm import words
 from transect.lm.model import Model
 from transect.lm.opening import opening
-from transect.lm.scoring import NOT_NUMBERS, Line, lines
+from transect.lm.scoring import Line, lines
 
 VERSION = 1
 UNIT = {"surprisal_bits": "bits", "surprisal_bits_uncorrected": "bits"}
@@ -92,13 +92,13 @@ def measure(
         for position, piece in enumerate(pieces[index]):
             told = piece.error or _reason(model, read[index], piece)
             value = math.nan if told else -math.fsum(logprobs[piece.first : piece.last]) / math.log(2)
-            told = told or (NOT_NUMBERS if math.isnan(value) else "")
+            told = told or (model.no_number(read[index].ids) if math.isnan(value) else "")
             common = (piece.name, piece.text, position)
             if borders:
                 change, without = (math.nan, told) if told else borders.correction(index, piece)
                 # a word of probability 0 stays one, whatever follows it
                 better = value if math.isinf(value) else value - change / math.log(2)
-                without = without or (NOT_NUMBERS if math.isnan(better) else "")
+                without = without or (model.no_number(read[index].ids) if math.isnan(better) else "")
                 rows.append((item, "surprisal_bits", math.nan if without else better, *common, without or None))
             rows.append((item, "surprisal_bits_uncorrected", value, *common, told or None))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"position": "Int64"})

@@ -30,9 +30,9 @@ from transect.lm import rounding
 from transect.lm.activations import capture_bytes, observe
 from transect.lm.edits import Edit, patch
 from transect.lm.interventions import run
-from transect.lm.model import Model, unreadable
+from transect.lm.model import NOT_NUMBERS, Model, unreadable
 from transect.lm.opening import opening
-from transect.lm.scoring import NOT_NUMBERS, too_long
+from transect.lm.scoring import too_long
 
 VERSION = 2
 UNIT = {
