@@ -19,6 +19,7 @@ No other rule of transformers' `generate` applies: no penalties, no forced or su
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -189,7 +190,7 @@ def _sampled(
                 run_halving(part, forward, decoding.halved)
             except ForwardError:
                 for index in part:
-                    _alone(samples[index], lambda index=index: run_halving([index], forward, decoding.halved))
+                    _alone(samples[index], partial(run_halving, [index], forward, decoding.halved))
     return samples
 
 

@@ -88,16 +88,15 @@ class NetworkModel(Model):
         scored = [i for i, ids in enumerate(sequences) if len(ids) > starts[i]]
         targets = np.array([token for i in scored for token in sequences[i][starts[i] :]], dtype=np.int64)
         found, best = np.full(len(targets), np.nan), np.zeros(len(targets), dtype=bool)
-        if sources is not None:
-            self._check(sources)
-            sources = [tuple(sources[i]) for i in scored]
+        self._check(sources or ())
+        read = None if sources is None else [tuple(sources[i]) for i in scored]
         told = self._read(
             [tuple(sequences[i][:-1]) for i in scored],
             [np.arange(starts[i] - 1, len(sequences[i]) - 1) for i in scored],
             log_probabilities(targets, found, best if top1 else None),
             found,
             batch_size,
-            sources,
+            read,
         )
         self._note([sequences[scored[i]] for i in told], told.values())
         result = [

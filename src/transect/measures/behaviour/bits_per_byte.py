@@ -73,8 +73,8 @@ def measure(
             prefixes.append(len(head) + scored - begin)
             owner.append(index)
     parts: list[list[float]] = [[] for _ in range(len(items))]
-    scored = zip(owner, sequences, prefixes, model.token_logprobs(sequences, prefixes), strict=True)
-    for index, ids, prefix, scores in scored:
+    found = model.token_logprobs(sequences, prefixes)
+    for index, ids, prefix, scores in zip(owner, sequences, prefixes, found, strict=True):
         parts[index].extend(scores[prefix:])
         if np.isnan(scores[prefix:]).any():
             errors[index] = errors[index] or model.no_number(ids)
