@@ -38,7 +38,6 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "attention": lambda m: m.attention(np.array(IDS), lambda pattern: pattern[..., -1, 0]),
     "attention_patterns": lambda m: list(m.attention_patterns(np.array(IDS))),
     "n_logits": lambda m: m.n_logits,
-    "lacking": lambda m: m.lacking(IDS[0], 1),
     "no_number": lambda m: m.no_number(IDS[0]),
     "packing": lambda m: m.packing,
     "anatomy": lambda m: m.anatomy,

@@ -246,21 +246,6 @@ class Model(ABC):
         """How many tokens have a logit, those with the lowest ids; `vocab_size` have an embedding."""
         return self.vocab_size
 
-    def lacking(self, ids: Sequence[int], first: int | None = None) -> str:
-        """The sentence for a token that the model cannot read, or that is to be predicted (from place `first` on) and has no
-        logit; empty where there is none."""
-        if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
-            wrong = next(i for i in ids if not 0 <= i < self.vocab_size)
-            return f"the token {self._named(wrong)} has no embedding: {self.path.name} has {self.vocab_size}"
-        if first is not None and max(ids[first:], default=-1) >= self.n_logits:
-            wrong = next(i for i in ids[first:] if i >= self.n_logits)
-            return f"the token {self._named(wrong)} has no logit: {self.path.name} has {self.n_logits}"
-        return ""
-
-    def _named(self, token: int) -> str:
-        name = self.tokenizer.convert_ids_to_tokens(token) if 0 <= token < len(self.tokenizer) else None
-        return f"{token}" if name is None else f"{name!r} (id {token})"
-
     def no_number(self, ids: Sequence[int]) -> str:
         """Why a sequence has no scores."""
         return self._told.get(tuple(ids), NOT_NUMBERS)

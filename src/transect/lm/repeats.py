@@ -106,9 +106,7 @@ def _condition(given: Mapping[str, Any]) -> tuple[int, int, str]:
 def _pool(model: Model, tokens: str | Mapping[str, Any] | None) -> np.ndarray:
     """The ids that may be drawn, sorted."""
     special = control_tokens(model.tokenizer).keys() | placeholders(model.tokenizer)
-    vocabulary = {
-        i: word for word, i in model.tokenizer.get_vocab().items() if i not in special and i < model.vocab_size
-    }
+    vocabulary = {i: word for word, i in model.tokenizer.get_vocab().items() if i not in special and i < model.n_logits}
     if isinstance(tokens, str):
         try:
             pattern = re.compile(tokens)

@@ -19,6 +19,7 @@ import numpy as np
 from transect.errors import InputError
 from transect.lm.model import Model, unreadable
 from transect.lm.opening import closing, opening
+from transect.lm.vocabulary import lacking
 
 VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
 
@@ -162,5 +163,5 @@ def _refusal(model: Model, line: Line, context: str, offsets: Sequence[tuple[int
     # " keys" may reach over the blank at the end of the context; over letters of it, it is a token of neither
     shared = any(start < len(context) < end and context[start:].strip() for start, end in offsets)
     told = too_long(model, max(len(line.ids), len(line.source)))
-    told = told or model.lacking(line.ids, line.first) or model.lacking(line.source)
+    told = told or lacking(model, line.ids, line.first) or lacking(model, line.source)
     return told or (f"the text shares a token with the context {context!r}" if shared else "")

@@ -21,6 +21,7 @@ import pandas as pd
 from transect.errors import InputError
 from transect.lm.model import Model, unreadable
 from transect.lm.opening import opening
+from transect.lm.vocabulary import lacking
 
 VERSION = 1
 UNIT = {"bits_per_byte": "bits/byte", "logprob_nats": "nats", "n_bytes": "bytes", "n_unknown": "tokens"}
@@ -62,7 +63,7 @@ def measure(
         first, start = (0, 0) if head else _first_scored(encoded["offset_mapping"][index])
         told = unreadable(text) or model.spelled(text, ids)
         told = told or (f"the text {text[:20]!r} has no token to score" if first >= len(ids) else "")
-        told = told or model.lacking([*head, *ids], len(head) + first)
+        told = told or lacking(model, [*head, *ids], len(head) + first)
         if told:
             errors[index] = told
             continue

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from transect.errors import InputError, NotApplicable, nearest
+from transect.errors import ForwardError, InputError, NotApplicable, nearest
 from transect.lm import rounding
 from transect.lm.activations import capture_bytes, observe
 from transect.lm.edits import Edit, patch
@@ -33,6 +33,7 @@ from transect.lm.interventions import run
 from transect.lm.model import NOT_NUMBERS, Model, unreadable
 from transect.lm.opening import opening
 from transect.lm.scoring import too_long
+from transect.lm.vocabulary import lacking
 
 VERSION = 2
 UNIT = {
@@ -94,9 +95,12 @@ def measure(
         read = [pair if isinstance(pair, str) else NOT_NUMBERS for pair in read]
     tables: dict[int, pd.DataFrame] = {}
     for chosen in _alike(model, place, read):
-        found = _patched(model, place, [read[i] for i in chosen])  # type: ignore[misc]
+        found = _each(model, place, [read[i] for i in chosen])  # type: ignore[misc]
         for i, values in zip(chosen, found, strict=True):
-            tables[i] = _rows(names[i], *values, rounding.of_token(model), only_preferred)
+            if isinstance(values, str):
+                read[i] = values
+            else:
+                tables[i] = _rows(names[i], *values, rounding.of_token(model), only_preferred)
     for i, pair in enumerate(read):
         if isinstance(pair, str):
             tables[i] = pd.DataFrame({"item": names[i], "metric": [*UNIT][:2], "value": np.nan, "error": pair})
@@ -120,6 +124,14 @@ def _alike(model: Model, place: str, read: Sequence[_Pair | str]) -> Iterator[li
     for length, same in sorted(lengths.items()):
         size = max(1, model.budget // capture_bytes(model, place, length))  # type: ignore[attr-defined, arg-type]
         yield from (same[start : start + size] for start in range(0, len(same), size))
+
+
+def _each(model: Any, place: str, pairs: Sequence[_Pair]) -> list[tuple[float, float, pd.DataFrame] | str]:
+    """Of each pair what `_patched` gives or, of one on which the network's forward raises, the sentence."""
+    try:
+        return list(_patched(model, place, pairs))
+    except ForwardError as error:
+        return [str(error)] if len(pairs) == 1 else [_each(model, place, [pair])[0] for pair in pairs]
 
 
 def _patched(model: Any, place: str, pairs: Sequence[_Pair]) -> Iterator[tuple[float, float, pd.DataFrame]]:
@@ -176,6 +188,7 @@ def _pair(model: Model, head: list[int], row: Mapping[str, Any]) -> _Pair | str:
         text = row[name] if isinstance(row[name], str) else ""
         ids = model.encode(text)
         error = unreadable(text) or model.spelled(text, ids) or too_long(model, len(head) + len(ids))
+        error = error or lacking(model, [*head, *ids])
         if not ids or error:
             return f"{name}: {error or 'there is no text'}"
         texts[name] = ids
@@ -214,6 +227,8 @@ def _token(model: Model, text: str, ids: list[int], word: Any) -> int | str:
             told = told or spelled.replace("the text", "it")
         elif whole[-1] == model.tokenizer.unk_token_id:
             told = told or f"{word!r} is not in the vocabulary"
+        elif why := lacking(model, whole[-1:], 0):
+            told = told or why
         else:
             return whole[-1]
     return told
