@@ -6,7 +6,7 @@ import pytest
 
 from transect.errors import InputError
 from transect.stats.formula import Design, Formula, parse
-from transect.stats.inference_units import Shared, inference_units, pseudoreplicated, refuse_pseudoreplication
+from transect.stats.inference_units import ROW, Shared, inference_units, pseudoreplicated, refuse_pseudoreplication
 from transect.stats.table_model import fit_table
 
 
@@ -56,7 +56,7 @@ def test_an_omitted_slope_is_said() -> None:
     formula, frame = parse("y ~ condition + (1 | run)"), _table()
     design = Design(formula.fixed, frame)
     unit = inference_units(formula, design, frame, design.matrix(frame))[1]
-    assert (unit.unit, unit.slopes_omitted) == ("row", ("run",))
+    assert (unit.unit, unit.slopes_omitted) == (ROW, ("run",))
 
 
 def test_a_run_level_effect_without_a_run_effect_is_refused() -> None:

@@ -116,7 +116,7 @@ def _fixed(model: TableModel) -> list[str]:
 def _cross_check(model: TableModel) -> Iterator[str]:
     """Of every effect whose unit is not the row."""
     effects, checks = model.effects, model.on_means
-    unchecked = effects[(effects["unit"] != "row") & (effects["term"] != "(Intercept)")]
+    unchecked = effects[~effects["by_rows"] & (effects["term"] != "(Intercept)")]
     if len(checks):
         yield from [
             "",
@@ -172,12 +172,19 @@ def _means(means: pd.DataFrame, differences: pd.DataFrame) -> Iterator[str]:
     for factors, part in means.groupby("factors", sort=False):
         yield from ["", f"Marginal means of {factors} (equal weights over the other factors, numbers at their mean):"]
         more = [c for c in ("probability", "probability_lower", "probability_upper") if c in part]
-        yield from table_lines(part[["label", "estimate", "se", "df", "lower", "upper", *more]])
+        yield from _estimable(part, ["label", "estimate", "se", "df", "lower", "upper", *more])
         pairs = differences[differences["factors"] == factors] if len(differences) else differences
         for kind, of_kind in pairs.groupby("kind", sort=False) if len(pairs) else ():
             yield f" {str(kind).capitalize()}s, p adjusted by Holm over these {len(of_kind)}:"
             odds = ["odds_ratio"] if "odds_ratio" in of_kind else []
-            yield from table_lines(of_kind[["label", *ESTIMATE, "p_holm", "lower", "upper", *odds]])
+            yield from _estimable(of_kind, ["label", *ESTIMATE, "p_holm", "lower", "upper", *odds])
+
+
+def _estimable(rows: pd.DataFrame, columns: list[str]) -> Iterator[str]:
+    known = rows["estimate"].notna()
+    yield from table_lines(rows.loc[known, columns])
+    if not known.all():
+        yield f" Not estimable, since a cell that they need has no rows: {'; '.join(rows.loc[~known, 'label'])}"
 
 
 def _equivalence(found: pd.DataFrame) -> Iterator[str]:

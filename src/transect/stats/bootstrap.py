@@ -52,7 +52,7 @@ def bootstrap_intervals(fit: Fit, n: int = 1000, seed: int = 1, level: float = 0
     edges = [(1 - level) / 2, (1 + level) / 2]
     lower, upper = np.nanquantile(draws, edges, axis=0)
     spreads = fit.components[["group", "effect"]].to_numpy()
-    names = [*fit.names, *("sigma" if g == "residual" else f"sd {g} {e}" for g, e in spreads)]
+    names = [*fit.names, *(f"sd {g} {e}" if e else "sigma" for g, e in spreads)]
     return pd.DataFrame({"parameter": names, "estimate": _parameters(fit), "lower": lower, "upper": upper})
 
 

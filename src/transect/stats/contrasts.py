@@ -44,13 +44,14 @@ class Grid:
             self.average[variable] = {mean: 1.0} if levels is None else {level: 1 / len(levels) for level in levels}
 
     def weights(self, choice: Choice) -> np.ndarray:
+        """On the columns of the design; NaN where its rows do not determine the answer (a cell without rows)."""
         parts = [list((self.average | choice)[v].items()) for v in self.variables]
         cells = list(product(*parts))
         frame = pd.DataFrame(
             [[value for value, _ in cell] for cell in cells], columns=self.variables, index=range(len(cells))
         )
         each = np.array([np.prod([weight for _, weight in cell]) for cell in cells])
-        return each @ self.design.matrix(frame)
+        return self.design.estimable(each @ self.design.whole.matrix(frame, transformed=True))
 
     def differences(self, variable: str) -> Iterator[tuple[str, dict[str | float, float], tuple[str, ...]]]:
         """(label, weights, levels) of each level against the reference; of a number its slope."""

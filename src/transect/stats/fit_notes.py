@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from transect.stats.formula import Formula
+from transect.stats.formula import Design, Formula, quoted
 from transect.stats.generalized import GeneralizedFit
-from transect.stats.inference_units import Shared, Unit, quoted
+from transect.stats.inference_units import Shared, Unit
 from transect.stats.least_squares import LeastSquaresFit
 from transect.stats.random_effects import TableFit, correlations
 
@@ -51,6 +51,14 @@ def singular(fit: TableFit) -> list[str]:
     return found
 
 
+def empty_cells(design: Design) -> list[str]:
+    names = [design.whole.names[j] for j in design.lost]
+    return [
+        f"left out of the model, since no row tells {'them' if names[1:] else 'it'} from the other effects (an empty cell): "
+        f"{', '.join(names)}; means and differences that need {'them' if names[1:] else 'it'} are not estimable"
+    ] * bool(names)
+
+
 def coarser(shared: Sequence[Shared], units: Mapping[str, Unit]) -> list[str]:
     return [
         f"'{term}' does not vary within {unit.column} ({unit.n_levels} levels), which has no random effect and holds several levels "
@@ -60,7 +68,7 @@ def coarser(shared: Sequence[Shared], units: Mapping[str, Unit]) -> list[str]:
         if unit.column
     ] + [
         f"'{term}' does not vary within {column} ({levels} levels) either, which has no random effect: "
-        f"its units, {unit}, are independent only if nothing else differs between the levels of {column}"
+        f"its units, {unit or 'the rows'}, are independent only if nothing else differs between the levels of {column}"
         for term, column, levels, unit, _ in shared
         if not units[term].column
     ]
@@ -68,10 +76,10 @@ def coarser(shared: Sequence[Shared], units: Mapping[str, Unit]) -> list[str]:
 
 def slopes_omitted(effects: pd.DataFrame) -> list[str]:
     found = []
-    for (groups, reason, unit), part in effects[effects["slopes_omitted"] != ""].groupby(
-        ["slopes_omitted", "slope_reason", "unit"], sort=False
+    for (groups, reason, by_rows), part in effects[effects["slopes_omitted"] != ""].groupby(
+        ["slopes_omitted", "slope_reason", "by_rows"], sort=False
     ):
-        counted = ", so rows count as independent units" if unit == "row" else ""
+        counted = ", so rows count as independent units" if by_rows else ""
         found.append(
             f"slope omitted: {', '.join(part['term'])} may differ between the levels of {groups} and has no slope by it "
             f"({reason}){counted}"

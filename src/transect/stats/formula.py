@@ -4,15 +4,17 @@
 
 `a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g),
 and `(x | g/h)` is (x | g) + (x | g:h).
-A variable is a column name, a transform of one (log, log2, log10, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
+A variable is a column name, a transform of one (log, log2, log10, log1p, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
 orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response may be cbind(successes, failures).
-Column names with other signs than letters, digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
+Column names with other signs than letters (of any alphabet), digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
 Coding of categories follows R (treatment contrasts): in a term, a category loses its reference column if the term
 without it is in the model, else it keeps all its columns. `C(x, sum)`: each level but the last against the mean of the
 levels; `C(x, treatment)`: the default. Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
 """
 
 import re
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -23,12 +25,13 @@ import pandas as pd
 from transect.errors import InputError, nearest
 from transect.stats.polynomials import Polynomials
 
-TRANSFORMS = {"log": np.log, "log2": np.log2, "log10": np.log10, "sqrt": np.sqrt}
+TRANSFORMS = {"log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "sqrt": np.sqrt}
+LOWEST = {"log": 0.0, "log2": 0.0, "log10": 0.0, "log1p": -1.0}  # a logarithm needs more than that
 CODINGS = ("treatment", "sum")
 FUNCTIONS = (*TRANSFORMS, "scale", "poly", "factor", "C")
 Term = tuple[str, ...]  # the variables of one term, in the order written; () is the intercept
 
-_PLAIN = r"[A-Za-z_.][A-Za-z0-9_.]*"
+_PLAIN = r"(?:[^\W\d]|\.)[\w.]*"
 _NAME = rf"(?:{_PLAIN}|`[^`]+`)"
 _VARIABLE = re.compile(rf"^(?:({_NAME})|({_PLAIN})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))$")
 _QUOTED = re.compile(r"`([^`]+)`")
@@ -110,10 +113,11 @@ def _masked(text: str) -> str:
 def _unmasked(piece: str, formula: str) -> str:
     """A piece of a masked formula with its names again, in backticks where they need them."""
     names = _QUOTED.findall(formula)
-    return "".join(c if ord(c) < _FIRST_MASK else _quoted(names[ord(c) - _FIRST_MASK]) for c in piece)
+    return "".join(c if ord(c) < _FIRST_MASK else quoted(names[ord(c) - _FIRST_MASK]) for c in piece)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A column's name as a formula writes it."""
     return name if re.fullmatch(_PLAIN, name) else f"`{name}`"
 
 
@@ -154,8 +158,9 @@ def _variable(text: str, formula: str) -> str:
     text = _unmasked(text, formula).strip()
     match = _VARIABLE.match(text)
     if not match:
-        hint = "for powers write poly(x, 2)" if text.startswith("I(") or "^" in text else _BACKTICKS
-        raise InputError(f"formula '{formula}': '{text}' is neither a column nor a transform of one; {hint}")
+        raise InputError(
+            f"formula '{formula}': '{text}' is neither a column nor a transform of one; {_hint(text, formula)}"
+        )
     plain, function, column, argument = match.groups()
     if plain:
         return plain
@@ -172,6 +177,18 @@ def _variable(text: str, formula: str) -> str:
     return f"{function}({column}, {argument})" if argument else f"{function}({column})"
 
 
+def _hint(text: str, formula: str) -> str:
+    if plus_one := re.search(rf"log\(\s*({_NAME})\s*\+\s*1\s*\)", formula):
+        return f"write log1p({plus_one.group(1)})"
+    if re.search(r"\)\s*\^", formula):
+        return "for all terms of (a + b)^2 write a * b"
+    if text.startswith("I(") or "^" in text:
+        return "for powers write poly(x, 2)"
+    if "/" in text:
+        return "for a/b write a + a:b"
+    return _BACKTICKS
+
+
 def column_of(variable: str) -> str:
     """The column that a variable reads: log10(x) -> x."""
     match = _VARIABLE.match(variable)
@@ -181,7 +198,7 @@ def column_of(variable: str) -> str:
 
 def is_category(variable: str, frame: pd.DataFrame) -> bool:
     """Whether a variable is coded as categories (text, booleans, `factor(x)`) rather than as a number."""
-    column = values(column_of(variable), frame)
+    column = _read(variable, frame)
     return (
         variable.startswith(("factor(", "C("))
         or pd.api.types.is_bool_dtype(column)
@@ -192,16 +209,11 @@ def is_category(variable: str, frame: pd.DataFrame) -> bool:
 def values(variable: str, frame: pd.DataFrame) -> pd.Series:
     """The column of a variable, transformed; categories as text. Raises InputError for an unknown or unusable column.
 
-    A table that already holds the transformed values under the variable's own name (a grid) is taken at its word.
+    A table without the column that holds the transformed values under the variable's own name is taken at its word.
     """
-    if variable in frame:
-        return frame[variable]
-    column = column_of(variable)
+    column, raw = column_of(variable), _read(variable, frame)
     if column not in frame:
-        raise InputError(
-            f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}"
-        )
-    raw = frame[column]
+        return raw
     if variable.startswith(("factor(", "C(")):
         return raw.astype(str)
     if variable.strip("`") == column or variable.startswith("poly("):
@@ -213,16 +225,36 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
         if not spread > 0:
             raise InputError(f"{variable}: '{column}' does not vary")
         return (raw - raw.mean()) / spread
-    if (raw <= 0).any() and not variable.startswith("sqrt("):
-        raise InputError(f"{variable}: '{column}' has values that are not above 0, which have no logarithm")
-    return TRANSFORMS[variable.split("(")[0]](raw.astype(float))
+    function = variable.split("(")[0]
+    if function in LOWEST and (raw <= LOWEST[function]).any():
+        more = "; for counts with 0 write log1p" if function != "log1p" and (raw >= 0).all() else ""
+        raise InputError(
+            f"{variable}: '{column}' has values that are not above {LOWEST[function]:g}, which have no logarithm{more}"
+        )
+    if function == "sqrt" and (raw < 0).any():
+        raise InputError(f"{variable}: '{column}' has values below 0, which have no root")
+    return TRANSFORMS[function](raw.astype(float))
+
+
+def _read(variable: str, frame: pd.DataFrame) -> pd.Series:
+    """The column that a variable is made of, or, where there is none, the one that is called as the variable."""
+    column = column_of(variable)
+    if column not in frame and variable not in frame:
+        raise InputError(
+            f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}"
+        )
+    return frame[column if column in frame else variable]
 
 
 class Design:
     """Columns of a model matrix, fixed by a table once and computable for new rows (a grid of marginal means).
 
-    `reference` names the reference level of a category; without it the first in its own or in sorted order is taken.
+    `reference` names the reference level of a category; without it the first in its own or in sorted order is taken. A design
+    without some of its columns (`without`) keeps the whole one as `whole`: whole columns lost = kept columns @ `alias`.
     """
+
+    whole: "Design"
+    alias: np.ndarray
 
     def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
         self.terms = terms
@@ -240,6 +272,30 @@ class Design:
             names = self._names(term)
             self.names += names
             self.term_of += [term] * len(names)
+        self.whole, self.kept, self.alias = self, list(range(len(self.names))), np.empty((len(self.names), 0))
+
+    def without(self, lost: Sequence[int], x: np.ndarray) -> "Design":
+        """The design without some columns, which the others determine in the rows of x = self.matrix(rows)."""
+        fewer = copy(self)
+        fewer.kept = [j for j in range(len(self.names)) if j not in lost]
+        fewer.names, fewer.term_of = [self.names[j] for j in fewer.kept], [self.term_of[j] for j in fewer.kept]
+        size = np.maximum(np.abs(x).max(0), 1e-300)
+        alias = np.linalg.lstsq((x / size)[:, fewer.kept], (x / size)[:, list(lost)], rcond=None)[0]
+        alias[np.abs(alias) < 1e-9] = 0.0
+        fewer.alias = alias * size[list(lost)] / size[fewer.kept, None]
+        return fewer
+
+    @property
+    def lost(self) -> list[int]:
+        """The columns of the whole design that this one is without."""
+        return [j for j in range(len(self.whole.names)) if j not in self.kept]
+
+    def estimable(self, weights: np.ndarray) -> np.ndarray:
+        """Weights on the columns of this design from weights [..., column] on those of the whole; NaN where the rows that it was made of do not determine them."""
+        kept, lost = weights[..., self.kept], weights[..., self.lost]
+        size = np.abs(lost) + np.abs(kept) @ np.abs(self.alias)
+        unknown = (np.abs(lost - kept @ self.alias) > 1e-8 * size).any(-1)
+        return np.where(unknown[..., None], np.nan, kept)
 
     def _coding(self, variable: str, term: Term) -> tuple[list[str], np.ndarray]:
         """Of a category in this term: its columns' names and their values at each level (R's rule, see the head of the file)."""
@@ -268,15 +324,19 @@ class Design:
                 parts.append([v])
         return [":".join(names) for names in product(*parts)] if term else ["(Intercept)"]
 
-    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
-        """[row, column] float64. A level that the design does not know gets zeros in all its columns."""
-        blocks = [self._block(term, frame) for term in self.terms]
-        return np.column_stack(blocks) if blocks else np.empty((len(frame), 0))
+    def matrix(self, frame: pd.DataFrame, transformed: bool = False) -> np.ndarray:
+        """[row, column] float64. A level that the design does not know gets zeros in all its columns.
 
-    def _block(self, term: Term, frame: pd.DataFrame) -> np.ndarray:
+        transformed: the frame holds the variables (log10(x)) instead of the columns that they read (a grid).
+        """
+        blocks = [self._block(term, frame, transformed) for term in self.terms]
+        every = np.column_stack(blocks) if blocks else np.empty((len(frame), 0))
+        return every[:, self.kept] if self.lost else every
+
+    def _block(self, term: Term, frame: pd.DataFrame, transformed: bool) -> np.ndarray:
         block = np.ones((len(frame), 1))
         for variable in term:
-            column = values(variable, frame)
+            column = frame[variable] if transformed else values(variable, frame)
             if variable in self.levels:
                 codes, found = pd.factorize(column)
                 coding = dict(zip(self.levels[variable], self._coding(variable, term)[1], strict=True))
@@ -292,7 +352,7 @@ class Design:
 
 def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
     """Levels of a category in their own order, else sorted (numbers by size), the reference level first."""
-    column = values(column_of(variable), frame).dropna()
+    column = _read(variable, frame).dropna()
     own = isinstance(column.dtype, pd.CategoricalDtype)
     levels = [
         str(v) for v in (column.cat.remove_unused_categories().cat.categories if own else sorted(column.unique()))

@@ -12,7 +12,6 @@ A column of the table without random effect that holds several units in each lev
 configuration of runs that differ in seed only), bounds the df by its levels too.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,15 +21,17 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats.df_bound import Carrier, DfBound
-from transect.stats.formula import Design, Formula, Random, Term, column_of, values
+from transect.stats.formula import Design, Formula, Random, Term, column_of, quoted, values
 from transect.stats.linear import column_rank
+
+ROW = ""
 
 
 @dataclass(frozen=True)
 class Unit:
     """Of one column of the model matrix. `slopes_omitted` names groupings, `reasons` says why for each of them."""
 
-    unit: str  # a grouping, or "row"
+    unit: str  # a grouping; ROW, which no column can be called: the rows themselves
     n_units: int
     bound: DfBound
     slopes_omitted: tuple[str, ...]
@@ -64,14 +65,14 @@ def inference_units(formula: Formula, design: Design, frame: pd.DataFrame, x: np
             for name, g in groups.items()
             if any(parts[name][j] <= e <= (parts[name][j] | set(term)) for e in g.effects)
         ]
-        unit = min(covered, key=lambda name: groups[name].n_levels, default="row")
-        n_units = len(frame) if unit == "row" else groups[unit].n_levels
+        unit = min(covered, key=lambda name: groups[name].n_levels, default=ROW)
+        n_units = len(frame) if unit == ROW else groups[unit].n_levels
         df = {
             name: max(g.n_levels - _rank(j, x, parts[name], design, g), 1)
             for name, g in groups.items()
             if name in covered
         }
-        if unit == "row":
+        if unit == ROW:
             bound = DfBound(max(n_units - column_rank(x), 1))
         elif not parts[unit][j]:
             bound = DfBound(df[unit])
@@ -103,10 +104,13 @@ def _groups(formula: Formula, frame: pd.DataFrame) -> dict[str, _Group]:
     found: dict[str, _Group] = {}
     for random in formula.random:
         name, random_design = _name(random), Design(random.terms, frame)
+        codes = codes_of(random.group, frame)
+        if codes.max() + 1 == len(frame):  # overdispersion of a binomial model: its levels are the rows
+            continue
         effects = {frozenset(t) for t in random.terms}
         if () not in random.terms and any(all(v in random_design.levels for v in t) for t in random.terms):
             effects.add(frozenset())  # the indicators of all levels of a category hold the intercept
-        before = found.get(name, _Group(codes_of(random.group, frame), set(), 0))
+        before = found.get(name, _Group(codes, set(), 0))
         found[name] = _Group(before.codes, before.effects | effects, before.n_effects + len(random_design.names))
     return found
 
@@ -180,12 +184,12 @@ def pseudoreplicated(
             renamed = len(np.unique(x[:, j])) == len(levels)
             if not term or not constant[j] or (number and renamed):
                 continue
-            if unit.unit != "row" and not own[unit.unit][j]:
+            if unit.unit != ROW and not own[unit.unit][j]:
                 carriers = [g for name, g in grouping.items() if name == unit.unit or own[name][j]]
                 if not number and not any(_within(codes, g) for g in carriers):
                     found.append(Shared(design.names[j], str(column), len(levels), unit.unit, not renamed))
-            elif len(levels) < unit.n_units and (unit.unit == "row" or _within(grouping[unit.unit], codes)):
-                found.append(Shared(design.names[j], str(column), len(levels), unit.unit, unit.unit == "row"))
+            elif len(levels) < unit.n_units and (unit.unit == ROW or _within(grouping[unit.unit], codes)):
+                found.append(Shared(design.names[j], str(column), len(levels), unit.unit, unit.unit == ROW))
     return found
 
 
@@ -234,17 +238,12 @@ def refuse_pseudoreplication(found: Sequence[Shared], n_rows: int) -> None:
     """Raise InputError where an effect would be tested against rows although a coarser column carries it."""
     for term, column, levels, unit, refused in found:
         if refused:
-            counted = f"its {n_rows} rows" if unit == "row" else f"the levels of {unit}, its unit in this formula,"
+            counted = f"its {n_rows} rows" if unit == ROW else f"the levels of {unit}, its unit in this formula,"
             raise InputError(
                 f"'{term}' does not vary within {column} ({levels} levels), which has no random effect: {counted} "
                 f"would count as independent. Add (1 | {quoted(column)}) to the formula, or allow it with "
                 "--allow-pseudoreplication."
             )
-
-
-def quoted(column: str) -> str:
-    """As a formula writes it."""
-    return column if re.fullmatch(r"[A-Za-z_.][A-Za-z0-9_.]*", column) else f"`{column}`"
 
 
 def _name(random: Random) -> str:

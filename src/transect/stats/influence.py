@@ -22,6 +22,7 @@ from transect.stats.formula import Design, column_of, values
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import bounded, inference_units
 from transect.stats.mixed import MixedFit
+from transect.stats.model_input import fitted_rows
 from transect.stats.table_model import TableModel
 
 SHOWN = 3  # levels that a reason names of each kind
@@ -117,10 +118,9 @@ class _Data:
 
     @classmethod
     def of(cls, model: TableModel, frame: pd.DataFrame, weights: str | None) -> "_Data":
-        used = [c for c in (*model.formula.columns, *([weights] if weights else [])) if c in frame]
-        rows = frame.dropna(subset=used).reset_index(drop=True)
-        design = Design(model.formula.fixed, rows)
-        x, fit = design.matrix(rows), model.mixed
+        rows = fitted_rows(frame, model.formula, weights, model.family)[0]
+        design, fit = model.design, model.mixed
+        x = design.matrix(rows)
         other = fit.laplace.x if isinstance(fit, GeneralizedFit) else fit.deviance.x
         if x.shape != other.shape or not np.array_equal(x, other):
             raise InputError(

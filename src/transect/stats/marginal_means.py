@@ -5,6 +5,7 @@
     difference  A[a - b], every pair of levels; of A:B, of each factor within every level of the other
     interaction A[a - b] x B[c - d], every pair of pairs: the difference of differences
 df are Satterthwaite's and never exceed those of any coefficient that takes part (emmeans, with Satterthwaite's, does not bound them).
+What a cell without rows would have to tell is not estimable, and has no numbers (emmeans: nonEst).
 p_holm: adjusted over all differences (or all interactions) of one request (Holm 1979). A binomial model's are logits: means come
 with the probability at it (inverse logit: of a typical level of the random effects, not averaged over them), differences with
 the odds ratio. Source: Searle, Speed & Milliken (1980); Lenth's emmeans.
@@ -24,7 +25,7 @@ from transect.stats.formula import Design, column_of
 from transect.stats.multiplicity import holm
 from transect.stats.table_model import TableModel
 
-NOTHING = 1e-12  # weights below this are rounding: the model has no such difference
+NOTHING = 1e-12  # weights times their column's size below this are rounding: the model has no such difference
 MOST = 2000  # differences of one request
 
 
@@ -72,8 +73,12 @@ def _variable(name: str, design: Design) -> str:
 
 
 def _row(model: TableModel, weights: np.ndarray) -> dict[str, Any]:
-    bounds = [u.bound for u, weight in zip(model.units, weights, strict=True) if abs(weight) > NOTHING]
+    bounds = [u.bound for u, used in zip(model.units, _used(model, weights), strict=True) if used]
     return model.fit.contrasts(weights, bounds).iloc[0].to_dict()
+
+
+def _used(model: TableModel, weights: np.ndarray) -> np.ndarray:
+    return np.abs(weights) * model.sizes > NOTHING
 
 
 def _differences(model: TableModel, grid: Grid, variables: list[str]) -> Iterator[dict[str, Any]]:
@@ -98,8 +103,9 @@ def _differences(model: TableModel, grid: Grid, variables: list[str]) -> Iterato
 
 def _contrast(model: TableModel, grid: Grid, label: str, kind: str, choice: Choice) -> Iterator[dict[str, Any]]:
     weights = grid.weights(choice)
-    if (np.abs(weights) > NOTHING).any():
-        yield {"label": label, "kind": kind, **_row(model, np.where(np.abs(weights) > NOTHING, weights, 0.0))}
+    used = _used(model, weights) | np.isnan(weights)
+    if used.any():
+        yield {"label": label, "kind": kind, **_row(model, np.where(used, weights, 0.0))}
 
 
 def _adjusted(factors: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ Each function refuses, in one sentence with names, what cannot be fitted.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from transect.errors import InputError, nearest
 from transect.stats import linear
 from transect.stats.formula import Design, Formula, Random, column_of, is_category, values
 from transect.stats.inference_units import codes_of
+from transect.stats.standard_units import StandardColumns
 
+NEARLY = 1e-7  # of a column's spread, left beside the others: numbers rounded to 7 digits can leave so much
 LARGEST = 1e60  # of a predictor: its squares and their sums must be numbers
 
 
@@ -40,8 +43,26 @@ def complete_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataF
     return rows, len(frame) - len(rows)
 
 
-def check_groups(formula: Formula, rows: pd.DataFrame) -> None:
-    """That there is something to estimate: a fixed effect, random effects that differ, 2 levels or more, fewer than rows."""
+def fitted_rows(
+    frame: pd.DataFrame, formula: Formula, weights: str | None, family: str
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """The complete rows that say something, the number of incomplete ones, and a note on those of no trial or weight 0 (as in R)."""
+    rows, n_missing = complete_rows(frame, [*formula.columns, *([weights] if weights else [])])
+    columns, counted = ([weights], "a weight of 0") if weights else (list(formula.counts or ()), "no trial")
+    if not columns or not all(pd.api.types.is_numeric_dtype(rows[c]) for c in columns):
+        return rows, n_missing, []
+    empty = (rows[columns] == 0).all(axis=1)
+    if empty.all():
+        raise InputError(f"every row has {counted} ({' and '.join(columns)}): there is nothing to fit")
+    note = f"{int(empty.sum())} rows with {counted} ({' and '.join(columns)} 0) were left out"
+    return (rows[~empty].reset_index(drop=True), n_missing, [note]) if empty.any() else (rows, n_missing, [])
+
+
+def check_groups(formula: Formula, rows: pd.DataFrame, several_trials: bool = False) -> None:
+    """That there is something to estimate: a fixed effect, random effects that differ, 2 levels or more, fewer than rows.
+
+    several_trials: of a binomial response, where one effect for each row can be told from chance.
+    """
     if not formula.fixed:
         raise InputError(f"formula '{formula.text}' has no fixed effect, not even an intercept; write 1 +")
     n_effects: dict[str, int] = {}
@@ -55,6 +76,8 @@ def check_groups(formula: Formula, rows: pd.DataFrame) -> None:
         if levels < 2:
             only = ":".join(str(rows[column_of(v)].iloc[0]) for v in random.group)
             raise InputError(f"the grouping factor {name} has one level ({only}); a variance needs at least two")
+        if several_trials and levels == len(rows) and len(random_design.names) == 1:
+            continue  # the rows of a binomial model without a residual may differ more than chance: overdispersion
         if levels == len(rows):
             raise InputError(
                 f"the grouping factor {name} has as many levels as there are rows ({levels}); its variance is the residual's"
@@ -77,6 +100,48 @@ def _refuse_repeated(random: Random, formula: Formula) -> None:
             )
 
 
+def independent_design(design: Design, rows: pd.DataFrame) -> tuple[Design, np.ndarray]:
+    """The design without the columns of empty cells, and its matrix; refused where others determine a column, or nearly."""
+    x = design.matrix(rows)
+    design = without_empty_cells(design, x)
+    x = x[:, design.kept]
+    refuse_aliased(design, x)
+    refuse_nearly_aliased(design, x)
+    return design, x
+
+
+def without_empty_cells(design: Design, x: np.ndarray) -> Design:
+    """The design without the columns of interactions that have no rows of their own: those that the interaction's other columns
+    and the terms within it determine. An interaction that is lost wholly is left to `refuse_aliased`."""
+    kept = set(linear.independent_columns(x))
+    lost = [j for j in range(x.shape[1]) if j not in kept and len(design.term_of[j]) > 1]
+    wholly = {t for t in design.term_of if all(j in lost for j, own in enumerate(design.term_of) if own == t)}
+    cells = []
+    for j in lost:
+        term = set(design.term_of[j])
+        within = [i for i in sorted(kept) if set(design.term_of[i]) <= term]
+        if design.term_of[j] not in wholly and linear.column_rank(x[:, [*within, j]]) == len(within):
+            cells.append(j)
+    return design.without(cells, x) if cells else design
+
+
+def computed(formula: Formula, rows: pd.DataFrame) -> list[str]:
+    """A note where the table holds a column that is called as a transform of the formula (log10(p), beside p)."""
+    terms = [
+        *formula.fixed,
+        *(t for r in formula.random for t in r.terms),
+        (() if formula.counts else (formula.response,)),
+    ]
+    names = [
+        v for v in dict.fromkeys(v for t in terms for v in t) if v in rows and column_of(v) not in (v, v.strip("`"))
+    ]
+    return [
+        f"{v} is computed from {column_of(v)}; the table's own column of that name would be `{v}` in backticks"
+        for v in names
+        if column_of(v) in rows
+    ]
+
+
 def refuse_aliased(design: Design, x: np.ndarray, where: str = "") -> None:
     """Raise InputError with the first column that others determine; also for values beyond 1e60."""
     if len(x) and np.abs(x).max(initial=0.0) > LARGEST:
@@ -94,6 +159,22 @@ def refuse_aliased(design: Design, x: np.ndarray, where: str = "") -> None:
         )
 
 
+def refuse_nearly_aliased(design: Design, x: np.ndarray) -> None:
+    """Raise InputError with the first column of which next to nothing is left beside the others and its mean."""
+    constant = np.ones((len(x), 1))
+    spanned = linear.column_rank(np.column_stack([constant, x])) == linear.column_rank(x)
+    columns = StandardColumns.of(np.column_stack([constant, x]) if spanned else x)
+    root = columns.root[1:, 1:] if spanned else columns.root
+    beside = np.sqrt((root**2).sum(0))
+    for j in np.flatnonzero((np.diag(root) < NEARLY * beside) & (columns.standard[:, -len(root) :] != 0).any(0)):
+        weights = np.abs(root[:j, j])
+        others = [design.names[i] for i in np.flatnonzero(weights > 1e-3 * beside[j])]
+        raise InputError(
+            f"'{design.names[j]}' is nearly collinear with {', '.join(others)}: only {np.diag(root)[j] / beside[j]:.0e} of its spread is "
+            "its own, so that rounding decides the estimates. Leave one of them out."
+        )
+
+
 def response_of(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
     if formula.counts:
         raise InputError("cbind(successes, failures) is a binomial response; add --family binomial")
@@ -107,8 +188,16 @@ def response_of(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
     return response
 
 
-def counts_of(formula: Formula, rows: pd.DataFrame, weights: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Successes and trials of every row."""
+class Counts(NamedTuple):
+    """Successes and trials of every row, and what is to be said of them."""
+
+    successes: np.ndarray
+    trials: np.ndarray
+    notes: list[str]
+
+
+def counts_of(formula: Formula, rows: pd.DataFrame, weights: str | None) -> Counts:
+    """Proportions are taken for the whole number of successes that they are, or, rounded, can only be."""
     if weights is not None and formula.counts:
         raise InputError("cbind(successes, failures) gives the trials; leave --weights out")
     if formula.counts:
@@ -116,21 +205,35 @@ def counts_of(formula: Formula, rows: pd.DataFrame, weights: str | None) -> tupl
             if not pd.api.types.is_numeric_dtype(rows[column]):
                 raise InputError(f"the column '{column}' of the response holds text, not counts")
         successes, failures = (rows[c].to_numpy(float) for c in formula.counts)
-        return successes, successes + failures
+        return Counts(successes, successes + failures, [])
     response = values(formula.response, rows)
     if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(response):
         raise InputError(f"the response '{formula.response}' holds text; a binomial response is 0 or 1, true or false")
     share = response.to_numpy(float)
     trials = np.ones(len(rows)) if weights is None else weights_of(rows[weights], weights)
-    successes = share * trials
-    if np.abs(successes - successes.round()).max() > 1e-6 or share.min() < 0 or share.max() > 1:
+    successes, allowed = share * trials, _rounding(share) * trials
+    off = np.abs(successes - successes.round())
+    whole = np.abs(trials - trials.round()).max() <= 1e-6
+    rounded = (off > 1e-6) & (off <= 1.001 * allowed) & (allowed < 0.5) & whole
+    if (off[~rounded] > 1e-6).any() or share.min() < 0 or share.max() > 1:
         hint = "" if weights else "; for proportions name the column of trials with --weights"
         if weights is None and share.min() >= 0 and (share == share.round()).all():
             hint = (
                 f"; for counts write cbind({formula.response}, FAILURES), FAILURES a column of the trials that failed"
             )
         raise InputError(f"the response '{formula.response}' is neither 0 or 1 nor a proportion of whole trials{hint}")
-    return successes.round(), trials
+    note = [
+        f"{int(rounded.sum())} proportions of '{formula.response}' are rounded, e.g. {share[j]:g} of {trials[j]:g}; taken for "
+        f"{successes[j].round():g} of {trials[j]:g}"
+        for j in np.flatnonzero(rounded)[:1]
+    ]
+    return Counts(successes.round(), trials, note)
+
+
+def _rounding(shares: np.ndarray) -> float:
+    """The most by which numbers with so few decimals differ from what they were; 0 where they have many."""
+    digits = next((d for d in range(8) if np.abs(shares - shares.round(d)).max() < 1e-12), None)
+    return 0.0 if digits is None else 0.5 * 10.0**-digits
 
 
 def weights_of(column: pd.Series, name: str) -> np.ndarray:

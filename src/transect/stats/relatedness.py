@@ -142,7 +142,8 @@ def related_effects(
     """`phylogenetic_regression` of the formula's fixed part, lambda, and the terms left out, as above."""
     parsed = parse(formula)
     rows = complete_rows(frame, [*parsed.columns, group])[0]
-    rows = rows.assign(**{group: rows[group].astype(str)})
+    rows = rows.copy()  # no assign: a column may be called self
+    rows[group] = rows[group].astype(str)
     design = Design(parsed.fixed, rows)
     x = design.matrix(rows)
     columns = pd.DataFrame(x / np.maximum(np.abs(x).max(0), 1e-300)).groupby(rows[group].to_numpy())

@@ -8,6 +8,7 @@ column carries the effect is refused.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats import generalized, mixed
-from transect.stats.fit_notes import clustered, coarser, disagreeing, singular, slopes_omitted
+from transect.stats.fit_notes import clustered, coarser, disagreeing, empty_cells, singular, slopes_omitted
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import (
+    ROW,
     Unit,
     bounded,
     coarsest_columns,
@@ -30,9 +32,10 @@ from transect.stats.least_squares import LeastSquaresFit, fit_least_squares, fit
 from transect.stats.mixed import MixedFit
 from transect.stats.model_input import (
     check_groups,
-    complete_rows,
+    computed,
     counts_of,
-    refuse_aliased,
+    fitted_rows,
+    independent_design,
     response_of,
     weights_of,
 )
@@ -72,6 +75,11 @@ class TableModel:
             return {"Laplace": "Laplace approximation (nAGQ = 1)", "nAGQ=0": "nAGQ = 0"}[self.fit.method]
         return "REML" if self.fit.deviance.reml else "maximum likelihood"
 
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """The root mean square of each column of the model matrix: what a coefficient is multiplied with."""
+        return np.sqrt((self.design.matrix(self.rows) ** 2).mean(0))
+
     def as_json(self) -> dict[str, Any]:
         """Every number of the fit, with plain types."""
         fit = self.fit
@@ -110,11 +118,10 @@ def fit_table(
     if family not in FAMILIES:
         raise InputError(f"family {family!r}: allowed are {', '.join(FAMILIES)}.")
     parsed = parse(formula)
-    rows, n_missing = complete_rows(frame, [*parsed.columns, *([weights] if weights else [])])
-    check_groups(parsed, rows)
-    design = Design(parsed.fixed, rows)
-    x = design.matrix(rows)
-    refuse_aliased(design, x)
+    rows, n_missing, notes = fitted_rows(frame, parsed, weights, family)
+    counts = counts_of(parsed, rows, weights) if family == "binomial" else None
+    check_groups(parsed, rows, counts is not None and bool((counts.trials > 1).any()))
+    design, x = independent_design(Design(parsed.fixed, rows), rows)
     units = inference_units(parsed, design, rows, x)
     shared = pseudoreplicated(parsed, design, rows, x, units)
     if not allow_pseudoreplication:
@@ -122,8 +129,9 @@ def fit_table(
         units = bounded(units, coarsest_columns(shared, parsed, design, rows, x, units), rows, x)
     terms = [mixed.grouping(r, rows) for r in parsed.random]
     fit: TableFit
-    if family == "binomial":
-        response, trials = counts_of(parsed, rows, weights)
+    if counts is not None:
+        response, trials = counts.successes, counts.trials
+        notes += counts.notes
         fit = (
             generalized.fit_binomial(response, trials, x, design.names, terms, method)
             if terms
@@ -142,6 +150,9 @@ def fit_table(
     effects = _effects(fit, units)
     means = means.assign(differs=disagreements(means, effects), se_ratio=_se_ratio(means, effects, family))
     warnings = [
+        *notes,
+        *computed(parsed, rows),
+        *empty_cells(design),
         *singular(fit),
         *coarser(shared, dict(zip(design.names, units, strict=True))),
         *slopes_omitted(effects),
@@ -157,7 +168,8 @@ def _effects(fit: TableFit, units: Sequence[Unit]) -> pd.DataFrame:
         # no correction of degrees of freedom exists for binomial models: the level's own bound stands in for one
         row = fit.contrasts(np.eye(len(fit.beta))[j], [unit.bound]).iloc[0].to_dict()
         more = {
-            "unit": unit.column or unit.unit,
+            "unit": unit.column or unit.unit or "row",
+            "by_rows": unit.unit == ROW,  # a grouping may be called row, too
             "n_units": unit.n_levels or unit.n_units,
             "slopes_omitted": ", ".join(unit.slopes_omitted),
             "slope_reason": "; ".join(unit.reasons),

@@ -16,6 +16,7 @@ import copy
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.linalg import null_space
 
 from transect.stats.formula import Design
 from transect.stats.table_model import TableModel
@@ -26,12 +27,15 @@ NOTHING = 1e-9  # weights below this share of the largest are rounding
 def term_tests(model: TableModel) -> pd.DataFrame:
     """One row per term but the intercept: term, num_df, den_df, F, p; of a binomial model chi2 and p_chi2 too."""
     design, binomial = model.design, model.family == "binomial"
-    to_sums = _to_sum_coding(design)
+    to_sums = _to_sum_coding(design.whole)
     rows = []
     for term in design.terms:
         if not term:
             continue
-        hypothesis = to_sums[[t == term for t in design.term_of]]
+        hypothesis = _estimable(design, to_sums[[t == term for t in design.whole.term_of]])
+        if not len(hypothesis):
+            rows.append({"term": ":".join(term), "num_df": 0, "den_df": np.nan, "F": np.nan, "p": np.nan})
+            continue
         f, den_df = _f_test(model, hypothesis)
         q = len(hypothesis)
         row = {"term": ":".join(term), "num_df": q, "den_df": den_df, "F": f, "p": float(stats.f.sf(f, q, den_df))}
@@ -48,11 +52,22 @@ def _f_test(model: TableModel, hypothesis: np.ndarray) -> tuple[float, float]:
     parts = vectors.T @ hypothesis
     df = []
     for part in parts:
-        carried = np.abs(part) > NOTHING * np.abs(part).max()
+        weight = np.abs(part) * model.sizes
+        carried = weight > NOTHING * weight.max()
         bounds = [unit.bound for unit, used in zip(model.units, carried, strict=True) if used]
         df.append(float(fit.contrasts(np.where(carried, part, 0.0), bounds)["df"].iloc[0]))
     f = float(np.mean((parts @ fit.beta) ** 2 / values))
     return f, _denominator_df(np.array(df), model.family == "binomial")
+
+
+def _estimable(design: Design, hypothesis: np.ndarray) -> np.ndarray:
+    """What the rows tell of a hypothesis about all columns of the whole design: its combinations that need no empty cell."""
+    kept, lost = hypothesis[:, design.kept], hypothesis[:, design.lost]
+    needed = lost - kept @ design.alias
+    if not np.abs(needed).max(initial=0.0):
+        return kept
+    known = null_space(needed.T / np.abs(needed).max(), rcond=1e-9).T
+    return known @ kept
 
 
 def _denominator_df(df: np.ndarray, binomial: bool) -> float:
@@ -73,7 +88,7 @@ def _to_sum_coding(design: Design) -> np.ndarray:
     n = 20 * len(design.names)
     while True:  # rows of all combinations, until they tell all columns apart
         rows = _made_up_rows(design, rng, n)
-        there, here = summed.matrix(rows), design.matrix(rows)
+        there, here = summed.matrix(rows, transformed=True), design.matrix(rows, transformed=True)
         if n > 10**6 or np.linalg.matrix_rank(there) == there.shape[1]:
             return np.linalg.lstsq(there, here, rcond=None)[0]
         n *= 4

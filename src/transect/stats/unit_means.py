@@ -20,7 +20,7 @@ from statsmodels.regression.linear_model import OLS
 
 from transect.stats import linear
 from transect.stats.formula import Design, Formula
-from transect.stats.inference_units import Unit, codes_of, constant_columns
+from transect.stats.inference_units import ROW, Unit, codes_of, constant_columns
 from transect.stats.intervals import t_interval
 
 NEARLY_0 = 1e-9  # of the largest multiplier
@@ -40,7 +40,7 @@ def on_means(
     weights = np.ones(len(response)) if weights is None else weights
     scale = np.maximum(np.abs(x).max(0), 1e-300)
     x = x / scale
-    for name in dict.fromkeys(u.unit for u in units if u.unit != "row"):
+    for name in dict.fromkeys(u.unit for u in units if u.unit != ROW):
         group = next(r.group for r in formula.random if ":".join(r.group) == name)
         codes = codes_of(group, rows)
         constant = constant_columns(x, codes)

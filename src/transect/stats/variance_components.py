@@ -81,7 +81,7 @@ def observe(frame: pd.DataFrame, score: str, design: FacetDesign, repeats: str =
         raise InputError(
             f"the scores '{score}' are not numbers, e.g. {table[score].iloc[0]!r}" if len(table) else "no scores"
         )
-    table = table.assign(**{score: table[score].astype(float)})
+    table[score] = table[score].astype(float)  # no assign: a column may be called self
     if table.empty or not np.isfinite(table[score]).all():
         raise InputError(
             f"'{score}' has no scores left without missing values" if table.empty else f"'{score}' has infinite scores"
@@ -215,8 +215,8 @@ def restricted_likelihood(observations: Observations, anova: Anova) -> np.ndarra
     terms = [Grouping(name(s), observations.codes[s], observations.sizes[s], ones, ("(Intercept)",)) for s in effects]
     spread = observations.y.std()
     found = fit((observations.y - observations.y.mean()) / spread, ones, ["(Intercept)"], terms)
-    variance = found.components.set_index("group")["variance"]
-    return spread**2 * np.array([*(variance[name(s)] for s in effects), variance["residual"]])
+    variance = dict(zip([t.name for t in found.deviance.terms], found.components["variance"], strict=False))
+    return spread**2 * np.array([*(variance[name(s)] for s in effects), found.sigma**2])
 
 
 def balanced_likelihood(anova: Anova) -> np.ndarray:
