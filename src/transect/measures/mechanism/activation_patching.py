@@ -43,6 +43,7 @@ UNIT = {
     "logit_difference_corrupted": "nats",
     "clean_preferred": "proportion",
 }
+BOUNDS = {"clean_preferred": [0, 1]}
 SOURCE = "Meng et al. 2022; Wang et al. 2023"
 REQUIRES = ["logits", "hidden", "causal"]
 STIMULI = ["clean", "corrupted", "answer", "foil"]
