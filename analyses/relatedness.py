@@ -24,6 +24,7 @@ import pandas as pd
 from transect.errors import InputError
 from transect.kinship import LEVELS
 from transect.outcome import filled, read_options, read_outcome
+from transect.stats.bounded import cut
 from transect.stats.formula import column_of
 from transect.stats.intervals import COLUMNS
 from transect.stats.phylogeny import phylogenetic_regression, tree_covariance
@@ -41,7 +42,11 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     effects, lambdas = [], []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"relatedness, outcome {number}")
-        found, summary = _one_outcome(outcome.per_run(measurements, registry), own["size"], own["adjust"])
+        runs = outcome.per_run(measurements, registry)
+        found, summary = _one_outcome(runs, own["size"], own["adjust"])
+        if "lower" in found:
+            most = (outcome.bounds[1] - outcome.bounds[0]) / np.ptp(np.log10(runs[own["size"]].dropna().astype(float)))
+            found = pd.DataFrame([cut(row, -most, most) for row in found.to_dict("records")])
         effects.append(found.assign(outcome=outcome.name))
         lambdas.append({"outcome": outcome.name} | summary)
     return {

@@ -61,5 +61,8 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         said.append(f"{row['outcome']}, {row['group']}, {row['term']}: {value}")
     return (
         "Accuracy over training with 95 % intervals over runs and items; open marks at the right edge: the best shortcut "
-        "baseline of that set; dotted: chance. At the end: " + "; ".join(said) + "."
+        "baseline of that set; dotted: chance. At the end: "
+        + "; ".join(said)
+        + "."
+        + style.cut_note(found["differences"])
     )

@@ -93,7 +93,10 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         "Effects with 95 % intervals, tested between configurations; filled marks where the interval excludes 0. Thin grey "
         "lines: the same effect by least squares on the means of configurations (statsmodels). Dashed, with †: fragile, the sign "
         "or the verdict (whether the interval excludes 0) changes when some single run, configuration, family or suite is left "
-        "out; the table of influence has every removal. " + ". ".join(said) + "."
+        "out; the table of influence has every removal. "
+        + ". ".join(said)
+        + "."
+        + style.cut_note(tables["attribution"]["effects"])
     )
 
 

@@ -90,4 +90,5 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         "Means of the models with 95 % intervals over runs and items (filled), and of the shortcut baselines on the same items (open). "
         + "; ".join(said)
         + "."
+        + style.cut_note(tables["baselines"]["gains"])
     )

@@ -81,5 +81,5 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     return (
         f"Lines: the fitted trend with its 95 % band{each}, over the sizes that occur; the slope is common to all. Points: "
         "configurations (means over seeds) as partial residuals, moved to the mix of the other factors that the lines stand for. "
-        + "; ".join(said) + "."
+        + "; ".join(said) + "." + style.cut_note(found["slopes"])
     )  # fmt: skip

@@ -251,10 +251,16 @@ def number(value: float) -> str:
 
 
 def interval(row: Any) -> str:
-    """0.43 [0.12, 0.74]; a limit that was cut at what is possible is marked: 0.9 [0.6, 1.0✂]."""
+    """0.43 [0.12, 0.74]; a limit that was cut at what is possible is marked: 0.9 [0.6, 1.0✂] (`cut_note` says so)."""
     sides = str(row.get("cut") or "").split(", ")
     low, high = (number(row[c]) + ("✂" if c in sides else "") for c in ("lower", "upper"))
     return f"{number(row['estimate'])} [{low}, {high}]"
+
+
+def cut_note(table: Any) -> str:
+    """What the mark of `interval` means, where a row of the table has one."""
+    cut = table["cut"].astype(str).str.contains("lower|upper").any() if "cut" in table else False
+    return " ✂: a limit cut at what is possible for the outcome." if cut else ""
 
 
 def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float = 0.1) -> None:

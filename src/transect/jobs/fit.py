@@ -12,7 +12,8 @@ from transect.jobs.tables import is_table, read
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.comparison import compare
 from transect.stats.equivalence import tost
-from transect.stats.formula import Formula, column_of, parse
+from transect.stats.fit_notes import beyond_shares
+from transect.stats.formula import Formula, column_of, parse, values
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.influence import groupings, influence
 from transect.stats.information import codings, effect_covariance, information, residual_quantiles
@@ -83,6 +84,9 @@ def fit_file(
         found["comparison"] = compare(frame, formula, beside.against, n=beside.n, seed=beside.seed, **options)
     if beside.means:
         found["means"], found["differences"] = marginal_means(model, beside.means)
+        if model.family != "binomial":
+            response = values(parsed.response, model.rows).to_numpy(float)
+            notes += beyond_shares(response, found["means"])
     if beside.margin is not None:
         found["equivalence"] = _equivalence(model, beside.margin)
     if beside.left_out:

@@ -132,3 +132,14 @@ def disagreeing(means: pd.DataFrame) -> list[str]:
         for _, row in means.iterrows()
         if row["differs"]
     ]
+
+
+def beyond_shares(response: np.ndarray, means: pd.DataFrame) -> list[str]:
+    """Marginal means of a response in [0, 1] whose interval leaves it: a linear model knows no bounds."""
+    beyond = (means["lower"] < 0) | (means["upper"] > 1)
+    if response.min() < 0 or response.max() > 1 or not beyond.any():
+        return []
+    return [
+        f"every value of the response lies in [0, 1], and the intervals of {beyond.sum()} of {len(means)} marginal means do not: a "
+        "linear model knows no bounds (right and wrong answers: --family binomial)"
+    ]
