@@ -6,7 +6,7 @@ A set is compared with another within runs: what varies within a run is tested b
 interaction language:item_set of the attribution analysis answers it.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
-    sets       column that tells the sets apart: stimuli (default) or an item_* column
+    sets       column that tells the sets apart: stimuli (default), entry or an item_* column
     balance    item column whose levels get equal weight, e.g. item_number (default none)
     by         registry columns that split the runs, e.g. [language] (default none)
     threshold  value that counts as acquired (default 0.75)
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from transect.outcome import Outcome, filled, group_labels, read_options, read_outcome
-from transect.stats.bounded import Bounds
+from transect.stats.bounded import UNBOUNDED, Bounds, cut
 from transect.stats.crossed_mean import crossed_mean
 from transect.stats.intervals import COLUMNS
 from transect.stats.onset import onset
@@ -50,13 +50,14 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"acquisition_order, outcome {number}")
         labels = {"outcome": outcome.name, "chance": own["chance"]}
         rows, shortcuts = (_rows(outcome, own, measurements, registry, role) for role in ("population", "baseline"))
-        last = outcome.per_item(measurements, registry)[["run", "revision"]].drop_duplicates()
+        last = outcome.per_item(measurements, registry, apart=[own["sets"]])[["run", "revision"]].drop_duplicates()
         for group, part in rows.groupby("group"):
             names = labels | {"group": group}
             found["accuracy"] += [names | row for row in _accuracy(part, outcome.bounds)]
             found["onsets"] += [names | row for row in _onsets(part, own["threshold"])]
             at_end = part.merge(last, on=["run", "revision"])
-            found["differences"] += [names | row for row in _differences(at_end, outcome.bounds)]
+            paired = own["sets"] == "entry"
+            found["differences"] += [names | row for row in _differences(at_end, outcome.bounds, paired)]
         found["baselines"] += [labels | row for row in _baselines(shortcuts)]
     return {name: filled(part, LABELS + MORE[name]) for name, part in found.items()}
 
@@ -115,13 +116,26 @@ def _onsets(part: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _differences(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
+def _differences(part: pd.DataFrame, bounds: Bounds, paired: bool) -> list[dict[str, Any]]:
+    """paired: both sets hold the same items, so that an item's own level is no part of the error."""
     rows = []
     for first, second in combinations(sorted(part["set"].unique()), 2):
         both = part[part["set"].isin([first, second])]
+        if paired:
+            both = _item_differences(both, first, f"{first} - {second}")
+            row = cut(_mean(both, _halves(both), UNBOUNDED), bounds[0] - bounds[1], bounds[1] - bounds[0])
+            rows.append({"term": f"{first} - {second}"} | row)
+            continue
         weights = _halves(part[part["set"] == first]) | _halves(part[part["set"] == second], -1.0)
         rows.append({"term": f"{first} - {second}"} | _mean(both, weights, bounds))
     return rows
+
+
+def _item_differences(both: pd.DataFrame, first: str, term: str) -> pd.DataFrame:
+    """One row per run and item that both sets hold: its value in the first minus that in the second."""
+    signed = both.assign(value=both["value"].where(both["set"] == first, -both["value"]))
+    of_item = signed.groupby(["configuration", "run", "half", "stimuli", "item"])["value"].agg(["sum", "size"])
+    return of_item[of_item["size"] == 2].rename(columns={"sum": "value"}).reset_index().assign(set=term)
 
 
 def _baselines(rows: pd.DataFrame) -> list[dict[str, Any]]:

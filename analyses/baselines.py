@@ -7,7 +7,7 @@ configurations where a group has three or more of them.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     match    registry columns that a run shares with its baseline (default [language])
-    by       further registry or item columns that split the groups, e.g. [item_condition] (default none)
+    by       further registry or item columns, or entry, that split the groups, e.g. [item_condition] (default none)
     balance  item column whose levels get equal weight, e.g. item_number (default none)
     chance   the value of guessing, drawn as a line (default none)
 
@@ -38,7 +38,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"baselines, outcome {number}")
         split = [*own["match"], *own["by"]]
         models, shortcuts = (
-            outcome.per_item(measurements, registry, roles=(role,)) for role in ("population", "baseline")
+            outcome.per_item(measurements, registry, roles=(role,), apart=split) for role in ("population", "baseline")
         )
         for key, part in models.groupby(split, dropna=False):
             same = shortcuts.merge(pd.DataFrame([key], columns=split), on=split)

@@ -110,3 +110,31 @@ def test_own_options_have_defaults_and_requirements() -> None:
     assert read_outcome(given, {"threshold": ..., "hold": 2}, "here")[1] == {"threshold": 0.5, "hold": 2}
     with pytest.raises(InputError, match="'threshold' is missing"):
         read_outcome({"measure": "head", "metric": "score"}, {"threshold": ...}, "here")
+
+
+def _twice() -> pd.DataFrame:
+    """The same rows by two entries, the second 0.5 above the first."""
+    first = _measured()
+    return pd.concat([first.assign(entry="near"), first.assign(entry="far", value=first["value"] + 0.5)])
+
+
+def test_an_entry_is_chosen_by_its_name() -> None:
+    """The second entry alone, also item by item."""
+    outcome, _ = read_outcome({"measure": "head", "metric": "score", "entry": "far", "item": "p"}, {}, "here")
+    runs = outcome.per_run(_twice(), REGISTRY)
+    assert dict(zip(runs["run"], runs["value"].round(6), strict=True)) == {
+        "a": round(0.5 + 0.8 / 3, 6),
+        "b": round(0.5 + 0.8 / 3, 6),
+    }
+    assert set(outcome.per_item(_twice(), REGISTRY)["entry"]) == {"far"} and outcome.name == "head score far p"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"), [([], "several entries on set; say which with `entry`: 'near', 'far'"), (["near", "far"], "'near', 'far' meet at a checkpoint")]
+)  # fmt: skip
+def test_two_entries_are_never_averaged(entry: list[str], told: str) -> None:
+    """Without a choice, and with two that meet, there is an error and no mean."""
+    outcome, _ = read_outcome({"measure": "head", "metric": "score", "entry": entry}, {}, "here")
+    for values in (outcome.per_run, outcome.per_item, outcome.per_checkpoint):
+        with pytest.raises(InputError, match=told):
+            values(_twice(), REGISTRY)

@@ -29,7 +29,7 @@ SVG = (
 
 
 def cells(**changes: object) -> dict:
-    cell = {"run": "r1", "measure": "minimal_pair", "stimuli": "agreement", "revision": "step0", "step": 0}
+    cell = {"run": "r1", "measure": "minimal_pair", "stimuli": "agreement", "entry": "", "revision": "step0", "step": 0}
     return cell | {"state": "measured", "reason": None, "error": None} | changes
 
 

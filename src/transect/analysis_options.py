@@ -5,11 +5,13 @@ outcomes (... marks one that must be given). Names of options, of metrics and of
 compared with what there is. An analysis that declares no OPTIONS is not checked.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from transect.entry_names import by_stimuli
 from transect.errors import InputError, nearest
-from transect.outcome import read_options, read_outcome
+from transect.grid import Entry
+from transect.outcome import Outcome, read_options, read_outcome
 from transect.stats.formula import column_of, parse
 from transect.units import Unit
 
@@ -17,17 +19,17 @@ TERMS = ("factors", "adjust", "slopes")  # options that hold terms of a formula
 COLUMNS = ("by", "match", "items_by", "influence", "size", "balance", "sets")  # and names of columns
 METRICS = ("against", "sequences")  # and metrics of the outcome's measure
 MEASURED = {
-    *("measure", "metric", "stimuli", "item", "region", "word", "position", "layer", "head"),
+    *("measure", "metric", "stimuli", "entry", "item", "region", "word", "position", "layer", "head"),
     *("run", "role", "revision", "step", "tokens_seen"),
 }
 
 
 def check_analysis(
-    analysis: Unit, given: Mapping[str, Any], measures: Mapping[str, Unit], factors: Collection[str], place: str
+    analysis: Unit, given: Mapping[str, Any], entries: Sequence[Entry], factors: Collection[str], place: str
 ) -> None:
-    """Raise InputError for an option, metric or column that `analysis` does not know, and for a required one that is missing.
+    """Raise InputError for an option, metric, entry or column that `analysis` does not know, and for a required one that is missing.
 
-    given: the options of the study's line; measures: those that the study takes; factors: the columns of the registry.
+    given: the options of the study's line; entries: the measures that it takes; factors: the columns of the registry.
     """
     if "OPTIONS" not in analysis.declared:
         return
@@ -46,8 +48,9 @@ def check_analysis(
         for name, value in own.items():
             _check_option(name, value, known, here)
         _check_columns(outcome.where, known, f"{here}: where")
+        _check_entry(outcome, by_stimuli(entries, outcome.measure), here)
         for metric in [outcome.metric, *(own[name] for name in METRICS if own.get(name))]:
-            _check_metric(outcome.measure, metric, measures, here)
+            _check_metric(outcome.measure, metric, {e.measure.name: e.measure for e in entries}, here)
 
 
 def _check_option(name: str, value: Any, known: Collection[str], place: str) -> None:
@@ -68,6 +71,22 @@ def _check_columns(names: Iterable[Any], known: Collection[str], place: str) -> 
     for name in names:
         if name not in known and not str(name).startswith("item_"):  # conditions of items are known once they are made
             raise InputError(f"{place}: no run and no measure has a column '{name}'.{nearest(str(name), known)}")
+
+
+def _check_entry(outcome: Outcome, names: Mapping[str, list[str]], place: str) -> None:
+    """names: stimulus set -> the entries of the outcome's measure on it."""
+    chosen = {s: n for s, n in names.items() if outcome.stimuli in (None, s)}
+    known = list(dict.fromkeys(name for part in chosen.values() for name in part if name))
+    for name in outcome.entry:
+        if name not in known:
+            raise InputError(f"{place}: the study has no entry {name!r} of {outcome.measure}; it has {', '.join(known) or 'one, without a name'}."
+                             f"{nearest(name, known)}")  # fmt: skip
+    several = next((s for s, part in chosen.items() if len(part) > 1), None)
+    if several is not None and not outcome.entry:
+        raise InputError(
+            f"{place}: {' on '.join(filter(None, (outcome.measure, several)))} stands {len(chosen[several])} times in the study; say which is "
+            f"meant with `entry`: {', '.join(map(repr, chosen[several]))}."
+        )
 
 
 def _check_metric(measure: str, metric: str, measures: Mapping[str, Unit], place: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from transect import model_commands, registry_commands, table_commands
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
+from transect.report.grid import entry_label
 
 FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
 
@@ -72,12 +73,25 @@ def status(args: argparse.Namespace) -> int:
     jobs = running(study.results / "progress")
     cost = runner.estimate(study)
     if not args.json:
+        for names, part in ended.measures.groupby(["measure", "stimuli", "entry"], sort=False):
+            print(
+                f"measure  {entry_label(*names)}: {', '.join(f'{n} {s}' for s, n in zip(part['state'], part['cells'], strict=True))}"
+            )
         for job in jobs:
             print(f"running  {job['job']}: {job['what']} ({job['done']:.0f} of {job['total']})")
         print(
             f"to do    {cost.trainings} runs to train, {cost.cells} cells to measure, about {cost.minutes(study.project.cores):.0f} min"
         )
-    return _tell(ended, args.json, {"running": jobs, "cells_to_measure": cost.cells, "runs_to_train": cost.trainings})
+    return _tell(
+        ended,
+        args.json,
+        {
+            "running": jobs,
+            "measures": ended.measures.to_dict("records"),
+            "cells_to_measure": cost.cells,
+            "runs_to_train": cost.trainings,
+        },
+    )
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -235,8 +249,9 @@ def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
         return ended.exit_code
     print("cells    " + ", ".join(f"{n} {state}" for state, n in ended.states.items()))
     for row in ended.refused.head(10).to_dict("records"):
-        what = f"{row['measure']} on {row['stimuli']}" if row["stimuli"] else row["measure"]
-        print(f"refused  {row['run']}, {what} ({row['cells']} cells): {row['reason']}")
+        print(
+            f"refused  {row['run']}, {entry_label(row['measure'], row['stimuli'], row['entry'])} ({row['cells']} cells): {row['reason']}"
+        )
     for row in ended.failures.head(10).to_dict("records"):
         print(f"failed   {row['run']} ({row['cells']} cells): {row['reason']}")
     for name, error in ended.errors.items():

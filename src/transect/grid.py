@@ -34,13 +34,18 @@ RUNS = ("loading", "tokenizer", "network", "batching", "packing", "tries", "forw
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a study's `measures`: a measure, its stimuli and options, and at which checkpoints."""
+    """One line of a study's `measures`: a measure, its stimuli and options, at which checkpoints, and its name (entry_names.py)."""
 
     measure: units.Unit
     stimuli: units.Unit | None
     stimuli_options: dict[str, Any]
     options: dict[str, Any]
     checkpoints: Any
+    name: str = ""
+
+    @property
+    def stimuli_name(self) -> str:
+        return self.stimuli.name if self.stimuli else ""
 
     @cached_property
     def code(self) -> str:
@@ -67,7 +72,7 @@ class Cell:
 
     @property
     def stimuli_name(self) -> str:
-        return self.entry.stimuli.name if self.entry.stimuli else ""
+        return self.entry.stimuli_name
 
     def record(self, state: str, **more: Any) -> store.Record:
         at, name = self.checkpoint, self.entry.measure.name

@@ -4,6 +4,8 @@ An analysis names its outcomes in the study file:
     name       label in tables and figures (default: measure, metric, and what is chosen of them)
     measure    a measure of the study          metric     one of its metrics
     stimuli    one stimulus set (default: all that the measure was given)
+    entry      the name of an entry, where the measure stands several times in the study with other options; a list of them is
+               for entries that complete each other, and for an analysis that compares them (by: or sets: entry)
     item       one item or a list of items     where      {column: value or list}: any condition or registry column
     reduce     mean (default): over items; max_head: mean over items for each head, then the largest over layers and heads;
                max_min_head: smallest over items for each head, then the largest: a head that does it at every distance
@@ -16,7 +18,7 @@ measure that means the same under each, as attention does).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +39,7 @@ class Outcome:
     measure: str
     metric: str
     stimuli: str | None = None
+    entry: tuple[str, ...] = ()
     item: tuple[str, ...] = ()
     where: Mapping[str, Any] = field(default_factory=dict)
     reduce: str = "mean"
@@ -59,6 +62,8 @@ class Outcome:
         rows = rows[rows["run"].isin(keep) & rows["value"].notna()]
         if self.stimuli:
             rows = rows[rows["stimuli"] == self.stimuli]
+        if "entry" in rows:
+            rows = self._of_entry(rows)
         if self.item:
             rows = rows[rows["item"].isin(self.item)]
         for column, wanted in self.where.items():
@@ -69,6 +74,26 @@ class Outcome:
                 raise InputError(
                     f"outcome '{self.name}': 'where' names an unknown column '{column}'.{nearest(column, known)}"
                 )
+        return rows
+
+    def _of_entry(self, rows: pd.DataFrame) -> pd.DataFrame:
+        if self.entry:
+            return rows[rows["entry"].isin(self.entry)]
+        for stimuli, part in rows.groupby("stimuli")["entry"]:
+            if part.nunique() > 1:
+                raise InputError(
+                    f"outcome '{self.name}': measure '{self.measure}' has several entries{f' on {stimuli}' if stimuli else ''}; say which with "
+                    f"`entry`: {', '.join(map(repr, part.unique()))}"
+                )
+        return rows
+
+    def _alone(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows; InputError where several entries meet at a checkpoint, so that a mean would mix them."""
+        if len(self.entry) > 1 and (rows.groupby(["run", "revision", "stimuli"])["entry"].nunique() > 1).any():
+            raise InputError(
+                f"outcome '{self.name}': the entries {', '.join(map(repr, self.entry))} meet at a checkpoint, and this analysis would take "
+                "their mean; name one of them, or compare them (acquisition_order with `sets: entry`)"
+            )
         return rows
 
     def _runs(self, registry: pd.DataFrame, roles: Iterable[str]) -> pd.DataFrame:
@@ -87,7 +112,7 @@ class Outcome:
 
         trials: the rows behind a mean where every row of the outcome is right or wrong (bounded.py), else infinite.
         """
-        rows = self.select(measurements, registry, roles)
+        rows = self._alone(self.select(measurements, registry, roles))
         if self.reduce in ("max_head", "max_min_head"):
             by_head = rows.groupby([*CHECKPOINT, "layer", "head"], dropna=False)["value"]
             heads = (by_head.mean() if self.reduce == "max_head" else by_head.min()).reset_index()
@@ -109,14 +134,22 @@ class Outcome:
         )
 
     def per_item(
-        self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
+        self,
+        measurements: pd.DataFrame,
+        registry: pd.DataFrame,
+        roles: Iterable[str] = ("population",),
+        apart: Collection[str] = (),
     ) -> pd.DataFrame:
-        """One row per run and item at the checkpoint that `at` names, with conditions and every registry column joined."""
+        """One row per run and item at the checkpoint that `at` names, with conditions and every registry column joined.
+
+        apart: the columns by which the analysis tells rows apart; where `entry` is among them, entries may meet at a checkpoint.
+        """
         rows = self.select(measurements, registry, roles)
+        rows = rows if "entry" in apart else self._alone(rows)
         chosen = self._at(rows[CHECKPOINT].drop_duplicates().sort_values(["run", "tokens_seen", "step"]), registry)
         conditions = [c for c in rows if c.startswith("item_")]
         rows = rows.merge(chosen[["run", "revision"]], on=["run", "revision"])
-        keys = [*CHECKPOINT, "stimuli", "item"]
+        keys = [*CHECKPOINT, "stimuli", *(["entry"] if "entry" in rows else []), "item"]
         out = rows.groupby(keys, dropna=False)[["value", *conditions]].agg(
             {"value": "mean"} | dict.fromkeys(conditions, "first")
         )
@@ -141,7 +174,7 @@ def objective_of(metric: str) -> str:
 
 def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str) -> tuple[Outcome, dict[str, Any]]:
     """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (... = required)."""
-    own = {"name", "measure", "metric", "stimuli", "item", "where", "reduce", "at", "objective", "bounds"}
+    own = {"name", "measure", "metric", "stimuli", "entry", "item", "where", "reduce", "at", "objective", "bounds"}
     missing = {"measure", "metric"} - set(given)
     if missing:
         raise InputError(
@@ -149,8 +182,9 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
         )
     rest = read_options({k: v for k, v in given.items() if k not in own}, extra, place, also=own)
     chosen = {k: v for k, v in given.items() if k in own}
-    chosen["item"] = tuple(map(str, _listed(chosen.get("item", []))))
-    detail = [*chosen["item"], *(str(v) for v in chosen.get("where", {}).values())]
+    for several in ("entry", "item"):
+        chosen[several] = tuple(map(str, _listed(chosen.get(several, []))))
+    detail = [*chosen["entry"], *chosen["item"], *(str(v) for v in chosen.get("where", {}).values())]
     chosen.setdefault("name", " ".join([chosen["measure"], chosen["metric"], *detail]))
     chosen.setdefault("objective", objective_of(chosen["metric"]))
     if chosen.get("reduce", "mean") not in REDUCTIONS:

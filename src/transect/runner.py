@@ -39,6 +39,7 @@ class Outcome:
     report: Path
     broken: bool = False  # the workflow itself ended with an error
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)  # measured cells in which items were refused
+    measures: pd.DataFrame = field(default_factory=pd.DataFrame)  # cells of each measure, set and entry, by state
 
     @property
     def exit_code(self) -> int:
@@ -135,7 +136,9 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
     grid = grid_table(study, Store(study.project.store).index())
     failures = grid[grid["state"] == FAILED].groupby(["run", "reason"], sort=False).size().rename("cells").reset_index()
     partly = grid[(grid["state"] == MEASURED) & (grid["n_refused"] > 0)]
-    refused = partly.groupby(["run", "measure", "stimuli", "reason"], sort=False).size().rename("cells").reset_index()
+    told = ["run", "measure", "stimuli", "entry", "reason"]
+    refused = partly.groupby(told, sort=False).size().rename("cells").reset_index()
+    measures = grid.groupby(told[1:4], sort=False)["state"].value_counts().rename("cells").reset_index()
     errors = {}
     paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
     paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
@@ -150,6 +153,7 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
         study.results / "report.html",
         broken,
         refused,
+        measures,
     )
 
 

@@ -6,7 +6,7 @@ importing torch, downloading anything or loading a model. Environment and finger
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import jsonschema
 
 from transect import registry, store, units, yaml_file
 from transect.analysis_options import check_analysis
+from transect.entry_names import named
 from transect.errors import InputError, nearest
 from transect.grid import (
     Batch,
@@ -116,13 +117,18 @@ class Study:
         return f"{run.id}-{index:03d}" if per_job < len(run.checkpoints) else run.id
 
     def _cells_of(self, run: Run) -> Iterable[Cell]:
-        role = self.roles[run.id]
-        part = self.data["baselines" if role == "baseline" else "population"]
-        sampled = choose(run, part.get("checkpoints", "all"), self.path)
         for entry in self.entries:
-            wanted = sampled if entry.checkpoints is None else narrow(sampled, entry.checkpoints, run, self.path)
-            for checkpoint in wanted:
-                yield self._cell(checkpoint, entry, role)
+            for checkpoint in self._checkpoints(run, entry):
+                yield self._cell(checkpoint, entry, self.roles[run.id])
+
+    def _checkpoints(self, run: Run, entry: Entry) -> list[Checkpoint]:
+        part = self.data["baselines" if self.roles[run.id] == "baseline" else "population"]
+        sampled = choose(run, part.get("checkpoints", "all"), self.path)
+        return sampled if entry.checkpoints is None else narrow(sampled, entry.checkpoints, run, self.path)
+
+    def meet(self, one: Entry, other: Entry) -> bool:
+        """Whether two entries are measured at one checkpoint."""
+        return any(set(self._checkpoints(run, one)) & set(self._checkpoints(run, other)) for run in self.runs)
 
     def _cell(self, checkpoint: Checkpoint, entry: Entry, role: str) -> Cell:
         run = checkpoint.run
@@ -172,6 +178,7 @@ def load(name: str, project: Project) -> Study:
     if "population" not in study.roles.values() and "held_out" not in study.roles.values():
         raise InputError(f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
                          f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is).")  # fmt: skip
+    study = replace(study, entries=named(study.entries, study.meet))
     _check_cells(study)
     _check_analyses(study)
     return study
@@ -194,20 +201,25 @@ def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> En
     measure.check_options(spec.get("options", {}), place)
     if stimuli is not None:
         stimuli.check_options(spec.get("stimuli_options", {}), place)
-    return Entry(measure, stimuli, spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints"))
+    settings = spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints")
+    return Entry(measure, stimuli, *settings, spec.get("name", ""))
 
 
 def _check_cells(study: Study) -> None:
-    """Two entries of one measure and set must not meet at a checkpoint: their rows could not be told apart."""
-    seen = set()
+    """Two entries that meet at a checkpoint must differ in name, else their rows could not be told apart, and in what they measure."""
+    seen: set[tuple[str, ...]] = set()
     for cell in study.cells:
-        place = (cell.checkpoint.run.id, cell.checkpoint.revision, cell.entry.measure.name, cell.stimuli_name)
-        if place in seen:
+        entry, at = cell.entry, (cell.checkpoint.run.id, cell.checkpoint.revision)
+        name, key = (*at, entry.measure.name, entry.stimuli_name, f"name {entry.name}"), (*at, cell.key)
+        if name in seen or key in seen:
+            line = study.entries.index(entry)
+            given = study.data["measures"][line].get("name")
             raise InputError(
-                f"{study.path}, line {yaml_file.line(study.path, ['measures'])}: {place[2]} {place[3]} stands twice for "
-                f"{place[0]} at {place[1]}; give the entries different checkpoints, e.g. `all but last` and `last`."
+                f"{study.path}, line {yaml_file.line(study.path, ['measures', line])}: measures: {entry.measure.name} {entry.stimuli_name} "
+                f"stands twice for {at[0]} at {at[1]} with {f'the name {given!r}' if given and key not in seen else 'the same options'}; give the "
+                "entries different checkpoints (`all but last` and `last`), or different options and names (`name: ...`)."
             )
-        seen.add(place)
+        seen |= {name, key}
 
 
 def _check_analyses(study: Study) -> None:
@@ -220,7 +232,7 @@ def _check_analyses(study: Study) -> None:
             raise InputError(f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
                              f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}")  # fmt: skip
         given = {k: v for k, v in spec.items() if k not in SPEC}
-        check_analysis(unit, given, measures, study.registry.factors, place)
+        check_analysis(unit, given, study.entries, study.registry.factors, place)
     names = [spec["analysis"] for spec in study.data["analyses"]]
     for index, claim in enumerate(study.data.get("claims", [])):
         if claim["analysis"] not in names:

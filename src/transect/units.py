@@ -16,8 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-
+from transect import yaml_file
 from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
 
@@ -74,7 +73,7 @@ class Unit:
         examples = self.get("EXAMPLE", {})
         if option not in examples:
             return ""
-        return yaml.safe_dump(examples[option], default_flow_style=True, sort_keys=False, width=10**6).split("\n")[0]
+        return yaml_file.inline(examples[option])
 
     def documentation(self) -> tuple[str, str]:
         """The texts of the file and of its function."""

@@ -60,6 +60,11 @@ def _problem(error: yaml.YAMLError) -> str:
     return " ".join(str(getattr(error, "problem", None) or error).split())
 
 
+def inline(value: Any) -> str:
+    """A value on one line, as it is written in a study or on the command line."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).split("\n")[0]
+
+
 def line(path: Path, keys: Sequence[str | int]) -> int:
     """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where it is absent."""
     node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)

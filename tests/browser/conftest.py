@@ -61,9 +61,9 @@ def grid(runs: pd.DataFrame) -> pd.DataFrame:
     kinds = [("minimal_pair", "agreement_simple"), ("minimal_pair", "agreement_attractor")]
     kinds += [("bits_per_byte", "held_out_text"), ("surprisal", "held_out_text"), ("induction", ""), ("copying", "")]
     kinds += [("previous_token", "held_out_text")]
-    columns = ["run", "measure", "stimuli", "revision", "step", "state", "reason", "error"]
+    columns = ["run", "measure", "stimuli", "entry", "revision", "step", "state", "reason", "error"]
     rows = [
-        (run.run, *kind, "main" if step is None else f"step{step}", step, *state_of(run, *kind, step))
+        (run.run, *kind, "", "main" if step is None else f"step{step}", step, *state_of(run, *kind, step))
         for run in runs.itertuples()
         for kind in kinds
         for step in ([None] if run.role == "baseline" else STEPS)

@@ -32,7 +32,7 @@ def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
             state, reason = NOT_APPLICABLE, cell.reason
         rows.append({
             "cell": cell.key, "suite": at.run.suite, "run": at.run.id, "role": cell.role, "revision": at.revision, "step": at.step,
-            "tokens_seen": at.tokens_seen, "measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "state": state,
+            "tokens_seen": at.tokens_seen, "measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "entry": cell.entry.name, "state": state,
             "reason": reason, "n_refused": int(known.get("refused", 0)), "items": cell.items_digest, "file": known.get("file"),
             "sha256": known.get("sha256"),
         })  # fmt: skip

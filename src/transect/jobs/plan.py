@@ -42,6 +42,7 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
     prices = [_price(r, study, loads, speed) for r in pool]
     judged = check(runs, study.registry, tokens=tokens, within=within, pool=pool, prices=prices)
     found = work(study, cores) | {"calibrated_by_cells": speed.cells, "jobs_to_run": _jobs(study, speed, index)}
+    found["measures"] = _measures(study, index)
     found["design_check"] = design_text.facts(judged)
     found["refused_contrasts"] = plan_contrasts.refused(study)
     found["power"] = plan_power.power(study, judged, index, wishes.effect, wishes.sd)
@@ -122,6 +123,18 @@ def _jobs(study: Study, speed: cost.Speed, index: Any) -> list[dict[str, Any]]:
     return found
 
 
+def _measures(study: Study, index: Any) -> list[dict[str, Any]]:
+    """Of each measure on each stimulus set, by its name where it stands twice: cells in all, not applicable, and still to measure."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for cell in study.cells:
+        names = {"measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "entry": cell.entry.name}
+        row = found.setdefault((*names.values(),), names | {"cells": 0, "not_applicable": 0, "to_measure": 0})
+        row["cells"] += 1
+        row["not_applicable"] += bool(cell.reason)
+        row["to_measure"] += not cell.reason and stale(cell, index)
+    return list(found.values())
+
+
 def _loads(study: Study) -> float:
     """Checkpoints that the study samples of a run, on average."""
     return max(1.0, len({(c.checkpoint.run.id, c.checkpoint.revision) for c in study.cells}) / max(len(study.runs), 1))
@@ -200,6 +213,10 @@ def _work_text(found: Mapping[str, Any]) -> str:
             ("time", f"{found['cpu_hours']:.3g} core hours, about {found['minutes_here']:.0f} min here ({how})"),
         ]),
     ]  # fmt: skip
+    columns = ("measure", "stimuli", "entry", "cells", "not_applicable", "to_measure")
+    columns = columns if any(m["entry"] for m in found["measures"]) else columns[:2] + columns[3:]
+    told = [[str(m[c]) for c in columns] for m in found["measures"]]
+    lines += ["", *table([[c.replace("_", " ") for c in columns], *told])]
     if jobs:
         rows = [
             (

@@ -102,11 +102,11 @@ def _spreads(
 
 
 def finished(study: Study, index: pd.DataFrame) -> dict[str, pd.Series]:
-    """ "measure, metric (stimuli)" -> value per run at its last sampled checkpoint, by family, suite and configuration."""
-    last: dict[tuple[str, str, str], Any] = {}
+    """ "measure, metric (stimuli, entry)" -> value per run at its last sampled checkpoint, by family, suite and configuration."""
+    last: dict[tuple[str, ...], Any] = {}
     for cell in study.cells:
         if not cell.reason and study.roles[cell.checkpoint.run.id] != "baseline":
-            last[cell.checkpoint.run.id, cell.entry.measure.name, cell.stimuli_name] = cell
+            last[cell.checkpoint.run.id, cell.entry.measure.name, cell.stimuli_name, cell.entry.name] = cell
     cells = {c.key: c for c in last.values() if c.key in index.index and index.at[c.key, "state"] == MEASURED}
     if not cells:
         return {}
@@ -121,8 +121,11 @@ def finished(study: Study, index: pd.DataFrame) -> dict[str, pd.Series]:
         .reset_index()
     )
     run = means["cell"].map(lambda key: cells[key].checkpoint.run)
-    means["outcome"] = [f"{cells[k].entry.measure.name}, {m}" + (f" ({cells[k].stimuli_name})" if cells[k].stimuli_name else "")
-                        for k, m in zip(means["cell"], means["metric"], strict=True)]  # fmt: skip
+    entries = means["cell"].map(lambda key: cells[key].entry)
+    on = [", ".join(filter(None, (e.stimuli_name, e.name))) for e in entries]
+    means["outcome"] = [
+        f"{e.measure.name}, {m}{f' ({s})' * bool(s)}" for e, m, s in zip(entries, means["metric"], on, strict=True)
+    ]
     means["family"], means["suite"] = [r.get("family") for r in run], [r.suite for r in run]
     means["configuration"] = [study.registry.configurations[r.id] for r in run]
     return {str(o): part.set_index(list(LEVELS))["value"] for o, part in means.groupby("outcome", sort=False)}

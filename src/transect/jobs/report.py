@@ -230,7 +230,7 @@ def _measures(study: Study) -> pd.DataFrame:
 
     return pd.DataFrame([
         {
-            "measure": e.measure.name, "version": e.measure["VERSION"], "stimuli": e.stimuli.name if e.stimuli else "",
+            "measure": e.measure.name, "version": e.measure["VERSION"], "stimuli": e.stimuli_name, "entry": e.name,
             "options": json.dumps(e.options | e.stimuli_options), "source of the measure": source(e.measure), "source of the stimuli": source(e.stimuli),
         }
         for e in study.entries

@@ -52,7 +52,7 @@ class ReportData:
     registry    one row per run: run, role (population | baseline | held_out), suite and any factor
     not_sampled counts by suite of what the registry has that this study did not sample (a frame, or one sentence)
     design      residual_df (a number, or {level: number}), aliases (sentences), any further named number or sentence
-    grid        one row per cell: run, measure, stimuli, revision, step, state, reason, error
+    grid        one row per cell: run, measure, stimuli, entry (its name, where it stands twice), revision, step, state, reason, error
     provenance  {heading: frame, mapping of facts, or sentence}
     """
 

@@ -1,4 +1,4 @@
-"""The grid of a study: runs x (measure on stimuli), each square the state of its checkpoints.
+"""The grid of a study: runs x (measure on stimuli, by its name where it stands twice), each square the state of its checkpoints.
 
 A square shows its worst state (failed > missing > measured > not applicable) and measured / applicable checkpoints.
 Every cell that is not measured appears, with its reason, both in the square's details and in the table of holes.
@@ -10,7 +10,7 @@ import pandas as pd
 
 GLYPHS = {"measured": "●", "not applicable": "–", "missing": "○", "failed": "×"}
 WORST_FIRST = ["failed", "missing", "measured", "not applicable"]
-COLUMNS = ["run", "measure", "stimuli", "revision", "step", "state", "reason", "error"]
+COLUMNS = ["run", "measure", "stimuli", "entry", "revision", "step", "state", "reason", "error"]
 UNSAID = {
     "not applicable": "no reason was recorded",
     "missing": "planned, not measured yet",
@@ -42,20 +42,18 @@ def grid_view(grid: pd.DataFrame, registry: pd.DataFrame) -> dict[str, Any]:
     if strangers:
         raise ValueError(f"The grid has cells of run {strangers[0]!r}, which its registry does not have.")
     cells = grid[COLUMNS].astype(object)  # plain Python values: a quarter of a million of them are read one by one
-    for column in ("reason", "error", "stimuli"):  # measures that make their own sequences have no stimuli
+    for column in ("reason", "error", "stimuli", "entry"):  # measures that make their own sequences have no stimuli
         cells[column] = cells[column].where(cells[column].notna(), "").astype(str).str.strip().astype(object)
-    kinds = list(dict.fromkeys(zip(cells["measure"], cells["stimuli"], strict=True)))
+    kinds = list(dict.fromkeys(zip(cells["measure"], cells["stimuli"], cells["entry"], strict=True)))
     details = _Details()
     squares = {
-        (run, measure, stimuli): _square(
-            part, details, f"{run}, {measure} on {stimuli}" if stimuli else f"{run}, {measure}"
-        )
-        for (run, measure, stimuli), part in cells.groupby(["run", "measure", "stimuli"], sort=False)
+        (run, *kind): _square(part, details, f"{run}, {entry_label(*kind)}")
+        for (run, *kind), part in cells.groupby(["run", "measure", "stimuli", "entry"], sort=False)
     }
     holes, full = _holes(cells)
     n_of = cells["state"].value_counts()
     return {
-        "columns": [{"measure": m, "stimuli": s} for m, s in kinds],
+        "columns": [{"measure": m, "stimuli": s, "entry": e} for m, s, e in kinds],
         "groups": _groups(registry, cells, kinds, squares),
         "states": [
             {
@@ -72,6 +70,11 @@ def grid_view(grid: pd.DataFrame, registry: pd.DataFrame) -> dict[str, Any]:
         "full": full,
         "details": details.tables(),
     }
+
+
+def entry_label(measure: str, stimuli: str, entry: str) -> str:
+    """`minimal_pair on agreement (bos=false)`: a measure, its stimuli if it has any, its name if it stands twice."""
+    return " on ".join(filter(None, (measure, stimuli))) + f" ({entry})" * bool(entry)
 
 
 class _Details:
@@ -138,22 +141,24 @@ def _groups(registry: pd.DataFrame, cells: pd.DataFrame, kinds: list, squares: d
 
 
 def _holes(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """One row per state, measure, stimuli and reason, worst first; and the run names in full."""
+    """One row per state, measure, stimuli, entry and reason, worst first; and the run names in full."""
     holes = cells[cells["state"] != "measured"].copy()
     last = holes["error"].str.split("\n").str[-1]  # the last line of a traceback says what went wrong
     holes["reason"] = holes["reason"].where(holes["reason"] != "", last)
     holes["reason"] = holes["reason"].where(holes["reason"] != "", holes["state"].map(UNSAID))
     rows: list[tuple[Any, ...]] = []
     names: list[str] = []
-    for key, part in holes.groupby(["state", "measure", "stimuli", "reason"], sort=False):
+    for key, part in holes.groupby(["state", "measure", "stimuli", "entry", "reason"], sort=False):
         runs = list(dict.fromkeys(part["run"]))
         named = RUNS_NAMED[str(key[0])]
         shown = ", ".join(runs[:named]) + (f" and {len(runs) - named} more" if len(runs) > named else "")
         rows.append((*key, len(part), len(runs), shown))
         names.append(", ".join(runs))
-    order = sorted(range(len(rows)), key=lambda i: (WORST_FIRST.index(rows[i][0]), -rows[i][4]))
-    columns = ["state", "measure", "stimuli", "reason", "cells", "n_runs", "runs"]
+    order = sorted(range(len(rows)), key=lambda i: (WORST_FIRST.index(rows[i][0]), -rows[i][5]))
+    columns = ["state", "measure", "stimuli", "entry", "reason", "cells", "n_runs", "runs"]
     frame = pd.DataFrame([rows[i] for i in order], columns=columns)
     frame["stimuli"] = frame["stimuli"].where(frame["stimuli"] != "", None)
+    if (frame["entry"] == "").all():
+        frame = frame.drop(columns="entry")
     frame["state"] = [f"{GLYPHS[s]} {s}" for s in frame["state"]]
     return frame, {"runs": [names[i] for i in order]}
