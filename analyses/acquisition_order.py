@@ -30,6 +30,16 @@ from transect.stats.onset import onset
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "In which order is it learned?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "accuracy": {"set": "items that are compared with others", "estimate": "balanced mean [outcome]"},
+    "onsets": {
+        "set": "items that are compared with others",
+        "status": "how the run reaches the threshold (src/transect/stats/onset.py)",
+        "estimate": "tokens at which it does so for good [tokens]",
+    },
+    "differences": {"estimate": "first set - second set, within runs [outcome]"},
+    "baselines": {"set": "items that are compared with others", "estimate": "mean of the baseline [outcome]"},
+}
 
 LABELS = ["outcome", "group", "chance"]
 MORE = {

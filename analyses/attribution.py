@@ -39,6 +39,45 @@ from transect.stats.formula import column_of, parse
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "What does it depend on?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "effects": {
+        "kind": "difference, slope, simple effect, interaction, or why there is none",
+        "estimate": "difference between levels; slope per unit of the predictor (log10: per tenfold, log2: per doubling) [outcome]",
+        "ols_estimate": "the same by least squares on the means of units [outcome]",
+        "ols_lower": "lower end of its 95 % interval [outcome]",
+        "ols_upper": "upper end of its 95 % interval [outcome]",
+        "ols_p": "its two-sided p",
+        "lowest": "lowest estimate when one unit, family or suite is left out [outcome]",
+        "highest": "highest such estimate [outcome]",
+        "fragile": "whether leaving one of them out changes sign or verdict",
+        "flips": "which one does so",
+        "variance": "how the variance was estimated",
+    },
+    "means": {
+        "kind": "mean",
+        "estimate": "marginal mean, other factors at their mean [outcome]",
+        "variance": "how the variance was estimated",
+    },
+    "components": {
+        "group": "what the random effect varies over",
+        "effect": "(Intercept), or the predictor whose slope varies",
+        "variance": "its variance [outcome squared]",
+        "sd": "its standard deviation [outcome]",
+        "n_levels": "levels of the group [levels]",
+    },
+    "models": {
+        "model": "what was fitted",
+        "df": "configurations beyond the rank of the factors",
+        "n_rows": "rows of the fitted table [rows]",
+    },
+    "influence": {
+        "group": "column of which a level is left out",
+        "left_out": "the level",
+        "estimate": "the effect without it [outcome]",
+        "sign_flips": "whether its sign is another",
+        "verdict_changes": "whether its 95 % interval excludes 0 where it did not, or the other way round",
+    },
+}
 
 OPTIONS: dict[str, Any] = {"outcomes": ..., "reference": {}}
 OWN = {

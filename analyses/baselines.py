@@ -25,6 +25,19 @@ from transect.stats.intervals import COLUMNS, MIN_UNITS
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it know more than a shortcut?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "gains": {
+        "estimate": "mean over runs and items of model - best baseline [outcome]",
+        "baseline": "the best baseline of the group",
+        "model_mean": "mean of the models [outcome]",
+        "baseline_mean": "mean of that baseline [outcome]",
+    },
+    "means": {
+        "who": "models, or a baseline",
+        "estimate": "its mean [outcome]",
+        "n_units": "runs or configurations behind it [units]",
+    },
+}
 
 OPTIONS = {"outcomes": ...}
 OWN = {"match": ["language"], "by": [], "balance": None, "chance": None}

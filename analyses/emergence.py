@@ -29,6 +29,28 @@ from transect.stats.onset import Onset, onset, pool
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "When does it emerge in training?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "curves": {"estimate": "mean over configurations [outcome]"},
+    "runs": {"value": "value of the run at this checkpoint [outcome]"},
+    "onsets": {
+        "status": "how the run reaches the threshold (src/transect/stats/onset.py)",
+        "estimate": "tokens at which it does so for good [tokens]",
+        "last_tokens": "tokens at its last measured checkpoint [tokens]",
+    },
+    "pooled": {
+        "estimate": "mean onset over configurations [log10 tokens]",
+        "sd": "standard deviation of the onsets between units [log10 tokens]",
+        "n_reached": "runs that reach the threshold [runs]",
+    },
+    "order": {
+        "first": "name of an outcome",
+        "second": "name of the outcome that it is compared with",
+        "before": "configurations whose onset of `first` lies wholly before that of `second` [configurations]",
+        "after": "configurations whose onset of `first` lies wholly after it [configurations]",
+        "undecided": "configurations whose brackets overlap [configurations]",
+        "p": "sign test over the decided configurations",
+    },
+}
 
 LABELS = ["outcome", "group", "threshold", "chance"]
 OPTIONS = {"outcomes": ...}

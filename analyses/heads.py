@@ -28,6 +28,26 @@ from transect.stats.permutation import sign_flips, unit_maps
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Which heads do it, and since when?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "maps": {"value": "score of the head, mean over items [outcome]"},
+    "top": {
+        "value": "score of the run's best head [outcome]",
+        "next_best": "score of its second best head [outcome]",
+        "without_function": "score of a head without the function [outcome]",
+    },
+    "tests": {
+        "excess": "score - score without the function - margin, mean over sequences [outcome]",
+        "statistic": "t of the excess",
+        "p_cell": "one-sided p of this head alone",
+        "p_map": "p corrected over the heads of the run (max-T)",
+        "family_wise": "whether p_map is below 0.05",
+        "tree": "whether the head is found by the tree of runs, layers and heads (BH)",
+        "n_sequences": "sequences behind the test [sequences]",
+        "rule": "which test carries which control",
+        "against": "metric that is the score without the function",
+        "margin": "by how much a head must exceed it, as the study gives it [outcome]",
+    },
+}
 
 OPTIONS = {"outcomes": ...}
 OWN: dict[str, Any] = {"by": [], "against": None, "sequences": None, "margin": 0.0}

@@ -25,6 +25,28 @@ from transect.stats.scaling import trend
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Would the smaller models have predicted the largest?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "predictions": {
+        "x": "size of the configuration that was held out [column size]",
+        "truth": "its measured value, mean over its runs [outcome]",
+        "estimate": "prediction from the other sizes; the intervals are prediction intervals [outcome]",
+        "inside": "whether the truth lies in the 95 % prediction interval",
+        "error": "truth - prediction [outcome]",
+        "error_of_mean": "truth - mean of the other sizes [outcome]",
+    },
+    "summary": {
+        "n_held_out": "configurations held out [configurations]",
+        "n_predicted": "of these with a prediction interval [configurations]",
+        "n_inside": "of these inside it [configurations]",
+        "mean_absolute_error": "mean of |truth - prediction| [outcome]",
+        "mean_absolute_error_of_mean": "mean of |truth - mean of the other sizes| [outcome]",
+    },
+    "lines": {
+        "kind": "trained on (a point) or prediction (the line)",
+        "x": "size [column size]",
+        "estimate": "value or prediction [outcome]",
+    },
+}
 
 OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "by": [], "adjust": []}

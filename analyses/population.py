@@ -14,6 +14,10 @@ from transect.outcome import read_options
 
 NEEDS: list[str] = []
 QUESTION = "Which models does this study speak of?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "runs": {"tokens_measured": "training tokens at the last checkpoint that was measured [tokens]"},
+    "levels": {"factor": "registry column", "level": "one of its values"},
+}
 
 OPTIONS = {"factors": ["architecture", "objective", "language", "corpus_variant"]}
 SHOWN = ["run", "configuration", "role", "suite", "family", "architecture", "objective", "language", "corpus_variant"]

@@ -31,6 +31,21 @@ from transect.stats.phylogeny import phylogenetic_regression, tree_covariance
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does size still matter when models are related?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "effects": {
+        "phylogeny": "star (unrelated), estimated (Pagel's lambda) or tree (as related as the registry's tree says)",
+        "lambda": "Pagel's lambda of the fit",
+        "estimate": "change per tenfold size [outcome per tenfold size]",
+    },
+    "lambdas": {
+        "lambda": "Pagel's lambda by REML",
+        "lower": "lower end of its 95 % interval",
+        "upper": "upper end of its 95 % interval",
+        "p_star": "p of the hypothesis that lambda is 0",
+        "informative": "whether there are enough configurations to tell",
+        "sentence": "what lambda is worth, in words",
+    },
+}
 
 OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "adjust": []}

@@ -20,6 +20,24 @@ from transect.stats.poststratification import coverage, post_stratify
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Whom does the sample speak for?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "strata": {
+        "stratum": "level of the registry column `by`",
+        "n": "configurations of the sample in it [configurations]",
+        "sample_share": "its share of the sample [share]",
+        "population_share": "its share of the stated population [share]",
+        "ratio": "sample_share / population_share",
+        "weight": "weight of one configuration",
+        "by": "registry column of the strata",
+        "source": "where the population's counts were read",
+    },
+    "estimates": {
+        "estimate": "mean weighted to the population, of the strata that were sampled [outcome]",
+        "unweighted": "mean over configurations [outcome]",
+        "effective_n": "configurations of equal weight that would tell as much [configurations]",
+        "covered": "the population's share of the sampled strata [share]",
+    },
+}
 
 OPTIONS: dict[str, Any] = {"population": ..., "by": "language", "source": "", "outcomes": []}
 OWN: dict[str, Any] = {}

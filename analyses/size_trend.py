@@ -25,6 +25,11 @@ from transect.stats.scaling import Trend, trend
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it change with size?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "slopes": {"estimate": "change per tenfold size [outcome per tenfold size]"},
+    "points": {"x": "size of the configuration [column size]", "value": "mean over its runs [outcome]"},
+    "lines": {"x": "size [column size]", "estimate": "fitted mean [outcome]"},
+}
 
 OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "by": [], "adjust": []}

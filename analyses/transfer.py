@@ -27,6 +27,44 @@ from transect.stats.transfer import MEASURES, transfer
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "How far does it reach?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "reach": {
+        "left_out": "name of the grouping of which each level is left out",
+        "r2": "share of the squared error of the others' mean that the model saves",
+        "r2_scale_only": "the same by size alone",
+        "r2_over_scale": "share of the squared error of size alone that the model saves",
+        "r2_lower": "lower end of the 95 % interval of r2",
+        "r2_upper": "upper end of the 95 % interval of r2",
+        "r2_scale_only_lower": "lower end of the 95 % interval of r2_scale_only",
+        "r2_scale_only_upper": "upper end of the 95 % interval of r2_scale_only",
+        "r2_over_scale_lower": "lower end of the 95 % interval of r2_over_scale",
+        "r2_over_scale_upper": "upper end of the 95 % interval of r2_over_scale",
+        "coverage": "share of the truths inside the 95 % prediction interval [share]",
+        "n_units": "configurations that were predicted [configurations]",
+        "n_groups": "levels that were left out [levels]",
+        "model": "formula of the model",
+        "left_out_terms": "terms that the other groups do not determine",
+        "log_score": "mean log density of the truths under the predictions [nats]",
+        "log_score_mean": "the same under the others' mean [nats]",
+        "log_score_scale": "the same by size alone [nats]",
+    },
+    "delta": {
+        "left_out": "name of the grouping",
+        "factor": "term that is added to size alone",
+        "delta": "what it adds to R2 out of the group",
+        "lower": "lower end of the 95 % interval",
+        "upper": "upper end of the 95 % interval",
+    },
+    "predictions": {
+        "left_out": "name of the grouping",
+        "level": "the level that was left out",
+        "observed": "measured value of the configuration [outcome]",
+        "predicted": "prediction without the level [outcome]",
+        "lower": "lower end of the 95 % prediction interval [outcome]",
+        "upper": "upper end of the 95 % prediction interval [outcome]",
+        "sd": "standard deviation of the prediction [outcome]",
+    },
+}
 
 OPTIONS: dict[str, Any] = {
     "outcomes": ...,

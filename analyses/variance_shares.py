@@ -29,6 +29,13 @@ from transect.stats.shares import factor_shares
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Where does the variance lie?"
+TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+    "shares": {
+        "component": "factor, or what else varies",
+        "estimate": "share of the total variance [share]",
+        "variance": "the variance itself [outcome squared]",
+    },
+}
 
 OPTIONS = {"outcomes": ...}
 OWN = {"factors": ..., "items": False, "items_by": []}

@@ -49,6 +49,12 @@ def run(args: argparse.Namespace) -> int:
         study, cores, retry_failed=args.retry_failed, trust_remote_code=args.trust_remote_code, say=_say,
         arguments=tuple(args.snakemake),
     )  # fmt: skip
+    if args.csv:
+        from transect.jobs.gather import copy_as_csv
+
+        copied = copy_as_csv(study.results)
+        if not args.json:
+            print(f"csv      {', '.join(path.name for path in copied) or 'nothing is gathered yet'} in {study.results}")
     return _tell(ended, args.json)
 
 
@@ -156,6 +162,9 @@ def _parser() -> argparse.ArgumentParser:
 
     runs = add("run", run, study=True)
     runs.add_argument("-n", "--dry-run", action="store_true", help="show the jobs, compute nothing")
+    runs.add_argument(
+        "--csv", action="store_true", help="measurements, grid and registry as CSV too, beside their Parquet files"
+    )
     runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
     runs.add_argument("--trust-remote-code", action="store_true", help=model_commands.REMOTE_CODE)
     runs.add_argument("snakemake", nargs="*", metavar="-- ARGUMENT", help="further arguments for snakemake")
@@ -258,6 +267,9 @@ def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
         print(f"failed   {name}: {error}")
     if ended.report.is_file():
         print(f"report   {ended.report}")
+        print(
+            "beside   figures/ (SVG, PDF, PNG), their data in tables/ (CSV, Parquet), items/, and codebook.csv, which explains every column"
+        )
     return ended.exit_code
 
 

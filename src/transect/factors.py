@@ -22,12 +22,13 @@ FACTORS = ("size", "architecture", "objective", "corpus", "language", "amount", 
 
 @dataclass(frozen=True)
 class Field:
-    """One field: what it means, the group whose sources it rests on, the design factor it expresses (None: none)."""
+    """One field: what it means, the group whose sources it rests on, the design factor it expresses (None: none), its unit if it has one."""
 
     name: str
     description: str
     group: str
     factor: str | None
+    unit: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +64,9 @@ def own_fields(declared: Mapping[str, Any]) -> dict[str, Field]:
 
 
 def _field(name: str, spec: Mapping[str, Any]) -> Field:
-    return Field(name, spec.get("description", ""), spec.get("group", "training"), spec.get("factor"))
+    return Field(
+        name, spec.get("description", ""), spec.get("group", "training"), spec.get("factor"), spec.get("unit", "")
+    )
 
 
 def fields_of(factor: str, fields: Mapping[str, Field]) -> list[str]:

@@ -172,6 +172,12 @@ def objective_of(metric: str) -> str:
     return "masked" if metric.startswith("pll_") else "causal"
 
 
+def label(given: Mapping[str, Any]) -> str:
+    """What an outcome is called in tables and figures: its name, or its measure and metric and what is chosen of them."""
+    detail = [*_listed(given.get("entry", [])), *_listed(given.get("item", [])), *given.get("where", {}).values()]
+    return str(given.get("name") or " ".join(map(str, [given["measure"], given["metric"], *detail])))
+
+
 def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str) -> tuple[Outcome, dict[str, Any]]:
     """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (... = required)."""
     own = {"name", "measure", "metric", "stimuli", "entry", "item", "where", "reduce", "at", "objective", "bounds"}
@@ -184,8 +190,7 @@ def read_outcome(given: Mapping[str, Any], extra: Mapping[str, Any], place: str)
     chosen = {k: v for k, v in given.items() if k in own}
     for several in ("entry", "item"):
         chosen[several] = tuple(map(str, _listed(chosen.get(several, []))))
-    detail = [*chosen["entry"], *chosen["item"], *(str(v) for v in chosen.get("where", {}).values())]
-    chosen.setdefault("name", " ".join([chosen["measure"], chosen["metric"], *detail]))
+    chosen["name"] = label(chosen)
     chosen.setdefault("objective", objective_of(chosen["metric"]))
     if chosen.get("reduce", "mean") not in REDUCTIONS:
         raise InputError(

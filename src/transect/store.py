@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from transect.errors import InputError
@@ -67,6 +68,20 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as Parquet in one step, the same bytes for the same values."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     write_whole(path, lambda part: pq.write_table(arrow, part, compression="zstd", write_page_checksum=True))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV in one step: text in quotes, a missing value empty without them, every digit of a number.
+
+    So R's read.csv(na.strings = "") and pandas' read_csv(keep_default_na=False, na_values=[""]) read what was written, also levels called
+    NA or None; a text without a letter comes back as missing. Lists become texts.
+    """
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    for i, column in enumerate(arrow.schema):
+        if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+            told = [None if v is None else ", ".join(map(str, v)) for v in arrow.column(i).to_pylist()]
+            arrow = arrow.set_column(i, column.name, pa.array(told, pa.string()))
+    write_whole(path, lambda part: pa_csv.write_csv(arrow, part))
 
 
 def read_table(path: Path, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:

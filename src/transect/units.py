@@ -103,6 +103,11 @@ class Unit:
     def get(self, name: str, default: Any = None) -> Any:
         return self.declared.get(name, default)
 
+    def unit_of(self, metric: str) -> str:
+        """The unit of one of a measure's metrics (UNIT: one for all, or by metric); empty where the measure does not tell."""
+        declared = self["UNIT"]
+        return str(declared.get(metric, "") if isinstance(declared, dict) else declared)
+
     def load(self) -> ModuleType:
         """Import the file. Shipped units keep their package name, so that they may import each other."""
         source = SHIPPED / "src"

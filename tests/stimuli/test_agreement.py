@@ -21,7 +21,7 @@ def test_the_design_is_balanced(word_order: str, marking: str) -> None:
     """Each frame of each condition occurs once with a singular and once with a plural subject; names are unique."""
     found = items(word_order, marking)
     assert (found.groupby(["condition", "frame"])["number"].agg(set) == {"singular", "plural"}).all()
-    assert found["item"].is_unique and list(found.columns) == agreement.COLUMNS
+    assert found["item"].is_unique and list(found.columns) == list(agreement.COLUMNS)
 
 
 @pytest.mark.parametrize(("word_order", "marking"), LANGUAGES)

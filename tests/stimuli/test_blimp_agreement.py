@@ -14,7 +14,7 @@ needs_data = pytest.mark.skipif("TRANSECT_MIRROR" not in os.environ, reason="nee
 def test_eleven_paradigms_of_a_thousand_pairs():
     """All items: 11 paradigms, 1,000 pairs each (Warstadt et al. 2020), unique names, two different sentences."""
     items = blimp_agreement.items(seed=0)
-    assert list(items.columns) == blimp_agreement.COLUMNS
+    assert list(items.columns) == list(blimp_agreement.COLUMNS)
     assert items["paradigm"].value_counts().to_dict() == dict.fromkeys(items["paradigm"].unique(), 1000)
     assert items["paradigm"].nunique() == 11 and items["item"].is_unique
     assert (items["sentence_good"] != items["sentence_bad"]).all()

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from transect.project import SHIPPED, Project
@@ -101,38 +100,6 @@ def test_one_more_measure_trains_nothing(project: Path) -> None:
     assert len(after) - len(before) == 13  # one more file for each of the 13 checkpoints
     index = Store(project / "results/store").index()
     assert (index["measure"] == "bits_per_byte").sum() == 13
-
-
-def test_one_measure_twice_side_by_side(project: Path) -> None:
-    """With and without the opening token: only the new entry is measured; rows, outcomes and the page have both, and renaming measures nothing."""
-    before, study = finished_files(project), project / "studies/tiny.yaml"
-    line = "- {measure: minimal_pair, stimuli: agreement, stimuli_options: {frames: 10}}\n"
-    outcome = "  - {measure: minimal_pair, metric: correct, threshold: 0.9, chance: 0.5}\n"
-    text = study.read_text()
-    assert line in text and outcome in text
-    both = [outcome.replace("metric", f"entry: bos={bos}, metric") for bos in ("auto", "false")]
-    text = text.replace(line, line + line.replace("}}", "}, options: {bos: false}}")).replace(outcome, "".join(both))
-    study.write_text(text)
-    assert transect(project, "run", "tiny", "-j", "2").returncode == 0
-    after = finished_files(project)
-    assert {k: after[k] for k in before} == before and len(after) - len(before) == 13
-    rows = pd.read_parquet(project / "results/tiny/measurements.parquet")
-    counts = rows[rows["measure"] == "minimal_pair"].groupby("entry").size()
-    assert counts["bos=auto"] == counts["bos=false"] > 0 and set(rows.loc[rows["measure"] == "copying", "entry"]) == {
-        ""
-    }
-    curves = pd.read_parquet(project / "results/tiny/tables/emergence/curves.parquet")
-    assert set(curves["outcome"]) == {"minimal_pair correct bos=auto", "minimal_pair correct bos=false"}
-    study.write_text(
-        text.replace("- {measure: minimal_pair", "- {name: opened, measure: minimal_pair", 1)
-        .replace("=auto", "=opened")
-        .replace("bos=opened", "opened")
-    )
-    told = transect(project, "run", "tiny")
-    assert told.returncode == 0 and "all 39 cells are there" in told.stdout and finished_files(project) == after
-    page = (project / "results/tiny/report.html").read_text()
-    assert "minimal_pair on agreement (opened)" in page and "minimal_pair correct bos=false" in page
-    assert "minimal_pair on agreement (bos=false): 13 measured" in transect(project, "status", "tiny").stdout
 
 
 def test_claim_edit_measures_nothing(project: Path) -> None:

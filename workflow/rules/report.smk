@@ -6,10 +6,11 @@ rule report:
         figures=[f"results/{STUDY.name}/figures/{figure}.json" for figure in FIGURES],
         page=sorted([*(SHIPPED / "workflow/report").iterdir(), *(SHIPPED / "src/transect/report").glob("*.py")]),
     output:
-        f"results/{STUDY.name}/report.html",
+        page=f"results/{STUDY.name}/report.html",
+        codebook=f"results/{STUDY.name}/codebook.csv",
     log:
         f"results/{STUDY.name}/log/report.log",
     params:
         python=sys.executable,
     shell:
-        "{params.python:q} -m transect.jobs report {config[study]:q} --output {output:q} > {log:q} 2>&1"
+        "{params.python:q} -m transect.jobs report {config[study]:q} --output {output.page:q} > {log:q} 2>&1"

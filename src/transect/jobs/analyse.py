@@ -10,6 +10,7 @@ import pandas as pd
 from transect import store, units
 from transect.analysis_options import with_bounds
 from transect.files import write_text
+from transect.outcome import label
 from transect.study import SPEC, Study, measures_needed
 
 FORMATS = ("svg", "pdf", "png")
@@ -29,13 +30,30 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
         given = with_bounds(options(spec), {entry.measure.name: entry.measure for entry in study.entries})
         tables = unit.load().tables(measurements, registry, **given)
         for table, frame in tables.items():
+            frame = with_unit(frame, outcome_units(study, spec))
             store.write_table(manifest.parent / f"{table}.parquet", frame)
-            write_text(manifest.parent / f"{table}.csv", frame.to_csv(index=False, lineterminator="\n"))
+            store.write_csv(manifest.parent / f"{table}.csv", frame)
         result["tables"] = list(tables)
     except Exception as error:
         result["error"] = f"{type(error).__name__}: {error}"
         print(traceback.format_exc())
     write_text(manifest, json.dumps(result, indent=1) + "\n")
+
+
+def outcome_units(study: Study, spec: dict[str, Any]) -> dict[str, str]:
+    """Outcome of an analysis -> unit of its metric, as the measure declares it."""
+    measures = {e.measure.name: e.measure for e in study.entries}
+    given = [o for o in spec.get("outcomes", []) if o.get("measure") in measures]
+    return {label(o): measures[o["measure"]].unit_of(o["metric"]) for o in given}
+
+
+def with_unit(frame: pd.DataFrame, units_of: dict[str, str]) -> pd.DataFrame:
+    """The table with a column `unit` beside `outcome`, where it has outcomes and no such column."""
+    if "outcome" not in frame or "unit" in frame:
+        return frame
+    frame = frame.copy()
+    frame.insert(frame.columns.get_loc("outcome") + 1, "unit", frame["outcome"].map(units_of))
+    return frame
 
 
 def draw(study: Study, name: str, manifest: Path) -> None:

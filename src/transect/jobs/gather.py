@@ -1,8 +1,9 @@
-"""The step that gathers: a study's cells -> measurements, grid and registry tables. Factors are joined later, when analysed.
+"""The step that gathers: a study's cells -> measurements, grid, registry and items tables. Factors are joined later, when analysed.
 
 Measurements hold numbers only: the rows of refused items stay in the store, and the grid counts those items (n_refused).
 """
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +12,29 @@ from transect import store
 from transect.store import MISSING, NOT_APPLICABLE, Store
 from transect.study import Study
 
+TABLES = ("measurements", "grid", "registry")
+ITEMS = "items"  # folder in a study's results
+
 
 def gather(study: Study, folder: Path) -> None:
-    """Write measurements.parquet, grid.parquet (one row per cell, with its state and reason) and registry.parquet."""
+    """Write measurements.parquet, grid.parquet (one row per cell, with its state and reason), registry.parquet, and the items by set."""
     cells = Store(study.project.store)
     grid = grid_table(study, cells.index())
     store.write_table(folder / "grid.parquet", grid)
     store.write_table(folder / "registry.parquet", registry_table(study))
     store.write_table(folder / "measurements.parquet", _measurements(study, grid, cells))
+    shutil.rmtree(folder / ITEMS, ignore_errors=True)
+    for name, items in items_tables(study).items():
+        store.write_table(folder / ITEMS / f"{name}.parquet", items)
+        store.write_csv(folder / ITEMS / f"{name}.csv", items)
+
+
+def copy_as_csv(folder: Path) -> list[Path]:
+    """measurements, grid and registry once more as CSV beside their Parquet files; what is not there yet is left out."""
+    found = [path for name in TABLES if (path := folder / f"{name}.parquet").is_file()]
+    for path in found:
+        store.write_csv(path.with_suffix(".csv"), store.read_table(path))
+    return [path.with_suffix(".csv") for path in found]
 
 
 def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
@@ -59,6 +75,27 @@ def registry_table(study: Study) -> pd.DataFrame:
     return table
 
 
+def items_tables(study: Study) -> dict[str, pd.DataFrame]:
+    """Stimulus set -> its items as they were measured: entry, the registry fields that they depend on (language ...), item, texts.
+
+    The rows of the measurements are joined to them by entry, those fields of their run, and item.
+    """
+    of = {(c.entry.name, c.items_digest): c for c in study.cells if c.entry.stimuli and not c.reason}
+    found: dict[str, list[pd.DataFrame]] = {}
+    for (entry, digest), cell in of.items():
+        path = items_path(study, digest)
+        if path.is_file():
+            fields = {"entry": entry} | cell.parameters
+            items = store.read_table(path).assign(**fields)
+            first = [*fields, *(c for c in items if c not in fields)]
+            found.setdefault(cell.stimuli_name, []).append(items[first])
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def items_path(study: Study, digest: str) -> Path:
+    return study.project.store / "items" / f"{digest}.parquet"
+
+
 def _measurements(study: Study, grid: pd.DataFrame, cells: Store) -> pd.DataFrame:
     values = cells.read(grid[grid["file"].notna()].set_index("cell"))
     values = values[values["error"].isna()].drop(columns="error")
@@ -70,12 +107,21 @@ def _measurements(study: Study, grid: pd.DataFrame, cells: Store) -> pd.DataFram
     conditions = [c for c in conditions if c is not None]
     if conditions:
         joined = joined.merge(pd.concat(conditions, ignore_index=True), on=["items", "item"], how="left")
+    joined.insert(joined.columns.get_loc("metric") + 1, "unit", _units(study, joined))
     return joined.drop(columns=["cell", "items"]).reset_index(drop=True)
+
+
+def _units(study: Study, rows: pd.DataFrame) -> pd.Series:
+    """The unit of each row's metric, as its measure declares it."""
+    measures = {e.measure.name: e.measure for e in study.entries}
+    kinds = rows[["measure", "metric"]].drop_duplicates()
+    units = [measures[measure].unit_of(metric) for measure, metric in kinds.itertuples(index=False)]
+    return rows[["measure", "metric"]].merge(kinds.assign(unit=units), how="left")["unit"]
 
 
 def _conditions(study: Study, digest: str) -> pd.DataFrame | None:
     """The conditions of a set's items, as columns item_<name>; its texts stay in the store."""
-    path = study.project.store / "items" / f"{digest}.parquet"
+    path = items_path(study, digest)
     if not path.is_file():
         return None
     items = store.read_table(path)

@@ -125,10 +125,10 @@ def _jobs(study: Study, speed: cost.Speed, index: Any) -> list[dict[str, Any]]:
 
 def _measures(study: Study, index: Any) -> list[dict[str, Any]]:
     """Of each measure on each stimulus set, by its name where it stands twice: cells in all, not applicable, and still to measure."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     for cell in study.cells:
         names = {"measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "entry": cell.entry.name}
-        row = found.setdefault((*names.values(),), names | {"cells": 0, "not_applicable": 0, "to_measure": 0})
+        row = found.setdefault(tuple(names.values()), names | {"cells": 0, "not_applicable": 0, "to_measure": 0})
         row["cells"] += 1
         row["not_applicable"] += bool(cell.reason)
         row["to_measure"] += not cell.reason and stale(cell, index)
@@ -213,8 +213,8 @@ def _work_text(found: Mapping[str, Any]) -> str:
             ("time", f"{found['cpu_hours']:.3g} core hours, about {found['minutes_here']:.0f} min here ({how})"),
         ]),
     ]  # fmt: skip
-    columns = ("measure", "stimuli", "entry", "cells", "not_applicable", "to_measure")
-    columns = columns if any(m["entry"] for m in found["measures"]) else columns[:2] + columns[3:]
+    named = ["entry"] * any(m["entry"] for m in found["measures"])
+    columns = ["measure", "stimuli", *named, "cells", "not_applicable", "to_measure"]
     told = [[str(m[c]) for c in columns] for m in found["measures"]]
     lines += ["", *table([[c.replace("_", " ") for c in columns], *told])]
     if jobs:

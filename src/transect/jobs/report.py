@@ -8,6 +8,7 @@ import pandas as pd
 
 from transect import registry, report, store, units
 from transect.errors import InputError
+from transect.jobs import codebook
 from transect.jobs.analyse import figures_of, options, read_tables
 from transect.jobs.environment import environment
 from transect.jobs.train import COST, weights_folder
@@ -16,6 +17,13 @@ from transect.stats import design, verdict
 from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 
+FILES = {
+    "figures": "figures/ (SVG, PDF, PNG)",
+    "the numbers in them, and all other results": "tables/ANALYSIS/ (CSV, Parquet)",
+    "what was measured": "measurements.parquet, grid.parquet, registry.parquet (as CSV too: transect run STUDY --csv)",
+    "the items, with their sentences": "items/ (CSV, Parquet)",
+    "what every column means, and its unit": "codebook.csv",
+}
 ALIASED = 0.2  # share of a term's variation that others may take before a reader is told
 
 
@@ -86,7 +94,13 @@ def _section(study: Study, name: str, title: str, figures: list[report.Figure]) 
 
 def _figure(study: Study, name: str, unit: units.Unit) -> report.Figure | None:
     made = json.loads((study.results / "figures" / f"{name}.json").read_text(encoding="utf-8"))
-    return None if made["error"] else report.Figure(study.results / "figures" / name, made["caption"])
+    return (
+        None
+        if made["error"]
+        else report.Figure(
+            study.results / "figures" / name, made["caption"], data=tuple(f"tables/{a}/" for a in unit["NEEDS"])
+        )
+    )
 
 
 def _error_sentences(study: Study) -> list[str]:
@@ -199,6 +213,7 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
             "digest of the values": store.digest(sorted(grid["sha256"].dropna()))[:16],
             "self-check, largest difference, nats per token": f"{max(checks):.2g}" if checks else "none was made",
         },
+        "Files, from where this page lies": FILES,
         "Versions": here["versions"] | {"python": here["python"], "code": here["code"]},
         "Machines that measured": pd.DataFrame(machines, columns=["processor", "system"]),
         "Cost": {
@@ -238,5 +253,6 @@ def _measures(study: Study) -> pd.DataFrame:
 
 
 def render(study: Study, out: Path) -> None:
-    """Write the page."""
+    """Write the page, and the codebook of what lies beside it."""
+    codebook.write(study)
     report.render(report_data(study), out)

@@ -7,6 +7,7 @@ no trace), its style sheet is scoped to it; metadata (dates), scripts, event att
 import os
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,15 @@ DROPPED = {
 
 @dataclass(frozen=True)
 class Figure:
-    """`stem`: path without suffix; <stem>.svg is needed, <stem>.pdf linked where it exists. `caption`: what is seen."""
+    """`stem`: path without suffix; <stem>.svg is needed, <stem>.pdf linked where it exists. `caption`: what is seen.
+
+    `data`: folders of the result tables that it draws, relative to the page.
+    """
 
     stem: Path
     caption: str
     title: str = ""
+    data: Sequence[str] = ()
 
 
 def embed(figure: Figure, prefix: str, folder: Path) -> dict[str, Any]:
@@ -51,6 +56,7 @@ def embed(figure: Figure, prefix: str, folder: Path) -> dict[str, Any]:
         "caption": figure.caption,
         "title": figure.title,
         "file": stem.name,
+        "data": list(figure.data),
         "pdf": Path(os.path.relpath(pdf, folder)).as_posix() if pdf.exists() else "",
     }
 

@@ -28,7 +28,14 @@ VERSION = 1
 SOURCE = "generated here from a seed"
 BY = ["word_order", "marking"]
 APPLIES = {"corpus": ["grammar"]}
-COLUMNS = ["item", "sentence_good", "sentence_bad", "condition", "number", "frame"]
+COLUMNS = {  # column -> meaning [unit]
+    "item": "id of the item",
+    "sentence_good": "the sentence that is right",
+    "sentence_bad": "the sentence that is wrong",
+    "condition": "simple (no other noun) or attractor (nouns of the other number between)",
+    "number": "number of the subject: singular or plural",
+    "frame": "choice of words that the two items of a frame share",
+}
 
 
 def items(*, seed: int, word_order: str, marking: str, frames: int = 100) -> pd.DataFrame:
@@ -49,7 +56,7 @@ def items(*, seed: int, word_order: str, marking: str, frames: int = 100) -> pd.
                 said = _meaning(*drawn, verb, number == "plural", condition == "attractor")
                 good, bad = (" ".join(grammar.sentence(said, word_order, marking, flip=flip)) for flip in (False, True))
                 rows.append((f"{condition} {frame} {number}", good, bad, condition, number, frame))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _meaning(nouns: list[int], adjective: int, adposition: int, verb: int, plural: bool, attractor: bool) -> Meaning:

@@ -18,7 +18,12 @@ from transect.sources import fetch
 VERSION = 1
 BY: list[str] = []
 APPLIES = {"language": ["eng"]}
-COLUMNS = ["item", "paradigm", "sentence_good", "sentence_bad"]
+COLUMNS = {  # column -> meaning [unit]
+    "item": "id of the item",
+    "paradigm": "BLiMP's name of the paradigm (UID)",
+    "sentence_good": "the sentence that is right",
+    "sentence_bad": "the sentence that is wrong",
+}
 PAIRS = 1000  # in every paradigm
 SOURCE = [
     {
@@ -102,4 +107,4 @@ def items(*, seed: int, sample: int | None = None) -> pd.DataFrame:
         lines = fetch(source).read_text(encoding="utf-8").splitlines()
         for pair in map(json.loads, lines[:sample]):
             rows.append((f"{pair['UID']}-{pair['pairID']}", pair["UID"], pair["sentence_good"], pair["sentence_bad"]))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -13,7 +13,10 @@ VERSION = 1
 SOURCE = "generated here from a seed"
 BY = ["word_order", "marking", "corpus_variant"]
 APPLIES = {"corpus": ["grammar"]}
-COLUMNS = ["item", "text"]
+COLUMNS = {  # column -> meaning [unit]
+    "item": "id of the item",
+    "text": "the text",
+}
 
 
 def items(*, seed: int, word_order: str, marking: str, corpus_variant: str, documents: int = 64) -> pd.DataFrame:

@@ -17,7 +17,11 @@ from transect.errors import InputError, nearest
 VERSION = 1
 BY = ["language"]
 APPLIES = {"language": ["eng", "spa"]}
-COLUMNS = ["item", "text", "novel"]
+COLUMNS = {  # column -> meaning [unit]
+    "item": "id of the item",
+    "text": "the text",
+    "novel": "the novel that the text is from",
+}
 SOURCE = [
     {
         "language": "eng",
@@ -58,7 +62,7 @@ def items(*, seed: int, language: str, passages: int = 512, passage_bytes: int =
         previous = min(max(first, previous + 1), len(starts) - passages + i)
         name, k = starts[previous]
         rows.append((f"{name}:{k}", passage(found[name][k:], passage_bytes), name))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def novels(language: str) -> list[eltec.Novel]:

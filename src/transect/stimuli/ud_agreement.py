@@ -34,7 +34,16 @@ from transect.sources import fetch
 VERSION = 1
 BY = ["language"]
 APPLIES = {"language": ["eng", "spa"]}
-COLUMNS = ["item", "sentence_good", "sentence_bad", "set", "number", "attractor", "distance", "sent_id"]
+COLUMNS = {  # column -> meaning [unit]
+    "item": "id of the item",
+    "sentence_good": "the sentence that is right",
+    "sentence_bad": "the sentence that is wrong",
+    "set": "kind of agreement that the pair tests",
+    "number": "number of the word that was exchanged",
+    "attractor": "whether a noun of the other number stands between subject and verb",
+    "distance": "from the subject to the word that was exchanged [words]",
+    "sent_id": "id of the sentence in its treebank",
+}
 SOURCE = [
     {
         "language": "eng",
@@ -119,7 +128,7 @@ def items(
         )
     if sample_per_cell is not None and sample_per_cell < 1:
         raise InputError(f"ud_agreement: sample_per_cell is {sample_per_cell!r}; it must be at least 1.")
-    pairs = pd.DataFrame(make_pairs(sentences(language), language), columns=COLUMNS)
+    pairs = pd.DataFrame(make_pairs(sentences(language), language), columns=list(COLUMNS))
     pairs = pairs.drop_duplicates(["set", "sentence_good"])
     if max_bytes is not None:
         longest = pairs[["sentence_good", "sentence_bad"]].map(lambda text: len(text.encode("utf-8"))).max(axis=1)

@@ -18,7 +18,12 @@ BY = ["language"]
 APPLIES = {
     "language": ["eng", "spa", "ces", "deu", "fra", "ind", "ita", "kor", "pol", "por", "rus", "swe", "tur"],
 }
-COLUMNS = ["item", "text", "genre", "original"]
+COLUMNS = {  # column -> meaning [unit]
+    "item": "id of the item",
+    "text": "the text",
+    "genre": "news or wikipedia",
+    "original": "language that the sentence was first written in",
+}
 SENTENCES = 1000
 SOURCE = [
     {
@@ -131,7 +136,7 @@ def items(*, seed: int, language: str, sentences: int = SENTENCES) -> pd.DataFra
     if not 1 <= sentences <= SENTENCES:
         raise InputError(f"ud_pud: sentences is {sentences}; allowed are 1 to {SENTENCES}.")
     rows = _sentences(fetch(sources[language]).read_text(encoding="utf-8"))
-    return pd.DataFrame([rows[i * SENTENCES // sentences] for i in range(sentences)], columns=COLUMNS)
+    return pd.DataFrame([rows[i * SENTENCES // sentences] for i in range(sentences)], columns=list(COLUMNS))
 
 
 def _sentences(conllu: str) -> list[tuple[str, str, str, str]]:
