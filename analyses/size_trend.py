@@ -27,8 +27,19 @@ NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it change with size?"
 TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
     "slopes": {"estimate": "change per tenfold size [outcome per tenfold size]"},
-    "points": {"x": "size of the configuration [column size]", "value": "mean over its runs [outcome]"},
-    "lines": {"x": "size [column size]", "estimate": "fitted mean [outcome]"},
+    "points": {
+        "x": "size of the configuration [column size]",
+        "value": "mean over its runs [outcome]",
+        "adjusted": "its line at its size + what the fit leaves of it [outcome]",
+        "factor": "factor that the lines are drawn by",
+        "level": "its level in this configuration",
+    },
+    "lines": {
+        "x": "size [column size]",
+        "estimate": "fitted mean [outcome]",
+        "factor": "factor that the lines are drawn by",
+        "level": "the level that this line is of",
+    },
 }
 
 OPTIONS = {"outcomes": ...}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from transect import store
+from transect.jobs.items import path_of
 from transect.store import MISSING, NOT_APPLICABLE, Store
 from transect.study import Study
 
@@ -83,17 +84,13 @@ def items_tables(study: Study) -> dict[str, pd.DataFrame]:
     of = {(c.entry.name, c.items_digest): c for c in study.cells if c.entry.stimuli and not c.reason}
     found: dict[str, list[pd.DataFrame]] = {}
     for (entry, digest), cell in of.items():
-        path = items_path(study, digest)
+        path = path_of(digest, study)
         if path.is_file():
             fields = {"entry": entry} | cell.parameters
             items = store.read_table(path).assign(**fields)
             first = [*fields, *(c for c in items if c not in fields)]
             found.setdefault(cell.stimuli_name, []).append(items[first])
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
-
-
-def items_path(study: Study, digest: str) -> Path:
-    return study.project.store / "items" / f"{digest}.parquet"
 
 
 def _measurements(study: Study, grid: pd.DataFrame, cells: Store) -> pd.DataFrame:
@@ -121,7 +118,7 @@ def _units(study: Study, rows: pd.DataFrame) -> pd.Series:
 
 def _conditions(study: Study, digest: str) -> pd.DataFrame | None:
     """The conditions of a set's items, as columns item_<name>; its texts stay in the store."""
-    path = items_path(study, digest)
+    path = path_of(digest, study)
     if not path.is_file():
         return None
     items = store.read_table(path)
