@@ -112,6 +112,18 @@ def test_decimals_and_durations_are_numbers(tmp_path: Path) -> None:
         assert found.effects["estimate"].tolist() == pytest.approx(right.effects["estimate"].tolist(), rel=1e-9)
 
 
+def test_the_first_level_of_a_category_is_the_reference(tmp_path: Path) -> None:
+    """Levels (b, a): the effect is that of a against b, as in R; its sign is the other one than from text."""
+    words = ["a" if v % 2 else "b" for v in range(48)]
+    codes = pa.array([w == "a" for w in words]).cast(pa.int8())
+    category = pa.DictionaryArray.from_arrays(codes, pa.array(["b", "a", "unused"]))
+    formula = "y ~ cond + (1 | run)"
+    text = fit_file(as_parquet(tmp_path, cond=pa.array(words)), formula, allow_pseudoreplication=True)[0].effects
+    found = fit_file(as_parquet(tmp_path, cond=category), formula, allow_pseudoreplication=True)[0].effects
+    assert [text["term"][1], found["term"][1]] == ["cond[b]", "cond[a]"]
+    assert found["estimate"][1] == pytest.approx(-text["estimate"][1], rel=1e-9)
+
+
 def test_lists_and_structs_beside_are_no_matter(tmp_path: Path) -> None:
     """Token ids and offsets, which scorers write: the fit is that without them; used, they are refused by name."""
     right = fit_file(as_parquet(tmp_path), FORMULA)[0]

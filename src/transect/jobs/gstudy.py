@@ -16,6 +16,7 @@ from transect.jobs.tables import LeftOut, TableFile, read, records
 from transect.stats.decision import WISHES, cheapest, d_study
 from transect.stats.facets import FacetDesign, parse_design, parse_study
 from transect.stats.generalizability import QUANTITIES, GStudy, g_study
+from transect.stats.model_input import LARGEST
 
 SEARCHED, MORE = 100, 10  # levels of a facet that a wish looks at: 1 to SEARCHED, or to MORE times the observed
 QUICK = 10_000  # so many groups of designs are looked at in a second
@@ -46,6 +47,7 @@ def gstudy(
     source = TableFile.of(table) if isinstance(table, pd.DataFrame) else read(table)
     frame, notes, used = source.frame, source.notes_on([score]), [score, *design.facets]
     source.check(used)
+    _check_size(frame, score)
     try:
         study = g_study(frame, score, design, object=object, fixed=fixed, method=method, repeats=repeats, seed=seed)
     except InputError as error:
@@ -68,6 +70,12 @@ def gstudy(
     if (levels or plan or costs) and not wish:
         result["d_study"] = records(d_study(study, levels or {}, costs, planned))
     return result
+
+
+def _check_size(frame: pd.DataFrame, score: str) -> None:
+    """Raise InputError for scores whose squares are no numbers."""
+    if score in frame and pd.api.types.is_numeric_dtype(frame[score]) and (frame[score].abs() > LARGEST).any():
+        raise InputError(f"the scores '{score}' hold infinite values or some beyond {LARGEST:g}; mend those rows first")
 
 
 def parse_levels(given: Sequence[str]) -> dict[str, list[int]]:

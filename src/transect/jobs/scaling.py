@@ -22,6 +22,7 @@ from transect.stats.curve_inference import (
 )
 from transect.stats.curves import FORMS, fit_curve
 from transect.stats.metric_step import metric_step
+from transect.stats.model_input import LARGEST
 
 
 def scaling_file(
@@ -139,16 +140,20 @@ def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str],
         if not pd.api.types.is_numeric_dtype(rows[column]):
             raise InputError("; ".join([f"the column {column!r} holds text, not numbers", *notes]))
     for column in metrics:
+        if not (rows[column].abs() <= LARGEST).all():
+            raise InputError(
+                f"the column {column!r} holds infinite values or some beyond {LARGEST:g}; mend those rows first"
+            )
         if rows[column].nunique() == 1:
             raise InputError(
                 f"the column {column!r} is {rows[column].iloc[0]} in every row: there is nothing to explain"
             )
     for column in x:
-        wrong = int((~(rows[column] > 0) | np.isinf(rows[column])).sum())
+        wrong = int((~(rows[column] > 0) | (rows[column] > LARGEST)).sum())
         if wrong:
             zero = "; leave the rows with 0 (step 0) out of the table" if (rows[column] == 0).any() else ""
             raise InputError(
-                f"the column {column!r} holds {wrong} values that are not above 0 and finite; "
+                f"the column {column!r} holds {wrong} values that are not above 0, or beyond {LARGEST:g}; "
                 f"sizes, data and compute must be{zero}"
             )
 
