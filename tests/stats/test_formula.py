@@ -18,7 +18,7 @@ def test_terms_of_a_full_formula() -> None:
 
 def test_double_bar_means_uncorrelated() -> None:
     """(x || g) is (1 | g) + (0 + x | g)."""
-    assert parse("y ~ 1 + (x || g)").random == (Random(((),), ("g",)), Random((("x",),), ("g",)))
+    assert parse("y ~ 1 + (x || g)").random == (Random(((), ("x",)), ("g",), apart=True),)
 
 
 def test_a_slash_means_nested() -> None:

@@ -9,6 +9,7 @@ from tests.stats.crossed_data import penicillin, simulate
 from transect.errors import InputError
 from transect.stats.formula import Random
 from transect.stats.mixed import fit, fit_formula, grouping
+from transect.stats.table_model import fit_table
 
 FIXED = "y ~ log_params + arch + log_tokens"
 # formula, models, items -> lme4: REML criterion, beta, standard errors, sigma (see crossed_data.py)
@@ -153,3 +154,21 @@ def test_a_small_variance_is_not_taken_for_none(seed):
     for value in (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15):
         at[small] = value
         assert fitted.deviance(fitted.theta) <= fitted.deviance(at) + 1e-6
+
+
+def test_a_category_without_correlations_has_a_variance_for_each_column() -> None:
+    """(f || g) is (1 | g) + (0 + b | g) + (0 + c | g) of f's dummies (afex's expand_re): criterion 1e-8, variances 1e-6; a note says so."""
+    rng = np.random.default_rng(3)
+    g, f = (v.ravel() for v in np.meshgrid(np.arange(12), np.arange(3), indexing="ij"))
+    g, f = np.repeat(g, 6), np.repeat(f, 6)
+    y = rng.normal(size=12)[g] + rng.normal(size=(12, 3))[g, f] + rng.normal(size=len(g))
+    frame = pd.DataFrame({"y": y, "f": np.array(list("abc"))[f], "b": f == 1, "c": f == 2, "g": [f"g{i}" for i in g]})
+    frame[["b", "c"]] = frame[["b", "c"]].astype(int)
+    found = fit_table(frame, "y ~ f + (f || g)")
+    expected = fit_formula("y ~ f + (1 | g) + (0 + b | g) + (0 + c | g)", frame)
+    assert found.fit.criterion == pytest.approx(expected.criterion, abs=1e-8)
+    assert found.fit.components["variance"].to_numpy() == pytest.approx(
+        expected.components["variance"].to_numpy(), rel=1e-6
+    )
+    assert found.fit.components["effect"].tolist() == ["(Intercept)", "f[b]", "f[c]", ""]
+    assert any("lme4 correlates" in note for note in found.warnings)

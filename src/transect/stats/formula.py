@@ -3,7 +3,8 @@
     y ~ a + b + a:b + log10(x) + (1 | g) + (1 + x | h) + (1 | g:h)
 
 `a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g),
-and `(x | g/h)` is (x | g) + (x | g:h).
+and `(x | g/h)` is (x | g) + (x | g:h). With a category f, `(f || g)` gives each column of f's coding beside the intercept a variance of
+its own (as afex's expand_re; lme4 correlates the columns of all levels, beside an intercept that they already hold).
 A variable is a column name, a transform of one (log, log2, log10, log1p, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
 orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response may be cbind(successes, failures).
 Column names with other signs than letters (of any alphabet), digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
@@ -44,10 +45,14 @@ _BACKTICKS = "names with other signs go in backticks, e.g. `MMLU-PRO`"
 
 @dataclass(frozen=True)
 class Random:
-    """One random term: the effects of `terms` vary over the levels of `group` (one column, or several crossed)."""
+    """One random term: the effects of `terms` vary over the levels of `group` (one column, or several crossed).
+
+    apart: every column of `terms` has a variance of its own and no correlations.
+    """
 
     terms: tuple[Term, ...]
     group: Term
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def _random(inside: str, text: str) -> list[Random]:
     found: list[Random] = []
     for nested in group_text.split("/"):
         group += tuple(_variable(name, text) for name in nested.split(":"))
-        found += [Random((term,), group) for term in terms] if uncorrelated else [Random(terms, group)]
+        found.append(Random(terms, group, uncorrelated))
     return found
 
 

@@ -103,7 +103,7 @@ class _Task:
             raise InputError(f"the response '{formula.response}' holds text, not numbers")
         design = Design(formula.fixed, rows)
         y = values(formula.response, rows).to_numpy(float)
-        return cls(formula, design.names, y, design.matrix(rows), [mixed.grouping(r, rows) for r in formula.random])
+        return cls(formula, design.names, y, design.matrix(rows), mixed.groupings(formula.random, rows))
 
 
 def _shared(task: _Task, held: np.ndarray, group: str) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class _Data:
             if isinstance(fit, GeneralizedFit)
             else values(model.formula.response, rows).to_numpy(float)
         )
-        return cls(model, rows, design, x, y, [mixed.grouping(r, rows) for r in model.formula.random])
+        return cls(model, rows, design, x, y, mixed.groupings(model.formula.random, rows))
 
 
 def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -134,7 +134,20 @@ def fit_formula(formula: str, frame: pd.DataFrame, reml: bool = True) -> MixedFi
         raise InputError(f"formula '{formula}' has no random term such as (1 | item)")
     design = Design(parsed.fixed, frame)
     y = values(parsed.response, frame).to_numpy(float)
-    return fit(y, design.matrix(frame), design.names, [grouping(r, frame) for r in parsed.random], reml)
+    return fit(y, design.matrix(frame), design.names, groupings(parsed.random, frame), reml)
+
+
+def groupings(random: Sequence[Random], frame: pd.DataFrame) -> list[Grouping]:
+    """The random terms of a formula, those without correlations as one for each column."""
+    found = []
+    for term in random:
+        whole = grouping(term, frame)
+        columns = [[j] for j in range(whole.k)] if term.apart else [list(range(whole.k))]
+        found += [
+            replace(whole, columns=whole.columns[:, own], effects=tuple(whole.effects[j] for j in own))
+            for own in columns
+        ]
+    return found
 
 
 def grouping(random: Random, frame: pd.DataFrame) -> Grouping:

@@ -100,6 +100,18 @@ def _refuse_repeated(random: Random, formula: Formula) -> None:
             )
 
 
+def apart(formula: Formula, rows: pd.DataFrame) -> list[str]:
+    """A note on categories in (f || g), whose meaning programs differ in."""
+    found = {
+        v: ":".join(r.group) for r in formula.random if r.apart for t in r.terms for v in t if is_category(v, rows)
+    }
+    return [
+        f"({v} || {group}): each column of {v}'s coding has a variance of its own and no correlation (lme4 correlates them); "
+        f"({v} | {group}) does not depend on the coding"
+        for v, group in found.items()
+    ]
+
+
 def independent_design(design: Design, rows: pd.DataFrame) -> tuple[Design, np.ndarray]:
     """The design without the columns of empty cells, and its matrix; refused where others determine a column, or nearly."""
     x = design.matrix(rows)

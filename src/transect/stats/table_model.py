@@ -31,6 +31,7 @@ from transect.stats.inference_units import (
 from transect.stats.least_squares import LeastSquaresFit, fit_least_squares, fit_logistic
 from transect.stats.mixed import MixedFit
 from transect.stats.model_input import (
+    apart,
     check_groups,
     computed,
     counts_of,
@@ -127,7 +128,7 @@ def fit_table(
     if not allow_pseudoreplication:
         refuse_pseudoreplication(shared, len(rows))
         units = bounded(units, coarsest_columns(shared, parsed, design, rows, x, units), rows, x)
-    terms = [mixed.grouping(r, rows) for r in parsed.random]
+    terms = mixed.groupings(parsed.random, rows)
     fit: TableFit
     if counts is not None:
         response, trials = counts.successes, counts.trials
@@ -152,6 +153,7 @@ def fit_table(
     warnings = [
         *notes,
         *computed(parsed, rows),
+        *apart(parsed, rows),
         *empty_cells(design),
         *singular(fit),
         *coarser(shared, dict(zip(design.names, units, strict=True))),
