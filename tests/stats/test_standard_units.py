@@ -9,6 +9,10 @@ import pytest
 
 from tests.stats.crossed_data import sleepstudy
 from transect.stats.bootstrap import bootstrap_intervals
+from transect.stats.comparison import compare
+from transect.stats.grouped_prediction import predict_left_out
+from transect.stats.influence import influence
+from transect.stats.linear import least_squares, undetermined
 from transect.stats.mixed import fit_formula
 from transect.stats.profile import profile_intervals
 from transect.stats.standard_units import StandardColumns, StandardResponse, lower_triangle
@@ -197,3 +201,34 @@ def test_the_triangle_of_a_factor_has_its_covariance() -> None:
     lower = lower_triangle(factor)
     assert lower @ lower.T == pytest.approx(factor @ factor.T)
     assert (np.triu(lower, 1) == 0).all() and (np.diag(lower) >= 0).all()
+
+
+@pytest.mark.parametrize("k", [1e-9, 1e14])
+def test_tests_and_cross_checks_have_no_unit(k: float) -> None:
+    """Another model beside it, single groups left out and held-out runs: x in units of k, the same statistics to 1e-5."""
+    frame = _crossed()
+    formula = "y ~ x + cond + (1 | item) + (1 | run)"
+    found = []
+    for table in (frame, frame.assign(x=frame["x"] * k)):
+        model = fit_table(table, formula, allow_pseudoreplication=True)
+        compared = compare(table, formula, "y ~ cond + (1 | item) + (1 | run)", n=2)
+        left_out = influence(model, table, ["run"]).left_out["p"].to_numpy()
+        predicted = [
+            predict_left_out(table, f, "run").rows[["predicted", "sd", "df"]] for f in (formula, "y ~ x + cond")
+        ]
+        found.append(np.concatenate([[compared["chi2"]], left_out, *(p.to_numpy().ravel() for p in predicted)]))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [1e-13, 1e13])
+def test_least_squares_has_no_unit(k: float) -> None:
+    """Estimates, se and what is undetermined, of x in units of k beside an intercept and a factor whose last two columns are one."""
+    rng = np.random.default_rng(6)
+    x = np.column_stack([np.ones(30), rng.normal(size=30), rng.integers(0, 2, 30)])
+    x, y = np.column_stack([x, x[:, 2]]), rng.normal(size=30)
+    scaled = x * [1, k, 1, 1]
+    for variance in ("pooled", "hc2"):
+        usual, found = (least_squares(y, m).contrast(np.array([0.0, 1, 0, 0]), variance) for m in (x, scaled))
+        for column, factor in (("estimate", k), ("se", k), ("df", 1.0), ("p", 1.0)):
+            assert found[column] * factor == pytest.approx(usual[column], rel=1e-6)
+    assert [undetermined(e, scaled).any() for e in np.eye(4)] == [False, False, True, True]

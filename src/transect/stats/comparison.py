@@ -18,6 +18,7 @@ from transect.stats.bootstrap import Fit, bootstrap_test
 from transect.stats.crossed_cholesky import Grouping
 from transect.stats.formula import parse
 from transect.stats.generalized import GeneralizedFit
+from transect.stats.standard_units import StandardColumns
 from transect.stats.table_model import TableModel, fit_table
 
 
@@ -63,8 +64,7 @@ def compare(
 def _refuse_not_nested(larger: TableModel, smaller: TableModel) -> None:
     """Raise InputError unless the smaller model is a special case of the larger, with fewer parameters."""
     x, small = _x(larger.mixed), _x(smaller.mixed)
-    rest = small - x @ np.linalg.lstsq(x, small, rcond=None)[0]
-    outside = np.abs(rest).max(0) > 1e-8 * np.maximum(np.abs(small).max(0), 1e-300)
+    outside = _outside(small, x)
     if outside.any():
         names = [name for name, out in zip(smaller.mixed.names, outside, strict=True) if out]
         raise InputError(f"the models are not nested: {', '.join(names)} of --against is not in the first model")
@@ -91,6 +91,12 @@ def _holds(larger: Grouping, smaller: Grouping) -> bool:
     if larger.n_levels != smaller.n_levels:
         return False
     pairs = np.unique(np.column_stack([larger.codes, smaller.codes]), axis=0)
-    z, inside = larger.columns, smaller.columns
-    rest = inside - z @ np.linalg.lstsq(z, inside, rcond=None)[0]
-    return len(pairs) == larger.n_levels and bool(np.abs(rest).max() < 1e-8 * max(np.abs(inside).max(), 1e-300))
+    return len(pairs) == larger.n_levels and not _outside(smaller.columns, larger.columns).any()
+
+
+def _outside(columns: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Of each column, whether it is no linear function of those of x."""
+    basis = StandardColumns.of(x).standard
+    rest = columns - basis @ (basis.T @ columns) / len(x)
+    outside: np.ndarray = np.abs(rest).max(0) > 1e-8 * np.maximum(np.abs(columns).max(0), 1e-300)
+    return outside

@@ -21,6 +21,7 @@ from transect.stats import linear, mixed
 from transect.stats.crossed_cholesky import Grouping
 from transect.stats.formula import Design, Formula, is_category, parse, values
 from transect.stats.mixed_prediction import predict_rows
+from transect.stats.standard_units import StandardColumns
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,8 @@ def _predictions(
         x, rest = task.x[out], task.x[~out]
         factor = linear.column_factor(rest)
         kept = linear.independent_columns(factor)
-        unknown = x - x @ np.linalg.pinv(factor, rcond=1e-10) @ factor
-        scale = np.maximum(1.0, np.abs(x).max())
-        if (np.abs(unknown) > 1e-6 * scale).any():
+        unknown = linear.undetermined(x, factor) / np.maximum(np.abs(x).max(0), 1e-300)
+        if unknown.any():
             # of a category that loses its reference level, the intercept is as undetermined as its other columns
             size = np.abs(unknown).max(0) * np.where(np.array(task.names) == "(Intercept)", 1e-3, 1.0)
             column = task.names[int(size.argmax())]
@@ -165,11 +165,10 @@ def _least_squares(y: np.ndarray, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     df = len(y) - x.shape[1]
     if df < 1:
         raise InputError(f"{len(y)} rows are too few for {x.shape[1]} coefficients when a group is left out")
-    inverse = np.linalg.inv(x.T @ x)
-    beta = inverse @ (x.T @ y)
-    variance = ((y - x @ beta) ** 2).sum() / df
-    sd = np.sqrt(variance * (1 + np.einsum("ij,jk,ik->i", new, inverse, new)))
-    return np.array([new @ beta, sd, np.full(len(new), df)])
+    columns = StandardColumns.of(x)
+    at, beta = columns.rows(new), columns.standard.T @ y / len(y)
+    variance = ((y - columns.standard @ beta) ** 2).sum() / df
+    return np.array([at @ beta, np.sqrt(variance * (1 + (at**2).sum(1) / len(y))), np.full(len(new), df)])
 
 
 def _log_density(y: np.ndarray, predicted: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:

@@ -66,16 +66,19 @@ class LinearFit:
 
 def least_squares(y: np.ndarray, x: np.ndarray) -> LinearFit:
     """Fit y [unit] on x [unit, column]; collinear columns are allowed (see `undetermined`)."""
-    pinv = np.linalg.pinv(x, rcond=1e-10)
+    size = _sizes(x)
+    inverse = np.linalg.pinv(x / size, rcond=1e-10)
+    hat, pinv = (x / size) @ inverse, inverse / size[:, None]
     beta = pinv @ y
-    hat = x @ pinv
-    return LinearFit(x, pinv, hat, beta, y - x @ beta, int(np.linalg.matrix_rank(x)))
+    return LinearFit(x, pinv, hat, beta, y - hat @ y, column_rank(x))
 
 
 def undetermined(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The part of a contrast that the rows of x do not determine, per column; all 0 for an estimable contrast."""
-    rest = weights - weights @ np.linalg.pinv(x, rcond=1e-10) @ x
-    return np.where(np.abs(rest) > 1e-6 * max(1.0, np.abs(weights).max()), rest, 0.0)
+    """The part of contrasts [..., column] that the rows of x do not determine, per column; all 0 for an estimable contrast."""
+    size = _sizes(x)
+    scaled = weights / size  # on the coefficients of x / size
+    rest = scaled - (scaled @ np.linalg.pinv(x / size, rcond=1e-10)) @ (x / size)
+    return np.where(np.abs(rest) > 1e-6 * np.abs(scaled).max(-1, keepdims=True), rest * size, 0.0)
 
 
 def column_rank(x: np.ndarray) -> int:
@@ -95,7 +98,12 @@ def independent_columns(x: np.ndarray) -> list[int]:
 def _scaled(x: np.ndarray) -> np.ndarray:
     """Each column over its largest element; of a long x its factor, which is as good and small."""
     x = column_factor(x) if len(x) > LONG else x
-    return x / np.maximum(np.abs(x).max(0, initial=0.0), 1e-300)
+    return x / _sizes(x)
+
+
+def _sizes(x: np.ndarray) -> np.ndarray:
+    size: np.ndarray = np.abs(x).max(0, initial=0.0)
+    return np.where(size > 0, size, 1.0)
 
 
 def column_factor(x: np.ndarray) -> np.ndarray:
