@@ -133,6 +133,22 @@ def test_size_trend_recovers_the_slope(measured: pd.DataFrame, registry: pd.Data
     assert set(found["lines"]["group"]) == {"all", "gpt_neox parallel", "gpt_neox sequential", "mamba2"}
 
 
+def test_each_line_of_the_size_trend_runs_through_its_points(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
+    """Mamba shifted by 3 nats: a line per architecture, through the mean of its own points (balanced: equal), none between."""
+    mamba = measured["run"].str.startswith("mamba2") & measured["metric"].eq("difference_nats")
+    moved = measured.assign(value=measured["value"] + 3.0 * mamba)
+    adjust = {"adjust": ["word_order", "architecture"], "by": ["corpus_variant"], "where": {"n_layers": 2}}
+    found = size_trend.tables(moved, registry, outcomes=[NATS | adjust])
+    points, lines = (found[name][found[name]["group"] == "fresh"] for name in ("points", "lines"))
+    assert set(points["factor"]) == set(lines["factor"]) == {"architecture"}
+    for level, line in lines.groupby("level"):
+        own = points[points["level"] == level]
+        at = np.interp(np.log10(own["x"]), np.log10(line["x"]), line["estimate"])
+        assert own["adjusted"].mean() == pytest.approx(at.mean(), abs=1e-6)
+    between = points.groupby("level")["adjusted"].mean()
+    assert between["mamba2"] - between["gpt_neox parallel"] == pytest.approx(3, abs=0.5)
+
+
 def test_the_largest_size_is_predicted_from_the_others(measured: pd.DataFrame, registry: pd.DataFrame) -> None:
     """A linear truth: the 12 held-out configurations lie inside, the trend errs less than the mean."""
     found = held_out_size.tables(measured, registry, outcomes=[NATS | {"by": ["architecture"]}])

@@ -54,3 +54,20 @@ def test_two_units_have_no_interval() -> None:
     """The mean is given, the interval is not."""
     row = crossed_mean(_sample(np.random.default_rng(4), n=2), "run")
     assert np.isfinite(row["estimate"]) and np.isnan(row["lower"])
+
+
+def test_without_variance_an_item_counts_once() -> None:
+    """Three runs that are right in all of 40 items: as 40 trials, since an item that is easy for one run is for all."""
+    frame = _sample(np.random.default_rng(5), n=3, k=40).assign(value=1.0)
+    row = crossed_mean(frame, "run", bounds=(0.0, 1.0))
+    assert (row["n_effective"], row["upper"]) == (40, 1)
+
+
+def test_a_difference_of_shares_is_cut_at_1() -> None:
+    """Sets of accuracies near 1 and near 0: at most 1 apart."""
+    rng = np.random.default_rng(6)
+    a, b = (_sample(rng, n=3, k=4).assign(set=name) for name in "ab")
+    both = pd.concat([a.assign(value=1.0), b.assign(value=[1.0, *[0.0] * 11], item=b["item"] + 100)])
+    row = crossed_mean(both, "run", "set", {"a": 1.0, "b": -1.0}, (0.0, 1.0))
+    assert (row["upper"], row["cut"]) == (1.0, "upper")
+    assert "cut" not in crossed_mean(both, "run", "set", {"a": 1.0, "b": -1.0})

@@ -24,6 +24,26 @@ def test_slope_equals_that_of_statsmodels() -> None:
     assert [row["lower"], row["upper"]] == pytest.approx(other.conf_int().iloc[2].tolist())
 
 
+def test_the_line_of_a_share_keeps_its_range() -> None:
+    """Accuracies that rise to 1 with size: the band of the mean and the prediction end at 1, the slope at 1 over the decades."""
+    frame = _sample(np.random.default_rng(3), noise=0.2).drop(columns="group")
+    frame["value"] = np.minimum(frame["value"] / 5 + 0.1, 1.0)
+    fitted = trend(frame, "log10(size)", bounds=(0.0, 1.0))
+    band, new = fitted.mean_at(frame.assign(size=3e7)), fitted.predict(frame.assign(size=1e8)).iloc[0]
+    assert 0.7 < band["lower"] < band["estimate"] <= band["upper"] <= 1
+    assert (new["estimate"], new["upper"], new["cut"]) == (1.0, 1.0, "estimate, upper")
+
+
+def test_the_factor_that_is_shown_is_the_widest() -> None:
+    """Groups 0.3 apart and halves 0.05 apart; a factor that the sample does not tell apart is not shown."""
+    frame = _sample(np.random.default_rng(4), noise=0.001)
+    frame["half"] = ["x", "x", "y", "y"] * 2
+    frame["value"] += 0.05 * (frame["half"] == "y")
+    frame["same"] = frame["group"]
+    assert trend(frame, "log10(size)", ("half", "group")).widest(frame, ["half", "group"]) == "group"
+    assert trend(frame, "log10(size)", ("same", "group")).widest(frame, ["same", "group"]) is None
+
+
 def test_prediction_equals_that_of_statsmodels() -> None:
     """Prediction interval of a new configuration at ten times the largest size."""
     frame, new = _sample(np.random.default_rng(1)), pd.DataFrame({"size": [1e8], "group": ["b"]})
