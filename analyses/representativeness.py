@@ -14,8 +14,6 @@ import pandas as pd
 
 from transect.errors import InputError, nearest
 from transect.outcome import Outcome, filled, read_options, read_outcome
-from transect.stats.bounded import bounded
-from transect.stats.intervals import t_interval
 from transect.stats.poststratification import coverage, post_stratify
 
 NEEDS: list[str] = []  # the measures that its outcomes name
@@ -66,10 +64,9 @@ def _estimate(outcome: Outcome, means: pd.DataFrame, by: str, population: dict[s
     """One row; where the variation within strata cannot be told, the reason instead of an interval."""
     n = {"outcome": outcome.name, "n_configurations": len(means)}
     try:
-        found = post_stratify(means["value"].tolist(), means[by].astype(str).tolist(), population)
+        found = post_stratify(means["value"].tolist(), means[by].astype(str).tolist(), population, outcome.bounds)
     except InputError as error:
         return pd.DataFrame([n | {"reason": str(error)}])
-    row = bounded(t_interval(found.estimate, found.se, found.df), outcome.bounds, at_bound=len(means))
-    row.pop("p")
+    row = {name: value for name, value in found.row.items() if name != "p"}
     said = {"unweighted": found.unweighted, "effective_n": found.effective_n, "covered": found.covered}
     return pd.DataFrame([n | {"reason": ""} | row | said])

@@ -16,8 +16,8 @@ HUB = {
 def test_by_hand() -> None:
     """Strata a: 1, 3 and b: 10, 14, 12; shares 0.25 and 0.75: 0.25 x 2 + 0.75 x 12 = 9.5; variance 0.0625 x 2/2 + 0.5625 x 4/3."""
     found = post_stratify([1, 3, 10, 14, 12], list("aabbb"), {"a": 1, "b": 3})
-    assert found.estimate == pytest.approx(9.5)
-    assert found.se**2 == pytest.approx(0.0625 * 2 / 2 + 0.5625 * 4 / 3)
+    assert found.row["estimate"] == pytest.approx(9.5)
+    assert found.row["se"] ** 2 == pytest.approx(0.0625 * 2 / 2 + 0.5625 * 4 / 3)
     assert found.unweighted == 8 and found.covered == 1
 
 
@@ -44,8 +44,10 @@ def test_coverage_of_the_interval() -> None:
     found = [
         post_stratify(np.repeat(means, 8) + rng.normal(size=24), stratum.tolist(), population) for _ in range(2000)
     ]
-    assert 0.93 <= np.mean([f.lower <= truth <= f.upper for f in found]) <= 0.97
-    assert np.mean([f.estimate for f in found]) == pytest.approx(truth, abs=0.03)  # 4 standard errors of 2,000 means
+    assert 0.93 <= np.mean([f.row["lower"] <= truth <= f.row["upper"] for f in found]) <= 0.97
+    assert np.mean([f.row["estimate"] for f in found]) == pytest.approx(
+        truth, abs=0.03
+    )  # 4 standard errors of 2,000 means
     assert np.mean([f.unweighted for f in found]) > 1.2  # what the sample alone would say
 
 

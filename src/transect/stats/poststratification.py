@@ -10,23 +10,23 @@ Source: Holt & Smith (1979), JRSS A 142; Lohr (2010), Sampling, section 4.4.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from transect.errors import InputError
+from transect.stats.bounded import UNBOUNDED, Bounds, bounded
+from transect.stats.intervals import t_interval
 
 
 @dataclass(frozen=True)
 class PostStratified:
-    """`strata`: one row per stratum of the population or the sample, with shares and weights. Intervals are of 95 %."""
+    """`row`: the estimate with its interval (intervals.py, bounded.py). `strata`: one row per stratum of the population or the
+    sample, with shares and weights.
+    """
 
-    estimate: float
-    se: float
-    df: float
-    lower: float
-    upper: float
+    row: dict[str, Any]
     unweighted: float
     n: int
     effective_n: float
@@ -60,8 +60,10 @@ def effective_n(weights: Sequence[float]) -> float:
     return float(w.sum() ** 2 / (w**2).sum())
 
 
-def post_stratify(values: Sequence[float], stratum: Sequence[str], population: Mapping[str, float]) -> PostStratified:
-    """The estimate for the sampled strata of the population, one value per unit.
+def post_stratify(
+    values: Sequence[float], stratum: Sequence[str], population: Mapping[str, float], bounds: Bounds = UNBOUNDED
+) -> PostStratified:
+    """The estimate for the sampled strata of the population, one value per unit; its interval keeps `bounds`.
 
     Raises InputError as `coverage` does, and for fewer units than would leave one degree of freedom within strata.
     """
@@ -79,8 +81,7 @@ def post_stratify(values: Sequence[float], stratum: Sequence[str], population: M
     parts = w**2 * own.fillna(pooled) / n
     se = float(np.sqrt(parts.sum()))
     df = free if own.isna().any() else float(parts.sum() ** 2 / (parts**2 / (n - 1)).sum()) if se > 0 else float(free)
-    estimate = float((w * mean).sum())
-    reach = float(stats.t.ppf(0.975, df)) * se
+    row = bounded(t_interval(float((w * mean).sum()), se, df), bounds, at_bound=len(frame))
     weights = frame["stratum"].map(w / n)
-    return PostStratified(estimate, se, df, estimate - reach, estimate + reach, float(frame["value"].mean()), len(frame),
+    return PostStratified(row, float(frame["value"].mean()), len(frame),
                           effective_n(weights.tolist()), float(share.sum()), strata.assign(mean=strata["stratum"].map(mean)))  # fmt: skip
