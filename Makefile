@@ -22,6 +22,7 @@ bench: $(VENV)/installed
 
 simulations: $(VENV)/installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m simulations.run
+	@OMP_NUM_THREADS=1 $(BIN)/python -m simulations.slope_cost
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -290,10 +290,13 @@ def test_modes_explained_variance_and_singular_fits_are_said(table: Path, capsys
 
 
 def test_an_omitted_slope_is_said_with_its_reason(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In JSON beside the effect; printed with what would add it."""
+    """lme4's standard errors with (days || subject) and without: 1.5596 and 0.8042; what would add it is printed."""
     found = _json(capsys, str(table), "reaction ~ days + (1 | subject)")
-    assert found["effects"][1]["slope_reason"] == "the formula has none; (1 + days | subject) would add it"
-    assert any(w.startswith("slope omitted: days") and "rows count as independent" in w for w in found["warnings"])
+    (slope,) = found["omitted_slopes"]
+    assert (slope["term"], slope["group"], slope["remedy"]) == ("days", "subject", "(1 + days | subject)")
+    assert slope["se_ratio"] == pytest.approx(1.5596 / 0.8042, rel=1e-3)
+    text = _printed(capsys, str(table), "reaction ~ days + (1 | subject)")
+    assert "slopes omitted: days by subject (1.94 times)" in text and "To add them: (1 + days | subject)" in text
 
 
 def test_rows_of_a_column_that_nothing_models_are_said_to_be_dependent(

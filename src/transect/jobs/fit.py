@@ -18,6 +18,7 @@ from transect.stats.generalized import GeneralizedFit
 from transect.stats.influence import groupings, influence
 from transect.stats.information import codings, effect_covariance, information, residual_quantiles
 from transect.stats.marginal_means import marginal_means
+from transect.stats.omitted_slopes import omitted_slopes
 from transect.stats.phylogeny import Lambda
 from transect.stats.profile import profile_intervals
 from transect.stats.random_effects import conditional_modes
@@ -75,6 +76,7 @@ def fit_file(
         "information": information(model),
         "residual_quantiles": residual_quantiles(model),
         "factors": codings(model),
+        "omitted_slopes": omitted_slopes(model),
         "vcov": effect_covariance(model).to_dict(),
     }
     if beside.intervals:

@@ -50,7 +50,7 @@ def summary(model: TableModel, beside: dict[str, Any]) -> str:
         *_cross_check(model),
         *_beside(beside),
     ]
-    if notes := [*beside["table_notes"], *model.warnings]:
+    if notes := [*beside["table_notes"], *_slopes_omitted(model, beside["omitted_slopes"]), *model.warnings]:
         lines += ["", *(f"Note: {note}." for note in notes)]
     return "\n".join(lines)
 
@@ -90,6 +90,25 @@ def _term_tests(tests: pd.DataFrame, logit: bool) -> Iterator[str]:
         yield from ["", f"Whole terms, each beside the others (type III, {how}):"]
         columns = ["term", "num_df", *(["chi2", "p_chi2"] if logit else []), "F", "den_df", "p"]
         yield from table_lines(tests[columns])
+
+
+def _slopes_omitted(model: TableModel, slopes: pd.DataFrame) -> Iterator[str]:
+    """One note on all of them: what each costs, what would add it, and those that cannot be added."""
+    possible, impossible = slopes[slopes["remedy"] != ""], slopes[slopes["remedy"] == ""]
+    if len(possible):
+        listed = [
+            f"{term} by {group}" + (f" ({ratio:.2f} times)" if ratio == ratio else " (not tried)")
+            for term, group, _, ratio in possible.itertuples(index=False)
+        ]
+        yield (
+            f"slopes omitted: {', '.join(listed)}; in brackets, how large the standard error is with the slope, against that "
+            f"printed, which takes it that all levels have the same one. To add them: {', '.join(dict.fromkeys(possible['remedy']))}"
+        )
+    if len(impossible):
+        listed = [f"{term} by {group}" for term, group in impossible[["term", "group"]].to_numpy()]
+        yield f"slopes omitted, as the rows of a level are too few to estimate one: {', '.join(listed)}"
+    if len(by_rows := model.effects[(model.effects["slopes_omitted"] != "") & model.effects["by_rows"]]):
+        yield f"rows count as the independent units of {', '.join(by_rows['term'])}"
 
 
 def _random(model: TableModel) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is to be said of a fitted table beside its numbers: singular fits, coarser units, omitted slopes, clusters, disagreement."""
+"""What is to be said of a fitted table beside its numbers: singular fits, coarser units, clusters, disagreement."""
 
 from collections.abc import Mapping, Sequence
 
@@ -72,19 +72,6 @@ def coarser(shared: Sequence[Shared], units: Mapping[str, Unit]) -> list[str]:
         for term, column, levels, unit, _ in shared
         if not units[term].column
     ]
-
-
-def slopes_omitted(effects: pd.DataFrame) -> list[str]:
-    found = []
-    for (groups, reason, by_rows), part in effects[effects["slopes_omitted"] != ""].groupby(
-        ["slopes_omitted", "slope_reason", "by_rows"], sort=False
-    ):
-        counted = ", so rows count as independent units" if by_rows else ""
-        found.append(
-            f"slope omitted: {', '.join(part['term'])} may differ between the levels of {groups} and has no slope by it "
-            f"({reason}){counted}"
-        )
-    return found
 
 
 def clustered(e: np.ndarray, formula: Formula, rows: pd.DataFrame) -> list[str]:

@@ -29,13 +29,13 @@ ROW = ""
 
 @dataclass(frozen=True)
 class Unit:
-    """Of one column of the model matrix. `slopes_omitted` names groupings, `reasons` says why for each of them."""
+    """Of one column of the model matrix. `slopes_omitted` names groupings, `remedies` what would add each, if anything could."""
 
     unit: str  # a grouping; ROW, which no column can be called: the rows themselves
     n_units: int
     bound: DfBound
     slopes_omitted: tuple[str, ...]
-    reasons: tuple[str, ...]
+    remedies: tuple[str, ...]  # a random term; "" where the rows of a level are too few to estimate one
     column: str = ""  # a coarser one without random effect, whose `n_levels` bound the df
     n_levels: int = 0
 
@@ -80,8 +80,8 @@ def inference_units(formula: Formula, design: Design, frame: pd.DataFrame, x: np
             others = _crossed(unit, covered, groups, df)
             bound = DfBound(df[unit], others, min((df[name] for name in covered if not parts[name][j]), default=np.inf))
         omitted = [name for name in groups if term and parts[name][j] and name not in covered]
-        reasons = [_reason(term, parts[name][j], name, groups[name], frame) for name in omitted]
-        found.append(Unit(unit, n_units, bound, tuple(omitted), tuple(reasons)))
+        remedies = [_remedy(term, parts[name][j], name, groups[name], frame) for name in omitted]
+        found.append(Unit(unit, n_units, bound, tuple(omitted), tuple(remedies)))
     return found
 
 
@@ -137,12 +137,12 @@ def _rank(j: int, x: np.ndarray, parts: list[frozenset[str]], design: Design, gr
     return int(np.ceil(same.sum() / max(columns, 1)))
 
 
-def _reason(term: Term, part: frozenset[str], name: str, group: _Group, frame: pd.DataFrame) -> str:
+def _remedy(term: Term, part: frozenset[str], name: str, group: _Group, frame: pd.DataFrame) -> str:
     slope = tuple(v for v in term if v in part)
     fewest = group.n_effects + len(Design(((), slope), frame).names) - 1  # a category of 7 levels: 6 more
     if np.bincount(group.codes).max() <= fewest or group.n_levels * fewest >= len(frame):
-        return f"the rows of a level of {name} are too few to estimate one"
-    return f"the formula has none; (1 + {':'.join(slope)} | {name}) would add it"
+        return ""
+    return f"(1 + {':'.join(slope)} | {name})"
 
 
 class Shared(NamedTuple):

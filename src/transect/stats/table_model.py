@@ -16,7 +16,7 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats import generalized, mixed
-from transect.stats.fit_notes import clustered, coarser, disagreeing, empty_cells, singular, slopes_omitted
+from transect.stats.fit_notes import clustered, coarser, disagreeing, empty_cells, singular
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import (
@@ -157,7 +157,6 @@ def fit_table(
         *empty_cells(design),
         *singular(fit),
         *coarser(shared, dict(zip(design.names, units, strict=True))),
-        *slopes_omitted(effects),
         *clustered(residuals(fit, response), parsed, rows),
         *disagreeing(means),
     ]
@@ -174,7 +173,6 @@ def _effects(fit: TableFit, units: Sequence[Unit]) -> pd.DataFrame:
             "by_rows": unit.unit == ROW,  # a grouping may be called row, too
             "n_units": unit.n_levels or unit.n_units,
             "slopes_omitted": ", ".join(unit.slopes_omitted),
-            "slope_reason": "; ".join(unit.reasons),
         }
         rows.append({"term": name, **row, **more})
     return pd.DataFrame(rows)
