@@ -34,7 +34,7 @@ def measure(args: argparse.Namespace) -> int:
     metrics = {str(name): _summary(part) for name, part in rows.dropna(subset="value").groupby("metric", sort=False)}
     if args.json:
         facts = {"out": str(args.out), "metrics": metrics, "refused": refused.to_dict("records")}
-        print(json.dumps(facts | {"self_check_nats": done.self_check.difference}, indent=1))
+        print(json.dumps(facts | {"self_check_nats": done.self_check.difference, **done.opening}, indent=1))
     else:
         for metric, facts in metrics.items():
             print(f"{metric:28} {facts['size']:8} rows  {_told(facts)}")
@@ -45,6 +45,8 @@ def measure(args: argparse.Namespace) -> int:
             print(f"  {row['item']}: {row['error']}", file=sys.stderr)
         if len(refused) > 3:
             print(f"  and {len(refused) - 3} more (column error of {args.out})", file=sys.stderr)
+    if done.opening.get("opening_doubt"):
+        print(f"transect: {done.opening['opening_doubt']}.", file=sys.stderr)
     if fault := done.self_check.sentence:
         print(f"transect: {fault}.", file=sys.stderr)
     return int(bool(len(refused) or fault))

@@ -144,6 +144,7 @@ class Study:
             "seed": self.seed,
             "engine": engine_versions(entry.measure, run),
             "numerics": {"dtype": self.numerics["dtype"]},
+            **({"opening": run.get("opening")} if run.get("opening") else {}),
         })  # fmt: skip
         return Cell(checkpoint, entry, parameters, store.digest(items), key, role, reason)
 

@@ -14,7 +14,7 @@ from transect import store
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError
 from transect.files import write_text
 from transect.grid import Cell, identity
-from transect.jobs import drift
+from transect.jobs import drift, openings
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.items import items_of
 from transect.jobs.progress import Progress
@@ -211,13 +211,15 @@ class _Job:
 
         numerics = self.study.numerics
         torch.set_num_threads(numerics["threads"])
-        return load(
+        model = load(
             path,
             dtype=numerics["dtype"],
             device=numerics["device"],
             budget=int(numerics["batch_mb"] * 2**20),
             remote_code=remote_code,
         )
+        model.opening_token = run.get("opening")
+        return model
 
     def _cell(self, cell: Cell, model: Any, scores: SelfCheck) -> tuple[Record, pd.DataFrame | None, dict[str, Any]]:
         start, of_items = (time.time(), time.process_time()), ""
@@ -225,9 +227,14 @@ class _Job:
         def ended(state: str, rows: pd.DataFrame | None = None, reason: str = "", kind: str = "", trace: str = ""):  # type: ignore[no-untyped-def]
             cost = {"seconds": time.time() - start[0], "cpu_seconds": time.process_time() - start[1]}
             record = cell.record(state, reason=reason, kind=kind, items_sha256=of_items)
-            return record, rows, cost | ({"traceback": trace} if trace else {})
+            return (
+                record,
+                rows,
+                cost | openings.used(model, cell.entry.options) | ({"traceback": trace} if trace else {}),
+            )
 
         try:
+            model.opened = None
             items, of_items = self._items(cell)
             unit = cell.entry.measure
             check_offered(unit, model)

@@ -6,7 +6,7 @@ from typing import Any
 
 from transect import cost, design_text
 from transect.design_check import DesignCheck, check
-from transect.jobs import plan_contrasts, plan_power, plan_suggestions
+from transect.jobs import openings, plan_contrasts, plan_power, plan_suggestions
 from transect.jobs.measure import stale
 from transect.run import Run
 from transect.runner import estimate
@@ -45,6 +45,7 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
     found["measures"] = _measures(study, index)
     found["design_check"] = design_text.facts(judged)
     found["refused_contrasts"] = plan_contrasts.refused(study)
+    found["openings"] = openings.planned(study)
     found["power"] = plan_power.power(study, judged, index, wishes.effect, wishes.sd)
     if wishes.suggest:
         found["suggestions"] = plan_suggestions.suggestions(
@@ -189,6 +190,8 @@ def text(found: Mapping[str, Any]) -> str:
     ]
     if found["refused_contrasts"]:
         blocks.append(_block("What its analyses ask for and cannot be told", found["refused_contrasts"]))
+    if found["openings"]:
+        blocks.append(_block("What texts are opened with", found["openings"]))
     if "suggestions" in found:
         blocks.append(_block("What would teach most", plan_suggestions.text(found["suggestions"])))
     return "\n\n".join(b for b in blocks if b)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from transect import registry, report, store, units
 from transect.errors import InputError
-from transect.jobs import codebook
+from transect.jobs import codebook, openings
 from transect.jobs.analyse import figures_of, options, read_tables
 from transect.jobs.environment import environment
 from transect.jobs.train import COST, weights_folder
@@ -222,6 +222,7 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
             "checkpoints loaded": len(recorded),
             "peak memory, MB": round(max([p.get("peak_memory_mb", 0) for p in recorded], default=0)),
         },
+        "What texts were opened with": openings.table(recorded, grid),
         "Training by run": costs,
         "Measures": _measures(study),
         "Analyses": pd.DataFrame([{"analysis": s["analysis"], "options": json.dumps(options(s))} for s in study.data["analyses"]]),

@@ -13,7 +13,7 @@ import pandas as pd
 from transect import registry, store, units, yaml_file
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
 from transect.grid import check_requires, identity
-from transect.jobs import drift
+from transect.jobs import drift, openings
 from transect.jobs.measure import code_allowed, locate
 from transect.jobs.rows_file import kept, with_columns
 from transect.jobs.self_check import Checked, SelfCheck
@@ -40,12 +40,13 @@ class Loading:
 class Measured:
     """`rows`: model, item, kept columns, metric, value, where they apply, and the error of a refused item.
 
-    `self_check`: see jobs/self_check.py.
+    `self_check`: see jobs/self_check.py. `opening`: see jobs/openings.py.
     """
 
     rows: pd.DataFrame
     refused: pd.DataFrame
     self_check: Checked
+    opening: Mapping[str, Any]
 
 
 def measure_model(
@@ -93,7 +94,7 @@ def measure_model(
     with _without_advice(), scores.note(measure):
         found = unit.load().measure(loaded, items, seed=seed, **(options or {}))
     rows = with_columns(store.as_values("", found).drop(columns="cell"), model, beside)
-    return Measured(rows, store.refusals(rows), scores.check())
+    return Measured(rows, store.refusals(rows), scores.check(), openings.used(loaded, options or {}))
 
 
 def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: bool) -> Any:
@@ -105,7 +106,9 @@ def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: b
 
     given: dict[str, Any] = {} if loading.budget is None else {"budget": loading.budget}
     with _without_advice():
-        return load(path, dtype=loading.dtype, device=loading.device, remote_code=code, **given)
+        model = load(path, dtype=loading.dtype, device=loading.device, remote_code=code, **given)
+    model.opening_token = None if checkpoint is None else checkpoint.run.get("opening")
+    return model
 
 
 @contextlib.contextmanager
