@@ -137,6 +137,26 @@ def test_a_ceiling_has_no_interval_to_speak_of_and_says_so() -> None:
     assert row["reason"].startswith("no variation")
 
 
+def test_levels_at_the_ceiling_differ_within_what_their_trials_allow() -> None:
+    """Both sizes right in all of 3 x 2 x 50 trials: Newcombe's interval from those of the means, and no p."""
+    frame = _sample(np.random.default_rng(8), sizes=(1, 2), seeds=6).assign(value=1.0, trials=50.0)
+    frame["size"] = frame["size"].map({1.0: "s", 2.0: "t"})
+    frame["configuration"] += (frame["run"].str[-1].astype(int) // 2).astype(str)
+    found = attribute(frame, ["size"], bounds=(0.0, 1.0))
+    row, mean = found["effects"].iloc[0], found["means"].set_index("term").loc["size[s]"]
+    assert row["estimate"] == pytest.approx(0, abs=1e-12) and np.isnan([row["se"], row["p"]]).all()
+    assert (row["lower"], row["upper"]) == pytest.approx((mean["lower"] - 1, 1 - mean["lower"]))
+    assert row["reason"] == "no variance: the interval is that of 300 and 300 trials at the bounds"
+
+
+def test_units_that_agree_between_the_bounds_have_no_test() -> None:
+    """All at 0.3: the difference is 0, without interval and p."""
+    frame = _sample(np.random.default_rng(8), seeds=2).assign(value=0.3)
+    row = attribute(frame, ["size"], bounds=(0.0, 1.0))["effects"].iloc[0]
+    assert np.isnan(row[["lower", "upper", "p"]].to_numpy(float)).all()
+    assert row["reason"].startswith("no variation")
+
+
 def test_nothing_measured_is_said() -> None:
     """An empty table gives a row, not an error."""
     assert attribute(pd.DataFrame(), ["size"])["effects"]["reason"].tolist() == ["no measurements"]

@@ -23,7 +23,7 @@ from transect.stats import contrasts, linear, mixed
 from transect.stats.attribution_influence import left_out
 from transect.stats.bounded import COLUMNS as BOUNDED
 from transect.stats.bounded import UNBOUNDED, Bounds
-from transect.stats.contrast_rows import behind, cut_check, units, within_bounds
+from transect.stats.contrast_rows import agreeing, behind, cut_check, units, within_bounds
 from transect.stats.cross_check import COLUMNS as CHECKED
 from transect.stats.cross_check import OnUnitMeans
 from transect.stats.crossed_cholesky import Grouping
@@ -32,7 +32,7 @@ from transect.stats.factor_table import Table, differs_together, read_table
 from transect.stats.formula import Design, column_of
 from transect.stats.intervals import COLUMNS, MIN_UNITS
 
-NO_VARIATION = "no variation: the units of every level agree exactly"
+LAST = ["n_configurations", "n_runs", "n_items", "units", "variance", "reason"]
 SAME = 1e-12  # a standard error below this, relative to the largest value, is no variation at all
 
 
@@ -115,19 +115,7 @@ def _bare(fit: "_Contrasts") -> pd.DataFrame:
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    order = [
-        "term",
-        "kind",
-        *COLUMNS,
-        *BOUNDED,
-        *CHECKED,
-        "n_configurations",
-        "n_runs",
-        "n_items",
-        "units",
-        "variance",
-        "reason",
-    ]
+    order = ["term", "kind", *COLUMNS, *BOUNDED, *CHECKED, *LAST]
     return [c for c in order if any(c in row for row in rows) or c in COLUMNS]
 
 
@@ -151,8 +139,7 @@ class _Contrasts:
             return found | {"reason": f"not identifiable: {reason}"}
         row = self.answer(contrast)
         if row["se"] <= SAME * max(1.0, float(self.table.rows["value"].abs().max())):
-            row |= dict.fromkeys(("lower", "upper", "lower90", "upper90"), row["estimate"]) | {"se": 0.0}
-            row |= {"p": float(abs(row["estimate"]) < 1e-9), "reason": NO_VARIATION}
+            row = agreeing(row, contrast, self.table.rows, self.bounds)
         return found | {"reason": ""} | self.within(contrast, row)
 
     def refusal(self, contrast: contrasts.Contrast) -> str:

@@ -3,6 +3,10 @@
 a mean                                          [a, b], the outcome's bounds
 a difference, an interaction of two factors     +- (b - a), +- 2 (b - a): one doubling for each further factor
 a slope                                         the same over the range of its number in the table
+
+Where all units agree exactly there is no standard error, and a contrast has no interval and no p. Two levels whose units all lie at a
+bound of the outcome differ by d = m1 - m2 within (Newcombe 1998, method 10, from the limits l, u of either mean)
+    d - sqrt((m1 - l1)^2 + (u2 - m2)^2)   to   d + sqrt((u1 - m1)^2 + (m2 - l2)^2)
 """
 
 from collections.abc import Collection, Mapping
@@ -11,9 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.stats.bounded import Bounds, bounded, cut, trials_of
+from transect.stats.bounded import LIMITS, Bounds, bounded, cut, trials_of
 from transect.stats.contrasts import Contrast
 from transect.stats.formula import values
+from transect.stats.intervals import MIN_UNITS, t_interval
+
+NO_VARIATION = "no variation: the units of every level agree exactly"
 
 
 def behind(contrast: Contrast, rows: pd.DataFrame, at: Mapping[str, tuple[str, ...]] | None = None) -> pd.DataFrame:
@@ -54,7 +61,34 @@ def within_bounds(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame
     if contrast.kind != "mean":
         reach = _reach(contrast, rows, bounds)
         return cut(row, -reach, reach)
-    here = behind(contrast, rows)
+    return _mean(row, behind(contrast, rows), bounds)
+
+
+def agreeing(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
+    """The row of a contrast whose units agree exactly, with NO_VARIATION or how it has an interval as its reason."""
+    found = dict(row) | {"se": 0.0, "reason": NO_VARIATION}
+    if contrast.kind == "mean":
+        return found | dict.fromkeys(LIMITS, row["estimate"])
+    found |= dict.fromkeys([*LIMITS, "p"], np.nan)
+    compared = [v for v in contrast.variables if len(contrast.levels.get(v, ())) == 2]
+    if contrast.kind not in ("difference", "simple") or len(compared) != 1:
+        return found
+    sides = [behind(contrast, rows, {compared[0]: (level,)}) for level in contrast.levels[compared[0]]]
+    df = min(side["configuration"].nunique() for side in sides) - 1
+    one, other = (_mean(t_interval(side["value"].mean(), 0.0, df), side, bounds) for side in sides)
+    if df < MIN_UNITS - 1 or not np.isfinite([m.get("n_effective", np.nan) for m in (one, other)]).all():
+        return found
+    for column, (level, sign) in LIMITS.items():
+        mine = "" if level == 95 else "90"
+        ends = (f"lower{mine}", f"upper{mine}")[::-sign]
+        reach = np.hypot(*(m["estimate"] - m[end] for m, end in zip((one, other), ends, strict=True)))
+        found[column] = row["estimate"] + sign * float(reach)
+    trials = f"{one['n_effective']:g} and {other['n_effective']:g} trials at the bounds"
+    return found | {"se": np.nan, "df": df, "reason": f"no variance: the interval is that of {trials}"}
+
+
+def _mean(row: Mapping[str, Any], here: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
+    """The row of the mean of these rows, within the bounds."""
     if "item" in here:  # without variance an item counts once, whatever the number of runs
         trials, alone = trials_of(here["value"], bounds), here["item"].nunique()
     else:
