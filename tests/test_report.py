@@ -206,6 +206,13 @@ def test_a_claim_reads_as_a_sentence() -> None:
     assert view["sentence"] == "Size matters: supported (−0.21 nats [−0.63, 0.21]; 11 runs in 4 families)."
 
 
+def test_a_claim_says_that_its_interval_was_cut() -> None:
+    """Beside the interval, in the sentence too."""
+    view = claims_view(pd.DataFrame([CLAIM | {"claim": "C", "upper": 1.0, "cut": "upper"}]))[0]
+    assert view["interval"] == "[0.60, 1.00] (cut at what is possible)"
+    assert view["interval"] in view["sentence"]
+
+
 def test_a_claim_that_is_not_identifiable_has_no_numbers() -> None:
     """Without an estimate there is no effect, no interval and no drawing, and the sentence is whole."""
     row = CLAIM | {"claim": "C", "verdict": "not identifiable", "estimate": math.nan, "lower": None, "upper": None}
