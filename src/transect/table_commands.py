@@ -129,7 +129,8 @@ The formula is lme4's: a response, fixed terms, random terms. a*b is a + b + a:b
 uncorrelated ones; functions: log, log2, log10, sqrt, scale, poly(x, 2), factor(x), C(x, sum); cbind(successes, failures) with
 --family binomial; names with other signs in `backticks`. Each effect is printed with its unit, the grouping whose levels are
 its independent cases, and degrees of freedom that never exceed these; an effect that would count rows as independent although
-a column of the table carries it is refused.
+a column of the table carries it is refused. In columns of text an empty cell and NA without quotes are missing (None and nan are
+words), in columns of numbers also nan, null, None, N/A, - and the like: rows left out are counted by column and sign.
 
   transect fit scores.csv "score ~ log10(params) + arch + (1 | item) + (1 | run)" --means arch --leave-out all
   transect fit scores.csv "correct ~ arch*cond + (1 + cond | run) + (1 | item)" --family binomial --means arch:cond

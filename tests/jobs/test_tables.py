@@ -147,6 +147,13 @@ def test_what_people_add_to_a_table(text: str, name: str, tmp_path: Path) -> Non
     assert table(tmp_path, text, name).frame.to_dict("list") == {"y": [1], "x": [2.5], "g": ["a"]}
 
 
+def test_quotes_of_a_table_without_quoting(tmp_path: Path) -> None:
+    """Tabs, and quotes that belong to the text: they stay, and it is said."""
+    found = table(tmp_path, 'y\tg\n1\t"Hi," she said\n2\t"b"\n', "t.tsv")
+    assert found.frame["g"].tolist() == ['"Hi," she said', '"b"']
+    assert found.notes == ("quotes do not enclose cells here; they are read as they stand",)
+
+
 def test_a_comma_in_the_header_of_a_semicolon_table(tmp_path: Path) -> None:
     """The separator is the one that every row has as often as the header."""
     found = table(tmp_path, "y;x, scaled;g\n1,5;2,5;a\n2,5;3,5;b\n")
@@ -171,6 +178,8 @@ def test_cells_in_quotes_hold_anything(tmp_path: Path) -> None:
         ("y,x,g\n1,2,a\n3,4,b,c\n3,4,b,c\n", "line 3: 4 cells .* and 1 more of 3 rows do not fit it"),
         ('y,g\n1,a\n2,"b\n3,c\n', r"line 4: this is no CSV .* does every quote close\?"),
         ('y,g\n1,a\n2,"b\n3,"c\n4,d\n', "this is no CSV"),
+        ("y, g\n1,a, b\n", "line 2: 3 cells where the header has 2 cells"),
+        ("y,g\n1;a\n2;b\n", "line 2: 1 cell where the header has 2 cells, and so in every row"),
         ("y;g\n1\n2\n", "holds a semicolon, the rows do not; is this table separated by a semicolon?"),
         ("y g\n1\n2\n", "one column, 'y g', whose name holds a blank; is it separated by a blank?"),
     ],
@@ -234,6 +243,23 @@ def test_numbers_with_separators_have_one_note(value: str, tmp_path: Path) -> No
         f"the column 'x': it holds numbers with separators, e.g. {value!r}, which"
     )
     assert not found.notes_on(["y", "g"])
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (("70M", "1.4B"), "it holds numbers with units, e.g. '70M'"),
+        (("12 ms", "13 ms"), "it holds numbers with units, e.g. '12 ms'"),
+        (("2024-01-02", "2024-01-03"), "it holds dates or times"),
+        (("70", "large"), "it holds numbers, but 'large' is none"),
+        (("small", "large"), ""),
+        (("1st", "2nd"), ""),
+    ],
+)
+def test_text_that_may_be_meant_as_numbers(values: tuple[str, str], note: str, tmp_path: Path) -> None:
+    """One note each."""
+    found = table(tmp_path, f"y,x\n1,{values[0]}\n2,{values[1]}\n").notes_on(["x"])
+    assert len(found) == bool(note) and all(note in text for text in found)
 
 
 def test_a_table_in_memory_counts_what_is_missing() -> None:

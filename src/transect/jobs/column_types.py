@@ -19,6 +19,7 @@ SIGNS = ("", "na", "n/a", "<na>", "nan", "-nan", "null", "none", ".", "-", "--",
 EMPTY = "empty"
 POINT = r"\."
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
+_WITH_UNIT = r"^[+-]?[0-9.,]+ ?(?i:ms|s|sec|min|h|k|m|b|t|g|bn|kb|mb|gb|hz|khz|mm|cm|px|bits?|nats?|params|tokens)$"
 MINUS = "\u2212"  # the sign of typesetters
 DATES = "it holds dates or times, which are read as text; for a trend take the days since the first"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$|^[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}$"
@@ -138,6 +139,8 @@ def _doubt(levels: pa.Array, numbers: np.ndarray) -> str:
         )
     if len(others) and _matches(others, _DATE).all():
         return DATES
+    if len(others) and _matches(others, _WITH_UNIT).all():
+        return f"it holds numbers with units, e.g. {others[0].as_py()!r}, which are read as text; a number stands without its unit"
     if len(others) and numbers.any():
         return f"it holds numbers, but {others[0].as_py()!r} is none, so all of it is read as text"
     return ""

@@ -57,8 +57,8 @@ class TableFile:
                 raise InputError(f"the column '{name}' cannot be used: it {self.unusable[name]}")
         left_out = self.left_out(used)
         if sum(part.rows for part in left_out) == len(self.frame):
-            causes = f": {'; '.join(map(str, left_out))}" if left_out else ", it has no rows"
-            raise InputError(f"no row of the table is complete{causes}")
+            causes = "; ".join(map(str, left_out)) or "it has no rows"
+            raise InputError(f"no row of the table is complete ({causes})")
 
     def left_out(self, used: Sequence[str]) -> list[LeftOut]:
         """What is missing in these columns, in their order; the sum of its rows is the number of rows that are not complete."""
@@ -98,7 +98,7 @@ def read(path: Path) -> TableFile:
         raise InputError(f"{path}: a table ends in {forms}; those of text may have {', '.join(UNPACKED)} behind.")
     try:
         return _table(ARROW[form](path), ())
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: this cannot be read as {form[1:]} ({' '.join(str(error).split())}).") from None
 
 

@@ -68,8 +68,10 @@ def read_cells(text: str, place: str, usual: str, *, blanks: bool = False, row_n
         notes += [
             "the rows have one cell more than the header; their first cells are unique and are taken for row names"
         ]
-    columns = _parsed(body, separator, len(names), place)
-    return TextTable(*_named(names, columns), separator, (*notes, *more))
+    bare = separator == "\t" and _has_bare_quotes(body, len(names))
+    notes += [*more, *["quotes do not enclose cells here; they are read as they stand"] * bare]
+    columns = _parsed(body, separator, len(names), place, bare)
+    return TextTable(*_named(names, columns), separator, tuple(notes))
 
 
 def _begun(text: str) -> tuple[str, list[str], str]:
@@ -160,16 +162,28 @@ def _are_row_names(body: str, separator: str, n: int) -> bool:
     """Whether the first cells of rows with one cell too many are unique names: words, cells in quotes, or 1, 2, 3, ..."""
     rows = [row for row in csv.reader(io.StringIO(body, newline=""), delimiter=separator) if row]
     firsts = [row[0] for row in rows]
-    if len(set(firsts)) < len(firsts) or not all(firsts) or all(row[-1] == "" for row in rows):
+    if len(firsts) < 2 or len(set(firsts)) < len(firsts) or not all(firsts) or all(row[-1] == "" for row in rows):
         return False
     words = not any(_NUMBER.fullmatch(first) for first in firsts)
     quoted = body.lstrip().startswith('"')
     return words or quoted or firsts == [str(i) for i in range(1, len(firsts) + 1)]
 
 
-def _parsed(body: str, separator: str, n: int, place: str) -> list[pa.ChunkedArray]:
-    """The cells by column; every row has n of them."""
-    if '"' in body:
+def _has_bare_quotes(body: str, n: int) -> bool:
+    """Whether a text with tabs has quotes that are no signs of CSV: some do not fit, and without them every line has n cells."""
+    if '"' not in body:
+        return False
+    try:
+        for _ in csv.reader(io.StringIO(body, newline=""), delimiter="\t", strict=True):
+            pass
+    except csv.Error:
+        return all(line.count("\t") == n - 1 for line in re.split(r"\r\n|\n|\r", body) if line)
+    return False
+
+
+def _parsed(body: str, separator: str, n: int, place: str, bare: bool) -> list[pa.ChunkedArray]:
+    """The cells by column; every row has n of them. bare: whether quotes are signs like others."""
+    if '"' in body and not bare:
         _refuse_faults(body, separator, n, place)  # pyarrow reads on where a quote does not close
     names = [str(j) for j in range(n)]
     content = body.encode()
@@ -179,7 +193,12 @@ def _parsed(body: str, separator: str, n: int, place: str) -> list[pa.ChunkedArr
         table = pa_csv.read_csv(
             io.BytesIO(content),
             read_options=pa_csv.ReadOptions(column_names=names, block_size=min(len(content) + 1, 2**28)),
-            parse_options=pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True, ignore_empty_lines=n > 1),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=separator,
+                quote_char=False if bare else '"',
+                newlines_in_values=not bare,
+                ignore_empty_lines=n > 1,
+            ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=True,
@@ -211,12 +230,15 @@ def _refuse_faults(body: str, separator: str, n: int, place: str) -> None:
         raise InputError(f"{place}, line {line}: this is no CSV ({error}); does every quote close?") from None
     if not wrong:
         return
-    sign = SEPARATORS[separator]
-    cells = f"{n} cell{'s' * (n > 1)}"
+    sign, cells = SEPARATORS[separator], _cells(n)
     if trailing:
         raise InputError(f"{place}: the header has {cells}, every row {n + 1}: each ends in {sign}; take it away, or let the header end so too.")  # fmt: skip
     line, has = first
-    raise InputError(f"{place}, line {line}: {has} cells where the header has {cells}{_how_many(wrong, n_rows)}; a text that holds {sign} needs quotes.")  # fmt: skip
+    raise InputError(f"{place}, line {line}: {_cells(has)} where the header has {cells}{_how_many(wrong, n_rows)}; a text that holds {sign} needs quotes.")  # fmt: skip
+
+
+def _cells(n: int) -> str:
+    return f"{n} cell{'s' * (n > 1)}"
 
 
 def _how_many(wrong: Counter[int], n_rows: int) -> str:
