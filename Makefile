@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= miniature
 
-.PHONY: study test test-slow bench simulations lint format clean
+.PHONY: study test test-slow test-real bench simulations lint format clean
 
 study: $(VENV)/installed
 	@$(BIN)/transect run $(STUDY)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -m "not slow and not real" -n 2 --dist loadfile -q
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow -q
+
+# on real pretrained models: folders in hub layout (smollm2-135m, gemma3-270m) in the directory that TRANSECT_REAL_MODELS names
+test-real: $(VENV)/installed
+	$(BIN)/python -m pytest tests/real -m real -q --durations=5
 
 # the peers' environments (6 GB, 3 minutes), then about half an hour alone on two cores; e.g. BENCH="--rounds 1 --pairs 100"
 bench: $(VENV)/installed

@@ -32,7 +32,7 @@ import pandas as pd
 
 from transect import factors
 from transect.errors import InputError, nearest
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome, with_known
 from transect.stats.attribution import attribute
 from transect.stats.attribution_influence import COLUMNS
 from transect.stats.formula import column_of, parse
@@ -89,6 +89,7 @@ OWN = {
     "influence": None,
 }
 INFLUENCE, MOST = ["run", "configuration", "family", "suite"], 40  # levels of a column that is left out over items
+NOTHING = dict.fromkeys(("estimate", "lower", "upper"), float("nan")) | {"units": ""}
 APART = ("identity", "seed", "release")  # groups of fields that say nothing of what a model is
 
 
@@ -100,6 +101,14 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"attribution, outcome {number}")
         rows = (outcome.per_item if own["items"] else outcome.per_run)(measurements, registry)
+        if len(rows) and (rows := with_known(rows, own["factors"])[0]).empty:
+            reason = "not identifiable: the factors that are numbers are unknown of every run"
+            found["effects"].append(
+                pd.DataFrame(
+                    [{"outcome": outcome.name, "term": "all", "kind": "refused"} | NOTHING | {"reason": reason}]
+                )
+            )
+            continue
         if own["influence"] is None:
             own["influence"] = [c for c in INFLUENCE[1:] if rows[c].nunique() <= MOST] if own["items"] else INFLUENCE
         separate = _separate(own["factors"], rows)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, group_labels, read_options, read_outcome
+from transect.outcome import filled, group_labels, read_options, read_outcome, with_known
 from transect.stats.bounded import Bounds
 from transect.stats.formula import column_of
 from transect.stats.scaling import trend
@@ -61,9 +61,11 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         runs = outcome.per_run(measurements, registry, roles=("population", "held_out"))
         runs["group"] = group_labels(runs, own["by"], "all")
         for group, part in runs.groupby("group"):
-            found = _configurations(part, own["size"], own["adjust"])
+            found, lost = with_known(_configurations(part, own["size"], own["adjust"]), [own["size"], *own["adjust"]])
             names = {"outcome": outcome.name, "group": group, "size": own["size"]}
             predicted, line = _predict(found, own["size"], own["adjust"], outcome.bounds)
+            said = "units" if "units" in predicted else "reason"
+            predicted[said] = predicted[said] + lost
             predictions.append(predicted.assign(**names))
             lines.append(line.assign(**names))
     labels = ["outcome", "group", "size"]
@@ -91,7 +93,8 @@ def _predict(found: pd.DataFrame, size: str, adjust: list[str], bounds: Bounds) 
     sizes = train[size].nunique()
     if sizes < 2 or test.empty:
         reason = f"not identifiable: {sizes} sizes are left when the largest is held out"
-        return test.assign(x=test[size], estimate=np.nan, lower=np.nan, upper=np.nan, reason=reason), pd.DataFrame()
+        nothing = pd.DataFrame([{"n_runs": 0}]) if test.empty else test.assign(x=test[size])
+        return nothing.assign(estimate=np.nan, lower=np.nan, upper=np.nan, reason=reason), pd.DataFrame()
     fitted = trend(train, f"log10({size})", tuple(adjust), bounds)
     predicted = fitted.predict(test)
     units = f"{len(train)} configurations at {sizes} sizes ({int(train['n_runs'].sum())} runs)"

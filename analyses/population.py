@@ -11,6 +11,7 @@ import pandas as pd
 
 from transect.errors import InputError, nearest
 from transect.outcome import read_options
+from transect.run import UNKNOWN
 
 NEEDS: list[str] = []
 QUESTION = "Which models does this study speak of?"
@@ -32,11 +33,13 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         if factor not in registry:
             raise InputError(f"population: unknown factor '{factor}'.{nearest(factor, list(registry))}")
     runs = registry if "role" in registry else registry.assign(role="population")
-    runs = runs[[c for c in [*SHOWN, *NUMBERS] if c in runs]]
+    runs = runs.reindex(columns=[*SHOWN, *NUMBERS])
+    runs[SHOWN] = runs[SHOWN].where(runs[SHOWN].notna(), UNKNOWN)
     seen = measurements.groupby("run")["tokens_seen"].max().rename("tokens_measured")
     rows = []
     for factor in factors:
-        for level, part in registry.groupby(factor, dropna=False):
+        levels = registry[factor].astype(str).where(registry[factor].notna(), UNKNOWN)
+        for level, part in registry.groupby(levels):
             counts = {"n_runs": len(part), "n_configurations": part["configuration"].nunique()}
-            rows.append({"factor": factor, "level": str(level)} | counts)
+            rows.append({"factor": factor, "level": level} | counts)
     return {"runs": runs.merge(seen, on="run", how="left"), "levels": pd.DataFrame(rows)}

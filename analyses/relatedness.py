@@ -23,10 +23,10 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.kinship import LEVELS
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome, with_known
 from transect.stats.bounded import cut
 from transect.stats.formula import column_of
-from transect.stats.intervals import COLUMNS
+from transect.stats.intervals import COLUMNS, MIN_UNITS
 from transect.stats.phylogeny import phylogenetic_regression, tree_covariance
 
 NEEDS: list[str] = []  # the measures that its outcomes name
@@ -59,7 +59,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"relatedness, outcome {number}")
         runs = outcome.per_run(measurements, registry)
         found, summary = _one_outcome(runs, own["size"], own["adjust"])
-        if "lower" in found:
+        if found.get("lower", pd.Series(dtype=float)).notna().any():
             most = (outcome.bounds[1] - outcome.bounds[0]) / np.ptp(np.log10(runs[own["size"]].dropna().astype(float)))
             found = pd.DataFrame([cut(row, -most, most) for row in found.to_dict("records")])
         effects.append(found.assign(outcome=outcome.name))
@@ -77,10 +77,12 @@ def _one_outcome(runs: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.D
     kept = [a for a in adjust if runs[column_of(a)].nunique() > 1]
     units = runs.groupby("configuration", as_index=False).first().drop(columns="value")
     units = units.merge(runs.groupby("configuration", as_index=False)["value"].mean(), on="configuration")
-    units = units.dropna(subset=[size, *map(column_of, kept)])
+    units, lost = with_known(units, [size, *kept])
     term = f"log10({size})"
-    said = f"{len(units)} configurations ({runs['run'].nunique()} runs, {_kinds(units)})"
+    said = f"{len(units)} configurations ({runs['run'].nunique()} runs, {_kinds(units)}){lost}"
     try:
+        if len(units) < MIN_UNITS:
+            raise InputError(f"{len(units)} configurations, fewer than {MIN_UNITS}{lost}")
         covariance = tree_covariance(_parents(units, runs), list(units["configuration"]))
         related = covariance.to_numpy()[~np.eye(len(units), dtype=bool)]
         equal = len(related) > 0 and np.ptp(related) == 0

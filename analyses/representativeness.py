@@ -5,7 +5,8 @@ Options: population, {stratum: count or share}, what the study wants to speak of
          outcomes (src/transect/outcome.py), one value per run, averaged within configurations
 
 Tables: strata (units of the sample beside the population, weights), estimates (unweighted, post-stratified, effective n,
-covered share). The unit is the configuration. What was not sampled is not estimated.
+covered share). The unit is the configuration. What was not sampled is not estimated; units of an unknown stratum are
+counted in a row of their own and stand for nobody.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 
 from transect.errors import InputError, nearest
 from transect.outcome import Outcome, filled, read_options, read_outcome
+from transect.run import UNKNOWN
 from transect.stats.poststratification import coverage, post_stratify
 
 NEEDS: list[str] = []  # the measures that its outcomes name
@@ -50,14 +52,23 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     population = {str(k): float(v) for k, v in chosen["population"].items()}
     sampled = registry[registry["role"] == "population"] if "role" in registry else registry
     units = sampled.drop_duplicates("configuration")
-    strata = coverage(units[by].astype(str).tolist(), population).assign(by=by, source=chosen["source"])
+    known = units[_known(units[by])]
+    strata = coverage(known[by].astype(str).tolist(), population).assign(by=by, source=chosen["source"])
+    if lost := len(units) - len(known):
+        row = {"stratum": UNKNOWN, "n": lost, "by": by, "source": chosen["source"]}
+        strata = pd.concat([strata, pd.DataFrame([row])], ignore_index=True)
     rows = []
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, _ = read_outcome(given, OWN, f"representativeness, outcome {number}")
-        runs = outcome.per_run(measurements, registry).dropna(subset=["value", by])
+        runs = outcome.per_run(measurements, registry).dropna(subset=["value"])
+        runs = runs[_known(runs[by])]
         means = runs.groupby(["configuration", by], as_index=False)["value"].mean()
         rows.append(_estimate(outcome, means, by, population))
     return {"strata": strata, "estimates": filled(rows, ["outcome"])}
+
+
+def _known(levels: pd.Series) -> pd.Series:
+    return levels.notna() & (levels.astype(str) != UNKNOWN)
 
 
 def _estimate(outcome: Outcome, means: pd.DataFrame, by: str, population: dict[str, float]) -> pd.DataFrame:

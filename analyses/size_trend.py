@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, group_labels, read_options, read_outcome
+from transect.outcome import filled, group_labels, read_options, read_outcome, with_known
 from transect.stats.formula import column_of
 from transect.stats.intervals import COLUMNS
 from transect.stats.scaling import Trend, trend
@@ -56,9 +56,10 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         shown: str | None = None
         for group, part, adjust in _groups(runs, own["by"], own["adjust"]):
             names = {"outcome": outcome.name, "group": group, "size": own["size"]}
-            found = configurations(part, own["size"], adjust)
+            found, lost = with_known(configurations(part, own["size"], adjust), [own["size"], *adjust])
+            found = found.reset_index(drop=True)
             fitted = trend(found, f"log10({own['size']})", tuple(adjust), outcome.bounds)
-            slopes.append(names | fitted.slope() | _units(found, own["size"]) | {"reason": fitted.refused})
+            slopes.append(names | fitted.slope() | _units(found, own["size"], lost) | {"reason": fitted.refused})
             if group == "all" and not fitted.refused:
                 shown = fitted.widest(found, own["adjust"])
             line, point = _drawn(fitted, found, own["size"], shown)
@@ -89,10 +90,10 @@ def _groups(runs: pd.DataFrame, by: list[str], adjust: list[str]):
             yield group, part, [a for a in adjust if a not in by]
 
 
-def _units(found: pd.DataFrame, size: str) -> dict[str, Any]:
+def _units(found: pd.DataFrame, size: str, lost: str) -> dict[str, Any]:
     counts = {"n_configurations": len(found), "n_runs": int(found["n_runs"].sum()), "n_sizes": found[size].nunique()}
     return counts | {
-        "units": f"{counts['n_configurations']} configurations at {counts['n_sizes']} sizes ({counts['n_runs']} runs)"
+        "units": f"{counts['n_configurations']} configurations at {counts['n_sizes']} sizes ({counts['n_runs']} runs){lost}"
     }
 
 

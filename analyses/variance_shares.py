@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, read_options, read_outcome
+from transect.outcome import filled, read_options, read_outcome, with_known
 from transect.stats.bounded import cut
 from transect.stats.crossed_cholesky import Grouping
 from transect.stats.intervals import COLUMNS, MIN_UNITS, t_interval
@@ -52,15 +52,21 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         rows = (outcome.per_item if own["items"] else outcome.per_run)(measurements, registry)
         if own["items"]:
             rows = rows.assign(item=rows[["item", *own["items_by"]]].astype(str).agg(" ".join, axis=1))
-        parts.append(_shares(rows, own["factors"], own["items"]).assign(outcome=outcome.name))
+        rows, lost = with_known(rows, own["factors"])
+        parts.append(_shares(rows, own["factors"], own["items"], lost).assign(outcome=outcome.name))
     return {"shares": filled(parts, ["outcome", "component", *COLUMNS[:-1], "units", "reason"])}
 
 
-def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame:
+def _shares(rows: pd.DataFrame, factors: list[str], items: bool, lost: str) -> pd.DataFrame:
     names = rows["configuration"].unique() if len(rows) else []
     if len(names) < MIN_UNITS:
         return pd.DataFrame(
-            [{"component": "all", "reason": f"not identifiable: {len(names)} configurations, fewer than {MIN_UNITS}"}]
+            [
+                {
+                    "component": "all",
+                    "reason": f"not identifiable: {len(names)} configurations, fewer than {MIN_UNITS}{lost}",
+                }
+            ]
         )
     fitted = _fit(rows, items)
     whole = _components(rows, factors, items, fitted)
@@ -80,9 +86,7 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool) -> pd.DataFrame
         counts = {"n_configurations": n, "n_runs": rows["run"].nunique()} | (
             {"n_items": rows["item"].nunique()} if items else {}
         )
-        units = (
-            f"{n} configurations ({', '.join(f'{v} {k[2:]}' for k, v in counts.items() if k != 'n_configurations')})"
-        )
+        units = f"{n} configurations ({', '.join(f'{v} {k[2:]}' for k, v in counts.items() if k != 'n_configurations')}){lost}"
         reason = ""
         if np.isnan(value):
             reason = f"not identifiable: {n} configurations leave no degree of freedom beside the factors"

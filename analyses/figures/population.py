@@ -86,8 +86,13 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
 
 def _placed(runs: pd.DataFrame) -> tuple[pd.DataFrame, str, pd.Series]:
     """The runs that have a place, the column of their size, and their tokens (NaN where no run's are known)."""
-    runs = runs.reindex(columns=[*runs.columns, *({"train_tokens", "params_non_embedding", "language"} - set(runs))])
-    tokens = pd.to_numeric(runs["tokens_measured"].fillna(runs["train_tokens"])).astype("Float64").astype(float)
+    runs = runs.reindex(
+        columns=[*runs.columns, *({"train_tokens", "params_total", "params_non_embedding", "language"} - set(runs))]
+    )
+    measured, trained = (
+        pd.to_numeric(runs[c], errors="coerce").astype("Float64") for c in ("tokens_measured", "train_tokens")
+    )
+    tokens = measured.fillna(trained).astype(float)
     sized = runs["params_total"].notna()
     size = "params_non_embedding" if runs.loc[sized, "params_non_embedding"].notna().all() else "params_total"
     here = sized & (tokens.notna() | tokens.isna().all())

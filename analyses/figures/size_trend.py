@@ -22,7 +22,8 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
             t[(t["outcome"] == outcome) & (t["group"] == group)] for t in (found["points"], found["lines"])
         )
         drawn.setdefault(outcome, []).append((ax, points, lines))
-        _panel(ax, points, lines)
+        size = found["slopes"].loc[found["slopes"]["outcome"] == outcome, "size"].iloc[0]
+        _panel(ax, points, lines, size)
         ax.set_title(textwrap.fill(outcome if group == "all" else f"{outcome}, {group}", 42))
     for same in drawn.values():  # one outcome, one scale
         limits = [ax.get_ylim() for ax, _, _ in same]
@@ -39,7 +40,7 @@ def _panels(slopes: Any) -> list[tuple[str, str]]:
     return [(outcome, group) for outcome, group in every if group != "all" or outcome not in grouped]
 
 
-def _panel(ax: Any, points: Any, lines: Any) -> None:
+def _panel(ax: Any, points: Any, lines: Any, size: str) -> None:
     looks = style.looks(points["level"])
     for i, (level, part) in enumerate(points.groupby("level")):
         look, line = looks[level], lines[lines["level"] == level]
@@ -49,7 +50,7 @@ def _panel(ax: Any, points: Any, lines: Any) -> None:
         if len(line):
             ax.fill_between(line["x"], line["lower"], line["upper"], color=look.colour, alpha=0.13, lw=0)
             ax.plot(line["x"], line["estimate"], color=look.colour, ls=look.line)
-    style.size_axis(ax, points["x"], points["size"].iloc[0])
+    style.size_axis(ax, points["x"], size)
     ax.grid(axis="y")
 
 

@@ -20,6 +20,10 @@ FACTORS = ("size", "architecture", "objective", "corpus", "language", "amount", 
            "post_training", "training_details", "modality")  # fmt: skip
 
 
+# fields of a design factor that are lists; what follows from them (n_languages, language_family) has fields of its own
+OF_LISTS = ("languages", "modalities", "config")
+
+
 @dataclass(frozen=True)
 class Field:
     """One field: what it means, the group whose sources it rests on, the design factor it expresses (None: none), its unit if it has one."""
@@ -42,6 +46,25 @@ def schema() -> dict[str, Any]:
 def shared_fields() -> dict[str, Field]:
     """The fields that every suite may use."""
     return {name: _field(name, spec) for name, spec in schema()["$defs"]["fields"]["properties"].items()}
+
+
+def of_design() -> list[str]:
+    """The shared fields that express a design factor and have one value: what an analysis may name, whether a run knows it or not."""
+    return [name for name, field in shared_fields().items() if field.factor and name not in OF_LISTS]
+
+
+def is_number(name: str) -> bool:
+    """Whether a field of schema.yaml holds numbers alone (or says unknown)."""
+    spec = schema()["$defs"]["fields"]["properties"].get(name, {})
+    if spec.get("$ref") == "#/$defs/count":
+        return True
+    types = {kind for one in (spec, *spec.get("anyOf", [])) for kind in _types(one)} - {"null"}
+    return bool(types) and types <= {"integer", "number"}
+
+
+def _types(spec: Mapping[str, Any]) -> list[str]:
+    found = spec.get("type", [])
+    return [found] if isinstance(found, str) else found
 
 
 def fault(name: str, value: Any) -> str:

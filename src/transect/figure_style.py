@@ -213,8 +213,13 @@ SIZES = {
 
 
 def size_axis(ax: Axes, sizes: Iterable[float], column: str) -> None:
-    """Make x a logarithmic axis of model sizes with a tick at each size that does not touch its neighbour."""
+    """Make x a logarithmic axis of model sizes with a tick at each size that does not touch its neighbour; none where none is known."""
     every = np.unique(np.asarray(list(sizes), float))
+    every = every[np.isfinite(every)]
+    ax.set_xlabel(SIZES.get(column, column.replace("_", " ")))
+    if not len(every):
+        ax.set_xticks([])
+        return
     span = np.log10(every.max() / every.min()) or 1.0
     ticks = [every[0]]
     for size in every[1:]:
@@ -224,7 +229,6 @@ def size_axis(ax: Axes, sizes: Iterable[float], column: str) -> None:
     ax.minorticks_off()
     ax.set_xticks(ticks, [short(float(f"{t:.2g}")) for t in ticks])
     ax.set_xlim(every.min() / 10 ** (0.07 * span), every.max() * 10 ** (0.07 * span))
-    ax.set_xlabel(SIZES.get(column, column.replace("_", " ")))
 
 
 def plain(term: str) -> str:

@@ -25,7 +25,9 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
+from transect.run import UNKNOWN
 from transect.stats.bounded import UNBOUNDED, Bounds, trials_of
+from transect.stats.formula import column_of
 
 CHECKPOINT = ["run", "revision", "step", "tokens_seen"]
 REDUCTIONS = ["mean", "max_head", "max_min_head"]
@@ -51,15 +53,14 @@ class Outcome:
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
     ) -> pd.DataFrame:
         """The measured rows of the outcome, without missing values. Raises InputError for an unknown metric or column."""
-        rows = measurements[measurements["measure"] == self.measure]
+        runs = self._runs(registry, roles)["run"]
+        rows = measurements[(measurements["measure"] == self.measure) & measurements["run"].isin(runs)]
         if len(rows) and not (rows["metric"] == self.metric).any():
             known = sorted(rows["metric"].unique())
             raise InputError(
                 f"outcome '{self.name}': measure '{self.measure}' has no metric '{self.metric}'; it has {', '.join(known)}.{nearest(self.metric, known)}"
             )
-        rows = rows[rows["metric"] == self.metric]
-        keep = set(self._runs(registry, roles)["run"])
-        rows = rows[rows["run"].isin(keep) & rows["value"].notna()]
+        rows = rows[(rows["metric"] == self.metric) & rows["value"].notna()]
         if self.stimuli:
             rows = rows[rows["stimuli"] == self.stimuli]
         if "entry" in rows:
@@ -68,7 +69,7 @@ class Outcome:
             rows = rows[rows["item"].isin(self.item)]
         for column, wanted in self.where.items():
             if column in rows:
-                rows = rows[rows[column].isin(_listed(wanted))]
+                rows = rows[rows[column].isin(_levels(wanted, rows[column]))]
             elif column not in registry:
                 known = sorted({*measurements.columns, *registry.columns})
                 raise InputError(
@@ -101,8 +102,9 @@ class Outcome:
         runs = runs[runs["role"].isin(list(roles))] if "role" in runs else runs
         for column, wanted in self.where.items():
             if column in runs:  # a baseline has no size or layers: what is not known of it does not leave it out
-                unknown = runs[column].isna() & (runs["role"] == "baseline" if "role" in runs else False)
-                runs = runs[runs[column].isin(_listed(wanted)) | unknown]
+                unknown = runs[column].isna() | (runs[column] == UNKNOWN)
+                unknown &= runs["role"] == "baseline" if "role" in runs else False
+                runs = runs[runs[column].isin(_levels(wanted, runs[column])) | unknown]
         return runs
 
     def per_checkpoint(
@@ -237,17 +239,40 @@ def filled(rows: list[Any], columns: list[str]) -> pd.DataFrame:
     return table.reindex(columns=[*columns, *(c for c in table if c not in columns)])
 
 
+def with_known(frame: pd.DataFrame, terms: Iterable[str]) -> tuple[pd.DataFrame, str]:
+    """The rows of which every number among the columns of the terms is known; a missing name is the level `unknown`.
+
+    Second: how many rows were left out for which column, as the end of a sentence; empty where none was.
+    """
+    told = []
+    for column in dict.fromkeys(map(column_of, (part for term in terms for part in term.split(":")))):
+        if column not in frame:
+            continue  # whoever fits the terms says so
+        if pd.api.types.is_numeric_dtype(frame[column]):
+            lost = int(frame[column].isna().sum())
+            told += [f"{lost} of unknown {column}"] if lost else []
+            frame = frame[frame[column].notna()]
+        else:
+            frame = frame.assign(**{column: frame[column].where(frame[column].notna(), UNKNOWN)})
+    return frame, f" (left out: {', '.join(told)})" if told else ""
+
+
 def group_labels(frame: pd.DataFrame, by: Sequence[str], otherwise: str = "all runs") -> pd.Series:
     """The group of each row as text: the levels of `by`, a number with the name of its factor; `otherwise` without any."""
     if not by or frame.empty:
         return pd.Series(otherwise, index=frame.index, dtype=object)
-    parts = [
-        column.replace("_", " ") + " " + frame[column].astype(str)
-        if pd.api.types.is_numeric_dtype(frame[column])
-        else frame[column].astype(str)
-        for column in by
-    ]
+    parts = []
+    for column in by:
+        levels = frame[column].astype(str).where(frame[column].notna(), UNKNOWN)
+        number = pd.api.types.is_numeric_dtype(frame[column])
+        parts.append(column.replace("_", " ") + " " + levels if number else levels)
     return pd.concat(parts, axis=1).agg(", ".join, axis=1)
+
+
+def _levels(wanted: Any, column: pd.Series) -> list[Any]:
+    """The wanted levels as the column writes them: true and false are names where some are unknown (jobs/gather.py)."""
+    truths = pd.api.types.is_bool_dtype(column)
+    return [v if truths or not isinstance(v, bool) else str(v).lower() for v in _listed(wanted)]
 
 
 def _listed(value: Any) -> list[Any]:

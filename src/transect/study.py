@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 
-from transect import registry, store, units, yaml_file
+from transect import factors, registry, store, units, yaml_file
 from transect.analysis_options import check_analysis
 from transect.entry_names import named
 from transect.errors import InputError, nearest
@@ -233,7 +233,7 @@ def _check_analyses(study: Study) -> None:
             raise InputError(f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
                              f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}")  # fmt: skip
         given = {k: v for k, v in spec.items() if k not in SPEC}
-        check_analysis(unit, given, study.entries, study.registry.factors, place)
+        check_analysis(unit, given, study.entries, {*study.registry.factors, *factors.of_design()}, place)
     names = [spec["analysis"] for spec in study.data["analyses"]]
     for index, claim in enumerate(study.data.get("claims", [])):
         if claim["analysis"] not in names:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from transect import store, units
 from transect.analysis_options import with_bounds
+from transect.errors import InputError
 from transect.files import write_text
 from transect.outcome import label
 from transect.study import SPEC, Study, measures_needed
@@ -64,6 +65,8 @@ def draw(study: Study, name: str, manifest: Path) -> None:
     result: dict[str, Any] = {"figure": name, "needs": unit["NEEDS"], "caption": "", "error": ""}
     try:
         tables = {analysis: read_tables(study, analysis) for analysis in unit["NEEDS"]}
+        if broken := [analysis for analysis, found in tables.items() if not found]:
+            raise InputError(f"its analysis {broken[0]} ended with an error, so there is nothing to draw")
         module = unit.load()
         figure_style.save(module.figure(tables), manifest.with_suffix(""))
         result["caption"] = module.caption(tables)

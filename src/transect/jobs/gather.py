@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from transect import store
+from transect import factors, store
 from transect.jobs.items import path_of
+from transect.run import UNKNOWN
 from transect.store import MISSING, NOT_APPLICABLE, Store
 from transect.study import Study
 
@@ -57,7 +58,10 @@ def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
 
 
 def registry_table(study: Study) -> pd.DataFrame:
-    """One row per run of the study, one column per scalar factor that some run knows."""
+    """One row per run of the study: every field of a design factor, and each other scalar field that some run has.
+
+    What is not known of a run is a missing number, and among names the level `unknown`; true and false beside it are names, too.
+    """
     ordered = sorted(study.cells, key=lambda cell: cell.checkpoint.step or 0)
     last = {cell.checkpoint.run.id: cell.checkpoint.revision for cell in ordered}
     rows = [
@@ -70,10 +74,24 @@ def registry_table(study: Study) -> pd.DataFrame:
         for run in study.runs
     ]
     table = pd.DataFrame(rows).drop(columns=["id", "label", "checkpoints"], errors="ignore")
-    for column in table.columns:  # `unknown` among numbers is a missing number
-        if table[column].dropna().map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).any():
-            table[column] = pd.to_numeric(table[column], errors="coerce").convert_dtypes()
-    return table
+    told = factors.of_design()
+    own = {name for run in study.runs for name in run.facts} - set(factors.shared_fields())
+    table = table.reindex(columns=[*table, *(name for name in told if name not in table)])
+    columns = {name: _with_unknown(table[name], factor=name in told or name in own) for name in table}
+    return pd.DataFrame(columns)
+
+
+def _with_unknown(values: pd.Series, factor: bool) -> pd.Series:
+    """factor: a missing name is the level `unknown`; elsewhere (a parent) it is none."""
+    numbers = values.dropna().map(lambda v: isinstance(v, int | float) and not isinstance(v, bool))
+    if factors.is_number(str(values.name)) or numbers.any():
+        return pd.to_numeric(values, errors="coerce").convert_dtypes()
+    if factor:
+        values = values.where(values.notna(), UNKNOWN)
+    truths = values.map(lambda v: isinstance(v, bool))
+    if not truths.any() or truths.all():
+        return values
+    return values.map(lambda v: str(v).lower() if isinstance(v, bool) else v)
 
 
 def items_tables(study: Study) -> dict[str, pd.DataFrame]:

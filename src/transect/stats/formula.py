@@ -351,7 +351,7 @@ class Design:
                 part = self.polynomials[variable](column.to_numpy(float))
             else:
                 part = column.to_numpy(float)[:, None]
-            block = (block[:, :, None] * part[:, None, :]).reshape(len(frame), -1)
+            block = (block[:, :, None] * part[:, None, :]).reshape(len(frame), block.shape[1] * part.shape[1])
         return block
 
 
