@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import ByT5Tokenizer, PerceiverTokenizer
 
 from tests.shelf import byte_tokenizer, tiny_model
 from tests.workflow.hub_world import TEXTS
@@ -42,6 +43,53 @@ def test_byte_pairs_from_vocabulary_and_merges(tmp_path):
     (path / "merges.txt").write_text("#version: 0.2\n")
     after = read_tokenizer(path)(TEXT, add_special_tokens=False, return_offsets_mapping=True)
     assert after["input_ids"] == ids and after["offset_mapping"][-1] == (len(TEXT) - 1, len(TEXT))
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "settings", "found"),
+    [
+        (["The", "the", "dog"], None, ["The", "dog", "[UNK]"]),
+        (["the", "dog", "NASA"], None, ["[UNK]", "dog", "NASA"]),
+        (["the", "dog", "nasa"], None, ["the", "dog", "nasa"]),
+        (["The", "the", "dog", "nasa"], {"do_lower_case": True}, ["the", "dog", "nasa"]),
+        (["the", "dog", "nasa"], {"do_lower_case": False}, ["[UNK]", "dog", "[UNK]"]),
+        (["The", "dog"], {"tokenizer_class": "BertTokenizer"}, ["The", "dog", "[UNK]"]),
+    ],
+)
+def test_a_vocabulary_with_capital_letters_is_cased(tmp_path, vocabulary, settings, found):
+    """Where no file says otherwise; transformers alone would lower-case every text. `casing` says how it was found."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (tmp_path / "vocab.txt").write_text("\n".join([*special, *vocabulary]) + "\n")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    if settings is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    read = read_tokenizer(tmp_path)
+    ids = read("The dog NASA", add_special_tokens=False)["input_ids"]
+    assert read.convert_ids_to_tokens(ids) == found
+    told = tokenizer.casing(tmp_path)
+    assert bool(told) == ("do_lower_case" not in (settings or {}))
+    if told:
+        assert ("it is not" in told) == any(word != word.lower() for word in vocabulary)
+
+
+@pytest.mark.parametrize("kind", [ByT5Tokenizer, PerceiverTokenizer])
+@pytest.mark.parametrize("named_in", ["tokenizer_config.json", "config.json"])
+def test_tokenizers_of_bytes_need_no_file(tmp_path, kind, named_in):
+    """Ids with and without special tokens, and the text again, as the class itself gives them; offsets are the fast one's."""
+    own = kind()
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    if named_in == "config.json":
+        (tmp_path / named_in).write_text(json.dumps({"model_type": "t5", "tokenizer_class": kind.__name__}))
+    else:
+        own.save_pretrained(tmp_path)
+    made = read_tokenizer(tmp_path)
+    for text in ("The keys,\n\tto 語 naïve 👍🏽.", "", "a"):
+        assert made(text)["input_ids"] == own(text)["input_ids"]
+        ids = made(text, add_special_tokens=False)["input_ids"]
+        assert ids == own(text, add_special_tokens=False)["input_ids"] and made.decode(ids) == text
+    assert (len(made), made.eos_token_id, made.pad_token_id) == (len(own), own.eos_token_id, own.pad_token_id)
+    found = made("é!", add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    assert found == [(0, 1), (0, 1), (1, 2)]
 
 
 def test_nothing_to_make_one_of(tmp_path):

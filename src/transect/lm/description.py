@@ -19,7 +19,7 @@ from transect.lm.batching import context_length
 from transect.lm.design import design
 from transect.lm.form import form
 from transect.lm.loading import lacks_text_class, objective_of, reads_more, stored, weight_files
-from transect.lm.tokenizer import canary, read_tokenizer
+from transect.lm.tokenizer import canary, casing, read_tokenizer
 
 OBJECTIVES = {"causal": "causal", "masked": "masked", "seq2seq": "denoising"}
 MODALITIES = {"vision_config": "image", "audio_config": "audio", "video_config": "video"}
@@ -63,6 +63,8 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
         if kind not in CONFIG_MAPPING and "auto_map" not in raw and not list(path.glob("*.py")):
             raise LoadError(f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}")  # fmt: skip
         found = _architecture(path, numbers) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
+    if how := casing(path):
+        found.told.append(how)
     found.facts = {"model_type": kind, **found.facts, "tokenizer": describe_tokenizer(read_tokenizer(path))}
     return found
 

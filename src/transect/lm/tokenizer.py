@@ -3,22 +3,33 @@
 tokenizer.json is read as it stands. Where there is none, transformers' own conversion makes one from a SentencePiece model or from
 vocabulary files (vocab.json and merges.txt, vocab.txt), for the class that tokenizer_config.json or config.json names. What is made of
 a SentencePiece model must cut a fixed text as sentencepiece itself does: with the wrong class it does not, and nothing says so.
+A tokenizer of bytes (ByT5, Perceiver) has no such files: it is made from its class, and must give that class's ids of a fixed text.
+A vocab.txt whose words have capital letters is cased, where no tokenizer_config.json says otherwise: transformers would lower-case it.
 """
 
 import hashlib
 import importlib.util
+import json
 from pathlib import Path
+from typing import Any
 
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from transect.errors import LoadError
+from transect.lm.control import MARKUP
+from transect.lm.opening import around
+from transect.lm.words import BYTES as LETTERS
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 CONVERTERS = ("sentencepiece", "google.protobuf")  # what transformers reads a SentencePiece model with
 PROBE = (
     "the keys, to the cabinet are here: near the river, where no one sees them."  # lower case: some classes make it so
 )
+
+BYTES = ("ByT5Tokenizer", "PerceiverTokenizer")  # classes whose tokens are bytes, without a file
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 # Cases, digits, accents, whitespace, scripts. Another text would change every canary.
 CANARY_TEXT = 'The keys to the cabinet aren\'t "here":\n\t1,234 naïve syl7 words; Ωmega 語 words.  Ça va?'
@@ -47,6 +58,9 @@ def read_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 def _converted(path: Path) -> PreTrainedTokenizerFast:
     pieces = sorted(path.glob("*.model"))
     words = [path / name for name in ("vocab.json", "vocab.txt") if (path / name).is_file()]
+    named = (_settings(path, name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json"))
+    if not pieces and not words and any(name in BYTES for name in named):
+        return _of_bytes(path)
     if not pieces and not words:
         raise LoadError(
             f"{path}: no tokenizer.json, and no SentencePiece model or vocabulary from which one could be made."
@@ -57,7 +71,7 @@ def _converted(path: Path) -> PreTrainedTokenizerFast:
             "(`pip install sentencepiece protobuf`), or save the fast tokenizer (tokenizer.json) beside it."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False, **_casing(path))
     except ValueError as error:
         if "backend tokenizer" not in str(error):
             raise
@@ -72,6 +86,54 @@ def _converted(path: Path) -> PreTrainedTokenizerFast:
     if pieces:
         _compare(path, pieces[0], tokenizer)
     return tokenizer
+
+
+def _settings(path: Path, name: str = "tokenizer_config.json") -> dict[str, Any]:
+    """What a file of settings says; nothing where there is none."""
+    file = path / name
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def casing(path: Path) -> str:
+    """How the casing of a vocab.txt was found, where no file says it; else empty."""
+    file = path / "vocab.txt"
+    if not file.is_file() or (path / "tokenizer.json").is_file() or "do_lower_case" in _settings(path):
+        return ""
+    entries = (line.rstrip("\n") for line in file.open(encoding="utf-8"))
+    capital = next((e for e in entries if e != e.lower() and not MARKUP.fullmatch(e)), "")
+    if capital:
+        return f"no file says whether its text is lower-cased; it is not, as vocab.txt has {capital!r}"
+    return "no file says whether its text is lower-cased; it is, as vocab.txt has no capital letter"
+
+
+def _casing(path: Path) -> dict[str, bool]:
+    """What the class is told of it."""
+    found = casing(path)
+    return {"do_lower_case": "it is not" not in found} if found else {}
+
+
+def _of_bytes(path: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer that gives the ids of a class which reads bytes; raises LoadError where it does not."""
+    own: Any = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    alphabet = {letter: own.convert_tokens_to_ids(chr(byte)) for letter, byte in LETTERS.items()}
+    special: dict[str, int] = {token.content: i for i, token in own.added_tokens_decoder.items()}
+    pipeline = Tokenizer(models.BPE(alphabet | special, merges=[]))
+    pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    pipeline.decoder = decoders.ByteLevel()
+    before, after = around(own)
+    names = {i: own.convert_ids_to_tokens(i) for i in (*before, *after)}
+    template = " ".join([*(names[i] for i in before), "$A", *(names[i] for i in after)])
+    pipeline.post_processor = processors.TemplateProcessing(template, None, [(name, i) for i, name in names.items()])
+    roles = {f"{role}_token": token for role in ROLES if (token := getattr(own, f"{role}_token"))}
+    made = PreTrainedTokenizerFast(tokenizer_object=pipeline, **roles)
+    others: list[str] = sorted(special.keys() - roles.values(), key=lambda token: special[str(token)])
+    made.add_special_tokens({"additional_special_tokens": [*others]})
+    if made(CANARY_TEXT)["input_ids"] != own(CANARY_TEXT)["input_ids"] or len(made) != len(own):
+        raise LoadError(
+            f"{path}: {type(own).__name__} gives other ids than its bytes; save a tokenizer.json beside it."
+        )
+    return made
 
 
 def _compare(path: Path, model: Path, tokenizer: PreTrainedTokenizerFast) -> None:
