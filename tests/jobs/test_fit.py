@@ -201,7 +201,7 @@ def test_equivalence_to_within_a_margin(table: Path, capsys: pytest.CaptureFixtu
 def test_what_an_r_user_reads_first_is_printed_and_given(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """AIC and BIC of lmer (1755.628, 1774.786), convergence, scaled residuals, whole terms; the covariance of effects in JSON."""
     text = _printed(capsys, str(table), FORMULA)
-    for part in ("AIC 1755.63, BIC 1774.79", "Converged: one more step", "Scaled residuals: min -3.954", "Whole terms"):
+    for part in ("AIC 1755.63, BIC 1774.79", "Converged: with all columns in standard units", "Scaled residuals: min -3.954", "Whole terms"):
         assert part in text
     found = _json(capsys, str(table), FORMULA)
     assert found["vcov"]["days"]["days"] == pytest.approx(1.5458**2, rel=1e-4)

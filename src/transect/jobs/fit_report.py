@@ -72,7 +72,7 @@ def _quality(model: TableModel) -> Iterator[str]:
     )
     yield "R2: " + ", ".join(f"{explained[name]:.4f} {text}" for name, text in R_SQUARED.items() if name in explained)
     if not isinstance(model.fit, LeastSquaresFit):
-        yield f"Converged: one more step of the search would lower the criterion by {max(model.fit.left, 0.0):.1g}"
+        yield f"Converged: with all columns in standard units, one more step would lower the criterion by {max(model.fit.left, 0.0):.1g}"
     kind = "Pearson" if model.family == "binomial" else "Scaled"
     yield f"{kind} residuals: " + ", ".join(f"{name} {value:.3f}" for name, value in spread.items())
 

@@ -155,15 +155,22 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def table_lines(frame: pd.DataFrame) -> list[str]:
-    """A header and one line per row; text to the left, numbers to the right."""
-    shown = pd.DataFrame({c: [_cell(v, str(c)) for v in frame[c]] for c in frame})
-    widths = {c: max(len(str(c)), *(len(v) for v in shown[c])) for c in shown}
-    text = {c for c in shown if frame[c].map(lambda v: isinstance(v, str)).all()}
+    """A header and one line per row; text to the left, numbers to the right with their decimal points below each other."""
+    columns = []
+    for name in frame:
+        cells = [_cell(v, str(name)) for v in frame[name]]
+        text = all(isinstance(v, str) for v in frame[name])
+        cells = cells if text else _aligned(cells)
+        width = max(len(str(name)), *(len(cell) for cell in cells))
+        columns.append([cell.ljust(width) if text else cell.rjust(width) for cell in (str(name), *cells)])
+    return [" " + "  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
-    def line(cells: dict[Any, str]) -> str:
-        return "  ".join(cells[c].ljust(widths[c]) if c in text else cells[c].rjust(widths[c]) for c in shown).rstrip()
 
-    return [" " + line(row) for row in [{c: str(c) for c in shown}, *shown.to_dict("records")]]
+def _aligned(cells: Sequence[str]) -> list[str]:
+    """Numbers as texts, filled up behind so that the decimal points of a column stand below each other."""
+    behind = [cell[cell.index(".") :] if "." in cell else "" for cell in cells]
+    width = max((len(part) for part in behind), default=0)
+    return [cell + " " * (width - len(part)) for cell, part in zip(cells, behind, strict=True)]
 
 
 def p_text(p: float) -> str:
@@ -180,4 +187,4 @@ def _cell(value: Any, column: str) -> str:
         return ""
     if column == "p" or column.startswith("p_"):
         return p_text(value)
-    return f"{value:.1f}" if column == "df" and np.isfinite(value) else f"{value:.5g}"
+    return f"{value:.1f}" if column in ("df", "den_df") and np.isfinite(value) else f"{value:.5g}"
