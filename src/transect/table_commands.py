@@ -23,6 +23,8 @@ def fit(args: argparse.Namespace) -> int:
         of=args.of,
         margin=args.margin,
         references=args.reference,
+        predict=None if args.predict is None else Path(args.predict),
+        new=None if args.new is None else Path(args.new),
         n=args.n,
         seed=args.seed,
     )
@@ -185,6 +187,12 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
         metavar="M",
         help="equivalence: whether each effect lies within M of 0 (two one-sided tests)",
     )
+    more.add_argument(
+        "--predict",
+        metavar="OUT",
+        help="write fitted values, residuals and 95 %% prediction intervals beside the columns of the table (CSV or Parquet)",
+    )
+    more.add_argument("--new", metavar="ROWS", help="with --predict: another table, whose rows are predicted instead")
     more.add_argument("--modes", action="store_true", help="the random effects of each level, with standard errors")
     more.add_argument(
         "--relatedness", metavar="FILE", help="a Newick tree, or a CSV matrix of distances or covariances, of --of"

@@ -201,11 +201,29 @@ def test_equivalence_to_within_a_margin(table: Path, capsys: pytest.CaptureFixtu
 def test_what_an_r_user_reads_first_is_printed_and_given(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """AIC and BIC of lmer (1755.628, 1774.786), convergence, scaled residuals, whole terms; the covariance of effects in JSON."""
     text = _printed(capsys, str(table), FORMULA)
-    for part in ("AIC 1755.63, BIC 1774.79", "Converged: with all columns in standard units", "Scaled residuals: min -3.954", "Whole terms"):
+    for part in (
+        "AIC 1755.63, BIC 1774.79",
+        "Converged: with all columns in standard units",
+        "Scaled residuals: min -3.954",
+        "Whole terms",
+    ):
         assert part in text
     found = _json(capsys, str(table), FORMULA)
     assert found["vcov"]["days"]["days"] == pytest.approx(1.5458**2, rel=1e-4)
     assert found["terms"][0]["F"] == pytest.approx(45.853, abs=2e-3)
+
+
+def test_predictions_are_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the columns of the table, lme4's first fitted value; of the rows of another table with --new."""
+    out, new = tmp_path / "p.csv", tmp_path / "new.csv"
+    assert "180 of 180 rows" in _printed(capsys, str(table), FORMULA, "--predict", str(out))
+    written = pd.read_csv(out)
+    assert list(written)[:3] == list(pd.read_csv(table)) and written[".fitted"][0] == pytest.approx(253.66367, abs=1e-3)
+    pd.DataFrame({"days": [1, 2], "subject": ["s00", "new"]}).to_csv(new, index=False)
+    _printed(capsys, str(table), FORMULA, "--predict", str(out), "--new", str(new))
+    assert len(pd.read_csv(out)) == 2
+    assert main(["fit", str(table), FORMULA, "--new", str(new)]) == 2
+    assert "name the file for its predictions with --predict" in capsys.readouterr().err
 
 
 def test_the_reference_level_is_printed_and_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError
+from transect.jobs.fit_files import check_predictions, write_predictions
 from transect.jobs.tables import is_table, read
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.comparison import compare
@@ -46,6 +47,8 @@ class Beside:
     of: str | None = None
     margin: float | None = None
     references: Sequence[str] = ()  # "COLUMN=LEVEL"
+    predict: Path | None = None  # the file to write predictions to, of the rows of `new` or of the table
+    new: Path | None = None
     n: int = 1000
     seed: int = 1
 
@@ -59,6 +62,7 @@ def fit_file(
         raise InputError(
             "--relatedness FILE and --of COLUMN go together: a file, and the column whose levels it relates"
         )
+    check_predictions(beside.predict, beside.new)
     table, parsed = read(path), parse(formula)
     frame = with_references(table.frame, _references(beside.references), parsed)
     weights = options.get("weights")
@@ -95,6 +99,11 @@ def fit_file(
         found |= _influence(model, frame, beside.left_out, options.get("weights"))
     if beside.modes:
         found["modes"] = conditional_modes(model.mixed)
+    if beside.predict is not None:
+        found["predicted"] = {
+            "file": str(beside.predict),
+            **write_predictions(model, frame, beside.predict, beside.new),
+        }
     if beside.relatedness is not None and beside.of is not None:
         found["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
     return model, found

@@ -172,6 +172,9 @@ def _beside(beside: dict[str, Any]) -> Iterator[str]:
         yield from _influence(beside)
     if "modes" in beside:
         yield from ["", "Random effects of each level (conditional modes):", *table_lines(beside["modes"])]
+    if "predicted" in beside:
+        rows = beside["predicted"]
+        yield from ["", f"Fitted values and predictions: {rows['file']} ({rows['predicted']} of {rows['rows']} rows)"]
     if "relatedness" in beside:
         yield from _relatedness(beside["relatedness"])
 

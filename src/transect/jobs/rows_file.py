@@ -22,18 +22,18 @@ FORMS = (".parquet", ".csv")
 TAKEN = ("model", *store.VALUES.names[1:])
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, option: str = "--out") -> None:
     """Raise InputError for a file that cannot be written, before the work is done: a folder, another form, no right to write."""
     if path.is_dir():
-        raise InputError(f"--out {path}: this is a folder; name a file, e.g. {path / 'rows.parquet'}.")
+        raise InputError(f"{option} {path}: this is a folder; name a file, e.g. {path / 'rows.parquet'}.")
     if path.suffix.lower() not in FORMS:
-        raise InputError(f"--out {path}: the rows are written as {' or '.join(FORMS)}; name a file that ends so.")
+        raise InputError(f"{option} {path}: the rows are written as {' or '.join(FORMS)}; name a file that ends so.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PART):
             pass
     except OSError as error:
-        raise InputError(f"--out {path}: this cannot be written ({error.strerror}).") from None
+        raise InputError(f"{option} {path}: this cannot be written ({error.strerror}).") from None
 
 
 def write_rows(path: Path, rows: pd.DataFrame) -> None:

@@ -49,6 +49,11 @@ def residuals(fit: TableFit, response: np.ndarray) -> np.ndarray:
     return left if deviance.weights is None else left * np.sqrt(deviance.weights) * fit.sigma / fit.scale
 
 
+def modes_of(fit: MixedFit | GeneralizedFit) -> list[np.ndarray]:
+    """The conditional modes [level, effect] of each random term, in the order of the fit's terms."""
+    return _modes(fit)[1]
+
+
 def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], float]:
     """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale of u."""
     if isinstance(fit, GeneralizedFit):
