@@ -4,7 +4,6 @@ The columns are model, item, those of --keep, and the store's others. CSV is UTF
 Text stands in quotes, as R writes it: the word "NA" is none that is missing.
 """
 
-import csv
 import json
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from transect import store
 from transect.errors import InputError, nearest
-from transect.files import PART, write_whole
+from transect.files import PART
 
 FORMS = (".parquet", ".csv")
 TAKEN = ("model", *store.VALUES.names[1:])
@@ -39,8 +38,7 @@ def check_out(path: Path, option: str = "--out") -> None:
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """Write them in the form that the file's name says, whole or not at all."""
     if path.suffix.lower() == ".csv":
-        form: dict[str, Any] = {"encoding": "utf-8", "lineterminator": "\n", "quoting": csv.QUOTE_NONNUMERIC}
-        write_whole(path, lambda part: rows.to_csv(part, index=False, **form))
+        store.write_csv(path, rows)
     else:
         store.write_table(path, rows)
 
