@@ -99,9 +99,15 @@ def _check_metric(measure: str, metric: str, measures: Mapping[str, Unit], place
 
 
 def with_bounds(given: Mapping[str, Any], measures: Mapping[str, Unit]) -> dict[str, Any]:
-    """The options of an analysis, each of its outcomes with the bounds that its measure declares of the metric (BOUNDS)."""
+    """The options of an analysis, each of its outcomes with the bounds that its measure declares of the metric (BOUNDS).
+
+    What is no outcome of one of the measures (a user's own analysis may list anything) stays as it is.
+    """
+
+    def bound(outcome: Any) -> Any:
+        unit = measures.get(outcome.get("measure", "")) if isinstance(outcome, Mapping) else None
+        declared = unit.get("BOUNDS", {}).get(outcome.get("metric")) if unit else None
+        return {"bounds": declared} | dict(outcome) if declared else outcome
+
     outcomes = given.get("outcomes")
-    if not isinstance(outcomes, list):
-        return dict(given)
-    declared = [measures[o["measure"]].get("BOUNDS", {}).get(o["metric"]) for o in outcomes]
-    return dict(given) | {"outcomes": [{"bounds": b} | o if b else o for b, o in zip(declared, outcomes, strict=True)]}
+    return dict(given) | ({"outcomes": [bound(o) for o in outcomes]} if isinstance(outcomes, list) else {})

@@ -91,6 +91,8 @@ def test_the_bounds_are_the_measures_unless_the_study_says_so(measured: pd.DataF
     given = {"outcomes": [ACCURACY, ACCURACY | {"metric": "difference_nats"}, ACCURACY | {"bounds": [0.5, 1]}]}
     read = [read_outcome(o, {}, "here")[0].bounds for o in with_bounds(given, measures)["outcomes"]]
     assert read == [(0, 1), (-np.inf, np.inf), (0.5, 1)]
+    others = {"outcomes": ["correct", {"measure": "unknown"}], "level": 2}
+    assert with_bounds(others, measures) == others
 
 
 @pytest.mark.parametrize("bounds", [[1, 0], [0], 1, ["a", 1], [None, "b"]])
