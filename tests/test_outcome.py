@@ -138,3 +138,16 @@ def test_two_entries_are_never_averaged(entry: list[str], told: str) -> None:
     for values in (outcome.per_run, outcome.per_item, outcome.per_checkpoint):
         with pytest.raises(InputError, match=told):
             values(_twice(), REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"item": ["p", "qq"]}, "item 'qq'; there are 'p', 'q'"),
+        ({"where": {"item_condition": "P"}}, "item_condition 'P'"),
+    ],
+)
+def test_what_was_measured_nowhere_is_an_error(options: dict, told: str) -> None:
+    """A misspelt item or condition would silently be left out."""
+    with pytest.raises(InputError, match=f"outcome 'head score .*no row of head has {told}"):
+        _values(**options)

@@ -73,6 +73,50 @@ def test_unknown_factor_is_named_with_the_nearest() -> None:
         query.parse("param_total > 3", NAMES, "studies/x.yaml: population.where")
 
 
+HELD = {
+    "objective": {"causal", "masked"},
+    "params_total": {70_000_000, 160_000_000},
+    "held_out": {True, False},
+    "language": {"eng", "unknown"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("objective == 'casual'", "no run has objective 'casual'; there are 'causal', 'masked'. Did you mean 'causal'"),
+        ("objective != 'casual'", "no run has objective 'casual'"),
+        ("'casual' == objective", "no run has objective 'casual'"),
+        ("checkpoints > 3 and not (objective in ['causal', 'maskd'])", "'maskd'.*Did you mean 'masked'"),
+        ("objective not in ['maskd']", "Did you mean 'masked'"),
+        ("params_total == 7e7 or params_total == 71000000", "The nearest is 70000000"),
+        ("params_total == '70000000'", "Write it as 70000000"),
+        ("objective == 'eng'", "language has it"),
+        ("language == 'french'", "no run has language 'french'; there are 'eng'"),
+    ],
+)
+def test_a_constant_that_no_run_has_is_told(text: str, told: str) -> None:
+    """A misspelt level would silently select fewer runs, or more: it is named with what there is."""
+    with pytest.raises(InputError, match=told):
+        query.parse(text, NAMES, "where", HELD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "objective == 'causal' and params_total < 5",
+        "params_total in [70000000.0]",
+        "held_out == true",
+        "language == unknown",
+        "language != unknown and 1 < params_total <= 3",
+        "params_total != 160000000",
+    ],
+)
+def test_what_runs_have_is_no_fault(text: str) -> None:
+    """Bounds need not be met, an integer may be written with a point, and `unknown` can always be asked for."""
+    query.parse(text, NAMES, "where", HELD)
+
+
 def test_malformed_query_is_one_sentence() -> None:
     """What cannot be read is said with its place."""
     with pytest.raises(InputError, match=r"--where: cannot read the query 'objective ==' at its end"):

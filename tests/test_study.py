@@ -134,7 +134,8 @@ def test_a_model_behind_an_interface_is_marked(world: Project) -> None:
         (("measure: copying", "measure: copyng"), "line 9: measures: unknown measure 'copyng'; there are: .*Did you mean 'copying'"),
         (("stimuli: agreement", "stimuli: grammar_heldout"), "reads the column 'sentence_good', which the stimuli grammar_heldout lack"),
         (("stimuli: agreement, ", ""), "minimal_pair needs stimuli with the columns sentence_good, sentence_bad"),
-        (("'tiny' and mixer == 'attention'", "'tinny'"), r"line 4: the population is empty: no run of the registry satisfies \"suite == 'tinny'\""),
+        (("'tiny' and mixer == 'attention'", "'tiny' and mixer == 'ssd'"), "line 4: the population is empty: no run of the registry satisfies"),
+        (("'tiny' and mixer == 'attention'", "'tinny'"), "line 4: population.where: no run has suite 'tinny'.*Did you mean 'tiny'"),
         (("{measure: minimal_pair, metric", "{measure: induction, metric"), "needs the measure 'induction', which .* it takes copying, minimal_pair"),
         (("n: 8", "m: 8"), "copying has no option 'm'; it has conditions, n, tokens, bos"),
         (("frames: 10", "frame: 10"), "agreement has no option 'frame'; it has frames.*Did you mean 'frames'"),
@@ -202,3 +203,31 @@ def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
     parts = {name: set(engine_versions(c.entry.measure, c.checkpoint.run)) for name, c in cells.items()}
     assert all("tokenizer" in found for found in parts.values())
     assert {"anatomy", "identities", "residual", "tracing"} <= parts["own"] - parts["minimal_pair"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "threshold: 0.9",
+            "where: {word_order: SOV}, threshold: 0.9",
+            "no run of the study has word_order 'SOV'; there are 'SVO'",
+        ),
+        ("threshold: 0.9", "stimuli: agreemnt, threshold: 0.9", "takes it on agreement. Did you mean 'agreement'"),
+        (
+            "seed: 1",
+            "seed: 1\ndesign: {where: \"mixer == 'atention'\", terms: [d_model]}",
+            "design.where: .*Did you mean 'attention'",
+        ),
+        (
+            "mixer == 'attention'",
+            "run in ['tiny-8-seed0', 'tiny-8-sed1']",
+            "population.where: there is no run 'tiny-8-sed1'",
+        ),
+    ],
+)
+def test_what_no_run_has_is_told_before_anything_runs(world: Project, old: str, new: str, told: str) -> None:
+    """A misspelt level, run or stimulus set would silently give a smaller study."""
+    edit(world.root / "studies/tiny.yaml", old, new)
+    with pytest.raises(InputError, match=told):
+        studies.load("tiny", world)

@@ -12,6 +12,7 @@ from transect.entry_names import by_stimuli
 from transect.errors import InputError, nearest
 from transect.grid import Entry
 from transect.outcome import Outcome, read_options, read_outcome
+from transect.query import UNKNOWN, not_held
 from transect.stats.formula import column_of, parse
 from transect.units import Unit
 
@@ -51,6 +52,32 @@ def check_analysis(
         _check_entry(outcome, by_stimuli(entries, outcome.measure), here)
         for metric in [outcome.metric, *(own[name] for name in METRICS if own.get(name))]:
             _check_metric(outcome.measure, metric, {e.measure.name: e.measure for e in entries}, here)
+
+
+def check_where(
+    outcomes: Iterable[Any], held: Mapping[str, Collection[Any]], entries: Sequence[Entry], place: str
+) -> None:
+    """Raise InputError for an outcome that speaks of what the study does not have: it would silently speak of less, or of nothing.
+
+    held: column of the registry -> the values that the study's runs have.
+    """
+    for number, outcome in enumerate((o for o in outcomes if isinstance(o, Mapping)), start=1):
+        here = f"{place}, outcome {number}"
+        where = outcome.get("where", {})
+        for column, given in where.items() if isinstance(where, Mapping) else ():
+            for value in given if isinstance(given, list) else [given]:
+                if (
+                    column in held
+                    and value != UNKNOWN
+                    and (fault := not_held(column, value, held, "no run of the study"))
+                ):
+                    raise InputError(f"{here}: where: {fault}")
+        sets = by_stimuli(entries, str(outcome.get("measure")))
+        if outcome.get("stimuli") and sets and outcome["stimuli"] not in sets:
+            raise InputError(
+                f"{here}: the study does not take {outcome['measure']} on the stimuli {outcome['stimuli']!r}; it takes it on "
+                f"{', '.join(sorted(sets))}.{nearest(outcome['stimuli'], sets)}"
+            )
 
 
 def _check_option(name: str, value: Any, known: Collection[str], place: str) -> None:

@@ -1,24 +1,33 @@
-"""The program `transect`: every command. Exit codes: 0 all asked for is there; 1 finished, but cells failed; 2 the input is wrong."""
+"""The program `transect`: every command. Exit codes: 0 all asked for is there; 1 finished, but cells failed, or a resource gave out
+(a full disk); 2 the input is wrong, or a place cannot be written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP.
+"""
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from transect import model_commands, registry_commands, table_commands
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.report.grid import entry_label
+from transect.stopping import Stopped, stoppable
 
 FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors of the input are one sentence on stderr."""
-    args = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    # what follows -- is for Snakemake, wherever the options of `run` stand
+    end = given.index("--") if given[:1] == ["run"] and "--" in given else len(given)
+    args = _parser().parse_args(given[:end])
+    args.snakemake = given[end + 1 :]
     try:
-        return args.command(args) or 0
+        with stoppable():
+            return args.command(args) or 0
     except InputError as error:
         print(f"transect: {error}", file=sys.stderr)
         return 2
@@ -27,8 +36,17 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 0
+    except Stopped as stopped:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"transect: {stopped}", file=sys.stderr, flush=True)
+        return 128 + stopped.number
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if (told := of_disk(error)) is None:
+            raise
+        print(f"transect: {told[0]}", file=sys.stderr)
+        return told[1]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,6 +58,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         import subprocess
 
+        (study.project.root / ".snakemake").mkdir(
+            exist_ok=True
+        )  # Snakemake needs it, and has no sentence for a disk without it
         command = runner.snakemake(
             study, cores, args.retry_failed, ("--dry-run", *args.snakemake), args.trust_remote_code
         )
@@ -102,26 +123,12 @@ def status(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Read every cell of a study again and compare its values with the digest that was stored."""
-    from transect.store import MEASURED, Store, values_digest
+    from transect.jobs.verify import damages
 
-    study = _study(args)
-    cells = Store(study.project.store)
-    index = cells.index()
-    expected = index["sha256"].to_dict()
-    wanted = index[index.index.isin([c.key for c in study.cells]) & (index["state"] == MEASURED)]
-    damaged = []
-    for file, part in wanted.groupby("file", sort=False):
-        try:
-            values = cells.read(part)
-        except InputError as error:
-            damaged.append(str(error))
-            continue
-        for key, rows in values.groupby("cell", sort=False):
-            if values_digest(rows) != expected[key]:
-                damaged.append(f"{file}: the values of cell {str(key)[:12]} are not those that were written.")
+    n, damaged = damages(_study(args))
     for sentence in damaged:
         print(sentence)
-    print(f"{len(wanted)} cells read, {len(damaged)} damaged.")
+    print(f"{n} cells read, {len(damaged)} damaged.")
     return int(bool(damaged))
 
 
@@ -167,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
     runs.add_argument("--trust-remote-code", action="store_true", help=model_commands.REMOTE_CODE)
-    runs.add_argument("snakemake", nargs="*", metavar="-- ARGUMENT", help="further arguments for snakemake")
+    runs.epilog = "What follows -- goes to Snakemake as it is, e.g. -- --executor slurm --jobs 100."
     plans = add("plan", plan, study=True)
     plans.add_argument(
         "--effect", type=float, metavar="X", help="tell the power for a difference (or a change per tenfold) of X"

@@ -1,7 +1,12 @@
 """What can go wrong, told apart by what a user can do about it."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class InputError(ValueError):
@@ -26,6 +31,26 @@ class ForwardError(LoadError):
 
 class ResourceError(RuntimeError):
     """Network, memory or disk gave out: the next run tries again."""
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room; libraries that are written in other languages say so in their text only."""
+    told = str(error)
+    return getattr(error, "errno", None) in DISK_FULL or any(os.strerror(number) in told for number in DISK_FULL)
+
+
+def of_disk(error: BaseException) -> tuple[str, int] | None:
+    """A sentence about a disk that cannot be written (or a file that may not be read), and its exit code; None for any other error.
+
+    1: the disk is full, and the same command goes on once there is room; 2: this place is not allowed.
+    """
+    number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+    place = f"{name}: " if name else ""
+    if disk_full(error):
+        return f"{place}the disk is full; what was finished before is kept.", 1
+    if number in NOT_ALLOWED:
+        return f"{place}this place cannot be used ({os.strerror(number)}).", 2
+    return None
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str:

@@ -6,7 +6,8 @@ After a kill a reader finds the old file or the new one, never half of it. What 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part-"
@@ -18,9 +19,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
     os.close(handle)
     try:
-        write(Path(name))
-        os.chmod(name, 0o644)  # mkstemp's files are private
-        _sync(Path(name))
+        with _naming(path):
+            write(Path(name))
+            os.chmod(name, 0o644)  # mkstemp's files are private
+            _sync(Path(name))
         os.replace(name, path)
         _sync(path.parent)
     finally:
@@ -42,6 +44,23 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
     shutil.rmtree(path, ignore_errors=True)
     part.rename(path)
     _sync(path.parent)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """An error of the disk says where: a write that fails for want of room knows no name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def check_writable(*folders: Path) -> None:
+    """Write and remove a file of 1 MiB in each folder (made where it is absent); OSError where that fails."""
+    for folder in folders:
+        write_whole(folder / "writable", lambda part: part.write_bytes(bytes(2**20)))
+        (folder / "writable").unlink()
 
 
 def _sync(path: Path) -> None:

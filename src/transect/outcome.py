@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
+from transect.query import not_held
 from transect.run import UNKNOWN
 from transect.stats.bounded import UNBOUNDED, Bounds, trials_of
 from transect.stats.formula import column_of
@@ -52,9 +53,14 @@ class Outcome:
     def select(
         self, measurements: pd.DataFrame, registry: pd.DataFrame, roles: Iterable[str] = ("population",)
     ) -> pd.DataFrame:
-        """The measured rows of the outcome, without missing values. Raises InputError for an unknown metric or column."""
+        """The measured rows of the outcome, without missing values.
+
+        Raises InputError for an unknown metric or column, and for an item or a condition that was measured nowhere.
+        """
         runs = self._runs(registry, roles)["run"]
-        rows = measurements[(measurements["measure"] == self.measure) & measurements["run"].isin(runs)]
+        measured = measurements[measurements["measure"] == self.measure]
+        self._check_held(measured[measured["metric"] == self.metric])
+        rows = measured[measured["run"].isin(runs)]
         if len(rows) and not (rows["metric"] == self.metric).any():
             known = sorted(rows["metric"].unique())
             raise InputError(
@@ -96,6 +102,17 @@ class Outcome:
                 "their mean; name one of them, or compare them (acquisition_order with `sets: entry`)"
             )
         return rows
+
+    def _check_held(self, rows: pd.DataFrame) -> None:
+        """Raise InputError for an item, or a value of a measured column, that no row has: a misspelt one would silently be left out."""
+        asked = {column: _listed(wanted) for column, wanted in self.where.items() if column in rows} | {
+            "item": list(self.item)
+        }
+        for column, wanted in asked.items() if len(rows) else ():
+            there = set(rows[column].dropna().unique()) if wanted else set()
+            for fault in (not_held(column, v, {column: there}, f"no row of {self.measure}") for v in wanted):
+                if fault:
+                    raise InputError(f"outcome '{self.name}': {fault}")
 
     def _runs(self, registry: pd.DataFrame, roles: Iterable[str]) -> pd.DataFrame:
         runs = registry[registry["objective"].isin(_listed(self.objective))]

@@ -23,6 +23,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.NotIn: lambda a, b: a not in b,
 }
 UNKNOWN = "unknown"
+NAMED = {UNKNOWN: UNKNOWN, "true": True, "false": False}
+LISTED = 20  # values of a factor that an error names
 TOLD: dict[type[ast.AST], str] = {
     ast.Call: "a call",
     ast.Attribute: "a dot",
@@ -35,14 +37,21 @@ TOLD: dict[type[ast.AST], str] = {
 }
 
 
-def parse(text: str, names: Collection[str], where: str = "where") -> Callable[[Mapping[str, Any]], bool]:
-    """A test of a mapping of factor values, from its text.
+def parse(
+    text: str, names: Collection[str], where: str = "where", held: Mapping[str, Collection[Any]] | None = None
+) -> Callable[[Mapping[str, Any]], bool]:
+    """A test of a mapping of factor values, from its text. held: factor -> the values that there are.
 
-    Raises InputError for a malformed query or a name that is not among `names`; `where` says in the error where it stands.
+    Raises InputError for a malformed query, for a name that is not among `names`, and for a constant that is compared with a factor by
+    ==, !=, in or not in and that is not among its values in `held`: a misspelt one would silently select other runs. `where` says in
+    the error where it stands.
     """
     try:
         tree = ast.parse(" ".join(text.split("\n")).strip(), mode="eval").body
-        _check(tree, set(names) | {UNKNOWN, "true", "false"}, text, where)
+        _check(tree, {*names, *NAMED}, text, where)
+        for name, value in _equalities(tree) if held is not None else ():
+            if fault := not_held(name, value, held or {}):
+                raise InputError(f"{where}: {fault} It stands in {text!r}.")
     except SyntaxError as error:
         at = f"at character {error.offset}" if error.offset else "at its end"
         raise InputError(f"{where}: cannot read the query {text!r} {at}; "
@@ -67,6 +76,50 @@ def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
             or getattr(condition, "id", "") == UNKNOWN
         ):
             raise InputError(f"{where}: in the query {text!r}, {ast.unparse(condition)} is no condition; compare it with something.")  # fmt: skip
+
+
+def _equalities(tree: ast.expr) -> list[tuple[str, Any]]:
+    """Factor and constant of every comparison for (un)equality, and of each element of a list."""
+    found = []
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Compare)):
+        sides = [node.left, *node.comparators]
+        for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
+            if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple):
+                pairs = [(left, element) for element in right.elts]
+            else:
+                pairs = [(left, right), (right, left)] if isinstance(op, ast.Eq | ast.NotEq) else []
+            constants = ((a.id, b) for a, b in pairs if isinstance(a, ast.Name) and a.id not in NAMED)
+            found += [(a, _value(b, {})) for a, b in constants if not isinstance(b, ast.Name) or b.id in NAMED]
+    return [(name, value) for name, value in found if value != UNKNOWN]
+
+
+def not_held(name: str, value: Any, held: Mapping[str, Collection[Any]], whose: str = "no run") -> str:
+    """A sentence about a value that a factor has in no run, with what there is and the nearest; empty where some run has it."""
+    there = [v for v in held.get(name, ()) if v != UNKNOWN]
+    if value in there:
+        return ""
+    what = f"there is {whose} {value!r}" if name == "run" else f"{whose} has {name} {_told_value(value)}"
+    listed = sorted(map(_told_value, there))
+    shown = f"e.g. {', '.join(listed[:5])}" if len(listed) > LISTED else ", ".join(listed)
+    few = f"; there are {shown}" if there and name != "run" else ""
+    others = sorted(other for other, values in held.items() if other != name and value in values)
+    elsewhere = f" {others[0]} has it." if others else ""
+    return f"{what}{few}.{_near(value, there) or elsewhere}"
+
+
+def _near(value: Any, there: Collection[Any]) -> str:
+    """A clause that offers the nearest of the values."""
+    written = [v for v in there if str(v) == str(value)]
+    if written:
+        return f" Write it as {_told_value(written[0])}."
+    numbers = [v for v in there if isinstance(v, int | float) and not isinstance(v, bool)]
+    if isinstance(value, int | float) and numbers:
+        return f" The nearest is {min(numbers, key=lambda v: abs(v - value))!r}."
+    return nearest(value, there)
+
+
+def _told_value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _allowed(part: ast.AST, allowed: tuple[type[ast.AST], ...]) -> bool:
@@ -124,7 +177,7 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
-        return {UNKNOWN: UNKNOWN, "true": True, "false": False}.get(node.id, values.get(node.id))
+        return NAMED.get(node.id, values.get(node.id))
     if isinstance(node, ast.UnaryOp):
         return -_value(node.operand, values)
     if isinstance(node, ast.List | ast.Tuple):

@@ -1,5 +1,6 @@
 """The model registry: all suites of a project, its own and the shipped ones, and runs selected by property."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,11 @@ class Registry:
         return {run.id: run.values() | {"configuration": self.configurations[run.id]} for run in self.runs.values()}
 
     @cached_property
+    def held(self) -> dict[str, set[Any]]:
+        """Factor -> the values that some run has."""
+        return held(self.values.values())
+
+    @cached_property
     def fields(self) -> dict[str, Field]:
         """Every field that a suite file may hold: the shared ones and those that suites declare."""
         own = [factors.own_fields(suite.fields) for suite in self.suites]
@@ -59,9 +65,21 @@ class Registry:
         return next(suite for suite in self.suites if suite.name == run.suite)
 
     def select(self, where: str, place: str = "where") -> list[Run]:
-        """The runs for which a query holds (see query.py), in the registry's order."""
-        test = query.parse(where, self.factors, place)
+        """The runs for which a query holds (see query.py), in the registry's order.
+
+        Raises InputError for a query that cannot be read, or that names a factor or a value which no run has.
+        """
+        test = query.parse(where, self.factors, place, self.held)
         return [run for run in self.runs.values() if test(self.values[run.id])]
+
+
+def held(values: Iterable[Mapping[str, Any]]) -> dict[str, set[Any]]:
+    """Factor -> the values that some of the runs have. values: of each run, as queries see it."""
+    found: dict[str, set[Any]] = {}
+    for of_run in values:
+        for name, value in of_run.items():
+            found.setdefault(name, set()).add(value)
+    return found
 
 
 def load(project: Project) -> Registry:

@@ -5,17 +5,18 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from transect import cost, unit_code
+from transect import cost, files, stopping, unit_code, workflow_errors
 from transect.errors import InputError
 from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
@@ -27,6 +28,8 @@ from transect.run import Run
 from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 from transect.train.recipe import corpus_unit
+
+USAGE = 2  # Snakemake's exit code where it does not know an argument
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def run(  # type: ignore[no-untyped-def]
     Raises InputError where a job stopped it: what lies at a revision is not what was measured there before.
     """
     stopped = study.results / STOPPED
+    files.check_writable(study.results, study.project.store)
     with _lock(study) as lock:
         shutil.rmtree(study.results / "progress", ignore_errors=True)  # what a killed run was doing
         shutil.rmtree(stopped, ignore_errors=True)
@@ -93,7 +97,7 @@ def run(  # type: ignore[no-untyped-def]
         log = study.results / "log" / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
-            process = subprocess.Popen(
+            process = stopping.start(
                 snakemake(study, cores, retry_failed, (*forced, *arguments), trust_remote_code),
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -101,19 +105,34 @@ def run(  # type: ignore[no-untyped-def]
             )
             try:
                 _watch(process, study, cores, say)
-            except KeyboardInterrupt:  # Snakemake was interrupted with us and stops its jobs
-                say("Stopping; what is finished is kept. The same command goes on from here.")
-                process.wait()
-                raise
+            except KeyboardInterrupt as asked:
+                number = getattr(asked, "number", signal.SIGINT)
+                with suppress(OSError):  # the terminal may be gone
+                    say(f"Stopping on {signal.Signals(number).name} ...")
+                stopping.end(process)
+                raise stopping.Stopped(number, _kept(study)) from None
             finally:
                 if process.poll() is None:
-                    process.terminate()
-                    process.wait()
+                    stopping.end(process)
         for reason in sorted(stopped.glob("*.txt")):
             raise InputError(reason.read_text(encoding="utf-8").strip())
         if process.returncode != 0:
-            say(f"The workflow ended with an error; see {_shown(log)} and {_shown(log.parent)}.")
+            files.check_writable(study.results, study.project.store)
+            text = log.read_text(encoding="utf-8", errors="replace")
+            if process.returncode == USAGE:
+                raise InputError(f"Snakemake refuses what it was given: {workflow_errors.own_error(text)}")
+            for line in workflow_errors.told(text, study.project.root):
+                say(line)
+            say(f"The workflow ended with an error; all of its log is in {_shown(log)}.")
     return outcome(study, process.returncode != 0)
+
+
+def _kept(study: Study) -> str:
+    """What is finished, in words."""
+    left = estimate(study)
+    runs = sum(trained(study, run) for run in study.runs if run.trained_here)
+    told = f"{runs} of {runs + left.trainings} trained runs and " if runs + left.trainings else ""
+    return f"{told}{left.finished} of {left.finished + left.cells} cells are kept"
 
 
 def snakemake(

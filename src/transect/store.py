@@ -16,6 +16,7 @@ Files that were written before there were errors lack that column and are read a
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ class Store:
         new = [self._records(f, m) for f, m in sorted(files.items()) if f not in read]
         if new:
             known = pd.concat([known, *new], ignore_index=True)
-            write_table(path, known)
+            with suppress(OSError):  # a cache; a store that may only be read is planned from as well
+                write_table(path, known)
         ordered = known.assign(bad=known["state"] == FAILED).sort_values(["bad", "modified"], ascending=[True, False])
         return ordered.drop_duplicates("key").drop(columns="bad").set_index("key")
 

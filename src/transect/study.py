@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 
 from transect import factors, registry, store, units, yaml_file
-from transect.analysis_options import check_analysis
+from transect.analysis_options import check_analysis, check_where
 from transect.entry_names import named
 from transect.errors import InputError, nearest
 from transect.grid import (
@@ -71,7 +71,8 @@ class Study:
         found = {}
         for part, role in (("baselines", "baseline"), ("population", "population")):
             if part in self.data:
-                for run in self.registry.select(self.data[part]["where"], f"{self.path}: {part}.where"):
+                place = f"{self.path}, line {yaml_file.line(self.path, [part, 'where'])}: {part}.where"
+                for run in self.registry.select(self.data[part]["where"], place):
                     found[run.id] = "held_out" if role == "population" and run.get("held_out") else role
         return found
 
@@ -180,6 +181,10 @@ def load(name: str, project: Project) -> Study:
         raise InputError(f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
                          f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is).")  # fmt: skip
     study = replace(study, entries=named(study.entries, study.meet))
+    if "where" in data.get("design", {}):
+        study.registry.select(
+            data["design"]["where"], f"{path}, line {yaml_file.line(path, ['design', 'where'])}: design.where"
+        )
     _check_cells(study)
     _check_analyses(study)
     return study
@@ -225,6 +230,7 @@ def _check_cells(study: Study) -> None:
 
 def _check_analyses(study: Study) -> None:
     measures = {entry.measure.name: entry.measure for entry in study.entries}
+    held = registry.held(study.registry.values[run.id] for run in study.runs)
     for index, spec in enumerate(study.data["analyses"]):
         place = f"{study.path}, line {yaml_file.line(study.path, ['analyses', index])}: analyses"
         unit = units.find("analysis", spec["analysis"], study.project, place)
@@ -234,6 +240,8 @@ def _check_analyses(study: Study) -> None:
                              f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}")  # fmt: skip
         given = {k: v for k, v in spec.items() if k not in SPEC}
         check_analysis(unit, given, study.entries, {*study.registry.factors, *factors.of_design()}, place)
+        listed = spec.get("outcomes", [])
+        check_where(listed if isinstance(listed, list) else [], held, study.entries, f"{place}: {unit.name}")
     names = [spec["analysis"] for spec in study.data["analyses"]]
     for index, claim in enumerate(study.data.get("claims", [])):
         if claim["analysis"] not in names:

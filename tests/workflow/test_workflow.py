@@ -276,3 +276,41 @@ def test_verify_finds_changed_values(project: Path) -> None:
     os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
     result = transect(project, "verify", "tiny")
     assert result.returncode == 1 and "1 damaged" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
+    """While the study runs: one sentence, code 1; with more room the same command goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1300k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        shutil.copytree(WORLD, disk / "world")
+        result = transect(disk / "world", "run", "tiny", "-j", "2")
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert "the disk is full" in result.stderr and result.stderr.count("\n") == 1
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        result = transect(disk / "world", "run", "tiny", "-j", "2")
+        assert result.returncode == 0 and "26 measured" in result.stdout, result.stdout + result.stderr
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_failed_workflow_tells_why(project: Path) -> None:
+    """An analysis that is killed: its step, the signal and the log's end; then what follows -- and is wrong, before anything runs."""
+    (project / "analyses").mkdir()
+    (project / "analyses/deadly.py").write_text(
+        '"""Dies."""\nimport os\nQUESTION = "Does it?"\nNEEDS: list[str] = []\n\n\ndef tables(measurements, registry):\n'
+        '    print("so far", flush=True)\n    os.kill(os.getpid(), 9)\n'
+    )
+    study = project / "studies/tiny.yaml"
+    study.write_text(study.read_text().replace("analyses:", "analyses:\n- {analysis: deadly}"))
+    result = transect(project, "run", "tiny")
+    assert result.returncode == 1
+    assert (
+        "A job of the step analyse failed (killed by SIGKILL" in result.stdout
+        and "deadly.log ends with\n  so far" in result.stdout
+    )
+    result = transect(project, "run", "tiny", "-j", "1", "--", "--executor", "nothing")
+    assert result.returncode == 2 and "invalid choice: 'nothing'" in result.stderr and result.stderr.count("\n") == 1

@@ -1,6 +1,5 @@
 """The step that measures: the stale cells of one shard, one load per checkpoint; a shard with nothing stale loads nothing."""
 
-import errno
 import json
 import time
 import traceback
@@ -11,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from transect import store
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError, disk_full
 from transect.files import write_text
 from transect.grid import Cell, identity
 from transect.jobs import drift, openings
@@ -26,7 +25,6 @@ from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
 from transect.study import Study
 from transect.units import Unit
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 STOPPED = "stopped"  # folder in a study's results: a shard's file says why it stopped the whole run
 
 
@@ -287,7 +285,7 @@ def _resource(error: Exception) -> bool:
     """Whether network, memory or disk gave out, so that it may go well the next time."""
     from transect.lm.batching import out_of_memory  # here: it imports torch
 
-    return isinstance(error, ResourceError) or getattr(error, "errno", 0) in DISK_FULL or out_of_memory(error)
+    return isinstance(error, ResourceError) or disk_full(error) or out_of_memory(error)
 
 
 def _told(refused: pd.DataFrame) -> str:

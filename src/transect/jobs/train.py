@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from transect import unit_code
-from transect.errors import ResourceError
+from transect.errors import ResourceError, disk_full
 from transect.files import write_text
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
@@ -62,7 +62,11 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
     try:
         train_run(run, folder, on_checkpoint=saved, project=project)
     except Exception as error:
-        if isinstance(error, MemoryError | OSError | ResourceError) or "out of memory" in str(error):
+        if (
+            isinstance(error, MemoryError | OSError | ResourceError)
+            or "out of memory" in str(error)
+            or disk_full(error)
+        ):
             raise  # memory, disk or network: the job fails and is tried again
         write_text(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
         print(f"{run.id}: training failed: {error}")
