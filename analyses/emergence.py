@@ -101,7 +101,12 @@ def _curve(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
             "n_items": int(at["n_items"].max()),
         }
         units = f"{counts['n_configurations']} configurations ({counts['n_runs']} runs)"
-        rows.append({"tokens_seen": int(tokens)} | row | counts | {"units": units})
+        few = (
+            ""
+            if np.isfinite(row["lower"])
+            else f"not identifiable: {at[unit].nunique()} {unit}s, fewer than {MIN_UNITS}"
+        )
+        rows.append({"tokens_seen": int(tokens), "reason": few} | row | counts | {"units": units})
     return rows
 
 

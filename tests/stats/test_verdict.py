@@ -57,6 +57,19 @@ def test_the_verdict_on_a_bounded_mean_follows_its_interval() -> None:
     assert verdicts == ["supported", "unresolved"]
 
 
+def test_an_edge_far_from_a_mean_has_the_p_of_few_units() -> None:
+    """Four units at 0.04 +- 0.001 against 0.2, 130 standard errors away: p stays above 1e-5, as t with 3 df has it (3e-5)."""
+    tables = _mean([0.038, 0.039, 0.04, 0.036])
+    p = judge([_claim(region={"below": 0.2})], tables)["p"].iloc[0]
+    assert 1e-5 < p < 1e-4
+
+
+def test_no_reason_in_the_table_is_no_reason_of_a_claim() -> None:
+    """A row without interval whose reason is missing (NaN)."""
+    row = judge([_claim(region={"below": 0.2})], _tables(np.nan, reason=np.nan)).iloc[0]
+    assert row["reason"] == "the table gives no interval"
+
+
 def test_a_difference_of_units_that_agree_exactly_is_not_tested() -> None:
     """Without a standard error there is no test, however small the margin."""
     row = judge([_claim(equivalence={"margin": 0.2})], _tables(0.0, se=0.0)).iloc[0]

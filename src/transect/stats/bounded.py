@@ -27,6 +27,7 @@ Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
 EXACT = 1e-12  # of the width between the bounds: a standard error, or a distance to a bound, below it is none
 FURTHEST = 12.0  # standard normal deviates: quantiles of F are not known further out, nor is any interval of use
+DEEPEST = 37.0  # standard normal deviates whose tail a float64 can hold: a test gives no smaller p than t of it
 MANY = 1e8  # trials on either side: F is normal to more digits than its quantiles have
 LIMITS = {"lower": (95, -1), "upper": (95, 1), "lower90": (90, -1), "upper90": (90, 1)}
 COLUMNS = ["least", "most", "n_effective", "cut"]  # what a bounded mean's row carries beside those of any estimate
@@ -55,7 +56,7 @@ class BoundedMean:
         return float(f.ppf(tail, *parameters) if z < 0 else f.isf(tail, *parameters))
 
     def score(self, edge: float) -> float:
-        """z of an edge, Phi^-1(F(edge)): minus infinity at the lower bound and beyond it, infinity at the upper."""
+        """z of an edge, Phi^-1(F(edge)), at most +-DEEPEST; minus infinity at the lower bound and beyond it, infinity at the upper."""
         if edge <= self.least or edge >= self.most:
             return np.inf if edge >= self.most else -np.inf
         if not np.isfinite(self.least):
@@ -64,7 +65,8 @@ class BoundedMean:
             return (edge - self.estimate) / self.se
         f, *parameters = self._distribution()
         below, above = float(f.cdf(edge, *parameters)), float(f.sf(edge, *parameters))
-        return float(stats.norm.ppf(below) if below < above else stats.norm.isf(above))
+        z = stats.norm.ppf(below) if below < above else stats.norm.isf(above)
+        return float(np.clip(z, -DEEPEST, DEEPEST))
 
     def one_sided(self, edge: float) -> float:
         """p of H0 'the mean is at most `edge`'."""

@@ -88,7 +88,7 @@ def _measured(claim: Mapping[str, Any], tables: Mapping[str, Mapping[str, pd.Dat
         np.isfinite(row.get("estimate", np.nan))
         and not np.isnan([row.get("lower", np.nan), row.get("upper", np.nan)]).any()
     ):
-        reason = str(row.get("reason", "") or "the table gives no interval")
+        reason = _text(row.get("reason")) or "the table gives no interval"
         return found | {"reason": reason, "units": "" if found["units"] != found["units"] else found["units"]}
     if row.get("se", np.nan) == 0 and bounded_mean(row) is None:
         seen = f"all units agree exactly on {row['estimate']:.3g}, so there is neither a standard error nor a test"
