@@ -105,8 +105,8 @@ def _mean(part: pd.DataFrame, weights: dict[str, float], bounds: Bounds) -> dict
 
 def _accuracy(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
     return [
-        {"set": name, "tokens_seen": int(tokens)} | _mean(at, _halves(at), bounds)
-        for (name, tokens), at in part.groupby(["set", "tokens_seen"])
+        {"set": name, "tokens_seen": None if pd.isna(tokens) else int(tokens)} | _mean(at, _halves(at), bounds)
+        for (name, tokens), at in part.groupby(["set", "tokens_seen"], dropna=False)
     ]
 
 

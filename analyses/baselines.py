@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from transect.outcome import filled, read_options, read_outcome
+from transect.run import UNKNOWN
 from transect.stats.bounded import Bounds, cut
 from transect.stats.crossed_mean import crossed_mean
 from transect.stats.intervals import COLUMNS, MIN_UNITS
@@ -54,9 +55,13 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
             outcome.per_item(measurements, registry, roles=(role,), apart=split) for role in ("population", "baseline")
         )
         for key, part in models.groupby(split, dropna=False):
-            same = shortcuts.merge(pd.DataFrame([key], columns=split), on=split)
-            names = {"outcome": outcome.name, "group": ", ".join(map(str, key)), "chance": own["chance"]}
+            levels = {c: UNKNOWN if pd.isna(v) else v for c, v in zip(split, key, strict=True)}
+            unknown = [c for c in own["match"] if levels[c] == UNKNOWN]
+            same = shortcuts.iloc[:0] if unknown else _at(shortcuts, levels)
+            names = {"outcome": outcome.name, "group": ", ".join(map(str, levels.values())), "chance": own["chance"]}
             gain, level = _gain(part, same, own["balance"], outcome.bounds)
+            if unknown:
+                gain["reason"] = f"the models' {', '.join(unknown)} is unknown, so no baseline is known to share it"
             gains.append(names | gain)
             means += [names | row for row in level]
     labels = ["outcome", "group", "chance"]
@@ -64,6 +69,13 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         "gains": filled(gains, [*labels, *COLUMNS, "units", "reason"]),
         "means": filled(means, [*labels, "who", "estimate", "lower", "upper"]),
     }
+
+
+def _at(rows: pd.DataFrame, levels: dict[str, Any]) -> pd.DataFrame:
+    """The rows at these levels; what is missing in a column is its level `unknown`."""
+    for column, level in levels.items():
+        rows = rows[rows[column].isna() if level == UNKNOWN else rows[column] == level]
+    return rows
 
 
 def _gain(

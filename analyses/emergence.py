@@ -65,10 +65,18 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"emergence, outcome {number}")
         facts = registry[["run", "configuration", *own["by"]]]
         # a run whose tokens are unknown has no place on the axis
-        frame = outcome.per_checkpoint(measurements, registry).dropna(subset=["tokens_seen"]).merge(facts, on="run")
+        every = outcome.per_checkpoint(measurements, registry)
+        frame = every.dropna(subset=["tokens_seen"]).merge(facts, on="run")
         frame["group"] = group_labels(frame, own["by"])
         labels = {"outcome": outcome.name, "threshold": float(own["threshold"]), "chance": own["chance"]}
         runs.append(frame.assign(**labels))
+        if frame.empty:
+            reason = (
+                "not identifiable: how many tokens were seen is known of no checkpoint"
+                if len(every)
+                else "no measurements"
+            )
+            pooled.append(labels | {"group": "all runs", "reason": reason})
         for group, part in frame.groupby("group", sort=True):
             curves += [labels | {"group": group} | row for row in _curve(part, outcome.bounds)]
             found = {

@@ -11,8 +11,9 @@ NEEDS = ["acquisition_order"]
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws acquisition_order.accuracy and acquisition_order.baselines."""
+    """Draws acquisition_order.accuracy, where the tokens seen are known, and acquisition_order.baselines."""
     accuracy, shortcuts = tables["acquisition_order"]["accuracy"], tables["acquisition_order"]["baselines"]
+    accuracy = accuracy.dropna(subset=["tokens_seen"])
     pairs = list(accuracy[["outcome", "group"]].drop_duplicates().itertuples(index=False, name=None))
     figure, axes = style.panels(len(pairs))
     looks = style.looks(accuracy["set"])

@@ -14,6 +14,8 @@ NEEDS = ["emergence"]
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws emergence.onsets (thin: runs) and emergence.pooled (dot and bar)."""
     onsets, pooled = tables["emergence"]["onsets"], tables["emergence"]["pooled"]
+    if onsets.empty:
+        return style.panels(0)[0]
     rows = list(pooled[["outcome", "group"]].itertuples(index=False, name=None))
     figure, (ax,) = style.panels(1, height=0.55 + 0.3 * len(rows))
     every = np.concatenate([onsets["lower"], onsets["upper"], onsets["last_tokens"]])

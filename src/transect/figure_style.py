@@ -7,6 +7,7 @@ colour is never the only carrier. Figures are drawn without pyplot: no global st
 import io
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -98,10 +99,13 @@ def looks(levels: Iterable[str]) -> dict[str, Look]:
     return {name: Look(COLOURS[i], MARKERS[i], LINES[i], HATCHES[i]) for name, i in slots.items()}
 
 
+REFUSED = ("no measurements", "not identifiable")  # how a reason begins that stands where a number would
+
+
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Decorator of a figure function: draws under STYLE, whatever the reader's own matplotlib settings are.
 
-    Where all tables that it needs are empty the figure says that nothing was measured.
+    Where all tables that it needs are empty the figure says that nothing was measured; where there is nothing to draw in them, why.
     """
 
     @wraps(draw)
@@ -109,17 +113,22 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
-            needs = draw.__globals__.get("NEEDS", [])
-            measured = any(len(table) for need in needs for table in args[0][need].values())
-            return draw(*args, **kwargs) if measured or not needs else _nothing()
+            tables = [table for need in draw.__globals__.get("NEEDS", []) for table in args[0][need].values()]
+            if tables and not any(map(len, tables)):
+                return _nothing("nothing was measured yet")
+            made = draw(*args, **kwargs)
+            if made.axes:
+                return made
+            reasons = [r for t in tables if "reason" in t for r in t["reason"].dropna() if r.startswith(REFUSED)]
+            return _nothing(reasons[0] if reasons else "nothing in its tables has a place in this figure")
 
     return inside
 
 
-def _nothing() -> Figure:
+def _nothing(reason: str) -> Figure:
     figure, (ax,) = panels(1, height=0.6)
     ax.set_axis_off()
-    ax.text(0.5, 0.5, "nothing was measured yet", ha="center", va="center", color=GREY, style="italic")
+    ax.text(0.5, 0.5, textwrap.fill(reason, 90), ha="center", va="center", color=GREY, style="italic")
     return figure
 
 

@@ -25,6 +25,9 @@ BARE = "- {measure: minimal_pair, stimuli: pairs, options: {bos: false}}\n"
 OUTCOME = "{measure: minimal_pair, metric: correct, threshold: 0.9, chance: 0.5}"
 
 
+SILENT = "{entry: bos=auto, measure: minimal_pair, metric: pll_correct, size: params_total}"  # the model is causal
+
+
 def finish(study: Study) -> None:
     """What the workflow does after measuring."""
     gather(study, study.results)
@@ -59,6 +62,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             f"{{entry: bos={bos}, measure: minimal_pair, metric: correct, size: params_total}}"
             for bos in ("auto", "false")
         ]
+        trend.append(SILENT)
         study = edit(
             made,
             (LINE, LINE + BARE),
@@ -169,6 +173,16 @@ def test_every_column_is_explained(study: Study) -> None:
     assert known.loc[("registry", "params_total"), ["type", "unit"]].tolist() == ["integer", "parameters"]
     assert known.loc[("tables/emergence/onsets", "estimate"), "unit"] == "tokens"
     assert known.loc[("tables/size_trend/slopes", "estimate"), "unit"] == "outcome per tenfold size"
+
+
+def test_an_outcome_without_a_number_is_said(study: Study) -> None:
+    """Pseudo-log-likelihoods of a causal model: the analysis ends well, and the page says that it tells nothing of them."""
+    assert (study.results / "tables/size_trend/slopes.parquet").is_file()
+    page = (study.results / "report.html").read_text()
+    assert (
+        "The analysis size_trend tells nothing of minimal_pair pll_correct bos=auto: it was measured in none of the runs"
+        in page
+    )
 
 
 def test_the_page_says_where_figures_and_numbers_lie(study: Study) -> None:

@@ -69,8 +69,12 @@ def test_intervals_keep_the_bounds_that_the_measure_declares(done: Path) -> None
 def test_nothing_to_do_loads_nothing(project: Path) -> None:
     """A second run computes nothing and says so."""
     before = finished_files(project)
-    result = transect(project, "run", "tiny")
+    result = transect(project, "run", "tiny", "--csv")
     assert result.returncode == 0 and "all 26 cells are there" in result.stdout
+    assert all(
+        (project / f"results/tiny/{name}.csv").is_file() for name in ("measurements", "grid", "registry", "codebook")
+    )
+    assert "beside   figures/" in result.stdout
     assert finished_files(project) == before
 
 

@@ -12,6 +12,7 @@ from transect.jobs import codebook, openings
 from transect.jobs.analyse import figures_of, options, read_tables
 from transect.jobs.environment import environment
 from transect.jobs.train import COST, weights_folder
+from transect.outcome import label
 from transect.report.claims import UNJUDGED
 from transect.stats import design, verdict
 from transect.store import FAILED, MEASURED, MISSING, Store
@@ -50,6 +51,7 @@ def report_data(study: Study) -> report.ReportData:
             *study.data.get("notes", []),
             *_grid_sentences(grid),
             *_error_sentences(study),
+            *_silent_sentences(study, tables),
             *_claim_sentences(claims),
         ],
         not_sampled=not_sampled(study),
@@ -113,6 +115,20 @@ def _error_sentences(study: Study) -> list[str]:
         for m in made
         if m["error"]
     ]
+
+
+def _silent_sentences(study: Study, tables: dict[str, dict[str, pd.DataFrame]]) -> list[str]:
+    """Outcomes of which an analysis that ended well says nothing at all."""
+    sentences = []
+    for spec in study.data["analyses"]:
+        found = tables[spec["analysis"]]
+        told = {name for table in found.values() if "outcome" in table for name in table["outcome"].dropna()}
+        silent = [label(o) for o in spec.get("outcomes", []) if found and label(o) not in told]
+        if silent:
+            sentences.append(
+                f"The analysis {spec['analysis']} tells nothing of {', '.join(silent)}: it was measured in none of the runs that it asks for."
+            )
+    return sentences
 
 
 def _claim_sentences(claims: pd.DataFrame) -> list[str]:
