@@ -153,7 +153,10 @@ def add_model(args: argparse.Namespace) -> int:
     from transect.jobs.registry_add import add
     from transect.jobs.single import parse_options
 
-    added = add(args.model, args.suite, find_project(), given=parse_options(args.set, "--set"), run=args.id, revision=args.revision)  # fmt: skip
+    added = add(
+        args.model, args.suite, find_project(), given=parse_options(args.set, "--set"), run=args.id, revision=args.revision,
+        try_openings=args.try_openings,
+    )  # fmt: skip
     if args.json:
         print(json.dumps({"file": str(added.path), "entry": added.entry, "unknown": [*added.unknown, *added.missing], "told": added.told}, indent=1))  # fmt: skip
         return 0
@@ -200,6 +203,7 @@ def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
     )
     adding.add_argument("--id", help="the run's id (default: the model's name)")
     adding.add_argument("--revision", help="of a hub id (default main)")
+    adding.add_argument("--try-openings", action="store_true", help="load a folder's weights and tell which token a text is best opened with")  # fmt: skip
     checking = add("check", check, entries)
     checking.add_argument(
         "--counts", action="store_true", help="count every run's weights anew, from its configuration"

@@ -138,6 +138,18 @@ def test_bad_input_changes_nothing(options, message, project, tmp_path):
     assert {p: p.read_bytes() for p in (project.root / "model_registry").iterdir()} == before
 
 
+def test_openings_are_tried_and_named(project, tmp_path):
+    """--try-openings tells the losses; --set opening is written, where the tokenizer has the token."""
+    model = directory_of(tmp_path, "llama")
+    added = add(str(model), "mine", project, given={"stage": "base", "opening": "<pad>"}, try_openings=True)
+    assert entry(project, added).get("opening") == "<pad>"
+    assert any("`bos: auto` takes <pad>" in sentence for sentence in added.told)
+    with pytest.raises(InputError, match="--set opening: '<pat>' is no token .* Did you mean '<pad>'"):
+        add(str(model), "mine", project, given={"stage": "base", "opening": "<pat>"}, run="other")
+    with pytest.raises(InputError, match="--try-openings: it needs the weights; lab/plain is no directory"):
+        add("lab/plain", "mine", project, given={"stage": "base"}, try_openings=True)
+
+
 def test_a_hub_id_from_the_cache(project, tmp_path):
     """With its commit, offline; a tokenizer that cuts as another run's does has that run's key."""
     sha = publish(project, "lab/new-model", tiny_model(tmp_path, "gpt_neox"))

@@ -141,7 +141,8 @@ def test_refused_items_are_listed_and_the_others_written(
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "transect: 4 of 5 items were refused:"
     assert [line.split(":")[0].strip() for line in told[1:4]] == ["bad0", "bad1", "bad2"]
-    assert told[4:] == [f"  and 1 more (column error of {out})"]
+    assert told[4] == f"  and 1 more (column error of {out})"
+    assert [line[:52] for line in told[5:]] == ["transect: the tokenizer puts nothing before a text i"]
     rows = pd.read_parquet(out)
     assert rows["item"].nunique() == 5 and rows.loc[rows["item"] == "fine", "value"].notna().all()
     assert (rows["error"].notna() == rows["value"].isna()).all()

@@ -50,10 +50,12 @@ def add(
     given: Mapping[str, Any] | None = None,
     run: str | None = None,
     revision: str | None = None,
+    try_openings: bool = False,
 ) -> Added:
     """Describe a directory or a hub id and write it into model_registry/SUITE.yaml of the project.
 
-    given: field -> value, as --set. Raises InputError for an unknown field or a value that the schema refuses, an id that there is already,
+    given: field -> value, as --set. try_openings: load a directory's weights and tell which opening of a text they predict best
+    (lm/opening_loss.py). Raises InputError for an unknown field or a value that the schema refuses, an id that there is already,
     or a fact that must be known and is not; LoadError and ResourceError where the model cannot be had.
     """
     given = {name: _as_text(name, value) for name, value in (given or {}).items()}
@@ -61,6 +63,8 @@ def add(
     loaded = registry.load(project)
     before = _suite_before(file, suite, loaded)
     _check_given(given, before, loaded)
+    if try_openings and not Path(model).expanduser().is_dir():
+        raise InputError(f"--try-openings: it needs the weights; {model} is no directory.")
     where, described = _described(model, revision, project)
     last = (where.get("hub_id") or where["path"]).rstrip("/").split("/")[-1]
     name = run or re.sub(r"[^\w.-]+", "-", last.lower()).strip(".-")  # ids become folders
@@ -70,6 +74,7 @@ def add(
         )
     data = yaml_file.read(file) if before else {}
     rule, rules = _rule(data, given, revision)
+    told = [*described.told, *_openings(model, given, try_openings)]
     facts = {
         "id": name,
         **where,
@@ -93,7 +98,7 @@ def add(
     )
     _check_result(text, file, before, name)
     write_text(file, text)
-    return Added(file, facts, unknown, missing, described.told)
+    return Added(file, facts, unknown, missing, told)
 
 
 def _suite_before(file: Path, suite: str, loaded: registry.Registry) -> Suite | None:
@@ -152,6 +157,24 @@ def _described(model: str, revision: str | None, project: Project):  # type: ign
     except (LoadError, ResourceError) as error:
         raise type(error)(f"{str(error).rstrip('.')}; and there is no folder {model} here.") from error
     return {"hub_id": model, "commit": path.name}, description.describe(path, sizes)
+
+
+def _openings(model: str, given: Mapping[str, Any], tried: bool) -> list[str]:
+    """What is told of the opening; raises InputError for one that the tokenizer does not have."""
+    folder = Path(model).expanduser()
+    if "opening" in given and folder.is_dir():
+        from transect.lm.opening import token_id
+        from transect.lm.tokenizer import read_tokenizer
+
+        token_id(read_tokenizer(folder), given["opening"], "--set opening")
+    if not tried:
+        return []
+    from transect.lm import load
+    from transect.lm.opening_loss import proposals
+
+    loaded = load(folder)
+    loaded.opening_token = given.get("opening")
+    return proposals(loaded)
 
 
 def _rule(data: Mapping[str, Any], given: Mapping[str, Any], revision: str | None) -> tuple[str, dict[str, Any]]:

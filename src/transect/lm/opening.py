@@ -107,7 +107,7 @@ def _opening(model: "Model", bos: str | bool) -> list[int]:
     if bos is False:
         return start
     if token := named(model, bos):
-        return [*start, token_id(model.tokenizer, token)]
+        return [*start, token_id(model.tokenizer, token, "bos" if token == bos else "opening in the registry")]
     own = around(model.tokenizer)[0]
     if start:
         return [*start, *(token for token in own if [token] != start)]
@@ -128,15 +128,15 @@ def _declared(model: "Model", must: bool) -> int | None:
     return tokenizer.eos_token_id if must or not in_template(tokenizer, tokenizer.eos_token_id) else None
 
 
-def token_id(tokenizer: Any, token: str) -> int:
-    """The id of a token that a user names. Raises InputError, with the nearest one, for what is no token."""
+def token_id(tokenizer: Any, token: str, place: str = "bos") -> int:
+    """The id of a token that a user names, at a place. Raises InputError, with the nearest one, for what is no token."""
     found = tokenizer.get_vocab().get(token)
     ids = [found] if found is not None else tokenizer(token, add_special_tokens=False)["input_ids"]
     if len(ids) != 1 or found is None and ids[0] == tokenizer.unk_token_id:
         special = [t.content for t in tokenizer.added_tokens_decoder.values()]
         known = ", ".join(candidates(tokenizer)) or "none with a role"
         raise InputError(
-            f"bos: {token!r} is no token of this tokenizer; allowed are auto, true, false and a token, e.g. of {known}."
-            f"{nearest(token, [*special, 'auto', 'true', 'false'])}"
+            f"{place}: {token!r} is no token of this tokenizer; allowed are {'auto, true, false and ' if place == 'bos' else ''}a token, "
+            f"e.g. of {known}.{nearest(token, special)}"
         )
     return int(ids[0])
