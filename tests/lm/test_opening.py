@@ -1,7 +1,6 @@
 """What stands before a text when a model reads it."""
 
 import math
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from tokenizers import processors
 from tests.architectures import model_of, network_of
 from tests.shelf import byte_tokenizer, piece_tokenizer, word_tokenizer
 from transect.errors import InputError
-from transect.lm import load
 from transect.lm.description import describe_tokenizer
 from transect.lm.network import NetworkModel
 from transect.lm.opening import around, candidates, doubt, opening
@@ -155,18 +153,3 @@ def test_candidates_are_tokens_with_a_role_or_the_name():
     """In order, once each."""
     assert candidates(byte_tokenizer()) == ["<|endoftext|>"]
     assert candidates(word_tokenizer())[0] == "<s>"
-
-
-@pytest.mark.skipif("TRANSECT_REAL_MODELS" not in os.environ, reason="TRANSECT_REAL_MODELS names no real models")
-def test_real_models_are_opened_as_their_makers_do():
-    """Gemma's tokenizer puts <bos> itself; SmolLM2-Instruct's puts nothing and names its chat token."""
-    folder = Path(os.environ["TRANSECT_REAL_MODELS"])
-    found = {}
-    for name in ("gemma3-270m", "smollm2-135m"):
-        if (folder / name).is_dir():
-            model = load(folder / name)
-            opening(model, "auto")
-            found[name] = (model.opened, doubt(model, "auto")[:40])
-    assert found.get("gemma3-270m", (("<bos>",), "")) == (("<bos>",), "")
-    told = "a text is opened with '<|im_start|>', wh"
-    assert found.get("smollm2-135m", (("<|im_start|>",), told)) == (("<|im_start|>",), told)

@@ -1,17 +1,14 @@
 """What rounding may change in a log-probability."""
 
 import copy
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests.architectures import model_of
-from tests.shelf import SENTENCES, tiny_model
+from tests.shelf import tiny_model
 from transect.lm import load, rounding
-from transect.lm.scoring import lines, total_logprobs
 
 KINDS = ("gpt2", "gemma", "mamba", "qwen2", "bert", "modernbert")  # those with the largest errors, and two common ones
 
@@ -71,21 +68,3 @@ def test_a_table_of_counts_is_exact(tmp_path):
 def test_encoder_decoder():
     """The text is read by both sides."""
     assert 0 < rounding.of_token(model_of("t5")) < 1e-3
-
-
-@pytest.mark.skipif(
-    "TRANSECT_REAL_MODELS" not in os.environ, reason="TRANSECT_REAL_MODELS names no directory of real models"
-)
-@pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m"])
-def test_real_models(name):
-    """Scores of real models lie within the two bounds of float64, and these tell 1e-3 nats apart."""
-    path = Path(os.environ["TRANSECT_REAL_MODELS"]) / name
-    if not path.is_dir():
-        pytest.skip(f"{name} is not there")
-    model, exact = load(path), load(path, dtype="float64")
-    read = lines(model, SENTENCES)
-    ids = [line.ids for line in read]
-    for found, true in zip(model.token_logprobs(ids), exact.token_logprobs(ids), strict=True):
-        assert np.nanmax(np.abs(found - true)) < rounding.of_token(model) < 1e-3
-    apart = np.abs(total_logprobs(model, read) - total_logprobs(exact, read))
-    assert (apart < [rounding.of_sum(model, len(line)) for line in ids]).all()

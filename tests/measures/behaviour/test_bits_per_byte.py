@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from tokenizers import processors
 
 from tests.measures.stand_in import StandIn
 from tests.shelf import byte_tokenizer, tiny_model
@@ -131,3 +132,22 @@ def test_nothing_but_refused_documents(tmp_path):
     """Every document has its error; nothing is asked of the model."""
     rows = bits_per_byte.measure(load(tiny_model(tmp_path, "gpt_neox")), TEXTS.assign(text=""), seed=0)
     assert len(rows) == 8 and rows["error"].notna().all() and rows["value"].isna().all()
+
+
+def test_an_opening_of_two_tokens_takes_two_places_of_a_window(tmp_path):
+    """Every token scored once, after both; the largest stride is what the window leaves. Windows put together by hand."""
+    model = load(tiny_model(tmp_path, "gpt_neox"))
+    tokenizer = model.tokenizer
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "<mask>")]
+    two = processors.TemplateProcessing(single="<s> <mask> $A", special_tokens=special)
+    tokenizer.backend_tokenizer.post_processor = two
+    text = "the dogs near the cat run ."
+    items, ids = pd.DataFrame({"item": ["x"], "text": [text]}), model.encode(text)
+    rows = bits_per_byte.measure(model, items, seed=0, window=5, stride=3)
+    head = [i for _, i in special]
+    parts = [model.token_logprobs([[*head, *ids[at : at + 3]]])[0][2:] for at in (0, 3)]
+    last = model.token_logprobs([[*head, *ids[4:7]]])[0][-1]
+    total = rows.set_index("metric")["value"]["logprob_nats"]
+    assert total == pytest.approx(float(np.concatenate(parts).sum() + last), abs=1e-5)
+    with pytest.raises(InputError, match="stride: 4; allowed are 1 to 3 tokens for a window of 5"):
+        bits_per_byte.measure(model, items, seed=0, window=5, stride=4)
