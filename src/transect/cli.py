@@ -105,7 +105,9 @@ def status(args: argparse.Namespace) -> int:
                 f"measure  {entry_label(*names)}: {', '.join(f'{n} {s}' for s, n in zip(part['state'], part['cells'], strict=True))}"
             )
         for job in jobs:
-            print(f"running  {job['job']}: {job['what']} ({job['done']:.0f} of {job['total']})")
+            print(
+                f"running  {job['job']}{': ' if job['what'] else ''}{job['what']} ({job['done']:.0f} of {job['total']})"
+            )
         print(
             f"to do    {cost.trainings} runs to train, {cost.cells} cells to measure, about {cost.minutes(study.project.cores):.0f} min"
         )

@@ -67,7 +67,9 @@ def estimate(
     measure = sum(load_seconds(c.run, speed) for c in loads) + sum(cell_seconds(c, speed) for c in stale)
     hub = [c for c in loads if c.run.on_hub]
     kept = hub + [c for r in untrained for c in r.checkpoints]
-    processes = len(study.batches) * bool(untrained) + len({c.run.id for c in loads}) / 2
+    waiting, keys = {r.id for r in untrained}, {c.key for c in stale}
+    processes = sum(any(r.id in waiting for r in batch.runs) for batch in study.batches)
+    processes += sum(any(c.key in keys for c in shard.cells) for shard in study.shards)
     return Cost(
         trainings=len(untrained),
         loads=len(loads),

@@ -23,6 +23,7 @@ from transect.jobs.gather import grid_table
 from transect.jobs.measure import STOPPED, stale
 from transect.jobs.progress import running
 from transect.jobs.train import DONE, ERROR, corpus_of, weights_folder
+from transect.pace import Pace
 from transect.project import SHIPPED
 from transect.run import Run
 from transect.store import FAILED, MEASURED, MISSING, Store
@@ -104,7 +105,7 @@ def run(  # type: ignore[no-untyped-def]
                 pass_fds=(lock,),
             )
             try:
-                _watch(process, study, cores, say)
+                _watch(process, Pace(study, cores, log), say)
             except KeyboardInterrupt as asked:
                 number = getattr(asked, "number", signal.SIGINT)
                 with suppress(OSError):  # the terminal may be gone
@@ -212,37 +213,30 @@ def _due(study: Study, retry_failed: bool) -> list[str]:
     return [f"results/{study.name}/{marker}" for marker in [*batches, *shards]]
 
 
-def _watch(process: subprocess.Popen, study: Study, cores: int, say) -> None:  # type: ignore[no-untyped-def, type-arg]
+def _watch(process: subprocess.Popen, pace: Pace, say) -> None:  # type: ignore[no-untyped-def, type-arg]
     start, told, line = time.monotonic(), 0.0, ""
-    total = estimate(study)
     while process.poll() is None:
         time.sleep(0.2)
         if time.monotonic() - told < 5 or time.monotonic() - start < 3:
             continue
         told = time.monotonic()
-        now = progress_line(study, total, time.monotonic() - start, cores)
+        now = progress_line(pace)
         if now != line:
             line = now
-            say(line)
+            say(f"[{_clock(time.monotonic() - start)}] {line}")
 
 
-def progress_line(study: Study, total: cost.Cost, elapsed: float, cores: int) -> str:
-    """One line: how much is done, how long still, what is running."""
-    left = estimate(study)
-    jobs = running(study.results / "progress")
-    begun = sum(
-        job["share"] * cost.training_seconds(study.registry.runs[job["training"]]) for job in jobs if job["training"]
-    )
-    work = left.train_seconds - cost.calibration(study) * begun + left.measure_seconds
-    done = (total.train_seconds + total.measure_seconds) - work
-    # our own pace, once enough was done here to trust it more than the estimate
-    minutes = elapsed / 60 * work / done if done > 30 else work / cores / 60
-    told = "; ".join(f"{job['job']}: {job['what']}" for job in jobs)
-    ended = f"{total.trainings - left.trainings} of {total.trainings} runs trained, " if total.trainings else ""
-    ended += f"{total.cells - left.cells} of {total.cells} cells measured"
-    if left.cells == 0 and left.trainings == 0:
-        return f"[{_clock(elapsed)}] {ended}; analyses, figures, report"
-    return f"[{_clock(elapsed)}] {ended}; about {max(1, math.ceil(minutes))} min left | {told or 'starting'}"
+def progress_line(pace: Pace) -> str:
+    """One line: how much is done, what runs, how long still."""
+    jobs = running(pace.study.results / "progress")
+    left, done, steps, seconds = pace.now(jobs)
+    total = len(pace.untrained)
+    parts = [f"{total - left.trainings} of {total} runs trained"] if left.trainings else []
+    parts += [f"{len(pace.stale) - left.cells} of {len(pace.stale)} cells measured"] if left.cells else []
+    parts += [f"step {min(done + 1, steps)} of {steps}"] if steps else []
+    told = "; ".join(f"{job['job']}: {job['what']}" if job["what"] else job["job"] for job in jobs)
+    minutes = f"about {max(1, math.ceil(seconds / 60))} min left"
+    return f"{', '.join(parts) or 'planning'}; {minutes} | {told or 'the next step starts'}"
 
 
 def _clock(seconds: float) -> str:

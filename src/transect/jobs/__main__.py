@@ -4,7 +4,12 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transect.study import Study
 
 # glibc hands large blocks back to the kernel after each step; keeping them makes training on a CPU a third faster.
 ALLOCATOR = {
@@ -72,22 +77,35 @@ def main() -> int:
             from transect.jobs.items import made_again
 
             write_text(args.output, json.dumps(made_again(study, args.name.split(","))))
-        elif args.step == "gather":
-            from transect.jobs.gather import gather
-
-            gather(study, args.output.parent)
-        elif args.step in ("analyse", "draw"):
-            from transect.jobs import analyse
-
-            getattr(analyse, args.step)(study, args.name, args.output)
         else:
-            from transect.jobs.report import render
-
-            render(study, args.output)
+            _after_measuring(study, args)
     except InputError as error:
         print(f"transect: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _after_measuring(study: "Study", args: argparse.Namespace) -> None:
+    """Gather, analyse, draw or report; others see that it runs, and later runs what it took."""
+    from transect.jobs.progress import Progress
+    from transect.pace import spent
+
+    progress = Progress(study.results / "progress", f"{args.step} {args.name}".strip(), 1)
+    progress.say(0, "")
+    if args.step == "gather":
+        from transect.jobs.gather import gather
+
+        gather(study, args.output.parent)
+    elif args.step in ("analyse", "draw"):
+        from transect.jobs import analyse
+
+        getattr(analyse, args.step)(study, args.name, args.output)
+    else:
+        from transect.jobs.report import render
+
+        render(study, args.output)
+    progress.end()
+    spent(study, args.step, args.name, time.process_time())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""How long a run will still take."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from transect import pace, study
+from transect.jobs.train import DONE, weights_folder
+from transect.pace import Pace
+from transect.project import Project
+from transect.store import MEASURED, Store, as_values
+from transect.study import Study
+
+ROWS = pd.DataFrame({"item": ["a"], "metric": "correct", "value": [1.0]})
+LOG = """Building DAG of jobs...
+Job stats:
+job        count
+-------  -------
+all            1
+analyse        1
+draw           3
+gather         1
+measure        3
+report         1
+total         10
+
+Select jobs to execute...
+Finished jobid: 4 (Rule: measure)
+1 of 10 steps (10%) done
+"""
+
+
+@pytest.fixture
+def running(world: Project, tmp_path: Path) -> Pace:
+    """A run of which all is trained, and that began to measure 100 s ago."""
+    of = study.load("tiny", world)
+    for run in of.runs:
+        folder = weights_folder(run, world)
+        folder.mkdir(parents=True)
+        (folder / DONE).write_text("{}")
+    (tmp_path / "snakemake.log").write_text(LOG)
+    found = Pace(of, 2, tmp_path / "snakemake.log")
+    found.first = time.time() - 100
+    return found
+
+
+def measured(of: Study, checkpoints: int, seconds: float) -> None:
+    """Record that the cells of so many checkpoints took so many CPU seconds each."""
+    for checkpoint in list(dict.fromkeys(c.checkpoint for c in of.cells))[:checkpoints]:
+        cells = [c for c in of.cells if c.checkpoint == checkpoint]
+        told = {"cells": {c.key: {"cpu_seconds": seconds} for c in cells}, "load_seconds": 0.1}
+        Store(of.project.store).write(
+            [c.record(MEASURED) for c in cells], {c.key: as_values(c.key, ROWS) for c in cells}, told
+        )
+
+
+@pytest.mark.parametrize("seconds", [3.0, 30.0])
+@pytest.mark.parametrize("done", [3, 6, 10])
+def test_the_time_left_follows_what_is_done(running: Pace, seconds: float, done: int) -> None:
+    """`done` of 13 equal checkpoints in 100 s, ten and a hundred times as dear as the model's constants say: within a factor of 1.5."""
+    for step, name in (("gather", ""), ("analyse", "emergence"), ("report", "")):
+        pace.spent(running.study, step, name, 0.1)
+    for name in pace._names(running.study)["draw"]:
+        pace.spent(running.study, "draw", name, 0.1)
+    running.began = time.time() + 1  # these were of an earlier run
+    measured(running.study, done, seconds)
+    left, _, _, told = running.now([])
+    truth = 100 * (13 - done) / done
+    assert left.cells == 26 - 2 * done and truth / 1.5 < told < truth * 1.5
+
+
+def test_steps_are_counted_as_snakemake_plans_them(running: Pace) -> None:
+    """Finished ones and all, without the target itself."""
+    assert running.now([])[1:3] == (1, 9)
+
+
+def test_a_step_costs_what_it_cost_the_last_time(running: Pace) -> None:
+    """All is measured: what is left are the steps, one of them known to be long."""
+    measured(running.study, 13, 1.0)
+    usual = running.now([])[3]
+    pace.spent(running.study, "analyse", "emergence", 500.0)
+    running.began = time.time() + 1
+    assert running.now([])[3] > 5 * usual
