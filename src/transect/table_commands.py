@@ -34,7 +34,7 @@ def fit(args: argparse.Namespace) -> int:
         beside,
         family=args.family,
         reml=not args.ml,
-        method="nAGQ=0" if args.fast else "Laplace",
+        method="nAGQ=0" if args.fast else f"nAGQ={args.quadrature}" if args.quadrature else "Laplace",
         weights=args.weights,
         allow_pseudoreplication=args.allow_pseudoreplication,
     )
@@ -149,7 +149,14 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
     model = fits.add_argument_group("the model")
     model.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
     model.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
-    model.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
+    integral = model.add_mutually_exclusive_group()
+    integral.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
+    integral.add_argument(
+        "--quadrature",
+        type=int,
+        metavar="POINTS",
+        help="binomial, one random effect: adaptive quadrature (nAGQ), e.g. 9",
+    )
     model.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
     model.add_argument(
         "--reference",

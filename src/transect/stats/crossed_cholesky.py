@@ -91,6 +91,8 @@ class Deviance:
         self.triangles = [np.tril_indices(t.k) for t in self.terms]
         self.start = np.concatenate([np.eye(t.k)[tri] for t, tri in zip(self.terms, self.triangles, strict=True)])
         self.diagonal = np.concatenate([tri[0] == tri[1] for tri in self.triangles])  # theta >= 0 there
+        firsts = np.cumsum([0, *(t.k for t in self.terms[:-1])])
+        self.column = np.concatenate([tri[1] + first for tri, first in zip(self.triangles, firsts, strict=True)])
         self.set_weights(weights)
         self.set_y(y)
 
@@ -157,6 +159,19 @@ class Deviance:
         other = copy(self)
         other.reml, other.dof = False, self.n
         return other
+
+    def across_the_edge(self, theta: np.ndarray, size: float) -> list[np.ndarray]:
+        """For each element on the edge with others below it in its column: the column's other sign, that element at `size`.
+
+        A factor's column has either sign, so that these points lie beyond the edge, where the deviance may fall further.
+        """
+        found = []
+        for i in np.flatnonzero(self.diagonal & (theta < size)):
+            below = (self.column == self.column[i]) & ~self.diagonal
+            if theta[below].any():
+                found.append(np.where(below, -theta, theta))
+                found[-1][i] = size
+        return found
 
     def start_from(self, other: "Deviance", theta: np.ndarray) -> np.ndarray:
         """theta of another model as a start for this one: that of the terms which both have; off the edge, 0 being stationary."""

@@ -4,7 +4,8 @@
     -2 log L ~ min over u of [d(y | u) + u'u] + log |Lambda'Z'WZ Lambda + I|,  d = -2 log p(y | u),  W = n p (1 - p)
 
 method "Laplace" (lme4's nAGQ = 1) minimises this over theta and beta; "nAGQ=0" finds beta together with u and minimises
-over theta alone: much faster, coefficients some per cent nearer to 0. No correction of degrees of freedom exists: the
+over theta alone: much faster, coefficients some per cent nearer to 0; "nAGQ=9" takes the integral of each level at 9 points
+(adaptive Gauss-Hermite quadrature), for one random effect. No correction of degrees of freedom exists: the
 intervals are normal (df infinite), and too narrow with few units; use the parametric bootstrap (stats/bootstrap.py).
 A fit is accepted where the Hessian of the deviance is positive definite and a Newton step would lower it by less than LEFT
 (off the edges of theta; lme4 looks at the same quantity, the gradient scaled by the Hessian). The search is in standard columns
@@ -12,6 +13,7 @@ A fit is accepted where the Hessian of the deviance is positive definite and a N
 Sources: Breslow & Clayton (1993); Bates et al. (2015), lme4's penalised iteratively reweighted least squares.
 """
 
+import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -19,16 +21,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from scipy.special import expit, gammaln
 
 from transect.errors import InputError
 from transect.stats.complete_separation import separating_columns
-from transect.stats.crossed_cholesky import Deviance, Grouping
+from transect.stats.crossed_cholesky import Grouping
 from transect.stats.df_bound import DfBound
 from transect.stats.intervals import t_interval
+from transect.stats.laplace import Laplace
 from transect.stats.linear import column_rank
 
-METHODS = ("Laplace", "nAGQ=0")
+MOST_POINTS = 100
 STEP = 1e-4  # of the optimiser's differences: the inner iterations end at 1e-13 of the deviance
 EDGE = 2e-3  # a standard deviation below this (on the logit scale) counts as 0
 NEAR_EDGE = 1e-2  # below this the search starts again from within
@@ -49,7 +51,7 @@ class GeneralizedFit:
     components: pd.DataFrame
     n: int
     method: str
-    laplace: "Laplace" = field(repr=False)
+    laplace: Laplace = field(repr=False)
     left: float = 0.0  # of the deviance, that one more Newton step would gain (Laplace)
 
     def contrasts(self, weights: np.ndarray, bounds: Sequence[DfBound] = ()) -> pd.DataFrame:
@@ -91,7 +93,7 @@ def fit_binomial(
             f"complete separation: {', '.join([n for n in lost if n != '(Intercept)'] or lost)} tell successes from failures "
             "without error in some rows, so their coefficients have no finite estimate; leave them out or merge levels"
         )
-    model = Laplace(successes, trials, x, terms)
+    model = Laplace(successes, trials, x, terms, points_of(method, terms))
     first = model.start if start is None else model.without.start_from(start.laplace.without, start.theta)
     try:
         fitted = _fitted(model, first, names, method)
@@ -104,6 +106,22 @@ def fit_binomial(
     if not left < LEFT:
         raise InputError(NOT_CONVERGED)
     return fitted
+
+
+def points_of(method: str, terms: Sequence[Grouping]) -> int:
+    """Of the quadrature: 1 for the Laplace approximation. Raises InputError for another method, and for what has no quadrature."""
+    match = re.fullmatch(r"nAGQ=(\d+)", method)
+    if method == "Laplace" or (match and match.group(1) in ("0", "1")):
+        return 1
+    if not match or int(match.group(1)) > MOST_POINTS:
+        raise InputError(f"method '{method}': allowed are Laplace, nAGQ=0 and nAGQ=2 to nAGQ={MOST_POINTS}")
+    effects = [f"({effect} | {t.name})" for t in terms for effect in t.effects]
+    if len(effects) > 1:
+        raise InputError(
+            f"adaptive quadrature is for one random effect; the formula has {', '.join(effects)}. Leave it out for the Laplace "
+            "approximation"
+        )
+    return int(match.group(1))
 
 
 def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> GeneralizedFit:
@@ -130,17 +148,17 @@ def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> Generalized
     return _given(model, fitted.names, theta, beta, vcov, criterion, fitted.method, np.nan)
 
 
-def _fitted(model: "Laplace", start: np.ndarray, names: Sequence[str], method: str) -> GeneralizedFit:
+def _fitted(model: Laplace, start: np.ndarray, names: Sequence[str], method: str) -> GeneralizedFit:
     theta = _optimise_theta(model, start)
     criterion, left = model.joint(theta), 0.0
     beta, vcov = model.beta.copy(), model.vcov
-    if method == "Laplace":
+    if method != "nAGQ=0":
         theta, beta, vcov, criterion, left = _optimise_all(model, theta, beta, np.linalg.cholesky(vcov))
     return _given(model, names, theta, beta, vcov, criterion, method, left)
 
 
 def _given(
-    model: "Laplace",
+    model: Laplace,
     names: Sequence[str],
     theta: np.ndarray,
     beta: np.ndarray,
@@ -153,97 +171,6 @@ def _given(
     fixed, parts = model.with_beta.fixed, model.components(theta)
     beta, vcov = fixed.coefficients(beta), fixed.inverse @ vcov @ fixed.inverse.T
     return GeneralizedFit(list(names), beta, vcov, theta, criterion, parts, len(model.trials), method, model, left)
-
-
-class Laplace:
-    """The Laplace-approximated deviance of a binomial model as a function of theta, or of theta and beta, in standard columns.
-
-    Holds the modes of the last evaluation, from which the next one starts.
-    """
-
-    def __init__(self, successes: np.ndarray, trials: np.ndarray, x: np.ndarray, terms: Sequence[Grouping]):
-        self.trials, self.x = trials, np.asarray(x, float)  # the given columns
-        zero = np.zeros(len(trials))
-        self.with_beta = Deviance(zero, self.x, terms, reml=False)
-        self.without = Deviance(zero, self.x[:, :0], terms, reml=False)
-        self.columns = self.with_beta.standard_x
-        self.start, self.diagonal = self.without.start, self.without.diagonal
-        self.terms = self.without.terms
-        self.set_successes(successes)
-
-    def set_successes(self, successes: np.ndarray) -> None:
-        """Replace the response and start anew (parametric bootstrap)."""
-        self.successes = successes
-        n, k = self.trials, successes
-        self.constant = -2 * float((gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)).sum())
-        self.u = [np.zeros((t.n_levels, t.k)) for t in self.terms]
-        self.beta = np.zeros(self.x.shape[1])
-        self.vcov = np.full((len(self.beta),) * 2, np.nan)
-
-    def standard(self, beta: np.ndarray) -> np.ndarray:
-        """Coefficients of the standard columns, from those of the given ones."""
-        return self.with_beta.fixed.root @ beta
-
-    def joint(self, theta: np.ndarray) -> float:
-        """The deviance with beta at the joint mode (nAGQ = 0); sets `beta` and `vcov` (X'V^-1 X)^-1."""
-        value, solution = self._iterate(self.with_beta, theta, self.beta)
-        inverse = np.linalg.inv(solution.rx)
-        self.vcov = inverse.T @ inverse
-        return value
-
-    def at(self, theta: np.ndarray, beta: np.ndarray) -> float:
-        """The deviance at theta and beta (nAGQ = 1)."""
-        return self._iterate(self.without, theta, beta)[0]
-
-    def components(self, theta: np.ndarray) -> pd.DataFrame:
-        """group, effect, variance, sd, n_levels of each random effect."""
-        rows = []
-        for term, factor in zip(self.terms, self.without.factors(theta), strict=True):
-            for effect, variance in zip(term.effects, (factor**2).sum(1), strict=True):
-                rows.append((term.name, effect, variance, np.sqrt(variance), term.n_levels))
-        return pd.DataFrame(rows, columns=["group", "effect", "variance", "sd", "n_levels"])
-
-    def random_part(self, theta: np.ndarray, u: list[np.ndarray]) -> np.ndarray:
-        """Z b of every row."""
-        total = np.zeros(len(self.trials))
-        for term, columns, t, v in zip(
-            self.terms, self.without.columns, self.without.standard_factors(theta), u, strict=True
-        ):
-            total += ((v @ t.T)[term.codes] * columns.standard).sum(1)
-        return total
-
-    def _penalised(self, eta: np.ndarray, u: list[np.ndarray]) -> float:
-        log_likelihood = self.successes @ eta - self.trials @ np.logaddexp(0, eta)
-        return -2 * float(log_likelihood) + sum(float((v * v).sum()) for v in u)
-
-    def _iterate(self, system: Deviance, theta: np.ndarray, beta: np.ndarray):  # type: ignore[no-untyped-def]
-        """Penalised iteratively reweighted least squares for u (and beta, where `system` holds X); step halving."""
-        fixed = system is self.without
-        u, beta = self.u, np.asarray(beta, float)
-        eta = self.columns @ beta + self.random_part(theta, u)
-        value, done = self._penalised(eta, u), False
-        for _ in range(60):
-            p = expit(eta)
-            weights = np.maximum(self.trials * p * (1 - p), 1e-10)
-            system.set_weights(weights)
-            offset = self.columns @ beta if fixed else 0.0
-            system.set_y(eta - offset + (self.successes - self.trials * p) / weights)
-            solution = system.solve(theta)
-            if done:  # the determinant is that of the modes themselves: its error is linear in theirs
-                break
-            new_u, new_beta = system.effects(theta, solution), beta if fixed else solution.beta
-            for _ in range(12):
-                new_eta = self.columns @ new_beta + self.random_part(theta, new_u)
-                new = self._penalised(new_eta, new_u)
-                if new <= value * (1 + 1e-12):
-                    break
-                new_u, new_beta = [(a + b) / 2 for a, b in zip(u, new_u, strict=True)], (beta + new_beta) / 2
-            done = abs(value - new) < 1e-12 * (abs(new) + 1)
-            u, beta, eta, value = new_u, new_beta, new_eta, new
-        self.u = u
-        if not fixed:
-            self.beta = beta
-        return value + solution.logdet + self.constant, solution
 
 
 def _optimise_theta(model: Laplace, start: np.ndarray) -> np.ndarray:

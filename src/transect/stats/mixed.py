@@ -4,8 +4,8 @@
 
 A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even in each diagonal
 element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice, keeps the best fit, and looks
-just off the edge whether the deviance falls there. The search is in standard units (stats/standard_units.py), so that no number
-depends on the units of a column or of y; all is given back in theirs.
+just off the edge whether the deviance falls there, also beyond it (a column of theta has either sign). The search is in standard
+units (stats/standard_units.py), so that no number depends on the units of a column or of y; all is given back in theirs.
 Agreement with lme4 1.1-31 / lmerTest 3.1-3 (tests/stats/test_mixed.py): criterion 1e-6, coefficients and standard
 errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (2017), J. Stat. Software 82(13).
 """
@@ -283,6 +283,11 @@ def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
         if other.fun >= best.fun:
             break
         best = other
+    for _ in range(int(deviance.diagonal.sum())):
+        beyond = [point for point in deviance.across_the_edge(best.x, OFF_EDGE) if deviance(point) < best.fun]
+        if not beyond:
+            break
+        best = descend(min(beyond, key=deviance), ground)
     return _polish(deviance, best.x)
 
 

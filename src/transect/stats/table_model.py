@@ -73,7 +73,10 @@ class TableModel:
         if isinstance(self.fit, LeastSquaresFit):
             return "maximum likelihood" if self.fit.binomial else "least squares"
         if isinstance(self.fit, GeneralizedFit):
-            return {"Laplace": "Laplace approximation (nAGQ = 1)", "nAGQ=0": "nAGQ = 0"}[self.fit.method]
+            said = {"Laplace": "Laplace approximation (nAGQ = 1)", "nAGQ=0": "nAGQ = 0"}
+            return said.get(
+                self.fit.method, f"adaptive Gauss-Hermite quadrature ({self.fit.method.replace('=', ' = ')})"
+            )
         return "REML" if self.fit.deviance.reml else "maximum likelihood"
 
     @cached_property
@@ -119,6 +122,8 @@ def fit_table(
     if family not in FAMILIES:
         raise InputError(f"family {family!r}: allowed are {', '.join(FAMILIES)}.")
     parsed = parse(formula)
+    if method != "Laplace" and (family != "binomial" or not parsed.random):
+        raise InputError(f"method '{method}' is for binomial models with a random term; leave it out")
     rows, n_missing, notes = fitted_rows(frame, parsed, weights, family)
     counts = counts_of(parsed, rows, weights) if family == "binomial" else None
     check_groups(parsed, rows, counts is not None and bool((counts.trials > 1).any()))
