@@ -92,6 +92,7 @@ class Deviance:
         self.start = np.concatenate([np.eye(t.k)[tri] for t, tri in zip(self.terms, self.triangles, strict=True)])
         self.diagonal = np.concatenate([tri[0] == tri[1] for tri in self.triangles])  # theta >= 0 there
         firsts = np.cumsum([0, *(t.k for t in self.terms[:-1])])
+        self.correlated = np.concatenate([np.full(t.k * (t.k + 1) // 2, t.k > 1) for t in self.terms])
         self.column = np.concatenate([tri[1] + first for tri, first in zip(self.triangles, firsts, strict=True)])
         self.set_weights(weights)
         self.set_y(y)

@@ -10,13 +10,14 @@ from transect.stats.formula import Design, Formula, quoted
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import Shared, Unit
 from transect.stats.least_squares import LeastSquaresFit
-from transect.stats.random_effects import TableFit, correlations
+from transect.stats.random_effects import TableFit, correlations, informative_trials
 
 CLUSTERED = 1e-3  # a smaller p of all columns together, by Bonferroni, is said
 SAID = 2  # columns at most, those with the least p
 APART = 2  # times: standard errors of model and cross-check that differ by more
 NONE = 1e-4  # residual standard deviations (binomial: logits): less is no variance
 FLAT = 1e-4  # the same, of what is left of an effect beside those before it
+FEW = 1.0  # 5 rows a level: its sd is 6 % too small, 3 rows: 12 %, 2 rows: 25 % (80 levels, sd 0.5 to 2; test_fit_notes.py)
 RISING = 0.999  # a rank correlation above this is that of one column in other words
 
 
@@ -49,6 +50,20 @@ def singular(fit: TableFit) -> list[str]:
             ]
         found += said
     return found
+
+
+def few_trials(fit: TableFit) -> list[str]:
+    """Groupings whose levels hold so few 0 and 1 that the Laplace approximation is off."""
+    if not isinstance(fit, GeneralizedFit) or fit.laplace.points > 1:
+        return []
+    told = informative_trials(fit)
+    return [
+        f"the levels of {group} hold a median of {trials:.2g} informative trials (the sum of n p (1 - p)); with less than {FEW:g} the "
+        "approximation gives a standard deviation between them that is 5 to 25 % too small, and coefficients that are too near "
+        "to 0; for one random effect take --quadrature 25"
+        for group, trials in told.items()
+        if trials < FEW
+    ]
 
 
 def empty_cells(design: Design) -> list[str]:

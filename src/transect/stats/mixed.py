@@ -28,6 +28,7 @@ from transect.stats.standard_units import StandardResponse
 
 EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
 OFF_EDGE = 1e-3  # from here the slope tells whether the deviance falls away from the edge
+ELSEWHERE = (0.05, 5.0)  # further starts: so many residual standard deviations for every effect
 NEAR_EDGE = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 
@@ -192,7 +193,7 @@ def fit(
     deviance.set_y(response.standard)
     first = deviance.start if start is None else deviance.start_from(start.deviance, start.theta)
     try:
-        theta = optimise(deviance, first) if near is None else _from_near(deviance, near)
+        theta = _search(deviance, first) if near is None else _from_near(deviance, near)
         settled = near is not None or _converged(deviance, theta)
     except np.linalg.LinAlgError:
         settled = False
@@ -201,12 +202,29 @@ def fit(
     return _fitted(deviance, theta, names, response, size)
 
 
+def _search(deviance: Deviance, start: np.ndarray) -> np.ndarray:
+    """theta at the smallest deviance; from elsewhere too where correlated effects end on an edge, or nothing converges."""
+    theta = optimise(deviance, start)
+    edge = deviance.diagonal & (theta < EDGE)
+    if not edge[deviance.correlated].any() and _converged(deviance, theta):
+        return theta
+    found = [theta, *(optimise(deviance, size * deviance.start) for size in ELSEWHERE)]
+    settled = [other for other in found if _converged(deviance, other)]
+    return min(settled or found, key=deviance)
+
+
 def _converged(deviance: Deviance, theta: np.ndarray) -> bool:
-    """Whether a Newton step would still lower the deviance by about 1e-4 or more: gradient^2 / number of levels."""
-    gradient = deviance.gradient(theta)[1]
+    """Whether a Newton step would lower the deviance by less than about 1e-4: gradient^2 / number of levels, or the step itself."""
     free = ~(deviance.diagonal & (theta < 1e-6))
-    levels = sum(t.n_levels for t in deviance.terms)
-    return bool((gradient[free] ** 2 < 1e-4 * levels).all())
+
+    def gradient(z: np.ndarray) -> np.ndarray:
+        return deviance.gradient(_merge(theta, z, free))[1][free]
+
+    at = gradient(theta[free])
+    if (at**2 < 1e-4 * sum(t.n_levels for t in deviance.terms)).all():
+        return True
+    hessian = _curvature(gradient, theta[free])
+    return bool(np.linalg.eigvalsh(hessian)[0] > 0 and at @ np.linalg.solve(hessian, at) < 2e-4)
 
 
 def refit(fitted: MixedFit, y: np.ndarray) -> MixedFit:

@@ -54,6 +54,16 @@ def modes_of(fit: MixedFit | GeneralizedFit) -> list[np.ndarray]:
     return _modes(fit)[1]
 
 
+def informative_trials(fit: GeneralizedFit) -> dict[str, float]:
+    """Of each grouping, the median over its levels of the sum of n p (1 - p), p with the random effects."""
+    _, modes, _ = _modes(fit)
+    eta = fit.laplace.x @ fit.beta
+    for term, mode in zip(fit.laplace.terms, modes, strict=True):
+        eta = eta + (mode[term.codes] * term.columns).sum(1)
+    each = fit.laplace.trials * expit(eta) * (1 - expit(eta))
+    return {t.name: float(np.median(np.bincount(t.codes, each, t.n_levels))) for t in fit.laplace.terms}
+
+
 def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], float]:
     """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale of u."""
     if isinstance(fit, GeneralizedFit):
