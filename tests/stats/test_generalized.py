@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from tests.stats.crossed_data import cbpp
 from transect.errors import InputError
 from transect.stats import generalized
+from transect.stats.crossed_cholesky import Grouping
 from transect.stats.df_bound import DfBound
 from transect.stats.formula import Design, parse
 from transect.stats.generalized import GeneralizedFit, _left, fit_binomial
@@ -131,3 +134,18 @@ def test_a_small_variance_by_many_trials_is_no_failure(method: str, sd: float | 
         assert fit.components["sd"][1] == pytest.approx(sd, rel=1e-3)
         assert fit.beta == pytest.approx([-0.67807274, 0.29309477], abs=5e-5)
         assert np.sqrt(np.diag(fit.vcov)) == pytest.approx([0.0752970502, 0.0049703169], rel=1e-3)
+
+
+@pytest.mark.parametrize("seed, sd", [(1, 0.168), (4, 0.306)])
+def test_a_small_variance_of_few_trials_is_not_taken_for_none(seed: int, sd: float) -> None:
+    """80 levels of 2 rows: no sd on a grid, coefficients at their own best, has a lower deviance (1e-4); at 0 it is stationary."""
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(80), 2)
+    x = np.column_stack([np.ones(160), rng.normal(size=160)])
+    hit = rng.random(160) < expit(0.5 + 1.5 * rng.normal(size=80)[codes] + x[:, 1])
+    found = fit_binomial(hit, np.ones(160), x, ["1", "x"], [Grouping("g", codes, 80, np.ones((160, 1)), ("1",))])
+    model, beta = found.laplace, found.laplace.standard(found.beta)
+    for at in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6):
+        lowest = minimize(lambda b, at=at: model.at(np.array([at]), b), beta, method="Nelder-Mead").fun
+        assert found.criterion <= lowest + 1e-4
+    assert found.theta[0] == pytest.approx(sd, abs=0.005)
