@@ -146,7 +146,11 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
     fits.epilog = _FIT
     fits.add_argument("table", metavar="TABLE", help=TABLE)
     fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
-    model = fits.add_argument_group("the model")
+    _add_model(fits.add_argument_group("the model"))
+    _add_beside(fits.add_argument_group("beside it"))
+
+
+def _add_model(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
     model.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     integral = model.add_mutually_exclusive_group()
@@ -168,7 +172,9 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
     )
-    more = fits.add_argument_group("beside it")
+
+
+def _add_beside(more: argparse._ArgumentGroup) -> None:
     more.add_argument("--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters")
     more.add_argument(
         "--against", metavar="FORMULA", help="test against a smaller model: likelihood ratio and parametric bootstrap"

@@ -372,3 +372,13 @@ def test_a_standard_error_far_from_that_of_the_means_is_said(table: Path, capsys
     found = _json(capsys, str(table), "y ~ size + (1 | run)")
     assert found["on_means"][0]["se_ratio"] < 0.2
     assert any("the model's standard error of size is 1/" in w and "means of run (20)" in w for w in found["warnings"])
+
+
+def test_quadrature_is_asked_for_by_its_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """cbpp at 9 points: lme4's herd variance 0.41928 (nAGQ = 9), and the method is said."""
+    path = tmp_path / "cbpp.parquet"
+    cbpp().to_parquet(path)
+    more = ("cbind(incidence, healthy) ~ period + (1 | herd)", "--family", "binomial", "--quadrature", "9")
+    found = _json(capsys, str(path), *more)
+    assert found["variances"][0]["variance"] == pytest.approx(0.41928, abs=1e-4)
+    assert found["method"] == "adaptive Gauss-Hermite quadrature (nAGQ = 9)"

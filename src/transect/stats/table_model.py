@@ -119,11 +119,7 @@ def fit_table(
     weights: a column of weights (gaussian: Var = sigma^2 / weight; binomial with a proportion: the number of trials).
     Rows with a missing value in a column that is used are left out and counted. Raises InputError for what cannot be fitted.
     """
-    if family not in FAMILIES:
-        raise InputError(f"family {family!r}: allowed are {', '.join(FAMILIES)}.")
-    parsed = parse(formula)
-    if method != "Laplace" and (family != "binomial" or not parsed.random):
-        raise InputError(f"method '{method}' is for binomial models with a random term; leave it out")
+    parsed = _parsed(formula, family, method)
     rows, n_missing, notes = fitted_rows(frame, parsed, weights, family)
     counts = counts_of(parsed, rows, weights) if family == "binomial" else None
     check_groups(parsed, rows, counts is not None and bool((counts.trials > 1).any()))
@@ -167,6 +163,15 @@ def fit_table(
         *disagreeing(means),
     ]
     return TableModel(parsed, family, fit, effects, means, n_missing, rows, design, units, warnings)
+
+
+def _parsed(formula: str, family: str, method: str) -> Formula:
+    if family not in FAMILIES:
+        raise InputError(f"family {family!r}: allowed are {', '.join(FAMILIES)}.")
+    parsed = parse(formula)
+    if method != "Laplace" and (family != "binomial" or not parsed.random):
+        raise InputError(f"method '{method}' is for binomial models with a random term; leave it out")
+    return parsed
 
 
 def _effects(fit: TableFit, units: Sequence[Unit]) -> pd.DataFrame:
