@@ -37,7 +37,7 @@ from transect.lm.vocabulary import lacking
 
 VERSION = 2
 UNIT = {
-    "recovery": "proportion",
+    "recovery": "share of clean - corrupted",
     "logit_difference": "nats",
     "logit_difference_clean": "nats",
     "logit_difference_corrupted": "nats",
