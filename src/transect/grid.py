@@ -168,6 +168,8 @@ def not_applicable(run: Run, entry: Entry) -> str:
         needs = f"{entry.measure.name} needs {', '.join(lacking)}"
         if not run.loadable:
             return f"{needs}; {run.id} offers text only, through an interface (access: api)"
+        if run.get("lm_head") is False:
+            return f"{needs}; the weights of {run.id} lack the language-model head (lm_head: false): hidden states only"
         return f"{needs}, which a {run.get('objective')} {run.get('mixer')} model does not offer"
     for factor, values in (entry.stimuli.get("APPLIES", {}) if entry.stimuli else {}).items():
         if run.get(factor) not in values:

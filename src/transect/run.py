@@ -130,6 +130,8 @@ class Run:
             found |= {"hidden", "gradients"}
         if mixer == "attention":
             found |= {"attention", "heads"}
+        if self.get("lm_head") is False:  # an encoder of sentences, say: it has hidden states and no logits
+            found -= OF_LOGITS
         return frozenset(found)
 
     @cached_property

@@ -18,7 +18,7 @@ from tests.lm.hub_server import commit, serve
 from tests.lm.test_loading import own_model
 from tests.shelf import fill, tiny_model, word_tokenizer
 from transect import cli, registry
-from transect.errors import InputError, NotApplicable
+from transect.errors import InputError, LoadError, NotApplicable
 from transect.jobs.registry_add import Added, add
 from transect.jobs.registry_counts import recompute
 from transect.lm import load
@@ -183,13 +183,13 @@ def test_code_of_its_own(project, tmp_path):
     assert not (path / "ran").exists()
 
 
-def test_weights_that_hold_something_else_are_told(project, tmp_path):
-    """A file with another number of weights than the configuration has: both numbers are named."""
+def test_weights_of_another_model_are_refused(project, tmp_path):
+    """A layer more in the configuration than in the file: what is missing is named, and no entry is written."""
     path = tiny_model(tmp_path, "llama")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
-    added = add(str(path), "mine", project)
-    assert "the weight files hold" in added.told[-1] and added.told[-1].endswith("or are another model's")
+    with pytest.raises(LoadError, match="9 weights are missing, e.g. model.layers.2"):
+        add(str(path), "mine", project)
 
 
 def study_of(project: Project, run: str) -> pd.DataFrame:

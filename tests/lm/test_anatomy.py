@@ -1,5 +1,6 @@
 """Tests of the parts found in each architecture: against a record of names, plain hooks and planted faults."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ REFUSED = {  # model_type: place -> why it is not there
     "jetmoe": ("attention", "'attention' does not hold"),  # every head has its own projection, chosen by a router
     "mamba": ("pattern", "no block has attention heads"),
     "minimax": ("attention", "was not found"),  # the residual stream is scaled on its way round
+    "flaubert": ("residual_post", "'blocks' does not hold"),
     "xlm": ("residual_post", "'blocks' does not hold"),  # lists of parts, no list of blocks
     "gpt_neox": ("residual_mid", "parallel"),
     "bart": ("attention", "was not found"),  # three norms after sums in a block of its decoder
@@ -279,3 +281,16 @@ def test_no_head_that_does_anything_is_the_reason():
     found = checked(without_values("gpt2", [0, 1], range(4)))
     assert set(found.absent) == {"head", "pattern", "attention", "mlp", "residual_mid"}
     assert all(reason.startswith("no head puts anything out") for reason in found.absent.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox", "olmo2", "bert"])
+def test_half_precision_loses_no_part(kind, dtype):
+    """Weights whose rounding is coarse against what a block adds (a stream 30 times as large): the parts are float32's."""
+    wide = model_of(kind, num_hidden_layers=6) if kind != "gpt2" else model_of(kind, n_layer=6)
+    with torch.no_grad():
+        wide.network.get_input_embeddings().weight.mul_(30)
+    half = copy.deepcopy(wide.network).to(dtype)
+    expected, found = checked(wide.network), checked(half)
+    assert found.absent == expected.absent and found.form == expected.form and found.mechanism == expected.mechanism
+    assert next(half.parameters()).dtype == dtype

@@ -1,9 +1,12 @@
 """Tests of the batch plan."""
 
+import pytest
+import torch
 from transformers import XLNetConfig, XLNetLMHeadModel
 
 from tests.architectures import network_of
-from transect.lm.batching import context_length, plan
+from transect.errors import ResourceError
+from transect.lm.batching import context_length, out_of_memory, plan, run_halving
 
 
 def test_batches_are_sorted_by_length_and_hold_what_fits():
@@ -32,6 +35,48 @@ def test_no_batch_lies_on_both_sides_of_a_length():
     """Apart at 4: rows of up to four and longer ones, whatever fits."""
     assert plan([6, 4, 3, 5], lambda n: 1, 100, apart=[4]) == [[2, 1], [3, 0]]
     assert plan([6, 4, 3, 5], lambda n: 1, 1, batch_size=3, apart=[4]) == [[2, 1], [3, 0]]
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB)"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (ValueError("out of memory of a text"), False),
+        (RuntimeError("shape '[2, 3]' is invalid for input of size 5"), False),
+    ],
+)
+def test_what_says_that_memory_gave_out(error, memory):
+    """The messages of torch, cuBLAS and cuDNN, also as the cause of another error; not what only fails."""
+    outer = ResourceError("Not enough.")
+    outer.__cause__ = error
+    assert out_of_memory(error) == memory and out_of_memory(outer) == memory
+
+
+def test_nested_halving_reaches_a_size_that_fits():
+    """Batches within batches, an error of CUDA's: outer batches of 8 whose parts fit by twos of a row of up to 4."""
+    done, sizes = [], []
+
+    def inner(batch):
+        if len(done) == 0 and len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        done.append(list(batch))
+
+    def outer(batch):
+        if len(batch) > 4:
+            run_halving(
+                [0], lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")), sizes.append
+            )
+        run_halving(batch, inner, sizes.append)
+
+    run_halving(range(8), outer, sizes.append)
+    assert sorted(i for batch in done for i in batch) == list(range(8)) and sizes[0] == 8
 
 
 def test_context_lengths_of_every_name():

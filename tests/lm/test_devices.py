@@ -29,6 +29,12 @@ def test_a_misspelt_device_is_no_device():
         placement("cqu", 0)
 
 
+def test_a_device_without_float64_is_refused(tmp_path):
+    """Apple's GPU, whether it is there or not: one sentence before loading."""
+    with pytest.raises(UnavailableError, match="'mps' computes no float64"):
+        load(tmp_path / "nowhere", device="mps")
+
+
 def test_auto_keeps_a_small_model_together():
     """What fits on one device is not spread."""
     here = devices()

@@ -251,7 +251,11 @@ class _Job:
             resource = _resource(error)
             if resource and not self.last_attempt:
                 raise
-            told = str(error) if isinstance(error, InputError | ResourceError) else f"{type(error).__name__}: {error}"
+            told = (
+                str(error)
+                if isinstance(error, InputError | LoadError | ResourceError)
+                else f"{type(error).__name__}: {error}"
+            )
             again = resource or isinstance(error, UnavailableError)
             return ended(FAILED, reason=told, kind="resource" if again else "data", trace=traceback.format_exc())
 
@@ -278,7 +282,10 @@ def check_offered(measure: Unit, model: Any) -> None:
     """Raise NotApplicable for what a measure REQUIRES and the loaded model does not offer."""
     lacking = [name for name in measure["REQUIRES"] if name not in model.capabilities]
     if lacking:
-        raise NotApplicable(f"{measure.name} needs {', '.join(lacking)}, which this model does not offer")
+        what = f"{measure.name} needs {', '.join(lacking)}"
+        raise NotApplicable(
+            f"{what}; this is {model.lacks}" if model.lacks else f"{what}, which this model does not offer"
+        )
 
 
 def _resource(error: Exception) -> bool:

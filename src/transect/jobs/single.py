@@ -14,7 +14,7 @@ from transect import registry, store, units, yaml_file
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
 from transect.grid import check_requires, identity
 from transect.jobs import drift, openings
-from transect.jobs.measure import code_allowed, locate
+from transect.jobs.measure import check_offered, code_allowed, locate
 from transect.jobs.rows_file import kept, with_columns
 from transect.jobs.self_check import Checked, SelfCheck
 from transect.jobs.stimuli_file import read_stimuli
@@ -89,6 +89,8 @@ def measure_model(
         same = identity(checkpoint, project)
         drift.check_canary(checkpoint.run, checkpoint.revision, loaded.fingerprint)
         drift.check(Store(project.store), checkpoint.run.id, checkpoint.revision, same, loaded.fingerprint, path.name)
+    if loaded.lacks:
+        check_offered(unit, loaded)
     _check_offered(unit, loaded.capabilities, model, project)
     scores = SelfCheck(loaded)
     with _without_advice(), scores.note(measure):

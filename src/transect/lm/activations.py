@@ -56,6 +56,8 @@ def observe(
     [sequence, read, token]; tokens: ids [sequence, n] of those wanted of each sequence, None: the whole vocabulary.
     """
     logits: list[torch.Tensor] = []
+    ids = as_ids(model, ids)
+    model._needs_head()
     distinct, columns = None, None
     if tokens is not None:
         distinct, columns = torch.unique(torch.as_tensor(tokens, device=model.network.device), return_inverse=True)
@@ -113,6 +115,7 @@ def gradients(
     patterns that are read below autograd.
     """
     ids, wanted = as_ids(model, ids), sites(model, places, layers)
+    model._needs_head()
     if any(place == "pattern" for place, _ in wanted) and model.anatomy.mechanism == "softmax":
         raise NotApplicable("pattern: this architecture's patterns are read below autograd and have no gradient")
     found: dict[Site, torch.Tensor] = {}

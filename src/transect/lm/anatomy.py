@@ -147,8 +147,11 @@ def nothing(network: PreTrainedModel, reason: str) -> Anatomy:
     return Anatomy((), embedding, None, unembedding, "unknown", absent=dict.fromkeys(PLACES, reason))
 
 
-def discover(network: PreTrainedModel) -> Anatomy:
-    """The parts, not yet checked (`checked` does both). The network is in eval mode and is left as it was."""
+def discover(network: PreTrainedModel, eps: float | None = None) -> Anatomy:
+    """The parts, not yet checked (`checked` does both). The network is in eval mode and is left as it was.
+
+    eps: one unit of rounding of its numbers; None: that of its weights.
+    """
     made, mechanism = _traced(network)
     if made is None:
         return nothing(network, "the model's forward with eager attention fails")
@@ -161,7 +164,7 @@ def discover(network: PreTrainedModel) -> Anatomy:
         # the same layer run many times: its patterns still come in order
         absent = {place: reason for place in PLACES if place != "pattern"}
         return replace(found, mechanism=mechanism, absent=absent)
-    eps = rounding(network)
+    eps = rounding(network) if eps is None else eps
     blocks = tuple(_block(made, layer, call, eps) for layer, call in enumerate(calls))
     forms = {block.form for block in blocks}
     return Anatomy(

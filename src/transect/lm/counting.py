@@ -18,7 +18,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from transect.lm.batching import context_length
-from transect.lm.loading import MAKERS, Objective
+from transect.lm.objectives import MAKERS, Objective
 from transect.run import CAUSAL, MASKED, SEQ2SEQ, UNKNOWN, Run
 
 # field of the registry -> what transformers' configuration classes call it (the first name goes by their attribute_map, too)
@@ -112,7 +112,8 @@ def configuration(run: Run) -> PreTrainedConfig:
 
 def of_run(run: Run) -> Counts:
     """The counts of a run of the registry. Raises Uncountable."""
-    return counts(meta_network(configuration(run), OBJECTIVES[run.facts["objective"]]))
+    network = meta_network(configuration(run), OBJECTIVES[run.facts["objective"]])
+    return counts(cast(PreTrainedModel, network.base_model) if run.get("lm_head", True) is False else network)
 
 
 def contradictions(run: Run, found: Counts) -> dict[str, tuple[int, int]]:
@@ -124,7 +125,7 @@ def contradictions(run: Run, found: Counts) -> dict[str, tuple[int, int]]:
 
 def shape_of(run: Run) -> str:
     """What a run's counts follow from, as text: runs of the same one have the same counts."""
-    names = ("model_type", "objective", "position", "remote_code", *NAMES, "config")
+    names = ("model_type", "objective", "position", "remote_code", "lm_head", *NAMES, "config")
     return repr([run.get(name) for name in names])
 
 

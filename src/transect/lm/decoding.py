@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from transect.lm.batching import out_of_memory
+
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
 CACHES = ("past_key_values", "cache_params", "state")  # what architectures call it, in their outputs and arguments
@@ -115,9 +117,9 @@ class NetworkDecoder(Decoder):
             return
         chosen = torch.tensor(list(places), device=self.network.device)
         with torch.inference_mode():
-            self._last = self._last[chosen]
+            self._last = self._last[chosen.to(self._last.device)]
             if self._encoded is not None:
-                self._encoded = self._encoded[chosen]
+                self._encoded = self._encoded[chosen.to(self._encoded.device)]
             if self._cache is not None:
                 name, cache = self._cache
                 self._cache = name, _rows_of(cache, chosen)
@@ -178,7 +180,9 @@ def cache_is_right(network: PreTrainedModel) -> bool:
         steps.keep(order)
         for t in range(first, last):
             steps.push([rows[row][t] for row in order])
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+    except Exception as error:
+        if out_of_memory(error):
+            raise  # it says nothing about the cache
         return False  # a cache of another kind, or none that can be cut by rows
     for place, found in enumerate(steps.logits()):
         expected = steps.alone(place)

@@ -18,7 +18,9 @@ from transect.lm import counting, opening
 from transect.lm.batching import context_length
 from transect.lm.design import design
 from transect.lm.form import form
-from transect.lm.loading import lacks_text_class, objective_of, reads_more, stored, weight_files
+from transect.lm.loading import tensors, weight_files
+from transect.lm.objectives import MAKERS, lacks_text_class, objective_of, reads_more
+from transect.lm.surplus import HEADLESS, check_report, dry_report, refuse_adapter
 from transect.lm.tokenizer import canary, casing, read_tokenizer
 
 OBJECTIVES = {"causal": "causal", "masked": "masked", "seq2seq": "denoising"}
@@ -46,13 +48,16 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     Raises LoadError for a directory without a readable configuration, weights or tokenizer, NotApplicable for a model that reads more than
     text and whose text part cannot be run alone.
     """
+    refuse_adapter(path)
     try:
         raw = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LoadError(f"{path}: no readable config.json ({error}).") from None
     if not isinstance(raw, dict):
         raise LoadError(f"{path}: config.json is no JSON object.")
-    numbers = stored(weight_files(path))[1] if sizes is None else sum(map(_numel, sizes.values()))
+    if sizes is None:
+        sizes = {name: shape for name, (shape, _) in tensors(weight_files(path)).items()}
+    numbers = sum(map(_numel, sizes.values()))
     kind = raw.get("model_type")
     if kind == "ngram":
         counts = f"{raw.get('order')}-gram counts: {numbers:,} numbers in tables"
@@ -62,7 +67,7 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     else:
         if kind not in CONFIG_MAPPING and "auto_map" not in raw and not list(path.glob("*.py")):
             raise LoadError(f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}")  # fmt: skip
-        found = _architecture(path, numbers) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
+        found = _architecture(path, sizes) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
     if how := casing(path):
         found.told.append(how)
     found.facts = {"model_type": kind, **found.facts, "tokenizer": describe_tokenizer(read_tokenizer(path))}
@@ -98,7 +103,7 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     }
 
 
-def _architecture(path: Path, numbers: int) -> Description:
+def _architecture(path: Path, sizes: Mapping[str, tuple[int, ...]]) -> Description:
     """Of an architecture that transformers computes."""
     config = AutoConfig.from_pretrained(path, local_files_only=True)
     try:
@@ -109,8 +114,11 @@ def _architecture(path: Path, numbers: int) -> Description:
         raise NotApplicable(f"{path}: {reason}")
     found, text = Description(), config.get_text_config() if reads_more(config) else config
     network = _built(path, text, objective)
+    headless = _compare(path, config, MAKERS[objective], sizes)
+    if headless:
+        network = network.base_model
     counts = counting.counts(network)
-    whole = numbers
+    whole = sum(p.numel() for p in network.parameters())
     if text is not config:
         found.facts["modalities"] = ["text", *(m for name, m in MODALITIES.items() if getattr(config, name, None))]
         found.facts["config"] = {"text_config": {"model_type": text.model_type}}
@@ -118,22 +126,39 @@ def _architecture(path: Path, numbers: int) -> Description:
             f"reads more than text: measured, described and counted by its text part ({text.model_type}) alone"
         )
         whole = sum(p.numel() for p in _whole(config).parameters())
-    else:
-        whole = sum(p.numel() for p in network.parameters())
+    if headless:
+        found.facts["lm_head"] = False
+        found.told.append(f"{'an encoder' if objective == 'masked' else 'a decoder'} {HEADLESS}")
     found.facts |= {"objective": OBJECTIVES[objective], **form(text, objective), **design(network)}
     found.facts |= _sizes(text, network, counts)
     found.facts |= _beyond(found.facts, text, counts, OBJECTIVES[objective])
     found.how = dict.fromkeys(("params_total", "params_non_embedding", "params_active"), "count")
-    if objective != "causal":
+    if objective != "causal" or headless:
         found.how["objective"] = "inferred"
+    numbers = sum(map(_numel, sizes.values()))
     found.told.append(f"the weight files hold {numbers:,} numbers, {_compared(numbers, whole)}")
     return found
+
+
+def _compare(path: Path, config: Any, maker: Any, sizes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the files lack the language-model head alone. Raises LoadError as loading does where they are not those of the
+    configuration; nothing is compared where they are packed (quantized), or read by a class for more than text."""
+    if reads_more(config) or getattr(config, "quantization_config", None) is not None:
+        return False
+    network, report = dry_report(config, maker, sizes)
+    return check_report(
+        path, network, report, lambda name: torch.empty(sizes[name], device="meta") if name in sizes else None
+    )
 
 
 def _compared(numbers: int, whole: int) -> str:
     if numbers == whole:
         return "as many as the configuration has"
-    reason = "buffers or tied matrices that were stored" if numbers > whole else "they are packed, lack its head, or are another model's"  # fmt: skip
+    reason = (
+        "buffers, tied matrices or other heads that were stored"
+        if numbers > whole
+        else "they are packed, or another model's"
+    )
     return f"the configuration {whole:,}: {reason}"
 
 

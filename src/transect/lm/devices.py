@@ -20,6 +20,8 @@ ROOM = 0.8  # of a device's memory that weights may take; the rest is for activa
 def check_device(device: str) -> None:
     """Raise InputError for what is no device, UnavailableError for one that this machine does not have."""
     known = devices()
+    if device.startswith("mps"):
+        raise UnavailableError(f"device: {device!r} computes no float64, in which sums are kept here; use cpu.")
     if device in (*known, "auto"):
         return
     try:
@@ -38,6 +40,8 @@ def devices() -> list[str]:
         return ["cpu"]
     accelerator = torch.accelerator.current_accelerator()
     kind = accelerator.type if accelerator else "cuda"
+    if kind == "mps":  # see check_device
+        return ["cpu"]
     return ["cpu", kind, *(f"{kind}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
@@ -67,4 +71,6 @@ def placement(device: str, weight_bytes: int, memory: Mapping[str | int, Any] | 
 def _accelerator_bytes(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return int(getattr(torch.mps, "recommended_max_memory", lambda: 0)())  # others: unknown, so accelerate decides
+    if device.startswith("xpu"):
+        return int(torch.xpu.get_device_properties(device).total_memory)
+    return 0  # unknown, so accelerate decides

@@ -11,7 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from transect.lm import counting
 from transect.lm.identities import checked
-from transect.lm.loading import MAKERS, Objective
+from transect.lm.objectives import MAKERS, Objective
 
 SMALL = {
     "n_layers": 2,

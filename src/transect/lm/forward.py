@@ -53,7 +53,8 @@ class Forward:
         """
         self.prepare(inputs)
         if not self.split:
-            yield 0, len(places), [(0, self.network(**inputs).logits.flatten(0, 1)[places])]
+            logits = self.network(**inputs).logits.flatten(0, 1)
+            yield 0, len(places), [(0, logits[places.to(logits.device)])]
             return
         output = self._body(inputs)
         hidden = output.last_hidden_state.flatten(0, 1)[places.to(output.last_hidden_state.device)]
@@ -145,13 +146,15 @@ class Forward:
         """Whether the tail as it is tried gives the whole forward's logits; None where either fails, or runs in `refused`."""
         places = torch.tensor([2, 4, 7], device=self.network.device)
         try:
-            whole = self.network(**inputs).logits.flatten(0, 1)[places]
+            whole = self.network(**inputs).logits.flatten(0, 1)
+            whole = whole[places.to(whole.device)]
             output = self._body(inputs)
-            hidden = output.last_hidden_state.flatten(0, 1)[places]
+            hidden = output.last_hidden_state.flatten(0, 1)
+            hidden = hidden[places.to(hidden.device)]
             cut = self._tail(inputs, output, hidden, leave=self._plain)
             if self._plain:
                 cut = torch.cat([tile.clone() for _, tile in _tiles(self.network.get_output_embeddings(), cut)], 1)
-        except (AttributeError, IndexError, RuntimeError, TypeError) as error:
+        except Exception as error:  # whatever a network raises that is run in another way than its own
             if out_of_memory(error):
                 raise  # it says nothing about the network
             return None  # a body that returns something else or is not called, or a tail that needs whole sequences

@@ -24,6 +24,7 @@ from transect.errors import LoadError, ResourceError, nearest
 FILES = [
     "config.json",
     "generation_config.json",
+    "adapter_config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
     "tokenizer.json",
@@ -207,6 +208,10 @@ def _conversion(hub_id: str) -> str | None:
 def _no_safetensors(hub_id: str, revision: str, path: Path) -> str:
     from huggingface_hub import HfApi
 
+    if (path / "adapter_config.json").exists():
+        return (
+            f"{hub_id} at revision {revision!r} is an adapter (PEFT): merge it into its base model, and measure that."
+        )
     try:
         names = HfApi(endpoint=endpoint()).list_repo_files(hub_id, revision=path.name)
     except Exception:  # it only serves the sentence below

@@ -15,19 +15,18 @@ puts out 0 shows nothing when it is switched off: the others are looked at or, i
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from transect.errors import ResourceError
 from transect.lm.anatomy import PLACES, REFUSALS, Anatomy, Block, discover, example, rounding
 from transect.lm.attention import watch
 from transect.lm.batching import out_of_memory
-from transect.lm.tracing import hidden_in, hidden_out, with_hidden_out
+from transect.lm.forward import in_float32, in_half
+from transect.lm.tracing import after, before
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 TOLERANCE = 64  # units of rounding of the largest number compared, within one forward
 ACROSS = 1024  # the same between forwards of other shapes or another order of sums (fused attention)
@@ -46,13 +45,26 @@ FALLS = {
 
 
 def checked(network: PreTrainedModel) -> Anatomy:
-    """The parts of a network, without the places whose identities do not hold. The network is left as it was."""
-    anatomy = discover(network)
+    """The parts of a network, without the places whose identities do not hold. The network is left as it was.
+
+    In half precision they are looked for in float32: rounding hides what adds up in a block, and the parts are the same.
+    """
+    if in_half(network):
+        with in_float32(network):
+            found = _checked(network, torch.finfo(torch.float32).eps)
+        if found.blocks or found.mechanism is not None:
+            return found  # else it does not run in float32
+    return _checked(network, rounding(network))
+
+
+def _checked(network: PreTrainedModel, eps: float) -> Anatomy:
+    """eps: one unit of rounding."""
+    anatomy = discover(network, eps)
     absent = dict(anatomy.absent)
     silent: set[str] = set()
     for identity, difference in verify(network, anatomy, silent).items():
         units = ACROSS if identity in ("capture", "slice") else TOLERANCE
-        limit = min(WORST, units * rounding(network))
+        limit = min(WORST, units * eps)
         if not difference <= limit:
             reason = f"the identity {identity!r} does not hold (off by {difference:.2g}, allowed {limit:.2g})"
             reason = SILENT.format(identity) if identity in silent else reason
@@ -234,7 +246,11 @@ class _Removal:
 
     def _compare(self, block: Block) -> None:
         """The block's equation with one of its terms left out."""
-        at = {name: value.reshape(self.clean + 3, -1, value.shape[-1]) for name, value in self.seen.items()}
+        device = self.seen[
+            "post"
+        ].device  # a block at the boundary of two devices reads on the one and writes on the other
+        seen = {name: value.to(device) for name, value in self.seen.items()}
+        at = {name: value.reshape(self.clean + 3, -1, value.shape[-1]) for name, value in seen.items()}
         pre, post, clean = at["pre"][self.clean], at["post"], self.clean
         if block.attention is not None:
             added = block.attention_scale * at["attention"][clean]
@@ -273,27 +289,5 @@ class _Removal:
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     """The largest difference, relative to the largest number (at least 1); infinite where something is not a number."""
     scale = max(1.0, float(expected.abs().max()))
-    value = float((found.double() - expected.double()).abs().max()) / scale
+    value = float((found.cpu().double() - expected.cpu().double()).abs().max()) / scale
     return value if value == value else float("inf")
-
-
-def before(module: nn.Module, see: Callable[[torch.Tensor], None]) -> Callable[[], None]:
-    """Show the module's hidden states to `see` before every call; call what is returned to end it."""
-
-    def hook(called: nn.Module, args: Any, kwargs: Any) -> None:
-        hidden = hidden_in(args, kwargs)
-        assert hidden is not None
-        see(hidden)
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True).remove
-
-
-def after(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], None]:
-    """Put `change` of the module's hidden states in their place after every call; call what is returned to end it."""
-
-    def hook(called: nn.Module, args: Any, output: Any) -> Any:
-        hidden = hidden_out(output)
-        assert hidden is not None
-        return with_hidden_out(output, change(hidden))
-
-    return module.register_forward_hook(hook).remove

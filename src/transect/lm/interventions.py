@@ -58,6 +58,7 @@ def run(
     Raises InputError for what is out of range or does not fit, NotApplicable for a place that the model does not have.
     """
     ids = as_ids(model, ids)
+    model._needs_head()
     length = ids.shape[1]
     tokens = None if tokens is None else _tokens(model, tokens, len(ids))
     together = [(edit,) if isinstance(edit, Edit) else tuple(edit) for edit in edits]

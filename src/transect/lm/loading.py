@@ -13,7 +13,7 @@ import shutil
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -22,15 +22,8 @@ from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForMaskedLM,
     AutoModelForMultimodalLM,
-    AutoModelForSeq2SeqLM,
     GenerationConfig,
-)
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
 import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
@@ -40,6 +33,8 @@ from transect.lm.devices import check_device, placement
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
 from transect.lm.ngram import NgramModel
+from transect.lm.objectives import MAKERS, Objective, lacks_text_class, objective_of, reads_more
+from transect.lm.surplus import check_report, quiet, refuse_adapter
 from transect.lm.tokenizer import read_tokenizer
 
 # transformers converts in several threads at once, each with a heap of its own that only grows: 60 MB over 50 checkpoints
@@ -51,12 +46,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 LARGE = 4 * 2**20  # bytes of weights from which it is worth a tenth of a second to tidy up first
 PROBED = 5  # tokens of the text on which a model that reads more than text is tried
-Objective = Literal["causal", "masked", "seq2seq"]
-MAKERS: dict[str, Any] = {
-    "causal": AutoModelForCausalLM,
-    "masked": AutoModelForMaskedLM,
-    "seq2seq": AutoModelForSeq2SeqLM,
-}
 
 
 def load(
@@ -79,6 +68,7 @@ def load(
     if dtype not in DTYPES:
         raise InputError(f"dtype: unknown {dtype!r}; there are: {', '.join(DTYPES)}.{nearest(dtype, DTYPES)}")
     check_device(device)
+    refuse_adapter(path)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -93,8 +83,8 @@ def load(
     weights = weight_files(path)
     if sum(file.stat().st_size for file in weights) >= LARGE:
         give_back()
-    network, objective = _network(path, weights, DTYPES[dtype], device, memory, own_code)
-    model = NetworkModel(path, tokenizer, weights, network, objective, budget)
+    network, objective, headless = _network(path, weights, DTYPES[dtype], device, memory, own_code)
+    model = NetworkModel(path, tokenizer, weights, network, objective, budget, headless=headless)
     model._own_code = own_code
     return model
 
@@ -142,7 +132,8 @@ def _own_code(path: Path, config: Mapping[str, Any], allowed: bool) -> bool:
 
 def _network(
     path: Path, weights: list[Path], dtype: torch.dtype, device: str, memory: Any, own_code: bool
-) -> tuple[Any, Objective]:
+) -> tuple[Any, Objective, bool]:
+    """The network, its objective, and whether the files lack its language-model head."""
     given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": own_code}
     try:
         config = AutoConfig.from_pretrained(path, **given)
@@ -153,10 +144,11 @@ def _network(
         place = placement(device, size * dtype.itemsize, memory)
         given |= {"dtype": dtype, "output_loading_info": True}
         maker = AutoModelForMultimodalLM if reads_more(config) else MAKERS[objective]
-        if not place and held != {dtype}:
-            network, report = _converted(path, weights, config, maker, given)
-        else:
-            network, report = maker.from_pretrained(path, config=config, use_safetensors=True, **given, **place)
+        with quiet():
+            if not place and held != {dtype}:
+                network, report = _converted(path, weights, config, maker, given)
+            else:
+                network, report = maker.from_pretrained(path, config=config, use_safetensors=True, **given, **place)
         if "offload_folder" in place:
             weakref.finalize(network, shutil.rmtree, place["offload_folder"], True)
             _tell_device(network)
@@ -166,25 +158,13 @@ def _network(
         if out_of_memory(error):
             raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
         raise LoadError(f"{path}: cannot be loaded ({type(error).__name__}: {error}).") from error
-    for what in ("missing_keys", "mismatched_keys"):
-        if report[what]:
-            # transformers would go on with random weights in their place
-            names = ", ".join(sorted(map(str, report[what]))[:3])
-            raise LoadError(f"{path}: {len(report[what])} weights are {what.split('_')[0]}, e.g. {names}.")
-    return (text_tower(network) if reads_more(config) else network), objective
+    files = [safe_open(file, framework="pt") for file in weights]
 
+    def tensor(name: str) -> torch.Tensor | None:
+        return next((file.get_tensor(name) for file in files if name in file.keys()), None)
 
-def reads_more(config: Any) -> bool:
-    """Whether a configuration is of a model that reads images, sound or the like besides text, with a decoder of its own for the text."""
-    return not config.is_encoder_decoder and config.get_text_config() is not config
-
-
-def lacks_text_class(config: Any) -> str:
-    """Why the text part of a model that reads more cannot be run alone, in words; empty where it can."""
-    kind = config.get_text_config().model_type
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return ""
-    return f"{config.model_type} reads more than text, and transformers has no causal class for its text alone ({kind})"
+    headless = check_report(path, network, report, tensor)
+    return (text_tower(network) if reads_more(config) else network), objective, headless
 
 
 def text_tower(network: Any) -> Any:
@@ -216,17 +196,22 @@ def text_tower(network: Any) -> Any:
 
 def stored(weights: list[Path]) -> tuple[set[torch.dtype | None], int]:
     """The dtypes in which the weights are stored (None: not a float), and how many numbers they are."""
-    dtypes, numbers = set(), 0
+    found = tensors(weights).values()
+    return {dtype for _, dtype in found}, sum(torch.Size(shape).numel() for shape, _ in found)
+
+
+def tensors(weights: list[Path]) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
+    """Name -> shape and dtype (None: not a float) of what the files hold, from their headers. Raises LoadError."""
+    found: dict[str, tuple[tuple[int, ...], torch.dtype | None]] = {}
     for file in weights:
         try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():
-                    part = tensors.get_slice(name)
-                    dtypes.add(STORED.get(part.get_dtype()))
-                    numbers += torch.Size(part.get_shape()).numel()
+            with safe_open(file, framework="pt") as held:
+                for name in held.keys():
+                    part = held.get_slice(name)
+                    found[name] = tuple(part.get_shape()), STORED.get(part.get_dtype())
         except SafetensorError as error:
             raise LoadError(f"{file}: this is no safetensors file, or not all of it ({error}).") from None
-    return dtypes, numbers
+    return found
 
 
 class _Stored:
@@ -273,27 +258,3 @@ def _tell_device(network: Any) -> None:
         places = [p for p in network.hf_device_map.values() if p != "disk"]
         device = torch.device(places[0] if places else "cpu")
         network.__class__ = type(type(network).__name__, (type(network),), {"device": property(lambda _: device)})
-
-
-def objective_of(config: Any) -> Objective:
-    """By the class that the checkpoint was saved from, else by what transformers has for its model_type.
-
-    Raises ValueError for what is no language model.
-    """
-    if reads_more(config):
-        return "causal"
-    for name in config.architectures or []:
-        if name.endswith(("ForCausalLM", "LMHeadModel")):
-            return "causal"
-        if name.endswith("ForMaskedLM"):
-            return "masked"
-        if name.endswith("ForConditionalGeneration") and getattr(config, "is_encoder_decoder", False):
-            return "seq2seq"
-    kind = config.model_type
-    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and getattr(config, "is_encoder_decoder", False):
-        return "seq2seq"
-    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
-        return "masked"
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return "causal"
-    raise ValueError(f"model_type {kind!r} is neither a causal, a masked nor an encoder-decoder language model")

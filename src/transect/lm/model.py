@@ -242,6 +242,11 @@ class Model(ABC):
         raise NotApplicable("this model has no attention heads that can be read")
 
     @property
+    def lacks(self) -> str:
+        """What the whole of the model lacks, in words; empty where it lacks nothing."""
+        return ""
+
+    @property
     def n_logits(self) -> int:
         """How many tokens have a logit, those with the lowest ids; `vocab_size` have an embedding."""
         return self.vocab_size

@@ -25,6 +25,7 @@ from transect.lm.log_sums import Read, log_probabilities, log_shares
 from transect.lm.masking import VARIANTS, masked_rows
 from transect.lm.model import Model, TokenScores, check_positions
 from transect.lm.packing import Packing
+from transect.lm.surplus import HEADLESS
 
 VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
 
@@ -43,6 +44,7 @@ class NetworkModel(Model):
         network: PreTrainedModel,
         objective: Literal["causal", "masked", "seq2seq"],
         budget: int = BUDGET,
+        headless: bool = False,
     ) -> None:
         super().__init__(path, tokenizer, weights)
         self.network = network.eval()
@@ -55,8 +57,9 @@ class NetworkModel(Model):
         self.context_length = context_length(network)
         self.n_layers = getattr(config, "num_hidden_layers", None)
         self.d_model = getattr(config, "hidden_size", None)
-        offers = {"logits", "hidden", "gradients", objective}
-        if objective != "masked":
+        self._headless = headless
+        offers = {"hidden", "gradients"} | (set() if headless else {"logits", objective})
+        if objective != "masked" and not headless:
             offers |= {"generation", "text"}
         if objective == "seq2seq":
             starts = (getattr(c, "decoder_start_token_id", None) for c in (config, network.generation_config))
@@ -150,6 +153,7 @@ class NetworkModel(Model):
         Sources: Salazar et al. (2020), "Masked language model scoring", ACL; Kauf & Ivanova (2023), "A better way to do
         masked language model scoring", ACL.
         """
+        self._needs_head()
         if self.objective != "masked" or self.mask_id is None:
             raise NotApplicable("a pseudo-log-likelihood needs a masked model whose tokenizer has a mask token")
         if variant not in VARIANTS:
@@ -178,7 +182,18 @@ class NetworkModel(Model):
         """Whether some scores came from rows that share prefixes (lm/packing.py): provenance."""
         return self._packing.used
 
+    @property
+    def lacks(self) -> str:
+        """What the whole of the model lacks, in words; empty where it lacks nothing."""
+        return f"{'an encoder' if self.objective == 'masked' else 'a decoder'} {HEADLESS}" if self._headless else ""
+
+    def _needs_head(self) -> None:
+        """Raise NotApplicable where the unembedding is not the model's own."""
+        if self._headless:
+            raise NotApplicable(f"{self.path.name} is {self.lacks}")
+
     def _expect(self, objective: str) -> None:
+        self._needs_head()
         if self.objective == objective:
             if objective == "causal" and self._looks_ahead:
                 raise NotApplicable(AHEAD)
@@ -215,6 +230,7 @@ class NetworkModel(Model):
         return decoding.cache_is_right(self.network)
 
     def _decoding(self) -> decoding.Decoding:
+        self._needs_head()
         if self.objective == "masked":
             return super()._decoding()
         if self.objective == "causal":

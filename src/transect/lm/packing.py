@@ -193,7 +193,7 @@ class Packing:
         attention_mask = self._tensor(mask.astype(np.int64))
         states = encoder(input_ids=self._tensor(ids), attention_mask=attention_mask).last_hidden_state
         return {
-            "encoder_outputs": BaseModelOutput(last_hidden_state=states[each]),
+            "encoder_outputs": BaseModelOutput(last_hidden_state=states[each.to(states.device)]),
             "attention_mask": attention_mask[each],
             "decoder_input_ids": inputs["input_ids"],
         }

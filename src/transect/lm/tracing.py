@@ -3,7 +3,7 @@
 What lm/anatomy.py finds the parts of an architecture in. A few tokens are enough: what is kept is small.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -89,6 +89,28 @@ def with_hidden_out(output: Any, hidden: torch.Tensor) -> Any:
     if isinstance(output, tuple | list):
         return type(output)([hidden.reshape(output[0].shape), *output[1:]])
     return hidden.reshape(output.shape)
+
+
+def before(module: nn.Module, see: Callable[[torch.Tensor], None]) -> Callable[[], None]:
+    """Show the module's hidden states to `see` before every call; call what is returned to end it."""
+
+    def hook(called: nn.Module, args: Any, kwargs: Any) -> None:
+        hidden = hidden_in(args, kwargs)
+        assert hidden is not None
+        see(hidden)
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True).remove
+
+
+def after(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], None]:
+    """Put `change` of the module's hidden states in their place after every call; call what is returned to end it."""
+
+    def hook(called: nn.Module, args: Any, output: Any) -> Any:
+        hidden = hidden_out(output)
+        assert hidden is not None
+        return with_hidden_out(output, change(hidden))
+
+    return module.register_forward_hook(hook).remove
 
 
 def trace(network: PreTrainedModel, inputs: Mapping[str, torch.Tensor], mechanism: str) -> Trace:
