@@ -37,6 +37,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "answers": lambda m: m.answers(["the dog"], max_new_tokens=3),
     "attention": lambda m: m.attention(np.array(IDS), lambda pattern: pattern[..., -1, 0]),
     "attention_patterns": lambda m: list(m.attention_patterns(np.array(IDS))),
+    "lacks": lambda m: m.lacks,
     "n_logits": lambda m: m.n_logits,
     "no_number": lambda m: m.no_number(IDS[0]),
     "packing": lambda m: m.packing,
