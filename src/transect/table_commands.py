@@ -25,6 +25,7 @@ def fit(args: argparse.Namespace) -> int:
         references=args.reference,
         predict=None if args.predict is None else Path(args.predict),
         new=None if args.new is None else Path(args.new),
+        export_r=None if args.export_r is None else Path(args.export_r),
         n=args.n,
         seed=args.seed,
     )
@@ -206,6 +207,11 @@ def _add_beside(more: argparse._ArgumentGroup) -> None:
         help="write fitted values, residuals and 95 %% prediction intervals beside the columns of the table (CSV or Parquet)",
     )
     more.add_argument("--new", metavar="ROWS", help="with --predict: another table, whose rows are predicted instead")
+    more.add_argument(
+        "--export-r",
+        metavar="FOLDER",
+        help="write the table as it was used, and the call of lmer, glmer, lm or glm on it",
+    )
     more.add_argument("--modes", action="store_true", help="the random effects of each level, with standard errors")
     more.add_argument(
         "--relatedness", metavar="FILE", help="a Newick tree, or a CSV matrix of distances or covariances, of --of"
