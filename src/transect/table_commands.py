@@ -25,6 +25,7 @@ def fit(args: argparse.Namespace) -> int:
         references=args.reference,
         predict=None if args.predict is None else Path(args.predict),
         new=None if args.new is None else Path(args.new),
+        plots=None if args.plots is None else Path(args.plots),
         export_r=None if args.export_r is None else Path(args.export_r),
         n=args.n,
         seed=args.seed,
@@ -149,6 +150,7 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
     fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
     _add_model(fits.add_argument_group("the model"))
     _add_beside(fits.add_argument_group("beside it"))
+    _add_files(fits.add_argument_group("files that it writes"))
 
 
 def _add_model(model: argparse._ArgumentGroup) -> None:
@@ -201,17 +203,6 @@ def _add_beside(more: argparse._ArgumentGroup) -> None:
         metavar="M",
         help="equivalence: whether each effect lies within M of 0 (two one-sided tests)",
     )
-    more.add_argument(
-        "--predict",
-        metavar="OUT",
-        help="write fitted values, residuals and 95 %% prediction intervals beside the columns of the table (CSV or Parquet)",
-    )
-    more.add_argument("--new", metavar="ROWS", help="with --predict: another table, whose rows are predicted instead")
-    more.add_argument(
-        "--export-r",
-        metavar="FOLDER",
-        help="write the table as it was used, and the call of lmer, glmer, lm or glm on it",
-    )
     more.add_argument("--modes", action="store_true", help="the random effects of each level, with standard errors")
     more.add_argument(
         "--relatedness", metavar="FILE", help="a Newick tree, or a CSV matrix of distances or covariances, of --of"
@@ -221,3 +212,18 @@ def _add_beside(more: argparse._ArgumentGroup) -> None:
     )
     more.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
     more.add_argument("--seed", type=int, default=1)
+
+
+def _add_files(files: argparse._ArgumentGroup) -> None:
+    files.add_argument(
+        "--predict",
+        metavar="OUT",
+        help="fitted values, residuals and 95 %% prediction intervals beside the columns of the table (CSV or Parquet)",
+    )
+    files.add_argument("--new", metavar="ROWS", help="with --predict: another table, whose rows are predicted instead")
+    files.add_argument(
+        "--plots", metavar="FOLDER", help="residuals, their quantiles, random effects, effects (SVG, PDF, PNG)"
+    )
+    files.add_argument(
+        "--export-r", metavar="FOLDER", help="the table as it was used, and the call of lmer, glmer, lm or glm on it"
+    )

@@ -10,6 +10,7 @@ import pandas as pd
 from transect.errors import InputError
 from transect.jobs.fit_files import check_predictions, write_predictions
 from transect.jobs.fit_in_r import export_to_r
+from transect.jobs.fit_plots import write_plots
 from transect.jobs.tables import is_table, read
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.comparison import compare
@@ -50,6 +51,7 @@ class Beside:
     references: Sequence[str] = ()  # "COLUMN=LEVEL"
     predict: Path | None = None  # the file to write predictions to, of the rows of `new` or of the table
     new: Path | None = None
+    plots: Path | None = None  # a folder
     export_r: Path | None = None  # a folder
     n: int = 1000
     seed: int = 1
@@ -106,6 +108,8 @@ def fit_file(
             "file": str(beside.predict),
             **write_predictions(model, frame, beside.predict, beside.new),
         }
+    if beside.plots is not None:
+        found["plots"] = [str(path) for path in write_plots(model, beside.plots)]
     if beside.export_r is not None:
         found["in_r"] = [str(path) for path in export_to_r(model, beside.export_r, weights)]
     if beside.relatedness is not None and beside.of is not None:

@@ -175,6 +175,8 @@ def _beside(beside: dict[str, Any]) -> Iterator[str]:
     if "predicted" in beside:
         rows = beside["predicted"]
         yield from ["", f"Fitted values and predictions: {rows['file']} ({rows['predicted']} of {rows['rows']} rows)"]
+    if "plots" in beside:
+        yield from ["", f"Figures: {', '.join(beside['plots'])}"]
     if "in_r" in beside:
         yield from ["", f"The same in R: {', '.join(beside['in_r'])}"]
     if "relatedness" in beside:
