@@ -10,6 +10,7 @@ from transect.stats.formula import parse
 from transect.stats.marginal_means import marginal_means
 from transect.stats.model_input import counts_of
 from transect.stats.table_model import fit_table
+from transect.stats.table_prediction import predictions
 from transect.stats.term_tests import term_tests
 
 BINOMIAL = "cbind(incidence, healthy) ~ period + (1 | herd)"
@@ -46,6 +47,19 @@ def test_the_column_of_an_empty_cell_is_named_and_what_needs_it_is_not_estimable
     means, differences = marginal_means(model, ["cond"])
     assert means["estimate"].notna().tolist() == [True, False]
     assert differences["estimate"].isna().all()
+
+
+def test_a_cell_without_rows_is_not_predicted() -> None:
+    """Fitted values of the rows equal those of the model of cells (1e-8); a row of the empty cell has none."""
+    frame = _cells()
+    whole, cells = (
+        fit_table(frame, f, reml=False, allow_pseudoreplication=True)
+        for f in ("y ~ cond*s + (1 | item)", "y ~ cell + (1 | item)")
+    )
+    found, expected = predictions(whole, frame), predictions(cells, frame)
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6, abs=1e-8)
+    new = frame.iloc[:2].assign(cond=["b", "a"], s="s3")
+    assert predictions(whole, new)[".fitted"].notna().tolist() == [False, True]
 
 
 def test_terms_with_an_empty_cell_are_tested_as_far_as_the_rows_tell() -> None:

@@ -31,7 +31,7 @@ COLUMNS = [".fixed", ".fitted", ".residual", ".lower", ".upper"]
 
 
 def predictions(model: TableModel, frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns .fixed, .fitted, .residual, .lower and .upper of each row; NaN where a predictor is missing.
+    """The columns .fixed, .fitted, .residual, .lower and .upper of each row; NaN where a predictor is missing, or the cell had no rows.
 
     Raises InputError for a predictor that the table lacks, and for a level of a fixed effect that the model has not seen.
     """
@@ -52,6 +52,8 @@ def predictions(model: TableModel, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _predicted(model: TableModel, rows: pd.DataFrame) -> pd.DataFrame:
     fit, x = model.fit, _matrix(model.design, model, rows)
+    unknown = np.isnan(x).any(axis=1)
+    x = np.where(unknown[:, None], 0.0, x)
     fixed = x @ fit.beta
     fitted, half = fixed.copy(), np.full(len(rows), np.nan)
     if isinstance(fit, LeastSquaresFit):
@@ -71,13 +73,15 @@ def _predicted(model: TableModel, rows: pd.DataFrame) -> pd.DataFrame:
     if model.family == "binomial":
         fixed, fitted = expit(fixed), expit(fitted)
     left = _response(model, rows) - fitted
-    return pd.DataFrame(
+    found = pd.DataFrame(
         {".fixed": fixed, ".fitted": fitted, ".residual": left, ".lower": fitted - half, ".upper": fitted + half}
     )
+    found.loc[unknown] = np.nan
+    return found
 
 
 def _matrix(design: Design, model: TableModel, rows: pd.DataFrame) -> np.ndarray:
-    """The columns of new rows, on the scale of the rows that were fitted: scale(x) has their mean and spread."""
+    """The columns of new rows (NaN where an empty cell would have to tell them), on the scale of the fitted rows: scale(x) has their mean."""
     columns = {}
     for variable in dict.fromkeys(v for term in design.terms for v in term):
         if variable.startswith("scale("):
@@ -85,7 +89,7 @@ def _matrix(design: Design, model: TableModel, rows: pd.DataFrame) -> np.ndarray
             columns[variable] = (rows[column_of(variable)] - before.mean()) / before.std()
         else:
             columns[variable] = values(variable, rows)
-    return design.matrix(pd.DataFrame(columns, index=rows.index), transformed=True)
+    return design.estimable(design.whole.matrix(pd.DataFrame(columns, index=rows.index), transformed=True))
 
 
 def _terms(model: TableModel, rows: pd.DataFrame) -> Iterator[tuple[Grouping, np.ndarray]]:
