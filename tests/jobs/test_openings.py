@@ -9,7 +9,8 @@ import pytest
 from tests.jobs.hub_project import hub_project, load_study, measure_all, publish
 from tests.shelf import byte_tokenizer, tiny_model
 from transect.cli import main
-from transect.jobs import openings
+from transect.jobs import openings, report
+from transect.jobs.gather import gather
 from transect.store import Store
 
 TOLD = "puts nothing before a text itself; '<s>' is the one that it declares"
@@ -36,6 +37,9 @@ def test_every_cell_keeps_its_opening(tmp_path: Path, monkeypatch: pytest.Monkey
     measure_all(study)
     (found,) = opened(study)
     assert found["opening"] == ["<s>"] and TOLD in found["opening_doubt"]
+    gather(study, study.results)
+    shown = report._provenance(study, pd.read_parquet(study.results / "grid.parquet"))["What texts were opened with"]
+    assert shown[["run", "opened with", "measures"]].to_numpy().tolist() == [["plain", "<s>", "minimal_pair"]]
     named = with_option(project, 'bos: "<mask>"')
     assert named.cells[0].key != study.cells[0].key
     measure_all(named)

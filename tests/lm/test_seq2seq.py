@@ -6,14 +6,13 @@ import torch
 
 from tests.architectures import SEQ2SEQ, directory_of, model_of
 from transect.errors import InputError, NotApplicable
-from transect.lm import load
-
-TOLERANCE = 1e-5  # nats per token
+from transect.lm import load, rounding
 
 
 @pytest.mark.parametrize("kind", SEQ2SEQ)
 def test_scores_equal_the_plain_forward_in_any_batch(kind):
-    """Sources and targets of several lengths, some sources shared: batches of 1, 2, 7, 32 and the budget's own."""
+    """Sources and targets of several lengths, some sources shared: batches of 1, 2, 7, 32 and the budget's own; to rounding of
+    these weights (lm/rounding.py)."""
     model = model_of(kind)
     rng = np.random.default_rng(3)
     sources = [rng.integers(0, model.vocab_size, rng.integers(1, 14)).tolist() for _ in range(12)]
@@ -28,7 +27,7 @@ def test_scores_equal_the_plain_forward_in_any_batch(kind):
     for batch_size in (1, 2, 7, 32, None):
         found = model.token_scores(sequences, sources=sources, batch_size=batch_size)
         for scores, values in zip(found, expected, strict=True):
-            np.testing.assert_allclose(scores.logprob, values, atol=TOLERANCE, rtol=0)
+            np.testing.assert_allclose(scores.logprob, values, atol=rounding.of_token(model), rtol=0)
 
 
 def test_each_source_is_encoded_once(tmp_path):

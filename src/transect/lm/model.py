@@ -70,7 +70,7 @@ class Model(ABC):
 
     @property
     def bos_id(self) -> int | None:
-        """The token that opens a text: the tokenizer's BOS or, as GPT-NeoX models use it, its end-of-text token."""
+        """The token that a tokenizer declares for an opening (lm/opening.py): its BOS or, as GPT-NeoX models use it, its EOS."""
         bos = self.tokenizer.bos_token_id
         return self.tokenizer.eos_token_id if bos is None else bos
 
