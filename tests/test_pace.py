@@ -56,15 +56,19 @@ def measured(of: Study, checkpoints: int, seconds: float) -> None:
         )
 
 
+def cheap_steps(running: Pace) -> None:
+    """What follows the measuring took next to nothing in an earlier run."""
+    for step, names in pace._names(running.study).items():
+        for name in names:
+            pace.spent(running.study, step, name, 0.1)
+    running.began = time.time() + 1
+
+
 @pytest.mark.parametrize("seconds", [3.0, 30.0])
 @pytest.mark.parametrize("done", [3, 6, 10])
 def test_the_time_left_follows_what_is_done(running: Pace, seconds: float, done: int) -> None:
     """`done` of 13 equal checkpoints in 100 s, ten and a hundred times as dear as the model's constants say: within a factor of 1.5."""
-    for step, name in (("gather", ""), ("analyse", "emergence"), ("report", "")):
-        pace.spent(running.study, step, name, 0.1)
-    for name in pace._names(running.study)["draw"]:
-        pace.spent(running.study, "draw", name, 0.1)
-    running.began = time.time() + 1  # these were of an earlier run
+    cheap_steps(running)
     measured(running.study, done, seconds)
     left, _, _, told = running.now([])
     truth = 100 * (13 - done) / done
@@ -83,3 +87,11 @@ def test_a_step_costs_what_it_cost_the_last_time(running: Pace) -> None:
     pace.spent(running.study, "analyse", "emergence", 500.0)
     running.began = time.time() + 1
     assert running.now([])[3] > 5 * usual
+
+
+def test_what_runs_is_half_done_on_average(running: Pace) -> None:
+    """Two of three jobs have run for 100 s and none is finished: about 200 s are left, not ever more until the first one ends."""
+    cheap_steps(running)
+    begun = LOG.split("Finished")[0] + "".join(f"[then]\nlocalrule measure:\n    jobid: {n}\n" for n in (1, 2))
+    running.log.write_text(begun)
+    assert 200 / 1.5 < running.now([])[3] < 200 * 1.5

@@ -1,6 +1,4 @@
-"""The program `transect`: every command. Exit codes: 0 all asked for is there; 1 finished, but cells failed, or a resource gave out
-(a full disk); 2 the input is wrong, or a place cannot be written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP.
-"""
+"""The program `transect`: every command, and the exit codes."""
 
 import argparse
 import contextlib
@@ -15,6 +13,10 @@ from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.report.grid import entry_label
 from transect.stopping import Stopped, stoppable
 
+EXIT_CODES = (
+    "Exit codes: 0 all asked for is there; 1 finished, but cells failed, or a resource gave out (a full disk); 2 the input is wrong, or "
+    "a place cannot be written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP: what is finished is kept."
+)
 FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
 
 
@@ -154,7 +156,7 @@ def init(args: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="transect", description="How far does a finding about one language model reach?"
+        prog="transect", description="How far does a finding about one language model reach?", epilog=EXIT_CODES
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -24,6 +24,8 @@ from transect.study import Study
 STEPS = {"gather": 5.0, "analyse": 10.0, "draw": 6.0, "report": 6.0}  # seconds of one core, where none is known
 PRIOR = 0.05  # of the whole work: done work that weighs as much as the belief that the model is right
 PLANNED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+STARTED = re.compile(r"^(?:local)?rule (\w+):", re.MULTILINE)
+FAILED = re.compile(r"^Error in rule (\w+):", re.MULTILINE)
 FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: (\w+)\)", re.MULTILINE)
 
 
@@ -60,9 +62,14 @@ class Pace:
         planned, finished = _planned(text), Counter(FINISHED.findall(text))
         steps_done, steps_left = self._steps(planned, finished)
         work = left.train_seconds + left.measure_seconds - begun
-        done = whole.train_seconds + whole.measure_seconds - work + steps_done
         self.first = self.first or (time.time() if planned else 0.0)
         elapsed = time.time() - self.first if self.first else 0.0
+        all_work = whole.train_seconds + whole.measure_seconds
+        jobs_of_work = planned["train"] + planned["measure"]
+        running = _running(text, finished, ("train", "measure")) - sum(1 for job in jobs if job["training"])
+        half = 0.5 * max(running, 0) * all_work / jobs_of_work if jobs_of_work else 0.0  # how far they are on average
+        half = min(half, work, elapsed * self.cores)
+        work, done = work - half, all_work - work + half + steps_done
         prior = PRIOR * (work + steps_left + done)
         seconds = (work + steps_left) * (elapsed + prior / self.cores) / max(done + prior, 1e-9)
         return left, finished.total(), sum(planned.values()), seconds
@@ -90,6 +97,12 @@ def _planned(text: str) -> Counter[str]:
     return Counter(
         {rule: int(n) for rule, n in PLANNED.findall(table.partition("\n\n")[0]) if rule not in ("total", "all")}
     )
+
+
+def _running(text: str, finished: Mapping[str, int], rules: Collection[str]) -> int:
+    """Jobs of some rules that were started and neither finished nor failed."""
+    started, failed = Counter(STARTED.findall(text)), Counter(FAILED.findall(text))
+    return sum(started[rule] - finished.get(rule, 0) - failed[rule] for rule in rules)
 
 
 def _names(study: Study) -> dict[str, list[str]]:
