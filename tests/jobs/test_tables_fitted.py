@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from transect.cli import main
-from transect.jobs.fit import fit_file
+from transect.jobs.fit import Beside, fit_file
 from transect.jobs.gstudy import gstudy
 from transect.jobs.scaling import scaling_file
 
@@ -130,6 +130,23 @@ def test_lists_and_structs_beside_are_no_matter(tmp_path: Path) -> None:
     path = as_parquet(tmp_path, toks=pa.array([[1, 2, 3]] * 48), span=pa.array([{"from": 1, "to": 2}] * 48))
     assert fit_file(path, FORMULA)[0].as_json() == right.as_json()
     assert main(["fit", str(path), "y ~ x + toks + (1 | run) + (1 | item)"]) == 2
+
+
+def test_a_matrix_of_languages_called_nan_and_none(tmp_path: Path) -> None:
+    """Its labels are words, in CSV with semicolons as in Parquet, whose index pandas writes last: one lambda."""
+    names, rng = ["nan", "None", "deu", "fra", "null", "ita"], np.random.default_rng(4)
+    rows = [(name, k / 3, rng.normal() + 0.1 * k) for k, name in enumerate(names) for _ in range(4)]
+    pd.DataFrame(rows, columns=["lang", "x", "y"]).to_csv(tmp_path / "t.csv", index=False)
+    distances = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
+    matrix = pd.DataFrame(distances, index=names, columns=names)
+    matrix.to_csv(tmp_path / "m.CSV", sep=";", decimal=",")
+    matrix.to_parquet(tmp_path / "m.parquet")
+    found = [
+        fit_file(tmp_path / "t.csv", "y ~ x + (1 | lang)", Beside(relatedness=tmp_path / name, of="lang"))[1]
+        for name in ("m.CSV", "m.parquet")
+    ]
+    lambdas = [f["relatedness"]["lambda"]["estimate"] for f in found]
+    assert found[0]["relatedness"]["n_levels"] == 6 and lambdas[0] == pytest.approx(lambdas[1], abs=1e-12)
 
 
 def test_what_was_left_out_and_doubted_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
