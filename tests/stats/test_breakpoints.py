@@ -113,6 +113,12 @@ def test_too_few_groups_are_refused_with_the_number_that_would_do() -> None:
         break_test(x, np.arange(10.0) ** 1.5, np.array(list("aaabbbccdd")))
 
 
+def test_groups_with_the_same_values_are_refused() -> None:
+    """No variance between groups: a sentence instead of a division by 0."""
+    with pytest.raises(InputError, match="all groups bend alike"):
+        break_test(np.tile(SIZES, 3), np.tile(LOSS[0], 3), np.repeat(["a", "b", "c"], 5))
+
+
 def test_four_sizes_have_no_place_for_a_break() -> None:
     """A sentence with the number of values."""
     with pytest.raises(InputError, match="at least 5 different values of x; there are 4"):

@@ -45,8 +45,10 @@ def break_test(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -
             f"a break of the slope is tested over at least {MIN_UNITS} groups with three different x or more; "
             f"there {'is' if len(numbers) == 1 else 'are'} {len(numbers)}"
         )
-    n = len(numbers)
-    t = float(np.mean(numbers) / (np.std(numbers, ddof=1) / np.sqrt(n)))
+    n, spread = len(numbers), float(np.std(numbers, ddof=1))
+    if not spread > 1e-12 * np.abs(y).max():
+        raise InputError("all groups bend alike to the last digit: nothing tells a break of the slope from noise")
+    t = float(np.mean(numbers) / (spread / np.sqrt(n)))
     return {
         "estimate": float(np.mean(numbers)),
         "t": t,
