@@ -99,8 +99,7 @@ def test_two_predictors_their_interaction_and_a_transform_on_other_scales(k: flo
         _equal(found, usual, factor)
 
 
-@pytest.mark.parametrize("k", [1e-9, 1e12])
-@pytest.mark.parametrize("random", ["(x | item)", "(x || item)", "(0 + x | item)"])
+@pytest.mark.parametrize("random, k", [("(x | item)", 1e-9), ("(x || item)", 1e12), ("(0 + x | item)", 1e12)])
 def test_a_binomial_model_is_the_same_in_every_unit(random: str, k: float) -> None:
     """The criterion to 1e-6, effects and intervals x k to 1e-4, notes those of k = 1."""
     found, usual = (_fit(f"hit ~ x + {random}", "binomial", **units) for units in ({"x": k}, {}))
@@ -129,7 +128,7 @@ def test_intervals_are_the_same_in_every_unit() -> None:
     """Profile (to 1e-4) and bootstrap (the same draws, 1e-6): of x times 1e9, the coefficient and the sd of its slope over 1e9."""
     days = sleepstudy()
     fits = [fit_formula("reaction ~ x + (x | subject)", days.assign(x=days["days"] * k)) for k in (1.0, 1e9)]
-    for make, rel in ((profile_intervals, 1e-4), (lambda f: bootstrap_intervals(f, 20), 1e-6)):
+    for make, rel in ((profile_intervals, 1e-4), (lambda f: bootstrap_intervals(f, 6), 1e-6)):
         usual, found = (make(f).set_index("parameter") for f in fits)
         factor = np.array([1e9 if name in ("x", "sd subject x") else 1.0 for name in usual.index])
         for column in ("estimate", "lower", "upper"):
