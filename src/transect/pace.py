@@ -21,7 +21,7 @@ from transect.jobs.train import DONE, weights_folder
 from transect.store import Store
 from transect.study import Study
 
-STEPS = {"gather": 5.0, "analyse": 10.0, "draw": 6.0, "report": 6.0}  # seconds of one core, where none is known
+STEPS = {"gather": 2.5, "analyse": 5.0, "draw": 3.5, "report": 4.0}  # seconds of one core, where none is known
 PRIOR = 0.05  # of the whole work: done work that weighs as much as the belief that the model is right
 PLANNED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 STARTED = re.compile(r"^(?:local)?rule (\w+):", re.MULTILINE)
