@@ -2,34 +2,28 @@
 
     fit_formula("y ~ arch + log10(params) + (1 | item) + (1 | run)", frame).coefficients()
 
-A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even in each diagonal
-element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice, keeps the best fit, and looks
-just off the edge whether the deviance falls there, also beyond it (a column of theta has either sign). The search is in standard
-units (stats/standard_units.py), so that no number depends on the units of a column or of y; all is given back in theirs.
+The search (stats/deviance_search.py) is in standard units (stats/standard_units.py), so that no number depends on the units of a
+column or of y; all is given back in theirs.
 Agreement with lme4 1.1-31 / lmerTest 3.1-3 (tests/stats/test_mixed.py): criterion 1e-6, coefficients and standard
 errors 1e-5 relative, df 1e-3. Sources: Bates et al. (2015); Kuznetsova et al. (2017), J. Stat. Software 82(13).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import OptimizeResult, minimize
+from scipy.optimize import minimize
 
 from transect.errors import InputError
 from transect.stats.crossed_cholesky import Deviance, Grouping
+from transect.stats.deviance_search import converged, curvature, merge, optimise, search
 from transect.stats.df_bound import DfBound
 from transect.stats.formula import Design, Random, parse, values
 from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
 from transect.stats.standard_units import StandardResponse
-
-EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
-OFF_EDGE = 1e-3  # from here the slope tells whether the deviance falls away from the edge
-ELSEWHERE = (0.05, 5.0)  # further starts: so many residual standard deviations for every effect
-NEAR_EDGE = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -92,10 +86,10 @@ class MixedFit:
         free = self._free
 
         def gradient(z: np.ndarray) -> np.ndarray:
-            return self.deviance.gradient(_merge(self.theta, z, free))[1][free]
+            return self.deviance.gradient(merge(self.theta, z, free))[1][free]
 
         at = gradient(self.theta[free])
-        return float(at @ np.linalg.pinv(_curvature(gradient, self.theta[free])) @ at / 2) if free.any() else 0.0
+        return float(at @ np.linalg.pinv(curvature(gradient, self.theta[free])) @ at / 2) if free.any() else 0.0
 
     @property
     def _free(self) -> np.ndarray:
@@ -115,14 +109,14 @@ class MixedFit:
         keep = np.append(self._free, True)
 
         def full(z: np.ndarray) -> np.ndarray:
-            return _merge(point, z, keep)
+            return merge(point, z, keep)
 
         def vcov(z: np.ndarray) -> np.ndarray:
             inverse = np.linalg.inv(self.deviance.solve(full(z)[:-1]).rx)
             return full(z)[-1] ** 2 * inverse.T @ inverse
 
         z0 = point[keep]
-        hessian = _curvature(lambda z: self.deviance.gradient_with_sigma(full(z)[:-1], full(z)[-1])[keep], z0)
+        hessian = curvature(lambda z: self.deviance.gradient_with_sigma(full(z)[:-1], full(z)[-1])[keep], z0)
         steps = np.diag(1e-4 * np.maximum(0.1, np.abs(z0)))
         slopes = np.array([(vcov(z0 + e) - vcov(z0 - e)) / (2 * e.sum()) for e in steps])
         return slopes, 2 * np.linalg.pinv(hessian)
@@ -193,38 +187,13 @@ def fit(
     deviance.set_y(response.standard)
     first = deviance.start if start is None else deviance.start_from(start.deviance, start.theta)
     try:
-        theta = _search(deviance, first) if near is None else _from_near(deviance, near)
-        settled = near is not None or _converged(deviance, theta)
+        theta = search(deviance, first) if near is None else _from_near(deviance, near)
+        settled = near is not None or converged(deviance, theta)
     except np.linalg.LinAlgError:
         settled = False
     if not settled:
         raise InputError("the fit did not converge, so nothing is reported; leave out random slopes")
     return _fitted(deviance, theta, names, response, size)
-
-
-def _search(deviance: Deviance, start: np.ndarray) -> np.ndarray:
-    """theta at the smallest deviance; from elsewhere too where correlated effects end on an edge, or nothing converges."""
-    theta = optimise(deviance, start)
-    edge = deviance.diagonal & (theta < EDGE)
-    if not edge[deviance.correlated].any() and _converged(deviance, theta):
-        return theta
-    found = [theta, *(optimise(deviance, size * deviance.start) for size in ELSEWHERE)]
-    settled = [other for other in found if _converged(deviance, other)]
-    return min(settled or found, key=deviance)
-
-
-def _converged(deviance: Deviance, theta: np.ndarray) -> bool:
-    """Whether a Newton step would lower the deviance by less than about 1e-4: gradient^2 / number of levels, or the step itself."""
-    free = ~(deviance.diagonal & (theta < 1e-6))
-
-    def gradient(z: np.ndarray) -> np.ndarray:
-        return deviance.gradient(_merge(theta, z, free))[1][free]
-
-    at = gradient(theta[free])
-    if (at**2 < 1e-4 * sum(t.n_levels for t in deviance.terms)).all():
-        return True
-    hessian = _curvature(gradient, theta[free])
-    return bool(np.linalg.eigvalsh(hessian)[0] > 0 and at @ np.linalg.solve(hessian, at) < 2e-4)
 
 
 def refit(fitted: MixedFit, y: np.ndarray) -> MixedFit:
@@ -275,83 +244,3 @@ def _from_near(deviance: Deviance, near: MixedFit) -> np.ndarray:
     start = np.maximum(spreads, 0.05)
     bounds = [(0, None)] * len(start)
     return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-10}).x
-
-
-def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
-    """theta at the smallest deviance."""
-
-    def descend(start: np.ndarray, floor: np.ndarray) -> OptimizeResult:
-        bounds = [(low, None) if d else (None, None) for d, low in zip(deviance.diagonal, floor, strict=True)]
-        options = {"ftol": 1e-13, "gtol": 1e-6, "maxiter": 200}
-        return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
-
-    ground = np.zeros(len(start))
-    best = descend(start, ground)
-    for restart in (0.1, 0.5):  # leave the edge and look again (see the head of the file)
-        edge = deviance.diagonal & (best.x < EDGE)
-        if not edge.any():
-            break
-        other = descend(np.where(edge, restart, best.x), ground)
-        best = other if other.fun < best.fun else best
-    for _ in range(int(deviance.diagonal.sum())):
-        away = _away_from_edge(deviance, best.x)
-        if not (away > 0).any():
-            break
-        other = descend(np.where(away > 0, away, best.x), np.where(away > 0, OFF_EDGE, 0.0))
-        if other.fun >= best.fun:
-            break
-        best = other
-    for _ in range(int(deviance.diagonal.sum())):
-        beyond = [point for point in deviance.across_the_edge(best.x, OFF_EDGE) if deviance(point) < best.fun]
-        if not beyond:
-            break
-        best = descend(min(beyond, key=deviance), ground)
-    return _polish(deviance, best.x)
-
-
-def _away_from_edge(deviance: Deviance, theta: np.ndarray) -> np.ndarray:
-    """For each element on the edge from which the deviance falls outwards, where it is smallest along that element; else 0.
-
-    At 0 the slope is 0 whatever lies beyond, and a large first step leads back to it: a small variance is found only from nearby.
-    """
-    found = np.zeros(len(theta))
-    for i in np.flatnonzero(deviance.diagonal & (theta < EDGE)):
-
-        def at(value: float, i: int = int(i)) -> np.ndarray:
-            return _merge(theta, np.array([value]), np.arange(len(theta)) == i)
-
-        if deviance.gradient(at(OFF_EDGE))[1][i] < 0:
-            found[i] = min(NEAR_EDGE, key=lambda value: deviance(at(value)))
-    return found
-
-
-def _polish(deviance: Deviance, theta: np.ndarray) -> np.ndarray:
-    """Two Newton steps on the elements off the boundary: the optimiser stops about 1e-5 short."""
-    free = ~(deviance.diagonal & (theta < 1e-6))
-    for _ in range(2 if free.any() else 0):
-
-        def gradient(z: np.ndarray, theta: np.ndarray = theta) -> np.ndarray:
-            return deviance.gradient(_merge(theta, z, free))[1][free]
-
-        try:
-            step = np.linalg.solve(_curvature(gradient, theta[free]), gradient(theta[free]))
-            candidate = _merge(theta, theta[free] - step, free)
-        except np.linalg.LinAlgError:
-            return theta
-        if (candidate[deviance.diagonal] < 0).any() or deviance(candidate) > deviance(theta) + 1e-9:
-            return theta
-        theta = candidate
-    return theta
-
-
-def _merge(full: np.ndarray, part: np.ndarray, where: np.ndarray) -> np.ndarray:
-    out = full.copy()
-    out[where] = part
-    return out
-
-
-def _curvature(gradient: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The Hessian by central differences of the gradient, step 1e-4 of each element (at least 1e-5)."""
-    steps = np.diag(1e-4 * np.maximum(0.1, np.abs(x)))
-    rows = np.array([(gradient(x + e) - gradient(x - e)) / (2 * e.sum()) for e in steps])
-    return (rows + rows.T) / 2

@@ -16,7 +16,8 @@ from scipy import stats
 from scipy.optimize import brentq, minimize
 
 from transect.stats.crossed_cholesky import Deviance
-from transect.stats.mixed import MixedFit, optimise
+from transect.stats.deviance_search import optimise
+from transect.stats.mixed import MixedFit
 
 FAR = 1e3  # times the estimate, or residual standard deviations: nothing is looked for beyond
 
