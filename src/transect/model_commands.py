@@ -16,7 +16,7 @@ REMOTE_CODE = "run the Python files of a model whose registry entry says `remote
 
 
 def measure(args: argparse.Namespace) -> int:
-    """One measure of one model, without a study; `transect measures` lists them."""
+    """One or several measures of one model, loaded once, without a study; `transect measures` lists them."""
     from transect.jobs.rows_file import check_out, write_rows
     from transect.jobs.single import Loading, measure_model, parse_options
     from transect.jobs.stimuli_file import parse_names
@@ -31,7 +31,7 @@ def measure(args: argparse.Namespace) -> int:
     )  # fmt: skip
     rows, refused = done.rows, done.refused
     write_rows(args.out, rows)
-    metrics = {str(name): _summary(part) for name, part in rows.dropna(subset="value").groupby("metric", sort=False)}
+    metrics = {name: _summary(part) for name, part in _by_metric(rows.dropna(subset="value"))}
     if args.json:
         facts = {"out": str(args.out), "metrics": metrics, "refused": refused.to_dict("records")}
         print(json.dumps(facts | {"self_check_nats": done.self_check.difference, **done.opening}, indent=1))
@@ -47,9 +47,18 @@ def measure(args: argparse.Namespace) -> int:
             print(f"  and {len(refused) - 3} more (column error of {args.out})", file=sys.stderr)
     if done.opening.get("opening_doubt"):
         print(f"transect: {done.opening['opening_doubt']}.", file=sys.stderr)
+    for told in done.untold:
+        print(f"transect: {told}", file=sys.stderr)
     if fault := done.self_check.sentence:
         print(f"transect: {fault}.", file=sys.stderr)
-    return int(bool(len(refused) or fault))
+    return int(bool(len(refused) or fault or done.untold))
+
+
+def _by_metric(rows: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
+    """The rows of each metric; of several measures and sets, of each of them, named `measure stimuli metric`."""
+    columns = [name for name in ("measure", "stimuli") if name in rows and rows[name].nunique() > 1]
+    parts = rows.groupby([*columns, "metric"], sort=False, dropna=False)
+    return [(" ".join(str(v) for v in key if v == v and v is not None), part) for key, part in parts]
 
 
 def _summary(rows: "pd.DataFrame") -> dict[str, Any]:
@@ -98,9 +107,19 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     single = add("measure", measure)
     single.add_argument("model", metavar="MODEL", help="a run of the registry, a hub id or a directory")
-    single.add_argument("--measure", required=True, metavar="NAME", help="one of `transect measures`")
     single.add_argument(
-        "--stimuli", metavar="FILE_OR_NAME", help="JSON lines, CSV or TSV, or the name of a stimulus set"
+        "--measure",
+        required=True,
+        action="append",
+        metavar="NAME",
+        help="one of `transect measures`; may be repeated: the model is loaded once",
+    )
+    single.add_argument(
+        "--stimuli",
+        action="append",
+        default=[],
+        metavar="FILE_OR_NAME",
+        help="JSON lines, CSV or TSV, the name of a stimulus set, or a pattern as 'blimp/*.jsonl'; may be repeated",
     )
     single.add_argument(
         "--columns",

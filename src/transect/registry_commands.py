@@ -155,7 +155,7 @@ def add_model(args: argparse.Namespace) -> int:
 
     added = add(
         args.model, args.suite, find_project(), given=parse_options(args.set, "--set"), run=args.id, revision=args.revision,
-        try_openings=args.try_openings,
+        try_openings=args.try_openings, checkpoints=args.checkpoints, tokens_per_step=args.tokens_per_step,
     )  # fmt: skip
     if args.json:
         print(json.dumps({"file": str(added.path), "entry": added.entry, "unknown": [*added.unknown, *added.missing], "told": added.told}, indent=1))  # fmt: skip
@@ -204,6 +204,12 @@ def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
     adding.add_argument("--id", help="the run's id (default: the model's name)")
     adding.add_argument("--revision", help="of a hub id (default main)")
     adding.add_argument("--try-openings", action="store_true", help="load a folder's weights and tell which token a text is best opened with")  # fmt: skip
+    adding.add_argument(
+        "--checkpoints",
+        metavar="'step{step}'",
+        help="names of the folders of a training (found where all are called alike)",
+    )
+    adding.add_argument("--tokens-per-step", type=int, metavar="N", help="of that training: batch x length")
     checking = add("check", check, entries)
     checking.add_argument(
         "--counts", action="store_true", help="count every run's weights anew, from its configuration"

@@ -9,6 +9,10 @@ from typing import Any
 import yaml
 
 
+class Template(str):
+    """A string of an entry whose braces name fields; those of any other string stand for themselves."""
+
+
 def append(text: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]) -> str:
     """The text of a suite file with one more run, and with what `more` has for its mappings (checkpoints, sources) where they lack it.
 
@@ -44,6 +48,8 @@ def flow(value: Any) -> str:
 
 
 def _escaped(value: Any) -> Any:
+    if isinstance(value, Template):
+        return str(value)
     if isinstance(value, str) and "{" in value:
         return value.replace("{", "{{").replace("}", "}}")
     return {k: _escaped(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -97,7 +97,9 @@ def check(data: Any, validator: jsonschema.Draft202012Validator, path: Path) -> 
 def told(error: Any) -> str:
     value, allowed = error.instance, error.validator_value
     if error.validator == "enum":
-        return f"is {value!r}; allowed are {', '.join(map(str, allowed))}.{nearest(value, allowed)}"
+        called = error.schema.get("called", {}).get(str(value).lower().replace("_", "-"))
+        guess = f" Did you mean {called!r}?" if called else nearest(value, allowed)
+        return f"is {value!r}; allowed are {', '.join(map(str, allowed))}.{guess}"
     if error.validator == "type":
         return f"is {value!r}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
     if error.validator == "required":

@@ -19,6 +19,7 @@ from tests.lm.test_loading import own_model
 from tests.shelf import fill, tiny_model, word_tokenizer
 from transect import cli, registry
 from transect.errors import InputError, LoadError, NotApplicable
+from transect.jobs.measure import locate
 from transect.jobs.registry_add import Added, add
 from transect.jobs.registry_counts import recompute
 from transect.lm import load
@@ -72,7 +73,8 @@ def test_a_directory_becomes_an_entry(kind, facts, project, tmp_path):
     added = add(str(directory_of(tmp_path, kind)), "mine", project, run="new")
     run = entry(project, added)
     assert {name: run.get(name) for name in facts} == facts
-    assert run.get("path") == str(tmp_path / kind) and run.get("language") == run.get("train_tokens") == "unknown"
+    assert (project.root / run.get("path")).resolve() == tmp_path / kind and run.get("path") == f"../{kind}"
+    assert run.get("language") == run.get("train_tokens") == "unknown"
     assert len(run.checkpoints) == 1 and "as many as the configuration has" in added.told[-1]
 
 
@@ -280,3 +282,83 @@ def test_three_new_architectures_come_into_the_figures_of_a_study(project):
     assert set(points["configuration"]) == set(kinds)
     page = (root / "results/small/report.html").read_text()
     assert all(kind in page for kind in kinds) and "<svg" in page
+
+
+def training(folder: Path, names: list[str]) -> Path:
+    """A folder with a tiny model, of other weights each, in every folder of these names."""
+    for seed, name in enumerate(names):
+        tiny_model(folder / "made", "gpt2", seed=seed).rename(folder / name)
+    (folder / "made").rmdir()
+    return folder
+
+
+def test_a_training_is_recognised_by_its_folders(project: Project) -> None:
+    """step0, step100, step1000: one run of three checkpoints in order, its path beside the project, its tokens from the step; all load."""
+    folder = training(project.root.parent / "mytraining", ["step0", "step1000", "step100"])
+    added = add(str(folder), "mine", project, tokens_per_step=512)
+    run = entry(project, added)
+    assert [(c.revision, c.step, c.tokens_seen) for c in run.checkpoints] == [
+        ("step0", 0, 0),
+        ("step100", 100, 51200),
+        ("step1000", 1000, 512000),
+    ]
+    assert run.get("path") == "../mytraining" and run.id == "mytraining"
+    assert [locate(c, project).name for c in run.checkpoints] == ["step0", "step100", "step1000"]
+    assert len({load(locate(c, project)).fingerprint["weights"] for c in run.checkpoints}) == 3
+
+
+def test_checkpoints_are_named_by_a_template(project: Project, tmp_path: Path) -> None:
+    """Beside a model of its own, with zeros before the number and something behind it; a second training of the same steps shares the rule."""
+    for name in ("one", "two"):
+        folder = training(tmp_path / name, ["it-007-ema", "it-050-ema"])
+        (folder / "config.json").write_text((folder / "it-050-ema/config.json").read_text())
+        added = add(str(folder), "mine", project, checkpoints="it-{step}-ema")
+        assert [(c.revision, c.step) for c in entry(project, added).checkpoints] == [
+            ("it-007-ema", 7),
+            ("it-050-ema", 50),
+        ]
+    assert list(yaml.safe_load(added.path.read_text())["checkpoints"]) == ["curve"]
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "told"),
+    [
+        (
+            ["step0", "ckpt5"],
+            None,
+            r"checkpoints named 'ckpt\{step\}' and 'step\{step\}'; say which with --checkpoints",
+        ),
+        (["step1", "step01"], None, "step01 and step1 are the same step"),
+        (["step1"], "stp{step}", "no folder in .* is called so and holds a config.json; there are step1"),
+        (["step1"], "step", "write the names of the folders with {step} for the number"),
+    ],
+)
+def test_checkpoints_that_cannot_be_told_are_explained(
+    names: list[str], template: str | None, told: str, project: Project, tmp_path: Path
+) -> None:
+    """Two kinds of names, one step twice, a template that names none or has no number."""
+    with pytest.raises(InputError, match=told):
+        add(str(training(tmp_path / "training", names)), "mine", project, checkpoints=template)
+
+
+def test_a_taken_id_is_told_before_the_files_are_read(project: Project, tmp_path: Path) -> None:
+    """A folder that holds nothing: its name is enough."""
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(InputError, match="There is a run 'plain' already .*--id"):
+        add(str(tmp_path / "plain"), "mine", project)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "guess"),
+    [
+        *(("stage", "instruct", "sft"), ("stage", "Pretrained", "base"), ("objective", "mlm", "masked")),
+        *(("position", "rotary", "rope"), ("mixer", "transformer", "attention")),
+        *(("norm_placement", "pre_norm", "pre"), ("access", "opne", "open")),
+    ],
+)
+def test_a_value_that_others_use_has_a_guess(
+    field: str, given: str, guess: str, project: Project, tmp_path: Path
+) -> None:
+    """What model cards say, and a misspelt value."""
+    with pytest.raises(InputError, match=f"--set {field}: .* Did you mean '{guess}'"):
+        add(str(tiny_model(tmp_path, "gpt2")), "mine", project, given={field: given}, run="new")

@@ -4,6 +4,7 @@ What the files say is read (lm/description.py), what --set says is checked again
 unknown. The suite file is replaced only when the result is a valid one that leaves every other run as it was.
 """
 
+import os
 import re
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 from transect import factors, registry, suite_append, suite_file, yaml_file
 from transect.errors import InputError, LoadError, ResourceError, nearest
 from transect.files import write_text
+from transect.jobs.checkpoint_folders import Curve, curve
 from transect.project import SHIPPED, Project
 from transect.run import UNKNOWN, Run, Suite
 
@@ -51,11 +53,14 @@ def add(
     run: str | None = None,
     revision: str | None = None,
     try_openings: bool = False,
+    checkpoints: str | None = None,
+    tokens_per_step: int | None = None,
 ) -> Added:
     """Describe a directory or a hub id and write it into model_registry/SUITE.yaml of the project.
 
     given: field -> value, as --set. try_openings: load a directory's weights and tell which opening of a text they predict best
-    (lm/opening_loss.py). Raises InputError for an unknown field or a value that the schema refuses, an id that there is already,
+    (lm/opening_loss.py). checkpoints: names of the folders of a training with {step} (jobs/checkpoint_folders.py).
+    Raises InputError for an unknown field or a value that the schema refuses, an id that there is already,
     or a fact that must be known and is not; LoadError and ResourceError where the model cannot be had.
     """
     given = {name: _as_text(name, value) for name, value in (given or {}).items()}
@@ -65,16 +70,12 @@ def add(
     _check_given(given, before, loaded)
     if try_openings and not Path(model).expanduser().is_dir():
         raise InputError(f"--try-openings: it needs the weights; {model} is no directory.")
-    where, described = _described(model, revision, project)
-    last = (where.get("hub_id") or where["path"]).rstrip("/").split("/")[-1]
-    name = run or re.sub(r"[^\w.-]+", "-", last.lower()).strip(".-")  # ids become folders
-    if name in loaded.runs:
-        raise InputError(
-            f"There is a run {name!r} already (suite {loaded.runs[name].suite}); give this one another id with --id."
-        )
+    name = _free_id(run, model, loaded)
+    found = _curve(model, checkpoints, tokens_per_step)
+    where, described = _described(model, revision, project, found)
     data = yaml_file.read(file) if before else {}
-    rule, rules = _rule(data, given, revision)
-    told = [*described.told, *_openings(model, given, try_openings)]
+    rule, rules = _rule(data, given, revision, None if found is None else found.rule)
+    told = [*described.told, *_openings(model if found is None else str(found.last), given, try_openings)]
     facts = {
         "id": name,
         **where,
@@ -99,6 +100,26 @@ def add(
     _check_result(text, file, before, name)
     write_text(file, text)
     return Added(file, facts, unknown, missing, told)
+
+
+def _free_id(run: str | None, model: str, loaded: registry.Registry) -> str:
+    """The id of the run, by default its folder's or repository's name; told at once where it is taken."""
+    folder = Path(model).expanduser()
+    last = folder.resolve().name if folder.is_dir() else model.rstrip("/").split("/")[-1]
+    name = run or re.sub(r"[^\w.-]+", "-", last.lower()).strip(".-")  # ids become folders
+    if name in loaded.runs:
+        taken = loaded.runs[name].suite
+        raise InputError(f"There is a run {name!r} already (suite {taken}); give this one another id with --id.")
+    return name
+
+
+def _curve(model: str, template: str | None, tokens_per_step: int | None) -> Curve | None:
+    folder = Path(model).expanduser()
+    found = curve(folder.resolve(), template, tokens_per_step) if folder.is_dir() else None
+    for flag, value in (("--checkpoints", template), ("--tokens-per-step", tokens_per_step)):
+        if found is None and value is not None:
+            raise InputError(f"{flag} {value}: {model} is no folder that holds checkpoints.")
+    return found
 
 
 def _suite_before(file: Path, suite: str, loaded: registry.Registry) -> Suite | None:
@@ -138,8 +159,8 @@ def _check_given(given: Mapping[str, Any], before: Suite | None, loaded: registr
         )
 
 
-def _described(model: str, revision: str | None, project: Project):  # type: ignore[no-untyped-def]
-    """Where the model lies, as fields of its entry, and what its files say."""
+def _described(model: str, revision: str | None, project: Project, found: Curve | None):  # type: ignore[no-untyped-def]
+    """Where the model lies, as fields of its entry, and what its files say; of a training, those of its last checkpoint."""
     from transect.lm import description, hub_files
 
     folder = Path(model).expanduser()
@@ -147,9 +168,7 @@ def _described(model: str, revision: str | None, project: Project):  # type: ign
         if revision:
             raise InputError(f"--revision {revision!r}: {model} is a directory and has no revisions.")
         folder = folder.resolve()
-        root = project.root.resolve()
-        place = folder.relative_to(root) if root in folder.parents and project.root != SHIPPED else folder
-        return {"path": str(place)}, description.describe(folder)
+        return {"path": _place(folder, project)}, description.describe(folder if found is None else found.last)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise InputError(f"{model!r} is no directory and no hub id (organisation/name).")
     try:
@@ -177,15 +196,25 @@ def _openings(model: str, given: Mapping[str, Any], tried: bool) -> list[str]:
     return proposals(loaded)
 
 
-def _rule(data: Mapping[str, Any], given: Mapping[str, Any], revision: str | None) -> tuple[str, dict[str, Any]]:
-    """The name of the rule of checkpoints, and the rules that the file lacks for it: one revision, the last weights."""
+def _place(folder: Path, project: Project) -> str:
+    """Relative to the project where the two lie in one folder (not only on one disk): a colleague has them side by side, too."""
+    root = project.root.resolve()
+    shared = Path(os.path.commonpath([root, folder]))
+    apart = project.root == SHIPPED or shared in (Path(shared.anchor), Path.home())
+    return str(folder) if apart else Path(os.path.relpath(folder, root)).as_posix()
+
+
+def _rule(
+    data: Mapping[str, Any], given: Mapping[str, Any], revision: str | None, own: Mapping[str, Any] | None
+) -> tuple[str, dict[str, Any]]:
+    """The name of the rule of checkpoints, and the rules that the file lacks for it: `own`, or one revision, the last weights."""
     if "checkpoints" in given:
         return given["checkpoints"], {}
-    form = {"revision": revision or "main", "steps": [None]}
+    form = own or {"revision": revision or "main", "steps": [None]}
     for name, spec in data.get("checkpoints", {}).items():
-        if {k: spec.get(k) for k in form} == form:
+        if spec == form or own is None and {k: spec.get(k) for k in form} == form:
             return name, {}
-    name = "last" if revision is None else re.sub(r"\W+", "_", revision)
+    name = "curve" if own else "last" if revision is None else re.sub(r"\W+", "_", revision)
     while name in data.get("checkpoints", {}):
         name += "_"
     return name, {name: form}

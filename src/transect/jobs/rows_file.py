@@ -19,6 +19,7 @@ from transect.files import PART
 
 FORMS = (".parquet", ".csv")
 TAKEN = ("model", *store.VALUES.names[1:])
+OF_SEVERAL = ("measure", "stimuli")  # beside them, where several measures or sets are taken
 
 
 def check_out(path: Path, option: str = "--out") -> None:
@@ -49,7 +50,7 @@ def kept(items: pd.DataFrame, columns: Sequence[str], source: str) -> pd.DataFra
     A column whose values are of several types is kept as JSON texts: a column of a table has one type.
     """
     for name in columns:
-        if name in TAKEN:
+        if name in (*TAKEN, *OF_SEVERAL):
             raise InputError(
                 f"--keep {name}: the rows have a column {name!r} of their own; name it otherwise in {source}."
             )

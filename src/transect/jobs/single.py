@@ -12,12 +12,12 @@ import pandas as pd
 
 from transect import registry, store, units, yaml_file
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
-from transect.grid import check_requires, identity
+from transect.grid import identity
 from transect.jobs import drift, openings
+from transect.jobs.asked import Asked, Given, asked
 from transect.jobs.measure import check_offered, code_allowed, locate
-from transect.jobs.rows_file import kept, with_columns
+from transect.jobs.rows_file import with_columns
 from transect.jobs.self_check import Checked, SelfCheck
-from transect.jobs.stimuli_file import read_stimuli
 from transect.project import Project
 from transect.run import Checkpoint
 from transect.store import Store
@@ -38,23 +38,25 @@ class Loading:
 
 @dataclass(frozen=True)
 class Measured:
-    """`rows`: model, item, kept columns, metric, value, where they apply, and the error of a refused item.
+    """`rows`: model, (of several: measure, stimuli,) item, kept columns, metric, value, where they apply, and the error of a refused item.
 
-    `self_check`: see jobs/self_check.py. `opening`: see jobs/openings.py.
+    `self_check`: see jobs/self_check.py. `opening`: see jobs/openings.py. untold: of several measures, those that could not be taken,
+    with the reason.
     """
 
     rows: pd.DataFrame
     refused: pd.DataFrame
     self_check: Checked
     opening: Mapping[str, Any]
+    untold: tuple[str, ...] = ()
 
 
 def measure_model(
     model: str,
-    measure: str,
+    measures: Sequence[str],
     project: Project,
     *,
-    stimuli: str | None = None,
+    stimuli: Sequence[str] = (),
     revision: str | None = None,
     options: Mapping[str, Any] | None = None,
     stimuli_options: Mapping[str, Any] | None = None,
@@ -63,40 +65,54 @@ def measure_model(
     seed: int = 1,
     loading: Loading = Loading(),
 ) -> Measured:
-    """The rows of a measure of one model.
+    """The rows of one or several measures of one model, which is loaded once.
 
     `model` is a run of the registry (`revision`: default its last checkpoint), a directory, or a hub id (default main).
-    `stimuli` is the name of a set or a file (see jobs/stimuli_file.py); `keep` names columns of it that are copied into the rows,
-    `named` what the file calls a column that the measure reads. Raises InputError for what cannot be found or does not fit together,
-    LoadError and NotApplicable as loading and measuring do; what can be told without the model is told before it is loaded.
+    `stimuli` are names of sets, files (see jobs/stimuli_file.py) or patterns of files; every measure is taken on each of them, one that
+    makes its own items once. `keep` names columns of them that are copied into the rows, `named` what a file calls a column that the
+    measure reads. Raises InputError for what cannot be found or does not fit together, LoadError and NotApplicable as loading and
+    measuring do; what can be told without the model is told before it is loaded.
     """
-    unit = units.find("measure", measure, project, "--measure")
-    check_requires(unit, "--measure")
-    unit.check_options(options or {}, "--option")
-    _check_stimuli(stimuli, unit, stimuli_options or {}, keep, named or {})
+    given = Given(stimuli_options or {}, keep, named or {}, seed)
+    wanted = asked(measures, stimuli, options or {}, project, given)
     _check_device(loading.device)
-    items = (
-        read_stimuli(Path(stimuli), unit["STIMULI"], unit.name, named) if stimuli and Path(stimuli).is_file() else None
-    )
-    beside = None if items is None else kept(items, keep, str(stimuli))
-    path, checkpoint, code = _find(model, revision, project, loading.trust_remote_code, unit)
-    if items is None:
-        items = _items(stimuli, unit, checkpoint, project, seed, stimuli_options or {})
-        beside = kept(items, keep, f"the stimuli {stimuli}")
+    path, checkpoint, code = _find(model, revision, project, loading.trust_remote_code, [one.unit for one in wanted])
+    wanted = [one.made(checkpoint, project, given) for one in wanted]
 
     loaded = _loaded(path, checkpoint, loading, code)
     if checkpoint is not None:
         same = identity(checkpoint, project)
         drift.check_canary(checkpoint.run, checkpoint.revision, loaded.fingerprint)
         drift.check(Store(project.store), checkpoint.run.id, checkpoint.revision, same, loaded.fingerprint, path.name)
-    if loaded.lacks:
-        check_offered(unit, loaded)
-    _check_offered(unit, loaded.capabilities, model, project)
+    for one in wanted:
+        if loaded.lacks:
+            check_offered(one.unit, loaded)
+        _check_offered(one.unit, loaded.capabilities, model, project)
     scores = SelfCheck(loaded)
-    with _without_advice(), scores.note(measure):
-        found = unit.load().measure(loaded, items, seed=seed, **(options or {}))
-    rows = with_columns(store.as_values("", found).drop(columns="cell"), model, beside)
-    return Measured(rows, store.refusals(rows), scores.check(), openings.used(loaded, options or {}))
+    parts, untold = [], []
+    for one in wanted:
+        try:
+            parts.append(_rows(one, loaded, scores, model, seed, told=len(wanted) > 1))
+        except (InputError, NotApplicable) as error:
+            if len(wanted) == 1:
+                raise
+            untold.append(f"{one.place}: {error}")  # the others are kept
+    if not parts:
+        raise NotApplicable("; ".join(untold))
+    rows = pd.concat(parts, ignore_index=True)
+    return Measured(rows, store.refusals(rows), scores.check(), openings.used(loaded, options or {}), tuple(untold))
+
+
+def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool) -> pd.DataFrame:
+    """The rows of one measure on one set; `told`: with the columns measure and stimuli after the model."""
+    assert one.items is not None and one.beside is not None
+    with _without_advice(), scores.note(one.place):
+        found = one.unit.load().measure(loaded, one.items, seed=seed, **one.options)
+    rows = with_columns(store.as_values("", found).drop(columns="cell"), model, one.beside)
+    if told:
+        rows.insert(1, "measure", one.unit.name)
+        rows.insert(2, "stimuli", one.stimuli)
+    return rows
 
 
 def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: bool) -> Any:
@@ -141,7 +157,7 @@ def parse_options(given: list[str], flag: str = "--option") -> dict[str, Any]:
 
 
 def _find(
-    model: str, revision: str | None, project: Project, trust: bool, unit: units.Unit
+    model: str, revision: str | None, project: Project, trust: bool, wanted: Sequence[units.Unit]
 ) -> tuple[Path, Checkpoint | None, bool]:
     """Where the model lies, its checkpoint where the registry knows it, and whether its own code may be run.
 
@@ -154,7 +170,8 @@ def _find(
         return Path(model), None, trust
     runs = registry.load(project).runs
     if model in runs:
-        _check_offered(unit, runs[model].capabilities, model, project)  # before a download
+        for unit in wanted:
+            _check_offered(unit, runs[model].capabilities, model, project)  # before a download
         points = {c.revision: c for c in runs[model].checkpoints}
         if revision is not None and revision not in points:
             raise InputError(f"--revision: run {model!r} has no revision {revision!r}.{nearest(revision, points)}")
@@ -175,24 +192,6 @@ def _find(
     raise InputError(
         f"{model!r} is no directory, no run of the registry and no hub id (organisation/name){folder}.{nearest(model, runs)}"
     )
-
-
-def _check_stimuli(
-    given: str | None, unit: units.Unit, options: Mapping[str, Any], keep: Sequence[str], named: Mapping[str, str]
-) -> None:
-    """What --stimuli, --stimuli-option, --keep and --columns say together; InputError before anything is loaded."""
-    if named and not (given and Path(given).is_file()):
-        raise InputError(f"--columns {next(iter(named))}: it names the columns of a file, and --stimuli names none.")
-    if given is None:
-        if unit["STIMULI"]:
-            raise InputError(f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME.")  # fmt: skip
-        for flag, wrong in (("--stimuli-option", options), ("--keep", keep)):
-            if wrong:
-                raise InputError(f"{flag} {next(iter(wrong))}: {unit.name} takes no stimuli, so there is nothing that this could be of.")  # fmt: skip
-    elif not unit["STIMULI"]:
-        raise InputError(f"--stimuli {given}: {unit.name} takes no stimuli; it makes its own sequences.")
-    elif Path(given).is_file() and options:
-        raise InputError(f"--stimuli-option {next(iter(options))}: options are for a named set of stimuli; the items of {given} are taken as they stand.")  # fmt: skip
 
 
 def _check_device(device: str) -> None:
@@ -224,39 +223,3 @@ def _check_offered(unit: units.Unit, offered: frozenset[str], model: str, projec
         else f"needs {', '.join(lacking)}, which {model} does not offer"
     )
     raise NotApplicable(f"{unit.name} {what}; it can be measured with: {', '.join(others) or 'nothing'}.")
-
-
-def _items(
-    given: str | None,
-    unit: units.Unit,
-    checkpoint: Checkpoint | None,
-    project: Project,
-    seed: int,
-    options: Mapping[str, Any],
-) -> pd.DataFrame:
-    """The items of a named set, or of a measure that makes its own."""
-    if given is None:
-        return pd.DataFrame({"item": []})
-    needed, items = list(unit["STIMULI"]), _make(given, checkpoint, project, seed, options)
-    lacking = [c for c in needed if c not in items]
-    if lacking:
-        raise InputError(f"--stimuli {given}: there is no column {lacking[0]!r}, which {unit.name} reads; there are {', '.join(items)}."
-                         f"{nearest(lacking[0], items)}")  # fmt: skip
-    return items
-
-
-def _make(
-    name: str, checkpoint: Checkpoint | None, project: Project, seed: int, options: Mapping[str, Any]
-) -> pd.DataFrame:
-    """The items of a stimulus set, for the run's factors or those that the options name."""
-    if "/" in name or name.endswith((".csv", ".jsonl", ".json", ".tsv", ".txt", ".gz")):
-        raise InputError(f"--stimuli: there is no file {name}.")
-    unit = units.find("stimuli", name, project, "--stimuli")
-    run = checkpoint.run if checkpoint else None
-    by = {factor: options.get(factor, run.get(factor) if run else None) for factor in unit.get("BY", [])}
-    unknown = [factor for factor, value in by.items() if value is None]
-    if unknown:
-        raise InputError(f"--stimuli {name}: the items depend on {unknown[0]}, which is not known of this model; add --stimuli-option {unknown[0]}=...")  # fmt: skip
-    own = {k: v for k, v in options.items() if k not in by}
-    unit.check_options(own, "--stimuli-option")
-    return unit.load().items(seed=seed, **by, **own)
