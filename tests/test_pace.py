@@ -10,6 +10,7 @@ from transect import pace, study
 from transect.jobs.train import DONE, weights_folder
 from transect.pace import Pace
 from transect.project import Project
+from transect.runner import time_left
 from transect.store import MEASURED, Store, as_values
 from transect.study import Study
 
@@ -95,3 +96,12 @@ def test_what_runs_is_half_done_on_average(running: Pace) -> None:
     begun = LOG.split("Finished")[0] + "".join(f"[then]\nlocalrule measure:\n    jobid: {n}\n" for n in (1, 2))
     running.log.write_text(begun)
     assert 200 / 1.5 < running.now([])[3] < 200 * 1.5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2, "10 s"), (44, "40 s"), (94, "90 s"), (96, "1.5 min"), (150, "2.5 min"), (599, "10 min"), (3610, "60 min")],
+)
+def test_the_time_left_is_as_fine_as_it_is_worth(seconds: float, text: str) -> None:
+    """10 s below 95 s, half a minute below ten, then a minute."""
+    assert time_left(seconds) == text

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import math
 import os
 import shutil
 import signal
@@ -235,8 +234,14 @@ def progress_line(pace: Pace) -> str:
     parts += [f"{len(pace.stale) - left.cells} of {len(pace.stale)} cells measured"] if left.cells else []
     parts += [f"step {min(done + 1, steps)} of {steps}"] if steps else []
     told = "; ".join(f"{job['job']}: {job['what']}" if job["what"] else job["job"] for job in jobs)
-    minutes = f"about {max(1, math.ceil(seconds / 60))} min left"
-    return f"{', '.join(parts) or 'planning'}; {minutes} | {told or 'the next step starts'}"
+    return f"{', '.join(parts) or 'planning'}; about {time_left(seconds)} left | {told or 'the next step starts'}"
+
+
+def time_left(seconds: float) -> str:
+    """As finely as it is worth: to 10 s, from 100 s on to half a minute, from 10 min on to a minute."""
+    if seconds < 95:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    return f"{round(seconds / 30) / 2:g} min" if seconds < 600 else f"{round(seconds / 60)} min"
 
 
 def _clock(seconds: float) -> str:
