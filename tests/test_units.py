@@ -33,6 +33,17 @@ def test_unknown_unit_is_named_with_the_nearest() -> None:
         units.find("measure", "inducton", Project(SHIPPED), "x.yaml")
 
 
+def test_a_file_of_data_is_told_from_a_stimulus_set(tmp_path: Path) -> None:
+    """stimuli/pairs.jsonl, asked for with its ending or without: the sentence says which Python file is missing, and what it needs."""
+    (tmp_path / "stimuli").mkdir()
+    (tmp_path / "stimuli/pairs.jsonl").write_text("{}")
+    for name in ("pairs", "pairs.jsonl"):
+        with pytest.raises(
+            InputError, match=r"pairs.jsonl is data: write a file stimuli/pairs.py with VERSION and COLUM"
+        ):
+            units.find("stimuli", name, Project(tmp_path))
+
+
 def test_missing_declaration_is_told(tmp_path: Path) -> None:
     """A measure without a literal VERSION is refused."""
     with pytest.raises(InputError, match="must declare VERSION"):

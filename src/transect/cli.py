@@ -14,7 +14,7 @@ from transect.report.grid import entry_label
 from transect.stopping import Stopped, stoppable
 
 EXIT_CODES = (
-    "Exit codes: 0 all asked for is there; 1 finished, but cells failed, or a resource gave out (a full disk); 2 the input is wrong, or "
+    "Exit codes: 0 all asked for is there; 1 finished, but cells failed, a model cannot be loaded, or a resource gave out (a full disk); 2 the input is wrong, or "
     "a place cannot be written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP: what is finished is kept."
 )
 FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")

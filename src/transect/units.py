@@ -138,13 +138,25 @@ def available(kind: str, project: Project) -> dict[str, Path]:
     return found
 
 
+def _data_beside(kind: str, name: str, project: Project) -> str:
+    """A clause about a file of data that is called like the stimulus set that is wanted; empty where there is none."""
+    files = sorted((project.root / "stimuli").glob("*.*")) if kind == "stimuli" else []
+    data = next((file for file in files if name in (file.stem, file.name) and file.suffix != ".py"), None)
+    if data is None:
+        return ""
+    declared = " and ".join(REQUIRED[kind])
+    return f" stimuli/{data.name} is data: write a file stimuli/{data.stem}.py with {declared} and a function items(*, seed) that reads it as a table."
+
+
 def find(kind: str, name: str, project: Project, where: str = "") -> Unit:
     """The unit of that name. `where` says in an error where the name was given, e.g. ``studies/x.yaml: measures``."""
     paths = available(kind, project)
     if name not in paths:
         allowed = ", ".join(sorted(paths)) or "none"
         prefix = f"{where}: " if where else ""
-        raise InputError(f"{prefix}unknown {kind} {name!r}; there are: {allowed}.{nearest(name, paths)}")
+        raise InputError(
+            f"{prefix}unknown {kind} {name!r}; there are: {allowed}.{_data_beside(kind, name, project) or nearest(name, paths)}"
+        )
     path = paths[name]
     declared = _read(path, path.stat().st_mtime_ns)
     missing = [d for d in REQUIRED[kind] if d not in declared]

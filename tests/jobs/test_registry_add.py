@@ -326,19 +326,35 @@ def test_checkpoints_are_named_by_a_template(project: Project, tmp_path: Path) -
         (
             ["step0", "ckpt5"],
             None,
-            r"checkpoints named 'ckpt\{step\}' and 'step\{step\}'; say which with --checkpoints",
+            r"add one of them, or say with --checkpoints that those named 'ckpt\{step\}' and 'step\{step\}' are of",
         ),
         (["step1", "step01"], None, "step01 and step1 are the same step"),
         (["step1"], "stp{step}", "no folder in .* is called so and holds a config.json; there are step1"),
+        (
+            ["llama3"],
+            None,
+            "holds no config.json; there are models in its folders llama3: add one of them, or say with",
+        ),
+        (["one", "two"], None, "there are models in its folders one, two: add one of them[.]$"),
         (["step1"], "step", "write the names of the folders with {step} for the number"),
     ],
 )
 def test_checkpoints_that_cannot_be_told_are_explained(
     names: list[str], template: str | None, told: str, project: Project, tmp_path: Path
 ) -> None:
-    """Two kinds of names, one step twice, a template that names none or has no number."""
+    """Two kinds of names, one step twice, a model or some that are no checkpoints, a template that names none or has no number."""
     with pytest.raises(InputError, match=told):
         add(str(training(tmp_path / "training", names)), "mine", project, checkpoints=template)
+
+
+def test_models_of_other_sizes_are_no_checkpoints(project: Project, tmp_path: Path) -> None:
+    """model1 and model2 with other widths, found or named; a run never has checkpoints of two networks."""
+    folder = training(tmp_path / "training", ["model1", "model2"])
+    config = json.loads((folder / "model2/config.json").read_text())
+    (folder / "model2/config.json").write_text(json.dumps({**config, "n_embd": 64, "use_cache": False}))
+    for template in (None, "model{step}"):
+        with pytest.raises(InputError, match="model1 and model2 are no checkpoints .* differ in n_embd; add each by"):
+            add(str(folder), "mine", project, checkpoints=template)
 
 
 def test_a_taken_id_is_told_before_the_files_are_read(project: Project, tmp_path: Path) -> None:

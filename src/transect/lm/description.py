@@ -18,7 +18,7 @@ from transect.lm import counting, opening
 from transect.lm.batching import context_length
 from transect.lm.design import design
 from transect.lm.form import form
-from transect.lm.loading import tensors, weight_files
+from transect.lm.loading import configuration, tensors, weight_files
 from transect.lm.objectives import MAKERS, lacks_text_class, objective_of, reads_more
 from transect.lm.surplus import HEADLESS, check_report, dry_report, refuse_adapter
 from transect.lm.tokenizer import canary, casing, read_tokenizer
@@ -49,12 +49,7 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     text and whose text part cannot be run alone.
     """
     refuse_adapter(path)
-    try:
-        raw = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path}: no readable config.json ({error}).") from None
-    if not isinstance(raw, dict):
-        raise LoadError(f"{path}: config.json is no JSON object.")
+    raw = configuration(path)
     if sizes is None:
         sizes = {name: shape for name, (shape, _) in tensors(weight_files(path)).items()}
     numbers = sum(map(_numel, sizes.values()))

@@ -69,10 +69,7 @@ def load(
         raise InputError(f"dtype: unknown {dtype!r}; there are: {', '.join(DTYPES)}.{nearest(dtype, DTYPES)}")
     check_device(device)
     refuse_adapter(path)
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path}: no readable config.json ({error}).") from None
+    config = configuration(path)
     own_code = _own_code(path, config, remote_code)
     tokenizer = read_tokenizer(path)
     if config.get("model_type") == "ngram":
@@ -87,6 +84,19 @@ def load(
     model = NetworkModel(path, tokenizer, weights, network, objective, budget, headless=headless)
     model._own_code = own_code
     return model
+
+
+def configuration(path: Path) -> dict[str, Any]:
+    """What config.json of a directory says; raises LoadError where there is none, or no JSON object in it."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LoadError(f"{path}: there is no config.json, so this is no model's folder.") from None
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: no readable config.json ({error}).") from None
+    if not isinstance(config, dict):
+        raise LoadError(f"{path}: config.json is no JSON object.")
+    return config
 
 
 def weight_files(path: Path) -> list[Path]:
