@@ -382,3 +382,16 @@ def test_quadrature_is_asked_for_by_its_points(tmp_path: Path, capsys: pytest.Ca
     found = _json(capsys, str(path), *more)
     assert found["variances"][0]["variance"] == pytest.approx(0.41928, abs=1e-4)
     assert found["method"] == "adaptive Gauss-Hermite quadrature (nAGQ = 9)"
+
+
+def test_predictions_never_replace_a_table(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--predict with the table that is fitted, by another way to write its path: refused, the table unchanged."""
+    before, same = table.read_bytes(), table.parent / "." / ".." / table.parent.name / table.name
+    assert main(["fit", str(table), FORMULA, "--predict", str(same)]) == 2
+    assert "this would replace the table" in capsys.readouterr().err and table.read_bytes() == before
+
+
+def test_leaving_out_all_without_a_grouping_says_so(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Least squares has no grouping whose levels could be left out."""
+    assert main(["fit", str(table), "reaction ~ days", "--allow-pseudoreplication", "--leave-out", "all"]) == 2
+    assert "the formula has no grouping" in capsys.readouterr().err

@@ -72,11 +72,44 @@ def test_counts_are_glmers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     )
 
 
+@pytest.mark.parametrize(("method", "part"), [("nAGQ=9", "nAGQ = 9"), ("nAGQ=0", "nAGQ = 0")])
+def test_quadrature_is_glmers(method: str, part: str) -> None:
+    """The same number of points there."""
+    formula = "cbind(incidence, healthy) ~ factor(period) + (1 | herd)"
+    assert f", {part}," in r_script(fit_table(cbpp(), formula, family="binomial", method=method), None)
+
+
+def _odd() -> pd.DataFrame:
+    """Names that R reserves, and levels that it would read as numbers, missing values or code."""
+    renamed = conditions().rename(columns={"model": "if", "log_params": "_n"})
+    levels = {"dense": "1e1", "moe": 'NA"[x]', "ssm": "010"}
+    return renamed.assign(arch=renamed["arch"].map(levels), cond=renamed["cond"] == "b")
+
+
+ODD = "y ~ arch*cond + `_n` + (1 | `if`) + (0 + arch || item)"
+
+
+def test_names_and_levels_are_written_as_r_needs_them() -> None:
+    """Backticks for what R reserves; columns of words are read as words; a level with signs stays whole."""
+    text = r_script(fit_table(_odd(), ODD), None)
+    assert '"arch" = "character", "cond" = "character"' in text and "+ `_n` + " in text and "(1 | `if`)" in text
+    assert r'dummy(arch, "NA\"[x]")' in text
+
+
+def test_a_response_of_true_and_false_is_written_as_numbers(tmp_path: Path) -> None:
+    """1 and 0, which glmer takes; a predictor of that kind as its levels."""
+    frame = conditions().assign(right=lambda t: t["y"] > t["y"].median(), cond=lambda t: t["cond"] == "b")
+    formula = "right ~ cond + (1 | model) + (1 | item)"
+    table, _ = export_to_r(fit_table(frame, formula, family="binomial", method="nAGQ=0"), tmp_path, None)
+    written = pd.read_csv(table, dtype=str)
+    assert set(written["right"]) == {"0", "1"} and set(written["cond"]) == {"True", "False"}
+
+
 @pytest.mark.skipif(not _has_lme4(), reason="R with lmerTest is not installed")
-@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("formula", [*FORMULAS, ODD])
 def test_r_finds_the_same_criterion(formula: str, tmp_path: Path) -> None:
     """The REML criterion that R prints, to its one decimal."""
-    model = fit_table(conditions(), formula)
+    model = fit_table(_odd() if formula == ODD else conditions(), formula)
     export_to_r(model, tmp_path, None)
     printed = subprocess.run(["Rscript", "model.R"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     found = re.search(r"REML criterion at convergence: ([\d.]+)", printed)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from transect.errors import InputError
-from transect.stats.formula import Design, Random, parse
+from transect.stats.formula import Design, Random, level_text, parse, values
 
 
 def test_terms_of_a_full_formula() -> None:
@@ -124,3 +124,26 @@ def test_what_a_formula_lacks_is_said(text: str, message: str) -> None:
     """Backticks, powers, counts and parentheses."""
     with pytest.raises(InputError, match=message):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("level", "text"), [(3.0, "3"), (np.float64(-2), "-2"), (1.5, "1.5"), (7, "7"), ("3.0", "3.0"), (True, "True")]
+)
+def test_levels_are_called_alike_with_and_without_gaps(level: object, text: str) -> None:
+    """Whole numbers have no point, as in R; words stay as they are."""
+    assert level_text(level) == text
+
+
+def test_levels_of_a_column_with_a_gap() -> None:
+    """factor(len) of 1, 2 and a missing value: the names of a column without the gap."""
+    frame = pd.DataFrame({"len": [1.0, 2.0, np.nan, 2.0]})
+    assert Design(((), ("factor(len)",)), frame).names == ["(Intercept)", "factor(len)[2]"]
+    assert values("factor(len)", frame).tolist()[:2] == ["1", "2"]
+
+
+def test_an_interaction_alone_has_the_effects_within_it() -> None:
+    """a:b beside an intercept: of a, b and a:b; beside a, of b and a:b only."""
+    frame = pd.DataFrame({"a": ["p", "q"] * 2, "b": ["u", "u", "v", "v"]})
+    assert set(Design(((), ("a", "b")), frame).margins()) == {(), ("a",), ("b",), ("a", "b")}
+    owners = Design(((), ("a",), ("a", "b")), frame).margins()
+    assert owners[("a",)] == ("a",) and owners[("a", "b")] == ("a", "b")

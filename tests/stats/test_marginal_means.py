@@ -93,3 +93,11 @@ def test_an_interaction_that_the_model_lacks_is_not_tested() -> None:
     """Additive factors: cells and differences, and no difference of differences, which would be 0 by construction."""
     fitted = fit_table(conditions(), "y ~ arch + cond + (1 | model) + (1 | item)")
     assert set(marginal_means(fitted, ["arch:cond"])[1]["kind"]) == {"difference"}
+
+
+def test_a_name_with_a_colon_is_one_factor() -> None:
+    """Alone, or in backticks within a cell."""
+    frame = conditions().rename(columns={"arch": "a:b"})
+    model = fit_table(frame, "y ~ `a:b` * cond + (1 | model) + (1 | item)")
+    alone, cells = (marginal_means(model, [text])[0] for text in ("a:b", "`a:b`:cond"))
+    assert (len(alone), len(cells)) == (3, 6)

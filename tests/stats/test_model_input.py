@@ -173,3 +173,15 @@ def test_no_name_of_a_column_has_a_meaning(name: str) -> None:
     row = fit_table(frame, f"y ~ t + (1 | {name})").effects.iloc[1]
     assert row[["estimate", "se", "df", "p"]].to_numpy(float) == pytest.approx([0.2787, 0.2545, 4, 0.3349], abs=5e-5)
     assert (row["unit"], row["n_units"], row["by_rows"]) == (name, 6, False)
+
+
+def test_a_message_names_a_few_of_many_columns() -> None:
+    """Numbers that are read as text give a level for each row: four are named, the rest counted."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"y": rng.normal(size=40), "x": [f"{v:.3f}ms" for v in rng.normal(size=40)], "a": ["u", "v"] * 20}
+    )
+    frame = pd.concat([frame, frame]).assign(g=list("pqrs") * 20)
+    with pytest.raises(InputError, match=r"determined by x\[[^,]*(, x\[[^,]*){3} and \d+ more") as error:
+        fit_table(frame, "y ~ x + a + (1 | g)", allow_pseudoreplication=True)
+    assert len(str(error.value)) < 250

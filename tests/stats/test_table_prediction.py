@@ -98,3 +98,21 @@ def test_what_the_model_has_not_seen_is_refused() -> None:
         predictions(model, conditions().assign(arch="mo"))
     with pytest.raises(InputError, match="the rows to predict have no column 'item'"):
         predictions(model, conditions().drop(columns="item"))
+
+
+@pytest.mark.parametrize(("value", "said"), [("abc", "holds text, e.g. 'abc'"), (np.inf, "holds infinite values")])
+@pytest.mark.parametrize("predictor", ["log_params", "scale(log_params)", "poly(log_params, 2)"])
+def test_what_is_no_number_in_new_rows_is_refused(predictor: str, value: object, said: str) -> None:
+    """Text or infinity where the model has numbers: the column is named."""
+    model = fit_table(conditions(), f"y ~ {predictor} + (1 | model) + (1 | item)")
+    with pytest.raises(InputError, match=f"'log_params' {said}"):
+        predictions(model, conditions().head(3).assign(log_params=value))
+
+
+def test_levels_are_the_same_where_new_rows_have_no_gap() -> None:
+    """A grouping of numbers with a gap in the table (1.0, nan) and none in the new rows (1): the level's own effect is used."""
+    table = conditions().assign(model=lambda t: pd.factorize(t["model"])[0].astype(float))
+    table.loc[5, "model"] = np.nan
+    new = table.drop(index=5).astype({"model": int}).head(4)
+    model = fit_table(table, "y ~ cond + log_params + (1 | model) + (1 | item)")
+    assert predictions(model, new)[".fitted"].tolist() == predictions(model, table)[".fitted"].head(4).tolist()

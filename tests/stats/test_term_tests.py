@@ -17,6 +17,7 @@ CROSSED = {
     "log_params": (18.97491, 1, 20.0, 0.00030608),
     "arch:cond": (3.22513, 2, 21.0007, 0.06005656),
 }
+LMERTEST_CELLS = 2.07566017909  # y ~ arch:cond, one of its seven columns dropped
 WITH_A_NUMBER = {
     "arch": (2.65789, 2, 18.0, 0.09740993),
     "log_params": (19.61480, 1, 18.0, 0.00032411),
@@ -46,6 +47,23 @@ def test_equals_lmertest(fixed: str, expected: dict[str, tuple[float, ...]]) -> 
         assert found.loc[term, "F"] == pytest.approx(f, rel=1e-5)
         assert found.loc[term, "num_df"] == num_df
         assert (found.loc[term, "den_df"], found.loc[term, "p"]) == pytest.approx((den_df, p), rel=1e-3)
+
+
+def test_an_interaction_alone_is_whether_its_cells_are_equal() -> None:
+    """Without the main effects: F and df of the five differences of six cells, and of lmerTest's anova of the same formula (1e-5, 1e-3)."""
+    cells = conditions().assign(cell=lambda t: t["arch"] + t["cond"])
+    alone = term_tests(fit_table(cells, f"y ~ arch:cond + {RANDOM}", allow_pseudoreplication=True)).iloc[0]
+    whole = term_tests(fit_table(cells, f"y ~ cell + {RANDOM}", allow_pseudoreplication=True)).iloc[0]
+    assert (alone["num_df"], alone["F"]) == (5, pytest.approx(whole["F"], rel=1e-6))
+    assert alone["F"] == pytest.approx(LMERTEST_CELLS, rel=1e-5)
+
+
+def test_an_empty_cell_costs_only_the_terms_that_need_it() -> None:
+    """arch*cond without one cell: of another factor, crossed with them, all of its df are tested."""
+    rows = conditions().assign(third=lambda t: np.array(["u", "v", "w"])[np.arange(len(t)) % 3])
+    rows = rows[(rows["arch"] != "ssm") | (rows["cond"] != "b")]
+    found = term_tests(fit_table(rows, "y ~ arch*cond + third + (1 | model) + (1 | item)")).set_index("term")
+    assert found["num_df"].to_dict() == {"arch": 1, "cond": 0, "third": 2, "arch:cond": 1}
 
 
 def test_a_term_of_one_coefficient_is_its_effect() -> None:

@@ -66,7 +66,7 @@ def fit_file(
         raise InputError(
             "--relatedness FILE and --of COLUMN go together: a file, and the column whose levels it relates"
         )
-    check_predictions(beside.predict, beside.new)
+    check_predictions(beside.predict, beside.new, path)
     table, parsed = read(path), parse(formula)
     frame = with_references(table.frame, _references(beside.references), parsed)
     weights = options.get("weights")
@@ -152,6 +152,8 @@ def _influence(model: TableModel, frame: pd.DataFrame, asked: Sequence[str], wei
     if len(columns) < len(asked):
         every, skipped = groupings(model)
         columns += [c for c in every if c not in columns]
+        if not columns and not skipped:
+            raise InputError("--leave-out all: the formula has no grouping; name a column to leave its levels out")
         if not columns:
             raise InputError(
                 f"--leave-out all: no grouping has 60 levels or fewer ({', '.join(skipped)} have more); name one to leave it out"

@@ -11,10 +11,12 @@ from transect.stats.table_model import TableModel
 from transect.stats.table_prediction import COLUMNS, predictions
 
 
-def check_predictions(out: Path | None, new: Path | None) -> None:
-    """Raise InputError before the fit for a file that cannot be written, or rows without one."""
+def check_predictions(out: Path | None, new: Path | None, table: Path) -> None:
+    """Raise InputError before the fit for a file that cannot be written or is read too, and for rows without one."""
     if out is not None:
         check_out(out, "--predict")
+        if read_too := [path for path in (table, new) if path and path.resolve() == out.resolve()]:
+            raise InputError(f"--predict {out}: this would replace the table {read_too[0]}; name another file")
     elif new is not None:
         raise InputError(f"--new {new}: name the file for its predictions with --predict OUT.csv")
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -220,7 +220,7 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
     if column not in frame:
         return raw
     if variable.startswith(("factor(", "C(")):
-        return raw.astype(str)
+        return level_texts(raw)
     if variable.strip("`") == column or variable.startswith("poly("):
         return raw
     if not pd.api.types.is_numeric_dtype(raw):
@@ -239,6 +239,19 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
     if function == "sqrt" and (raw < 0).any():
         raise InputError(f"{variable}: '{column}' has values below 0, which have no root")
     return TRANSFORMS[function](raw.astype(float))
+
+
+def level_text(level: Any) -> str:
+    """A level as it is printed and named: whole numbers without a point, whether or not their column has gaps (3, not 3.0)."""
+    whole = isinstance(level, float) and level.is_integer() and abs(level) < 1e15
+    return str(int(level)) if whole else str(level)
+
+
+def level_texts(column: pd.Series) -> pd.Series:
+    """A column's levels as text; what is missing stays so."""
+    codes, found = pd.factorize(column)
+    texts = np.array([*(level_text(level) for level in found), None], dtype=object)
+    return pd.Series(texts[codes], index=column.index, name=column.name)
 
 
 def _read(variable: str, frame: pd.DataFrame) -> pd.Series:
@@ -302,11 +315,23 @@ class Design:
         unknown = (np.abs(lost - kept @ self.alias) > 1e-8 * size).any(-1)
         return np.where(unknown[..., None], np.nan, kept)
 
+    def margins(self) -> dict[Term, Term]:
+        """Every effect that the terms contain, and the first term that does: a:b without a and b has the effects (), a, b and a:b."""
+        found: dict[frozenset[str], tuple[Term, Term]] = {}
+        for term in self.terms:
+            whole = [
+                v for v in term if v in self.levels and self._keeps_every_level(tuple(w for w in term if w != v), term)
+            ]
+            for without in (set(some) for n in range(len(whole), -1, -1) for some in combinations(whole, n)):
+                effect = tuple(v for v in term if v not in without)
+                found.setdefault(frozenset(effect), (effect, term))
+        return dict(found.values())
+
     def _coding(self, variable: str, term: Term) -> tuple[list[str], np.ndarray]:
         """Of a category in this term: its columns' names and their values at each level (R's rule, see the head of the file)."""
         rest = tuple(v for v in term if v != variable)
         levels, every = self.levels[variable], np.eye(len(self.levels[variable]))
-        if self._keeps_every_level(rest, term):
+        if not self.sum_coded and self._keeps_every_level(rest, term):
             return levels, every
         if self.sum_coded or variable.endswith(", sum)"):
             return levels[:-1], np.vstack([every[:-1, :-1], -np.ones(len(levels) - 1)])
@@ -318,16 +343,20 @@ class Design:
             return term == next(t for t in self.terms if len(t) == 1 and t[0] in self.levels)
         return not any(set(rest) == set(t) for t in self.terms)
 
-    def _names(self, term: Term) -> list[str]:
+    def columns_of(self, term: Term) -> list[tuple[tuple[str, str], ...]]:
+        """Of each column of a term the variables that are multiplied, each with its level, its degree, or ""."""
         parts = []
         for v in term:
-            if v in self.levels:
-                parts.append([f"{v}[{level}]" for level in self._coding(v, term)[0]])
-            elif v in self.polynomials:
-                parts.append([f"{v}{degree}" for degree in range(1, self.polynomials[v].degree + 1)])
-            else:
-                parts.append([v])
-        return [":".join(names) for names in product(*parts)] if term else ["(Intercept)"]
+            degrees = [str(d + 1) for d in range(self.polynomials[v].degree)] if v in self.polynomials else [""]
+            parts.append([(v, part) for part in (self._coding(v, term)[0] if v in self.levels else degrees)])
+        return list(product(*parts))
+
+    def _names(self, term: Term) -> list[str]:
+        named = [
+            ":".join(f"{v}[{part}]" if v in self.levels else f"{v}{part}" for v, part in column)
+            for column in self.columns_of(term)
+        ]
+        return named if term else ["(Intercept)"]
 
     def matrix(self, frame: pd.DataFrame, transformed: bool = False) -> np.ndarray:
         """[row, column] float64. A level that the design does not know gets zeros in all its columns.
@@ -346,7 +375,9 @@ class Design:
                 codes, found = pd.factorize(column)
                 coding = dict(zip(self.levels[variable], self._coding(variable, term)[1], strict=True))
                 unknown = np.zeros(self._coding(variable, term)[1].shape[1])
-                part = np.array([*(coding.get(str(level), unknown) for level in found), unknown])[codes]  # -1: missing
+                part = np.array([*(coding.get(level_text(level), unknown) for level in found), unknown])[
+                    codes
+                ]  # -1: missing
             elif variable in self.polynomials:
                 part = self.polynomials[variable](column.to_numpy(float))
             else:
@@ -360,7 +391,8 @@ def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
     column = _read(variable, frame).dropna()
     own = isinstance(column.dtype, pd.CategoricalDtype)
     levels = [
-        str(v) for v in (column.cat.remove_unused_categories().cat.categories if own else sorted(column.unique()))
+        level_text(v)
+        for v in (column.cat.remove_unused_categories().cat.categories if own else sorted(column.unique()))
     ]
     if first is not None and str(first) not in levels:
         raise InputError(

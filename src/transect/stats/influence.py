@@ -18,7 +18,7 @@ import pandas as pd
 from transect.errors import InputError, nearest
 from transect.stats import generalized, linear, mixed
 from transect.stats.crossed_cholesky import Grouping
-from transect.stats.formula import Design, column_of, values
+from transect.stats.formula import Design, column_of, level_text, values
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import bounded, inference_units
 from transect.stats.mixed import MixedFit
@@ -191,7 +191,7 @@ def _summary(whole: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
                 continue
             excluded = bool(_verdict(whole.loc[[term]]).iloc[0])
             said = text or ("the 95 % interval includes 0" if excluded else "the 95 % interval excludes 0")
-            levels = [f"{group} {level}" for group, level in hits[["group", "left_out"]].to_numpy()]
+            levels = [f"{group} {level_text(level)}" for group, level in hits[["group", "left_out"]].to_numpy()]
             more = f" and {len(levels) - SHOWN} more" if len(levels) > SHOWN else ""
             reasons.append(f"{said} without {', '.join(levels[:SHOWN])}{more}")
         estimates = {"lowest": part["estimate"].min(), "highest": part["estimate"].max()}

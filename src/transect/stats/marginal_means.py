@@ -11,6 +11,7 @@ with the probability at it (inverse logit: of a typical level of the random effe
 the odds ratio. Source: Searle, Speed & Milliken (1980); Lenth's emmeans.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from typing import Any
@@ -38,7 +39,7 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
     logit = model.family == "binomial"
     means, differences = [], []
     for text in dict.fromkeys(factors):
-        variables = [_variable(name, model.design) for name in text.split(":")]
+        variables = [_variable(name, model.design) for name in _factors(text, model.design)]
         for cell in product(*(model.design.levels[v] for v in variables)):
             row = _row(model, grid.weights({v: {level: 1.0} for v, level in zip(variables, cell, strict=True)}))
             label = ", ".join(f"{v}[{level}]" for v, level in zip(variables, cell, strict=True))
@@ -52,6 +53,12 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
 
 
 _PROBABILITY = {"probability": "estimate", "probability_lower": "lower", "probability_upper": "upper"}
+
+
+def _factors(text: str, design: Design) -> list[str]:
+    """The factors of A:B; a name that holds a colon itself is one where it stands alone or in backticks."""
+    alone = any(text.strip() in (v, column_of(v)) for term in design.terms for v in term)
+    return [text] if alone else re.findall(r"`[^`]*`|[^:]+", text) or [text]
 
 
 def _variable(name: str, design: Design) -> str:

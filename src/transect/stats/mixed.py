@@ -20,7 +20,7 @@ from transect.errors import InputError
 from transect.stats.crossed_cholesky import Deviance, Grouping
 from transect.stats.deviance_search import converged, curvature, merge, optimise, search
 from transect.stats.df_bound import DfBound
-from transect.stats.formula import Design, Random, parse, values
+from transect.stats.formula import Design, Random, level_text, parse, values
 from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
 from transect.stats.standard_units import StandardResponse
@@ -154,7 +154,9 @@ def grouping(random: Random, frame: pd.DataFrame) -> Grouping:
         if len(parts) > 1
         else (np.arange(len(parts[0][1]))[:, None], cells)
     )
-    labels = tuple(":".join(str(levels[k]) for k, (_, levels) in zip(cell, parts, strict=True)) for cell in found)
+    labels = tuple(
+        ":".join(level_text(levels[k]) for k, (_, levels) in zip(cell, parts, strict=True)) for cell in found
+    )
     design = Design(random.terms, frame)
     name = ":".join(random.group)
     return Grouping(name, codes.ravel(), len(found), design.matrix(frame), tuple(design.names), labels)

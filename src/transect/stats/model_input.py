@@ -16,6 +16,7 @@ from transect.stats.inference_units import codes_of
 from transect.stats.standard_units import StandardColumns
 
 NEARLY = 1e-7  # of a column's spread, left beside the others: numbers rounded to 7 digits can leave so much
+SHOWN = 4  # columns that a message names
 LARGEST = 1e60  # of a predictor: its squares and their sums must be numbers
 
 
@@ -165,8 +166,9 @@ def refuse_aliased(design: Design, x: np.ndarray, where: str = "") -> None:
         weights = np.linalg.lstsq(x[:, sorted(kept)], x[:, lost[0]], rcond=None)[0]
         partners = [design.names[j] for j, w in zip(sorted(kept), weights, strict=True) if abs(w) > 1e-8]
         partners = [p for p in partners if p != "(Intercept)"] or partners
+        shown = ", ".join(partners[:SHOWN]) + (f" and {len(partners) - SHOWN} more" if len(partners) > SHOWN else "")
         raise InputError(
-            f"'{design.names[lost[0]]}' is aliased{where}: in these rows it is determined by {', '.join(partners) or 'nothing (all 0)'}. "
+            f"'{design.names[lost[0]]}' is aliased{where}: in these rows it is determined by {shown or 'nothing (all 0)'}. "
             "Leave one of them out."
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.stats.formula import Formula, column_of, is_category
+from transect.stats.formula import Formula, column_of, is_category, level_text
 
 
 def with_references(frame: pd.DataFrame, chosen: Mapping[str, str], formula: Formula) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def with_references(frame: pd.DataFrame, chosen: Mapping[str, str], formula: For
         ordered = (
             values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else sorted(values.dropna().unique())
         )
-        known = {str(v): v for v in ordered}
+        known = {level_text(v): v for v in ordered}
         if level not in known:
             raise InputError(f"--reference {column}={level}: its levels are {', '.join(known)}.{nearest(level, known)}")
         others = [v for text, v in known.items() if text != level]

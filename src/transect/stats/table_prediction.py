@@ -33,7 +33,8 @@ COLUMNS = [".fixed", ".fitted", ".residual", ".lower", ".upper"]
 def predictions(model: TableModel, frame: pd.DataFrame) -> pd.DataFrame:
     """The columns .fixed, .fitted, .residual, .lower and .upper of each row; NaN where a predictor is missing, or the cell had no rows.
 
-    Raises InputError for a predictor that the table lacks, and for a level of a fixed effect that the model has not seen.
+    Raises InputError for a predictor that the table lacks, for text or infinite values where the model has numbers, and for a level
+    of a fixed effect that the model has not seen.
     """
     needed = [column for column in model.formula.columns if column not in _response_columns(model)]
     for column in needed:
@@ -43,6 +44,7 @@ def predictions(model: TableModel, frame: pd.DataFrame) -> pd.DataFrame:
             )
     complete = frame[needed].notna().all(axis=1).to_numpy()
     rows = frame[complete].reset_index(drop=True)
+    _refuse_what_is_no_number(model, rows)
     _refuse_unknown_levels(model, rows)
     found = pd.DataFrame(np.nan, index=frame.index, columns=COLUMNS)
     if len(rows):
@@ -129,6 +131,22 @@ def _response(model: TableModel, rows: pd.DataFrame) -> np.ndarray:
         won, lost = (rows[column].to_numpy(float) for column in model.formula.counts)
         return won / np.where(won + lost > 0, won + lost, np.nan)
     return values(model.formula.response, rows).to_numpy(float)
+
+
+def _refuse_what_is_no_number(model: TableModel, rows: pd.DataFrame) -> None:
+    """Columns of the effects that are numbers in the model and something else in new rows."""
+    slopes = [Design(r.terms, model.rows) for r in model.formula.random]
+    for design in (model.design, *slopes):
+        for column in dict.fromkeys(column_of(v) for t in design.terms for v in t if v not in design.levels):
+            if column in rows and len(rows):
+                if not pd.api.types.is_numeric_dtype(rows[column]):
+                    raise InputError(
+                        f"the rows to predict: '{column}' holds text, e.g. '{rows[column].iloc[0]}'; the model has numbers there"
+                    )
+                if not np.isfinite(rows[column].to_numpy(float)).all():
+                    raise InputError(
+                        f"the rows to predict: '{column}' holds infinite values; drop or mend those rows first"
+                    )
 
 
 def _refuse_unknown_levels(model: TableModel, rows: pd.DataFrame) -> None:

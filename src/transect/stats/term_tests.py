@@ -3,7 +3,7 @@
 Of a term with q coefficients the hypothesis L beta = 0 is that of type III: the coefficients of the term where every category is
 coded as deviations from the mean of its levels (sum coding), so that a main effect is averaged over the levels of what it interacts
 with, each with the same weight, and does not depend on the coding of the formula. Numbers stay as they are: with x in an interaction, a
-factor is tested at x = 0.
+factor is tested at x = 0. An interaction without the main effects within it stands for them too: a:b alone is whether all cells are equal.
     gaussian    F = (L beta)' (L V L')^-1 (L beta) / q,  with q and Satterthwaite's df: over the q independent parts of L V L' with
                 df v_m,  E = sum v_m / (v_m - 2),  df = 2 E / (E - q)     (2 where a v_m is 2 or less)
     binomial    chi2 = q F, by the chi-squared distribution with q df; and F with the df of the units
@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 from scipy.linalg import null_space
 
-from transect.stats.formula import Design
+from transect.stats.formula import Design, Term
 from transect.stats.table_model import TableModel
 
 NOTHING = 1e-9  # weights below this share of the largest are rounding
@@ -27,12 +27,12 @@ NOTHING = 1e-9  # weights below this share of the largest are rounding
 def term_tests(model: TableModel) -> pd.DataFrame:
     """One row per term but the intercept: term, num_df, den_df, F, p; of a binomial model chi2 and p_chi2 too."""
     design, binomial = model.design, model.family == "binomial"
-    to_sums = _to_sum_coding(design.whole)
+    to_sums, owners = _to_sum_coding(design.whole)
     rows = []
     for term in design.terms:
         if not term:
             continue
-        hypothesis = _estimable(design, to_sums[[t == term for t in design.whole.term_of]])
+        hypothesis = _estimable(design, to_sums[[owner == term for owner in owners]])
         if not len(hypothesis):
             rows.append({"term": ":".join(term), "num_df": 0, "den_df": np.nan, "F": np.nan, "p": np.nan})
             continue
@@ -64,7 +64,8 @@ def _estimable(design: Design, hypothesis: np.ndarray) -> np.ndarray:
     """What the rows tell of a hypothesis about all columns of the whole design: its combinations that need no empty cell."""
     kept, lost = hypothesis[:, design.kept], hypothesis[:, design.lost]
     needed = lost - kept @ design.alias
-    if not np.abs(needed).max(initial=0.0):
+    needed[np.abs(needed) < NOTHING * (np.abs(lost) + np.abs(kept) @ np.abs(design.alias))] = 0.0  # rounding
+    if not needed.any():
         return kept
     known = null_space(needed.T / np.abs(needed).max(), rcond=1e-9).T
     return known @ kept
@@ -80,17 +81,19 @@ def _denominator_df(df: np.ndarray, binomial: bool) -> float:
     return float(2 * expected / (expected - len(df)))
 
 
-def _to_sum_coding(design: Design) -> np.ndarray:
-    """[coefficient of the sum-coded model, coefficient of this one]: both give the same mean of every row."""
-    summed = copy.copy(design)
-    summed.sum_coded = True
+def _to_sum_coding(design: Design) -> tuple[np.ndarray, list[Term]]:
+    """[coefficient of the sum-coded model, coefficient of this one], both giving every row the same mean; and the term of each of the former."""
+    summed, owner = copy.copy(design), design.margins()
+    summed.sum_coded, summed.terms = True, tuple(owner)
     rng = np.random.default_rng(1)
     n = 20 * len(design.names)
     while True:  # rows of all combinations, until they tell all columns apart
         rows = _made_up_rows(design, rng, n)
         there, here = summed.matrix(rows, transformed=True), design.matrix(rows, transformed=True)
         if n > 10**6 or np.linalg.matrix_rank(there) == there.shape[1]:
-            return np.linalg.lstsq(there, here, rcond=None)[0]
+            owners = [owner[term] for term in summed.terms for _ in summed.columns_of(term)]
+            found = np.linalg.lstsq(there, here, rcond=None)[0]
+            return np.where(np.abs(found) < NOTHING, 0.0, found), owners
         n *= 4
 
 
