@@ -1,7 +1,6 @@
 """The commands that work on any table, without a study: `transect fit | gstudy | scaling`."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +46,7 @@ def fit(args: argparse.Namespace) -> int:
 def gstudy(args: argparse.Namespace) -> int:
     """Generalizability study of a table of scores: variance components, E rho^2, Phi, and what more levels would bring."""
     from transect.jobs import gstudy as job
+    from transect.jobs import tables
 
     found = job.gstudy(
         Path(args.table),
@@ -61,7 +61,7 @@ def gstudy(args: argparse.Namespace) -> int:
         wish=job.parse_numbers(args.wish, "--wish"),
         seed=args.seed,
     )
-    print(json.dumps(found, indent=1) if args.json else job.summary(found))
+    print(tables.json_text(found) if args.json else job.summary(found))
     return 0
 
 

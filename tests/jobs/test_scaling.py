@@ -161,3 +161,20 @@ def test_a_jump_that_cannot_be_looked_at_is_one_sentence(
     arguments = [*JUMP[:4], *JUMP[6:], metric]
     assert main(["scaling", str(margins), "--x", x, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_few_sizes_leave_a_form_out_and_not_the_answer(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four sizes have no break: the others are compared, the note says so; the form by name is refused. The JSON has no NaN."""
+    frame = pd.read_csv(table).assign(params=lambda t: 10.0 ** np.ceil(np.log10(t["params"]).clip(upper=10) - 0.5))
+    frame = frame[frame["params"].between(1e7, 1e10)]
+    frame.to_csv(table, index=False)
+    arguments = ["scaling", str(table), "--y", "loss", "--x", "params", "--group", "family", "-n", "100"]
+    assert main([*arguments, "--json"]) == 0
+    text = capsys.readouterr().out
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert "segmented" not in [row["form"] for row in found["forms"]] and len(found["forms"]) == 3
+    assert any(
+        "segmented is left out: a break needs at least 5 different values of x; there are 4" in n
+        for n in found["notes"]
+    )
+    assert main([*arguments, "--forms", "segmented"]) == 2

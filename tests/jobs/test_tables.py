@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zipfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 from transect.errors import InputError
-from transect.jobs.tables import LeftOut, TableFile, p_text, read
+from transect.jobs.tables import LeftOut, TableFile, json_text, p_text, read
 
 FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [0.5, 1.5, 2.25]})
 
@@ -270,3 +271,11 @@ def test_a_table_in_memory_counts_what_is_missing() -> None:
 def test_a_p_is_never_0() -> None:
     """Four decimals, a power of ten, and a bound where the distribution's tail has ended."""
     assert [p_text(p) for p in (0.01234, 1.23e-7, 0.0)] == ["0.0123", "1.2e-07", "<1e-300"]
+
+
+def test_json_has_no_words_of_its_own() -> None:
+    """What is not finite is null, however deep."""
+    assert json.loads(json_text({"a": [float("nan"), (1.5, float("inf"))], "b": "NaN"})) == {
+        "a": [None, [1.5, None]],
+        "b": "NaN",
+    }

@@ -92,3 +92,15 @@ def test_the_gradient_of_the_loss_law_is_that_of_its_cost() -> None:
         (loss_law._cost(point + s, log_x, log_y)[0] - loss_law._cost(point - s, log_x, log_y)[0]) / 2e-7 for s in steps
     ]
     assert loss_law._cost(point, log_x, log_y)[1] == pytest.approx(slopes, abs=1e-4)
+
+
+@pytest.mark.parametrize("form", ["line", "power", "logistic", "segmented"])
+@pytest.mark.parametrize(("factor", "offset"), [(1e-20, 0.0), (1e12, 0.0), (1.0, 1e3)])
+def test_units_of_y_do_not_matter(form: str, factor: float, offset: float) -> None:
+    """y in another unit has the same fitted values (1e-4 of the noise) and residuals (1e-6), in that unit."""
+    x = _x()
+    planted = 1 / (1 + np.exp(-2 * (np.log10(x) - 8.5))) if form == "logistic" else 1.7 + 40 * x**-0.2
+    y = planted + np.random.default_rng(4).normal(0, 0.01, len(x))
+    found, other = fit_curve(form, x, y), fit_curve(form, x, y * factor + offset)
+    assert other.rss == pytest.approx(found.rss * factor**2, rel=1e-6)
+    assert (other(x) - offset) / factor == pytest.approx(found(x), abs=1e-6)

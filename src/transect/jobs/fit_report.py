@@ -1,12 +1,11 @@
 """The result of `transect fit` as lme4 prints it, or as JSON."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from transect.jobs.tables import LeftOut, p_text, records, table_lines
+from transect.jobs.tables import LeftOut, json_text, p_text, records, table_lines
 from transect.stats.information import codings, information, residual_quantiles
 from transect.stats.least_squares import LeastSquaresFit
 from transect.stats.random_effects import correlations, r_squared
@@ -25,7 +24,7 @@ ESTIMATE = ["estimate", "se", "df", "p"]
 
 
 def as_json(model: TableModel, beside: dict[str, Any]) -> str:
-    return json.dumps(model.as_json() | _plain(beside), indent=1)
+    return json_text(model.as_json() | _plain(beside))
 
 
 def summary(model: TableModel, beside: dict[str, Any]) -> str:

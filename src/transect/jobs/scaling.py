@@ -1,6 +1,5 @@
 """What `transect scaling` does: curve forms on a table, compared by predicting whole groups, with intervals from whole groups."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.jobs.tables import LeftOut, TableFile, read, records, table_lines
+from transect.jobs.tables import LeftOut, TableFile, json_text, read, records, table_lines
 from transect.stats.breakpoints import break_test, breakpoint_interval
 from transect.stats.curve_inference import (
     doubts,
@@ -59,7 +58,7 @@ def scaling_file(
         fitted[group].astype(str).to_numpy(),
     )
     jump = {"jump": _jump(rows, x[0], y, continuous, group)} if continuous else {}
-    comparison = leave_groups_out(asked, inputs, values, groups)
+    comparison, left_out = _compared(asked, bool(forms), inputs, values, groups)
     best = simplest(comparison)
     curve = fit_curve(best, inputs, values)
     parameters = parameter_intervals(curve, inputs, values, groups)
@@ -77,13 +76,33 @@ def scaling_file(
         "best": best,
         "formula": curve.form.text,
         "parameters": records(parameters),
-        "notes": [*notes, *_notes(comparison, best, constant), *doubts(curve, parameters, inputs, values, x)],
+        "notes": [
+            *notes,
+            *left_out,
+            *_notes(comparison, best, constant),
+            *doubts(curve, parameters, inputs, values, x),
+        ],
     }
     if len(x) == 1 and "segmented" in asked:
         found |= _break(inputs, values, groups)
     if beyond is not None:
         found["beyond"] = _beyond(curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed)
     return found | jump
+
+
+def _compared(
+    forms: Sequence[str], named: bool, inputs: np.ndarray, values: np.ndarray, groups: np.ndarray
+) -> tuple[pd.DataFrame, list[str]]:
+    """The forms by their error, and notes on those that these rows cannot tell; a form that was named is refused instead."""
+    parts, notes = [], []
+    for form in forms:
+        try:
+            parts.append(leave_groups_out([form], inputs, values, groups))
+        except InputError as error:
+            if named or form == forms[-1] and not parts:
+                raise
+            notes.append(f"the form {form} is left out: {error}")
+    return pd.concat(parts).sort_values("rmse", ignore_index=True), notes
 
 
 def _break(inputs: np.ndarray, values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
@@ -178,7 +197,7 @@ def _jump(rows: pd.DataFrame, x: str, y: str, continuous: str, group: str) -> di
 
 
 def as_json(found: dict[str, Any]) -> str:
-    return json.dumps(found, indent=1)
+    return json_text(found)
 
 
 def summary(found: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Tables of any origin: read from a file, printed in columns, turned into plain records for JSON."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,19 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows with plain types; None where a value is missing."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [{str(k): v.item() if hasattr(v, "item") else v for k, v in row.items()} for row in rows]
+
+
+def json_text(value: Any) -> str:
+    """Valid JSON, indented: a number that is not finite is null, which every reader of JSON knows (NaN is none of its words)."""
+    return json.dumps(_finite(value), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def table_lines(frame: pd.DataFrame) -> list[str]:

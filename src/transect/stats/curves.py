@@ -184,20 +184,29 @@ def _predict(form: Form, point: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _polished(form: Form, x: np.ndarray, y: np.ndarray, starts: Sequence[np.ndarray], centre: np.ndarray) -> Curve:
-    """The best of the descents from the starts."""
+    """The best of the descents from the starts; but on the log scale y is shifted and divided, so that no step depends on its unit."""
     if form.scale == "log":
         cost, point = min(
             (loss_law.descend(np.log(x), np.log(y), start) for start in starts), key=lambda found: found[0]
         )
         return Curve(form, _named(form, point, centre), 2 * cost, len(y), centre, point)
 
+    spread, place = float(y.std()) or 1.0, np.arange(len(form.linear) + len(form.shape))
+    shift = np.where(place == 0, y.mean(), 0.0)  # the first column is constant
+    unit = np.where(place < len(form.linear), spread, 1.0)
+    standard = (y - y.mean()) / spread
+
     def residuals(point: np.ndarray) -> np.ndarray:
-        return _predict(form, point, x) - y
+        return _predict(form, point, x) - standard
 
     tight = {"xtol": 1e-13, "ftol": 1e-13, "gtol": 1e-13, "max_nfev": 5000}
-    tried = [least_squares(residuals, s, x_scale=np.maximum(np.abs(s), 1e-3), **tight) for s in starts]
+    tried = [
+        least_squares(residuals, s, x_scale=np.maximum(np.abs(s), 1e-3), **tight)
+        for s in ((s - shift) / unit for s in starts)
+    ]
     best = min(tried, key=lambda found: found.cost)
-    return Curve(form, _named(form, best.x, centre), 2 * float(best.cost), len(y), centre, best.x)
+    point = best.x * unit + shift
+    return Curve(form, _named(form, point, centre), 2 * float(best.cost) * spread**2, len(y), centre, point)
 
 
 def _named(form: Form, point: np.ndarray, centre: np.ndarray) -> dict[str, float]:
