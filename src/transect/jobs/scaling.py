@@ -52,11 +52,8 @@ def scaling_file(
         raise InputError(
             f"--beyond {beyond:g}: {x[0]} reaches from {rows[x[0]].min():g} to {rows[x[0]].max():g} in these rows"
         )
-    inputs, values, groups = (
-        fitted[list(x)].to_numpy(float),
-        fitted[y].to_numpy(float),
-        fitted[group].astype(str).to_numpy(),
-    )
+    inputs, values = fitted[list(x)].to_numpy(float), fitted[y].to_numpy(float)
+    groups = fitted[group].astype(str).to_numpy()
     jump = {"jump": _jump(rows, x[0], y, continuous, group)} if continuous else {}
     comparison, left_out = _compared(asked, bool(forms), inputs, values, groups)
     best = simplest(comparison)
