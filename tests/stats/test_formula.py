@@ -34,7 +34,16 @@ def test_the_intercept_can_be_switched_off(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["y + x", "y ~ exp(x)", "y ~ __import__('os')", "y ~ x[0]", "y ~ a - b", "y ~ x ** 2", "y ~ log10(log10(x))"],
+    [
+        "y + x",
+        "y ~ exp(x)",
+        "y ~ __import__('os')",
+        "y ~ x[0]",
+        "y ~ a - b",
+        "y ~ x ** 2",
+        "y ~ ",
+        "y ~ log10(log10(x))",
+    ],
 )
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     """A formula is never evaluated: anything beyond the notation is an input error."""

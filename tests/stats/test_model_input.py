@@ -185,3 +185,22 @@ def test_a_message_names_a_few_of_many_columns() -> None:
     with pytest.raises(InputError, match=r"determined by x\[[^,]*(, x\[[^,]*){3} and \d+ more") as error:
         fit_table(frame, "y ~ x + a + (1 | g)", allow_pseudoreplication=True)
     assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize(("offset", "kept"), [(1.7e9, True), (1.7e12, False)])
+def test_numbers_far_from_0_keep_their_effect_or_are_named(offset: float, kept: bool) -> None:
+    """Seconds since 1970: the slope, se and criterion of the same numbers near 0 (1e-6); with too few digits left the column is named."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "g": list("pqrstuvw") * 10}).assign(
+        y=lambda t: t["x"] + rng.normal(size=80)
+    )
+    near, far = frame, frame.assign(x=frame["x"] + offset)
+    if not kept:
+        with pytest.raises(InputError, match=r"'x' varies by only \de-13 of its size"):
+            fit_table(far, "y ~ x + (1 | g)")
+        return
+    one, other = (fit_table(t, "y ~ x + (1 | g)") for t in (near, far))
+    assert other.fit.criterion == pytest.approx(one.fit.criterion, abs=1e-5)
+    assert other.effects.loc[1, ["estimate", "se"]].tolist() == pytest.approx(
+        one.effects.loc[1, ["estimate", "se"]].tolist(), rel=1e-6
+    )

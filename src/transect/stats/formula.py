@@ -84,6 +84,8 @@ def parse(text: str) -> Formula:
     if masked.count("~") != 1:
         raise InputError(f"formula '{text}' needs exactly one '~': response ~ terms")
     left, right = (part.strip() for part in masked.split("~"))
+    if not right:
+        raise InputError(f"formula '{text}' has nothing after '~'; for a mean alone write {left} ~ 1")
     random, rest = [], right
     for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
         rest = rest.replace(f"({inside})", " ", 1)

@@ -194,7 +194,7 @@ def fit(
     except np.linalg.LinAlgError:
         settled = False
     if not settled:
-        raise InputError("the fit did not converge, so nothing is reported; leave out random slopes")
+        raise InputError("the fit did not converge, so nothing is reported; leave out random terms, slopes first")
     return _fitted(deviance, theta, names, response, size)
 
 

@@ -16,6 +16,7 @@ from transect.stats.inference_units import codes_of
 from transect.stats.standard_units import StandardColumns
 
 NEARLY = 1e-7  # of a column's spread, left beside the others: numbers rounded to 7 digits can leave so much
+FLAT = 1e-10  # of a column's size: numbers have 16 digits
 SHOWN = 4  # columns that a message names
 LARGEST = 1e60  # of a predictor: its squares and their sums must be numbers
 
@@ -174,7 +175,13 @@ def refuse_aliased(design: Design, x: np.ndarray, where: str = "") -> None:
 
 
 def refuse_nearly_aliased(design: Design, x: np.ndarray) -> None:
-    """Raise InputError with the first column of which next to nothing is left beside the others and its mean."""
+    """Raise InputError with the first column of which next to nothing is left beside its mean, or beside the others and its mean."""
+    spread, size = x.std(axis=0), np.abs(x).max(axis=0, initial=0.0)
+    for j in np.flatnonzero((spread > 0) & (spread < FLAT * size)):
+        raise InputError(
+            f"'{design.names[j]}' varies by only {spread[j] / size[j]:.0e} of its size, which leaves its numbers too few digits; "
+            "take a number off that is near all of them (of dates the first)"
+        )
     constant = np.ones((len(x), 1))
     spanned = linear.column_rank(np.column_stack([constant, x])) == linear.column_rank(x)
     columns = StandardColumns.of(np.column_stack([constant, x]) if spanned else x)
