@@ -79,9 +79,11 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         for factor, part in levels.groupby("factor", sort=False)
     )
     sampled = runs[runs["role"] != "baseline"]
-    absent = len(sampled) - len(_placed(sampled)[0])
+    placed, _, tokens = _placed(sampled)
+    absent = len(sampled) - len(placed)
+    second = "language" if tokens.nunique() < 2 else "training tokens"
     unknown = f" Not drawn: {absent} of unknown size or tokens." if absent else ""
-    return f"Every run by size and training tokens ({said}); numbers beside marks: runs at one place.{unknown} Runs per level: {by}."
+    return f"Every run by size and {second} ({said}); numbers beside marks: runs at one place.{unknown} Runs per level: {by}."
 
 
 def _placed(runs: pd.DataFrame) -> tuple[pd.DataFrame, str, pd.Series]:

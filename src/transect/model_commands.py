@@ -39,12 +39,7 @@ def measure(args: argparse.Namespace) -> int:
         for metric, facts in metrics.items():
             print(f"{metric:28} {facts['size']:8} rows  {_told(facts)}")
         print(f"{len(rows)} rows in {args.out}")
-    if len(refused):
-        print(f"transect: {len(refused)} of {rows['item'].nunique()} items were refused:", file=sys.stderr)
-        for row in refused.head(3).to_dict("records"):
-            print(f"  {row['item']}: {row['error']}", file=sys.stderr)
-        if len(refused) > 3:
-            print(f"  and {len(refused) - 3} more (column error of {args.out})", file=sys.stderr)
+    _tell_refused(rows, refused, args.out)
     if done.opening.get("opening_doubt"):
         print(f"transect: {done.opening['opening_doubt']}.", file=sys.stderr)
     for told in done.untold:
@@ -52,6 +47,22 @@ def measure(args: argparse.Namespace) -> int:
     if fault := done.self_check.sentence:
         print(f"transect: {fault}.", file=sys.stderr)
     return int(bool(len(refused) or fault or done.untold))
+
+
+def _tell_refused(rows: "pd.DataFrame", refused: "pd.DataFrame", out: Path) -> None:
+    """How many items were refused, and the first three; of several measures and sets, in each of them."""
+    several = [name for name in ("measure", "stimuli") if name in rows]
+    parts = rows.groupby(several, sort=False, dropna=False) if several else [((), rows)]
+    for key, part in parts:
+        here = refused[(refused[several].fillna("") == ["" if v != v or v is None else v for v in key]).all(axis=1)]
+        if here.empty:
+            continue
+        place = f"{' on '.join(str(v) for v in key if v == v and v is not None)}: " if several else ""
+        print(f"transect: {place}{len(here)} of {part['item'].nunique()} items were refused:", file=sys.stderr)
+        for row in here.head(3).to_dict("records"):
+            print(f"  {row['item']}: {row['error']}", file=sys.stderr)
+        if len(here) > 3:
+            print(f"  and {len(here) - 3} more (column error of {out})", file=sys.stderr)
 
 
 def _by_metric(rows: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:

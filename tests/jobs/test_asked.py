@@ -114,3 +114,16 @@ def test_a_measure_that_cannot_be_taken_leaves_the_others(
     assert cli.main(["measure", *given, "--out", str(tmp_path / "x.parquet")]) == 1
     assert "bits_per_byte on" in capsys.readouterr().err
     assert set(pd.read_parquet(tmp_path / "x.parquet")["measure"]) == {"minimal_pair"}
+
+
+def test_refused_items_are_counted_in_each_measure_and_file(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files with the same ids, an empty text in one of them: 1 of 2 there, in both measures, and none in the other file."""
+    for name, text in (("one", "the dog runs"), ("two", "")):
+        (tmp_path / f"{name}.csv").write_text(f"item,text\n1,the cat sleeps\n2,{text}\n")
+    given = ["measure", str(model), "--out", str(tmp_path / "rows.csv")]
+    given += ["--measure", "bits_per_byte", "--measure", "fertility", "--stimuli", str(tmp_path / "*.csv")]
+    assert cli.main(given) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if "items were refused" in line]
+    assert told == [f"transect: {m} on {tmp_path / 'two.csv'}: 1 of 2 items were refused:" for m in ("bits_per_byte", "fertility")]  # fmt: skip

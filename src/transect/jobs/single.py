@@ -100,7 +100,7 @@ def measure_model(
     if not parts:
         raise NotApplicable("; ".join(untold))
     rows = pd.concat(parts, ignore_index=True)
-    return Measured(rows, store.refusals(rows), scores.check(), openings.used(loaded, options or {}), tuple(untold))
+    return Measured(rows, _refused(rows), scores.check(), openings.used(loaded, options or {}), tuple(untold))
 
 
 def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool) -> pd.DataFrame:
@@ -223,3 +223,16 @@ def _check_offered(unit: units.Unit, offered: frozenset[str], model: str, projec
         else f"needs {', '.join(lacking)}, which {model} does not offer"
     )
     raise NotApplicable(f"{unit.name} {what}; it can be measured with: {', '.join(others) or 'nothing'}.")
+
+
+def _refused(rows: pd.DataFrame) -> pd.DataFrame:
+    """The refused items, with the measure and set that they were refused in where there are several: an id may stand in each set."""
+    several = [name for name in ("measure", "stimuli") if name in rows]
+    if not several:
+        return store.refusals(rows)
+    parts = rows.groupby(several, sort=False, dropna=False)
+    found = [
+        store.refusals(part).assign(**{name: None if pd.isna(v) else v for name, v in zip(several, key, strict=True)})
+        for key, part in parts
+    ]
+    return pd.concat(found, ignore_index=True)[[*several, "item", "error"]]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
@@ -151,6 +152,17 @@ def test_runs_of_unknown_size_have_no_place(tables: dict) -> None:
         assert f"Not drawn: {absent} of unknown size or tokens." in population_figure.caption(told)
         population_figure.figure(told).canvas.draw()
     assert "Not drawn" not in population_figure.caption(tables)
+
+
+def test_the_population_figure_says_what_it_is_drawn_by(tables: dict) -> None:
+    """By training tokens; by language where nobody knows the tokens, and the caption says so."""
+    known = tables["population"]
+    runs = known["runs"].assign(tokens_measured=np.nan, train_tokens=np.nan)
+    unknown = {"population": known | {"runs": runs}}
+    assert population_figure.caption(unknown).startswith("Every run by size and language (")
+    tokens = known["runs"].assign(tokens_measured=np.arange(len(runs)) + 1.0)
+    told = {"population": known | {"runs": tokens}}
+    assert population_figure.caption(told).startswith("Every run by size and training tokens (")
 
 
 @pytest.mark.parametrize("name", FIGURES)
