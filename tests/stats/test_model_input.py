@@ -204,3 +204,19 @@ def test_numbers_far_from_0_keep_their_effect_or_are_named(offset: float, kept: 
     assert other.effects.loc[1, ["estimate", "se"]].tolist() == pytest.approx(
         one.effects.loc[1, ["estimate", "se"]].tolist(), rel=1e-6
     )
+
+
+def test_a_response_of_whole_groups_is_named() -> None:
+    """log10(size) by run: nothing is left within the runs, which is said instead of a search that fails."""
+    frame = pd.DataFrame(
+        {"size": [1.0, 10.0, 1000.0, 50.0] * 8, "run": list("pqrs") * 8, "x": np.random.default_rng(1).normal(size=32)}
+    )
+    with pytest.raises(InputError, match=r"'log10\(size\)' is the same in all rows of each level of run"):
+        fit_table(frame, "log10(size) ~ x + (1 | run)")
+
+
+def test_parts_of_trials_are_said() -> None:
+    """cbind of 1.5 successes: fitted as lme4 does, with a note (R: non-integer counts)."""
+    table = cbpp().assign(incidence=lambda t: t["incidence"] + 0.5)
+    model = fit_table(table, "cbind(incidence, healthy) ~ 1 + (1 | herd)", family="binomial", method="nAGQ=0")
+    assert any(f"{len(table)} rows of cbind" in note and "parts of a trial" in note for note in model.warnings)

@@ -206,6 +206,14 @@ def response_of(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
         raise InputError(
             f"the response '{formula.response}' is {response[0]:g} in every row: there is nothing to explain"
         )
+    for random in formula.random:
+        within = pd.Series(response).groupby(codes_of(random.group, rows))
+        if (within.nunique() == 1).all():
+            group = ":".join(random.group)
+            raise InputError(
+                f"the response '{formula.response}' is the same in all rows of each level of {group}: no residual variance can be "
+                f"estimated; take one row per level and leave (... | {group}) out"
+            )
     return response
 
 
@@ -226,7 +234,9 @@ def counts_of(formula: Formula, rows: pd.DataFrame, weights: str | None) -> Coun
             if not pd.api.types.is_numeric_dtype(rows[column]):
                 raise InputError(f"the column '{column}' of the response holds text, not counts")
         successes, failures = (rows[c].to_numpy(float) for c in formula.counts)
-        return Counts(successes, successes + failures, [])
+        broken = int(((successes != successes.round()) | (failures != failures.round())).sum())
+        note = f"{broken} rows of {formula.response} hold parts of a trial, which no binomial count does; they are taken as they are"
+        return Counts(successes, successes + failures, [note] * bool(broken))
     response = values(formula.response, rows)
     if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(response):
         raise InputError(f"the response '{formula.response}' holds text; a binomial response is 0 or 1, true or false")
