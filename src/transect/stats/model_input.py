@@ -235,8 +235,8 @@ def counts_of(formula: Formula, rows: pd.DataFrame, weights: str | None) -> Coun
                 raise InputError(f"the column '{column}' of the response holds text, not counts")
         successes, failures = (rows[c].to_numpy(float) for c in formula.counts)
         broken = int(((successes != successes.round()) | (failures != failures.round())).sum())
-        note = f"{broken} rows of {formula.response} hold parts of a trial, which no binomial count does; they are taken as they are"
-        return Counts(successes, successes + failures, [note] * bool(broken))
+        parts = f"{broken} rows of {formula.response} hold parts of a trial, which no binomial count does; they are taken as they are"
+        return Counts(successes, successes + failures, [parts] * bool(broken))
     response = values(formula.response, rows)
     if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(response):
         raise InputError(f"the response '{formula.response}' holds text; a binomial response is 0 or 1, true or false")
