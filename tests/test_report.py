@@ -199,6 +199,20 @@ def test_what_is_absent_is_said(tmp_path: Path) -> None:
     assert "states no claims" in text and "there are no holes" in text and "No provenance was recorded" in text
 
 
+def test_what_is_unknown_of_every_run_is_no_value_that_they_share(tmp_path: Path) -> None:
+    """Models of one's own: the facts that nobody told are named in one list, apart from the values that the runs have in common."""
+    facts = {
+        "role": "population",
+        "mixer": "attention",
+        "corpus": "unknown",
+        "train_tokens": None,
+        "licence": "unknown",
+    }
+    text = page(tmp_path, registry=pd.DataFrame([{"run": "r1", **facts}, {"run": "r2", **facts}]))
+    assert "The same for every run: mixer = attention." in text
+    assert "Unknown of every run: corpus, train tokens, licence." in text
+
+
 def test_a_claim_reads_as_a_sentence() -> None:
     """Effect and interval have the digits that the interval allows, and minus signs."""
     row = CLAIM | {"claim": "Size matters.", "estimate": -0.21234, "lower": -0.6311, "upper": 0.2099, "unit": "nats"}

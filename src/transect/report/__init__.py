@@ -144,6 +144,7 @@ def _population(data: ReportData, figures: list[dict], ids: "_Ids") -> dict[str,
     columns = [str(c) for c in registry if c not in ("run", "role")]
     # compared as texts: a cell may hold a list
     constant = [c for c in columns if len(registry) > 1 and registry[c].astype(object).map(as_text).nunique() == 1]
+    same = {c: as_text(registry[c].iloc[0]) for c in constant}
     left_out, design = data.not_sampled, dict(data.design)
     residual_df, aliases = design.pop("residual_df", None), design.pop("aliases", ())
     not_sampled = None
@@ -153,7 +154,8 @@ def _population(data: ReportData, figures: list[dict], ids: "_Ids") -> dict[str,
         "roles": {role: int((registry["role"] == role).sum()) for role in ("population", "baseline", "held_out")},
         "runs": len(registry),
         "factors": [f for c in columns if (f := _factor(c, registry[c]))],
-        "constant": [(c.replace("_", " "), as_text(registry[c].iloc[0])) for c in constant],
+        "constant": [(c.replace("_", " "), v) for c, v in same.items() if v not in ("", "unknown")],
+        "unknown": [c.replace("_", " ") for c, v in same.items() if v in ("", "unknown")],
         "figures": figures,
         "table": table_view(ids("runs"), Table(registry.drop(columns=constant), "Every run of this study")),
         "not_sampled_table": not_sampled,
