@@ -61,7 +61,7 @@ TABLES = {  # table -> column -> meaning [unit]; what is told here in no other t
     "components": {
         "group": "what the random effect varies over",
         "effect": "(Intercept), or the predictor whose slope varies",
-        "variance": "its variance [outcome squared]",
+        "variance": "its variance; none where the group has one level, or a level per row [outcome squared]",
         "sd": "its standard deviation [outcome]",
         "n_levels": "levels of the group [levels]",
     },

@@ -169,3 +169,12 @@ def test_mean_of_two_configurations_has_no_interval() -> None:
     means = attribute(frame.assign(value=[0.1, 0.3, 0.5, 0.6, 0.8, 0.7]), ["level"])["means"].set_index("term")
     assert np.isnan(means.loc["level[a]", "lower"]) and "fewer than 3" in means.loc["level[a]", "reason"]
     assert np.isfinite(means.loc["level[b]", "lower"])
+
+
+def test_a_variance_that_the_sample_cannot_show_is_not_given() -> None:
+    """One run of five items: neither a variance of runs nor of items can be told (lme4 refuses both); 3 x 5 cells show them all."""
+    frame = _sample(np.random.default_rng(4), sizes=(1, 2, 3), seeds=1, n_items=5)
+    alone = attribute(frame[frame["run"] == "c1s0"], ["size"], items=True)["components"]
+    assert list(alone["group"]) == ["item", "run", "residual"] and alone[["variance", "sd"]].isna().all(axis=None)
+    whole = attribute(frame, ["size"], items=True)["components"]
+    assert list(whole["n_levels"]) == [5, 3, 15] and whole[["variance", "sd"]].notna().all(axis=None)

@@ -253,7 +253,11 @@ class _MixedContrasts(_Contrasts):
         }
 
     def components(self) -> pd.DataFrame:
-        return self.fit.components
+        """The variances: none of a group of one level, or of one with a level per row, which cannot be told from the residual."""
+        found = self.fit.components.copy()
+        per_row = found["n_levels"] >= len(self.table.rows)  # the residual's too
+        found.loc[(found["n_levels"] < 2) | per_row & (per_row.sum() > 1), ["variance", "sd"]] = np.nan
+        return found
 
     def summary(self) -> dict[str, Any]:
         found = super().summary()
