@@ -42,4 +42,7 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         for level, part in registry.groupby(levels):
             counts = {"n_runs": len(part), "n_configurations": part["configuration"].nunique()}
             rows.append({"factor": factor, "level": level} | counts)
-    return {"runs": runs.merge(seen, on="run", how="left"), "levels": pd.DataFrame(rows)}
+    return {
+        "runs": runs.merge(seen, on="run", how="left"),
+        "levels": pd.DataFrame(rows, columns=["factor", "level", "n_runs", "n_configurations"]),
+    }

@@ -22,6 +22,11 @@ REASON = 78  # characters of a reason on one line
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws attribution.effects."""
     effects = tables["attribution"]["effects"]
+    if effects.empty:
+        figure, (ax,) = style.panels(1, height=0.6)
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no factor was asked for", ha="center", va="center", color=style.GREY, style="italic")
+        return figure
     parts = {outcome: _rows(part) for outcome, part in effects.groupby("outcome", sort=False)}
     heights = [HEAD + part["y"].iloc[-1] + LINE for part in parts.values()]
     figure, axes = style.panels(len(parts), columns=1, height=sum(heights) / len(heights), layout="none")

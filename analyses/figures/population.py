@@ -74,16 +74,17 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     runs, levels = tables["population"]["runs"], tables["population"]["levels"]
     counts = {role: (part["run"].nunique(), part["configuration"].nunique()) for role, part in runs.groupby("role")}
     said = ", ".join(f"{role.replace('_', ' ')}: {n} runs in {k} configurations" for role, (n, k) in counts.items())
-    by = "; ".join(
+    each = "; ".join(
         f"{factor.replace('_', ' ')}: " + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows())
         for factor, part in levels.groupby("factor", sort=False)
     )
+    by = f" Runs per level: {each}." if each else ""
     sampled = runs[runs["role"] != "baseline"]
     placed, _, tokens = _placed(sampled)
     absent = len(sampled) - len(placed)
     second = "language" if tokens.nunique() < 2 else "training tokens"
     unknown = f" Not drawn: {absent} of unknown size or tokens." if absent else ""
-    return f"Every run by size and {second} ({said}); numbers beside marks: runs at one place.{unknown} Runs per level: {by}."
+    return f"Every run by size and {second} ({said}); numbers beside marks: runs at one place.{unknown}{by}"
 
 
 def _placed(runs: pd.DataFrame) -> tuple[pd.DataFrame, str, pd.Series]:

@@ -178,3 +178,12 @@ def test_a_variance_that_the_sample_cannot_show_is_not_given() -> None:
     assert list(alone["group"]) == ["item", "run", "residual"] and alone[["variance", "sd"]].isna().all(axis=None)
     whole = attribute(frame, ["size"], items=True)["components"]
     assert list(whole["n_levels"]) == [5, 3, 15] and whole[["variance", "sd"]].notna().all(axis=None)
+
+
+def test_without_factors_there_are_means_and_variances_and_no_effects() -> None:
+    """`factors: []`: the mean of the population, which is that of its configurations' means, and a table of effects without rows."""
+    frame = _sample(np.random.default_rng(5), sizes=(1, 2, 3), seeds=1, n_items=5)
+    for items in (True, False):
+        found = attribute(frame, [], items=items)
+        assert found["effects"].empty and {"term", "kind", "estimate"} <= set(found["effects"])
+        assert found["means"]["estimate"].tolist() == pytest.approx([frame["value"].mean()])

@@ -115,8 +115,8 @@ def _bare(fit: "_Contrasts") -> pd.DataFrame:
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    order = ["term", "kind", *COLUMNS, *BOUNDED, *CHECKED, *LAST]
-    return [c for c in order if any(c in row for row in rows) or c in COLUMNS]
+    order = (always := ["term", "kind", *COLUMNS]) + [*BOUNDED, *CHECKED, *LAST]
+    return [c for c in order if any(c in row for row in rows) or c in always]
 
 
 def _varies(table: Table, design: Design) -> bool:

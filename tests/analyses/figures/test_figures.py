@@ -154,6 +154,24 @@ def test_runs_of_unknown_size_have_no_place(tables: dict) -> None:
     assert "Not drawn" not in population_figure.caption(tables)
 
 
+def test_no_factors_are_no_error(tables: dict) -> None:
+    """`factors: []` in the population and in attribution: tables and figures are made, and no level is spoken of."""
+    registry = simulated.registry()
+    outcome = {"measure": "induction", "metric": "prefix_matching", "reduce": "max_head", "factors": []}
+    measured = simulated.measurements(registry, n_items=1)
+    found = {
+        "population": population.tables(measured, registry, factors=[]),
+        "attribution": attribution.tables(measured, registry, outcomes=[outcome]),
+    }
+    assert found["attribution"]["effects"].empty and len(found["attribution"]["means"]) == 1
+    for name in ("population", "attribution_forest"):
+        assert FIGURES[name].caption(found).endswith(".")
+        FIGURES[name].figure(found).canvas.draw()
+    assert "per level" in FIGURES["population"].caption(tables) and "per level" not in FIGURES["population"].caption(
+        found
+    )
+
+
 def test_the_population_figure_says_what_it_is_drawn_by(tables: dict) -> None:
     """By training tokens; by language where nobody knows the tokens, and the caption says so."""
     known = tables["population"]
