@@ -62,7 +62,9 @@ def test_measures_are_listed_without_torch() -> None:
     code = "import sys; from transect import cli; cli.main(['measures']); assert 'torch' not in sys.modules"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "stimuli  sentence_good, sentence_bad" in told and "bos='auto', context=''" in told
-    assert "conditions (needed, e.g. [{length: 32, gap: 0}])" in told and "recovery (proportion)" in told
+    assert (
+        "conditions (needed, e.g. [{length: 32, gap: 0}])" in told and "recovery (share of clean - corrupted)" in told
+    )
 
 
 def test_one_measure_is_described(capsys: pytest.CaptureFixture[str]) -> None:

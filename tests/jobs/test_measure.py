@@ -98,8 +98,8 @@ def test_code_of_its_own_waits_for_the_flag(tmp_path: Path, monkeypatch: pytest.
     assert state_of(study)["state"] == MEASURED and (path / "ran").exists()
 
 
-def test_scores_that_depend_on_the_batch_fail_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that lets the rows of a batch see each other: the cell is failed with the number, and no value is kept."""
+def test_rows_that_see_each_other_are_scored_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that lets the rows of a batch see each other: found out when it is loaded, so the self-check has nothing to say."""
     project = hub_project(tmp_path, monkeypatch, run="own")
     path = own_model(tmp_path, kind="own_leak")
     code = path / "modeling_own.py"
@@ -111,9 +111,8 @@ def test_scores_that_depend_on_the_batch_fail_the_cell(tmp_path: Path, monkeypat
     study = load_study(project)
     measure_all(study, trust_remote_code=True)
     cell = state_of(study)
-    assert cell["state"] == FAILED and cell["rows"] == 0
-    told = provenance_of(study)["self_check"]["difference_nats"]
-    assert told > 1e-4 and cell["reason"].startswith(f"self-check: a token's score differs by {told:.2g} nats")
+    assert cell["state"] == MEASURED and cell["rows"] > 0
+    assert provenance_of(study)["self_check"]["difference_nats"] < 1e-5
 
 
 def test_a_measure_that_gives_nan_without_an_error_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ def logits_of(model, ids):
 
 @pytest.mark.parametrize("kind", WITH_HEADS)
 def test_patterns_equal_output_attentions(kind):
-    """What is read inside the model's forward = what transformers' eager attention returns, to 1e-6, in every layer."""
+    """What is read inside the model's forward = what transformers' eager attention returns, to 1e-6, in every layer (gpt_neo to 4e-6: its
+    scores are not divided by the root of the head's width, so they round more coarsely)."""
     model = model_of(kind)
     ids = some_ids(model)
     eager = network_of(kind, attn_implementation="eager")
@@ -37,7 +38,7 @@ def test_patterns_equal_output_attentions(kind):
     found = dict(model.attention_patterns(ids.numpy()))
     assert sorted(found) == sorted(expected)
     for layer, pattern in found.items():
-        torch.testing.assert_close(pattern, expected[layer], atol=1e-6, rtol=0)
+        torch.testing.assert_close(pattern, expected[layer], atol=4e-6 if kind == "gpt_neo" else 1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WITH_HEADS if kind not in WITHOUT_BLOCKS])

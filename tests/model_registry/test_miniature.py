@@ -48,12 +48,18 @@ def test_sizes_are_exact(runs: list[Run]) -> None:
         )
 
 
-def test_the_fraction_is_the_one_that_was_searched_for(runs: list[Run]) -> None:
-    """24 of 96 configurations, by the same search from the same seed."""
+def test_the_fraction_is_as_good_as_the_one_that_is_searched_for(runs: list[Run]) -> None:
+    """24 of 96 configurations by the same search from the same seed: as likely to tell the terms apart (which of equals it finds
+    depends on rounding, so on the processor)."""
     candidates = design.factorial(FACTORS)
     chosen = design.d_optimal(candidates, TERMS, FACTORS, 24, seed=1, possible=POSSIBLE, starts=200)
     listed = {tuple(run.get(name) for name in FACTORS) for run in runs if in_fraction(run)}
-    assert listed == {tuple(candidates[i].values()) for i in chosen}
+    assert len(listed) == len(chosen) == 24
+    efficiency = [
+        design.d_efficiency(sampled, TERMS, FACTORS)
+        for sampled in ([dict(zip(FACTORS, values, strict=True)) for values in listed], [candidates[i] for i in chosen])
+    ]
+    assert efficiency[0] == pytest.approx(efficiency[1], rel=1e-9)
 
 
 def test_the_fraction_is_a_good_design(runs: list[Run]) -> None:

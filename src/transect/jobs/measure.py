@@ -105,7 +105,7 @@ def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) 
         place = place if checkpoint.revision == "main" else place / checkpoint.revision
         if not place.is_dir():
             raise UnavailableError(
-                f"run {run.id!r}: there is no folder {place} on this machine (`path` in the registry)."
+                f"run {run.id!r}: there is no folder {place.resolve()} on this machine (`path` in the registry)."
             )
         return place
     if not run.trained_here:
