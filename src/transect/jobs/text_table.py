@@ -192,7 +192,10 @@ def _parsed(body: str, separator: str, n: int, place: str, bare: bool) -> list[p
     try:
         table = pa_csv.read_csv(
             io.BytesIO(content),
-            read_options=pa_csv.ReadOptions(column_names=names, block_size=min(len(content) + 1, 2**28)),
+            # one thread: those of the reader may still run when a refused table ends the process
+            read_options=pa_csv.ReadOptions(
+                column_names=names, block_size=min(len(content) + 1, 2**28), use_threads=False
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=separator,
                 quote_char=False if bare else '"',
