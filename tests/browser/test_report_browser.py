@@ -203,6 +203,7 @@ def test_an_empty_study_opens(browser, tmp_path: Path) -> None:
         "run": [],
         "measure": [],
         "stimuli": [],
+        "entry": [],
         "revision": [],
         "step": [],
         "state": [],

@@ -24,6 +24,7 @@ from transect.errors import InputError, nearest
 from transect.stats import loss_law
 
 STARTS = 4  # grid points that are polished
+FAR = 1e60  # standard deviations of y: no residual counts as more, so that squares and their sums are numbers
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,8 @@ def _polished(form: Form, x: np.ndarray, y: np.ndarray, starts: Sequence[np.ndar
     standard = (y - y.mean()) / spread
 
     def residuals(point: np.ndarray) -> np.ndarray:
-        return _predict(form, point, x) - standard
+        with np.errstate(over="ignore", invalid="ignore"):  # a step too far is taken back
+            return np.clip(np.nan_to_num(_predict(form, point, x) - standard, nan=FAR), -FAR, FAR)
 
     tight = {"xtol": 1e-13, "ftol": 1e-13, "gtol": 1e-13, "max_nfev": 5000}
     tried = [
