@@ -16,6 +16,7 @@ PARTS = ("anatomy", "identities", "residual", "tracing")  # what finds the parts
 TEXTS = ("scoring", "opening", "control")  # what makes tokens of a text
 # which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
 ENGINE = {
+    "tokenizer": TEXTS,
     "logits": TEXTS,
     "causal": TEXTS,
     "masked": TEXTS,

@@ -22,7 +22,7 @@ SEQ2SEQ = {"denoising"}
 # all that a measure may require of a model (REQUIRES)
 CAPABILITIES = (
     *("logits", "causal", "masked", "seq2seq", "generation"),
-    *("hidden", "gradients", "attention", "heads", "text"),
+    *("hidden", "gradients", "attention", "heads", "text", "tokenizer"),
 )
 WRITES = {"generation", "text"}
 OF_LOGITS = {"logits", "causal", "masked", "seq2seq", *WRITES}  # what needs no look inside
@@ -34,7 +34,7 @@ UNKNOWN = "unknown"
 def access_needed(requires: Iterable[str]) -> str:
     """The lowest access to a model with which a measure that REQUIRES these can be taken: text, logits or weights."""
     needed = set(requires)
-    return "text" if needed <= {"text"} else "logits" if needed <= OF_LOGITS else "weights"
+    return "text" if needed <= {"text"} else "logits" if needed <= {*OF_LOGITS, "tokenizer"} else "weights"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Run:
         if not self.loadable:
             return frozenset({"text"} if self.get("endpoint") else ())
         objective, mixer = self.facts["objective"], self.facts["mixer"]
-        found = {"logits"}
+        found = {"logits", "tokenizer"}
         found |= {"causal", *WRITES} if objective in CAUSAL else {"masked"} if objective in MASKED else set()
         found |= {"seq2seq", *WRITES} if objective in SEQ2SEQ else set()
         if mixer != "ngram":

@@ -100,7 +100,7 @@ def test_causal_models_offer_what_the_registry_promises(kind, tmp_path):
     model = load(tiny_model(tmp_path, kind))
     heads = {"attention", "heads"} if kind != "mamba2" else set()
     assert model.objective == "causal"
-    assert model.capabilities == {"logits", "hidden", "gradients", "generation", "text", "causal"} | heads
+    assert model.capabilities == {"logits", "hidden", "gradients", "generation", "text", "causal", "tokenizer"} | heads
     assert (model.n_layers, model.d_model, model.n_heads) == (2, 32, 4 if heads else None)
     assert model.context_length == (None if kind == "mamba2" else 64)
 

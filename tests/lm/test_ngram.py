@@ -101,7 +101,7 @@ def test_kneser_ney_prefers_a_word_of_many_contexts():
 def test_the_saved_model_has_the_interface_of_a_network(tmp_path):
     """Written, loaded: log-probabilities in nats after the first token, top1, no heads, no limit of length."""
     model = load(tiny_model(tmp_path, "ngram", order=3))
-    assert model.objective == "causal" and model.capabilities == {"logits", "causal", "generation", "text"}
+    assert model.objective == "causal" and model.capabilities == {"logits", "causal", "generation", "text", "tokenizer"}
     ids = [model.bos_id, *model.encode("the dog runs .")]
     whole, rest = model.token_scores([ids, ids], [1, 3], top1=True)
     np.testing.assert_allclose(whole.logprob[1:], np.log(model.tables.probabilities(np.array(ids)))[1:])

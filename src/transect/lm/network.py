@@ -58,7 +58,7 @@ class NetworkModel(Model):
         self.n_layers = getattr(config, "num_hidden_layers", None)
         self.d_model = getattr(config, "hidden_size", None)
         self._headless = headless
-        offers = {"hidden", "gradients"} | (set() if headless else {"logits", objective})
+        offers = {"hidden", "gradients", "tokenizer"} | (set() if headless else {"logits", objective})
         if objective != "masked" and not headless:
             offers |= {"generation", "text"}
         if objective == "seq2seq":

@@ -170,7 +170,7 @@ class NgramModel(Model):
     """An n-gram model: causal, with log-probabilities and nothing inside."""
 
     objective = "causal"
-    capabilities = frozenset({"logits", "causal", "generation", "text"})
+    capabilities = frozenset({"logits", "causal", "generation", "text", "tokenizer"})
     context_length = None
 
     def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast) -> None:

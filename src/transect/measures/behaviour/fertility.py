@@ -20,7 +20,7 @@ VERSION = 1
 UNIT = {"tokens_per_word": "tokens/word", "tokens_per_character": "tokens/character", "bytes_per_token": "bytes/token", "continued_words": "share"}  # fmt: skip
 BOUNDS = {"tokens_per_word": [0, None], "tokens_per_character": [0, None], "bytes_per_token": [0, None], "continued_words": [0, 1]}  # fmt: skip
 SOURCE = "Rust et al. 2021"
-REQUIRES = ["logits"]
+REQUIRES = ["tokenizer"]
 STIMULI = ["text"]
 
 WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0002ffff]")  # fmt: skip
