@@ -3,7 +3,9 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +15,8 @@ from tests.lm.test_loading import own_model
 from tests.shelf import tiny_model
 from transect.jobs.gather import gather
 from transect.jobs.measure import measure
+from transect.lm.model import TokenScores
+from transect.lm.network import NetworkModel
 from transect.runner import outcome
 from transect.store import FAILED, MEASURED, Store
 
@@ -96,6 +100,24 @@ def test_code_of_its_own_waits_for_the_flag(tmp_path: Path, monkeypatch: pytest.
     assert not (path / "ran").exists()
     measure_all(study, trust_remote_code=True)
     assert state_of(study)["state"] == MEASURED and (path / "ran").exists()
+
+
+def test_scores_that_are_not_the_networks_fail_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1e-3 nats added to the last token of every sequence: the cell is failed with the number, and no value is kept."""
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    right = NetworkModel.token_scores
+
+    def wrong(*args: Any, **options: Any) -> list[TokenScores]:
+        found = right(*args, **options)
+        return [s._replace(logprob=np.append(s.logprob[:-1], s.logprob[-1] + 1e-3)) for s in found]
+
+    monkeypatch.setattr(NetworkModel, "token_scores", wrong)
+    study = load_study(project)
+    measure_all(study)
+    cell = state_of(study)
+    assert cell["state"] == FAILED and cell["rows"] == 0
+    assert cell["reason"].startswith("self-check: ") and "0.001 nats" in cell["reason"]
 
 
 def test_rows_that_see_each_other_are_scored_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,10 @@
 
     se_ratio = standard error of the effect with an own slope of its term by the grouping / standard error without
 An effect that varies within the levels of a grouping and has no slope by it is tested as if every level had the same one. Where the
-levels differ, its false alarms rise: 39 % instead of 5 % over 500 tables of 5 suites of 4 sizes,
-whose estimates spread 2.35 times as widely as their standard errors say; the median ratio told is 2.21. The slope is added without correlations, so that few
-levels determine it; every other term stays. Of several columns of a term (levels of a category) the largest ratio counts. NaN: the rows
-of a level are too few for a slope, the table is long, or the larger model has no fit.
+levels differ, its false alarms rise: 39 % instead of 5 % over 500 tables of 5 suites of 4 sizes, whose estimates spread 2.35 times as
+widely as their standard errors say; the median ratio told is 2.21. The slope is added without correlations, so that few levels
+determine it; every other term stays. Of several columns of a term (levels of a category) the largest ratio counts. NaN: the rows of a
+level are too few for a slope, the table is long, or the larger model has no fit.
 Source: Barr, Levy, Scheepers & Tily (2013), J. Mem. Lang. 68; simulations/slope_cost.py, which counts these.
 """
 
