@@ -1,11 +1,12 @@
 """Files that are written whole or not at all: under another name, synchronised, then put in place by one rename.
 
 After a kill a reader finds the old file or the new one, never half of it. What a killed writer leaves begins with PART.
+The umask alone says who may read and write them: 0666 less the umask for a file, 0777 less the umask for a folder.
 """
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +17,18 @@ PART = ".part-"
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write` make the file at the path that it is given, and put it in place. Two writers of equal content do no harm."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
-    os.close(handle)
+    part = path.with_name(f"{PART}{secrets.token_hex(8)}{path.suffix}")
     try:
         with _naming(path):
-            write(Path(name))
-            os.chmod(name, 0o644)  # mkstemp's files are private
-            _sync(Path(name))
-        os.replace(name, path)
+            with part.open("xb") as made:
+                mode = os.fstat(made.fileno()).st_mode & 0o777  # the umask's; it cannot be asked for without being set
+            write(part)
+            part.chmod(mode)  # some libraries put a private file in its place
+            _sync(part)
+        os.replace(part, path)
         _sync(path.parent)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,11 +41,19 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     write(part)
+    _share(part)
     for file in part.iterdir():
         _sync(file)
     shutil.rmtree(path, ignore_errors=True)
     part.rename(path)
     _sync(path.parent)
+
+
+def _share(folder: Path) -> None:
+    """Give all that lies in a folder the mode that the umask gave the folder: libraries make some of their files private."""
+    mode = folder.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 @contextmanager
