@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transect import model_commands, registry_commands, table_commands
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.report.grid import entry_label
 from transect.stopping import Stopped, stoppable
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(given[:end])
     args.snakemake = given[end + 1 :]
     try:
-        with stoppable():
+        with stoppable(), panics_are_errors():
             return args.command(args) or 0
     except InputError as error:
         print(f"transect: {error}", file=sys.stderr)

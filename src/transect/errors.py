@@ -1,9 +1,10 @@
 """What can go wrong, told apart by what a user can do about it."""
 
+import contextlib
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -29,8 +30,26 @@ class ForwardError(LoadError):
     """A network's own forward raises: one sentence that names what it raised. The item is refused or, where every one fails, the cell."""
 
 
+class LibraryPanic(LoadError):
+    """A library written in Rust (tokenizers, safetensors) gave up on what it was given."""
+
+
 class ResourceError(RuntimeError):
     """Network, memory or disk gave out: the next run tries again."""
+
+
+@contextlib.contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Raise LibraryPanic in place of a Rust library's panic, which is no Exception, so that no `except Exception` would catch it.
+
+    Its class cannot be imported, and each library has its own: it is known by its name. Ctrl-C and exits pass.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if (type(error).__module__, type(error).__name__) != ("pyo3_runtime", "PanicException"):
+            raise
+        raise LibraryPanic(f"a library gave up: {' '.join(str(error).split())[:200]}") from None
 
 
 def disk_full(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from transect import store
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError, disk_full
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError, disk_full, panics_are_errors  # fmt: skip
 from transect.files import write_text
 from transect.grid import Cell, identity
 from transect.jobs import drift, openings
@@ -236,7 +236,7 @@ class _Job:
             items, of_items = self._items(cell)
             unit = cell.entry.measure
             check_offered(unit, model)
-            with scores.note(cell.key):
+            with scores.note(cell.key), panics_are_errors():
                 rows = unit.load().measure(model, items, seed=self.study.seed, **cell.entry.options)
             table = store.as_values(cell.key, rows)
             refused = store.refusals(table)

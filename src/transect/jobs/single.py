@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from transect import registry, store, units, yaml_file
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest, panics_are_errors
 from transect.grid import identity
 from transect.jobs import drift, openings
 from transect.jobs.asked import Asked, Given, asked
@@ -106,7 +106,7 @@ def measure_model(
 def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool) -> pd.DataFrame:
     """The rows of one measure on one set; `told`: with the columns measure and stimuli after the model."""
     assert one.items is not None and one.beside is not None
-    with _without_advice(), scores.note(one.place):
+    with _without_advice(), scores.note(one.place), panics_are_errors():
         found = one.unit.load().measure(loaded, one.items, seed=seed, **one.options)
     rows = with_columns(store.as_values("", found).drop(columns="cell"), model, one.beside)
     if told:

@@ -28,7 +28,8 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from transect.errors import InputError, NotApplicable, ResourceError, UnavailableError
-from transect.lm.model import Answer, Model, TokenScores, unreadable
+from transect.lm.cutting import unreadable
+from transect.lm.model import Answer, Model, TokenScores
 from transect.store import digest
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, PreTrainedTokenizerFast
 
-from transect.errors import LoadError, NotApplicable, nearest
+from transect.errors import LoadError, NotApplicable, nearest, panics_are_errors
 from transect.lm import counting, opening
 from transect.lm.batching import context_length
+from transect.lm.cutting import ids_of
 from transect.lm.design import design
 from transect.lm.form import form
 from transect.lm.loading import configuration, tensors, weight_files
@@ -42,6 +43,7 @@ class Description:
     told: list[str] = field(default_factory=list)
 
 
+@panics_are_errors()
 def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> Description:
     """The facts of a directory in hub layout. sizes: shapes of its tensors, where the weights are elsewhere (None: read from its files' headers).
 
@@ -86,8 +88,7 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
             model["type"], model["type"]
         )
     around = [tokenizer.convert_ids_to_tokens(ids) for ids in opening.around(tokenizer)]
-    plain = tokenizer("the dog", add_special_tokens=False)["input_ids"]
-    first, second = (tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("the", "dog"))
+    plain, first, second = (ids_of(tokenizer, text) or [] for text in ("the dog", "the", "dog"))
     return {
         "algorithm": algorithm,
         "vocab": len(tokenizer),

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transect.errors import ForwardError, InputError
+from transect.errors import ForwardError, InputError, LibraryPanic
 from transect.lm.batching import plan, run_halving
+from transect.lm.cutting import added
 from transect.lm.decoding import Decoder, Decoding
-from transect.lm.model import NOT_NUMBERS, unreadable
+from transect.lm.model import NOT_NUMBERS
 from transect.lm.opening import opening
 from transect.lm.sampling import Sampling, choose
 from transect.lm.scoring import encoder_ids
@@ -101,8 +102,8 @@ def continue_texts(
     A text that cannot be continued (empty without BOS, too long) keeps its place, with the error instead of samples.
     """
     sampling = Sampling(max_new_tokens, seed, temperature, n, top_p, stop_ids(model, stop))
-    prompts, openings = _read(model, texts, bos)
-    errors = [why or second for why, second in zip(refusals(model, prompts, sampling), openings, strict=True)]
+    prompts, illegible = _read(model, texts, bos)
+    errors = [first or why for first, why in zip(illegible, refusals(model, prompts, sampling), strict=True)]
     possible = [index for index, error in enumerate(errors) if not error]
     drawn = _sampled(model, [prompts[index] for index in possible], sampling, batch_size)
     for sample in drawn:
@@ -111,9 +112,8 @@ def continue_texts(
     result = []
     for index, (ids, error) in enumerate(zip(prompts, errors, strict=True)):
         samples = [] if error else found[index]
-        before = ids if model.decoder_start_id is None else []
         written = [new[:-1] if stop is None and new and new[-1] in sampling.stop else new for new in samples]
-        result.append(Continued(ids, samples, [_added(model, before, new) for new in written], error))
+        result.append(_continued(model, ids, samples, written, error))
     return result
 
 
@@ -281,18 +281,18 @@ def _by_prompt(samples: Sequence[Sample], n_prompts: int, sampling: Sampling) ->
 def _read(model: "Model", texts: Sequence[str], bos: str | bool) -> tuple[list[list[int]], list[str]]:
     """The prompt of each text, and why it must not be read ("" when it may)."""
     encoded = model.encodings(texts)["input_ids"]
-    why = [unreadable(text) or model.spelled(text, ids) for text, ids in zip(texts, encoded, strict=True)]
+    why = [model.illegible(text, ids) for text, ids in zip(texts, encoded, strict=True)]
     head = opening(model, bos)
     if model.decoder_start_id is not None:
         return [encoder_ids(model, text) for text in texts], why
     return [[*head, *ids] for ids in encoded], why
 
 
-def _added(model: "Model", before: list[int], new: list[int]) -> str:
-    """The text that the new ids add: decoding them alone would lose the blank before a first word."""
-
-    def text(ids: list[int]) -> str:
-        return str(model.tokenizer.decode(ids, skip_special_tokens=True))
-
-    start, whole = text(before), text([*before, *new])
-    return whole[len(start) :] if whole.startswith(start) else text(new)
+def _continued(
+    model: "Model", ids: list[int], samples: list[list[int]], written: list[list[int]], error: str
+) -> Continued:
+    before = ids if model.decoder_start_id is None else []
+    try:
+        return Continued(ids, samples, [added(model.tokenizer, before, new) for new in written], error)
+    except LibraryPanic as panic:
+        return Continued(ids, [], [], str(panic))

@@ -27,7 +27,15 @@ from transformers import (
 )
 
 import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError, nearest
+from transect.errors import (
+    InputError,
+    LoadError,
+    NotApplicable,
+    ResourceError,
+    UnavailableError,
+    nearest,
+    panics_are_errors,
+)
 from transect.lm.batching import out_of_memory
 from transect.lm.devices import check_device, placement
 from transect.lm.model import Model
@@ -48,6 +56,7 @@ LARGE = 4 * 2**20  # bytes of weights from which it is worth a tenth of a second
 PROBED = 5  # tokens of the text on which a model that reads more than text is tried
 
 
+@panics_are_errors()
 def load(
     path: Path | str,
     *,

@@ -19,6 +19,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable
 from transect.lm import control
+from transect.lm.cutting import cut
 from transect.lm.decoding import Decoding
 from transect.lm.tokenizer import canary
 
@@ -66,6 +67,7 @@ class Model(ABC):
         self.path = path
         self.tokenizer = tokenizer
         self._weights = tuple(weights)
+        self._uncut: dict[str, str] = {}  # texts that the tokenizer gave up on, and why
         self._told: dict[tuple[int, ...], str] = {}  # sequences that the network could not be run on, and why
 
     @property
@@ -112,13 +114,13 @@ class Model(ABC):
 
     def encodings(self, texts: Sequence[str]) -> BatchEncoding:
         """Ids, character offsets and word numbers of many texts, without special tokens; none of what is unreadable."""
-        return self.tokenizer(
-            ["" if unreadable(text) else text for text in texts],
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            verbose=False,
-        )
+        found, told = cut(self.tokenizer, texts)
+        self._uncut |= told
+        return found
+
+    def illegible(self, text: str, ids: Sequence[int]) -> str:
+        """Why a text cannot be read, or not as text; empty where it can. ids: as `encode` or `encodings` gave them before."""
+        return self._uncut.get(text, "") or self.spelled(text, list(ids))
 
     def spelled(self, text: str, ids: list[int]) -> str:
         """The sentence for a text that spells a control token (lm/control.py); ids: as `encode` gives them."""
@@ -270,15 +272,6 @@ class Model(ABC):
                     f"Sequence {index} has the token id {max(ids) if min(ids) >= 0 else min(ids)}; "
                     f"the vocabulary of {self.path.name} is 0 to {self.vocab_size - 1}."
                 )
-
-
-def unreadable(text: str) -> str:
-    """The sentence for a text that no tokenizer reads, and that would stop the texts beside it; empty for others."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"the text holds {text[error.start]!r}, half of a surrogate pair, which is no character"
-    return ""
 
 
 def check_positions(sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> None:

@@ -15,6 +15,7 @@ continued, and it is no part of the text that is scored.
 from typing import TYPE_CHECKING, Any
 
 from transect.errors import InputError, nearest
+from transect.lm.cutting import ids_of
 
 if TYPE_CHECKING:
     from transect.lm.model import Model
@@ -31,7 +32,7 @@ DECLARED = "the tokenizer puts nothing before a text itself; {token!r} is the on
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The ids that a tokenizer itself puts before and after a text."""
     for text in PROBES:
-        plain, whole = (list(tokenizer(text, add_special_tokens=special)["input_ids"]) for special in (False, True))
+        plain, whole = (ids_of(tokenizer, text, special) or [] for special in (False, True))
         for at in range(len(whole) - len(plain) + 1) if plain else ():
             if whole[at : at + len(plain)] == plain:
                 return whole[:at], whole[at + len(plain) :]
@@ -131,7 +132,7 @@ def _declared(model: "Model", must: bool) -> int | None:
 def token_id(tokenizer: Any, token: str, place: str = "bos") -> int:
     """The id of a token that a user names, at a place. Raises InputError, with the nearest one, for what is no token."""
     found = tokenizer.get_vocab().get(token)
-    ids = [found] if found is not None else tokenizer(token, add_special_tokens=False)["input_ids"]
+    ids = [found] if found is not None else ids_of(tokenizer, token) or []
     if len(ids) != 1 or found is None and ids[0] == tokenizer.unk_token_id:
         special = [t.content for t in tokenizer.added_tokens_decoder.values()]
         known = ", ".join(candidates(tokenizer)) or "none with a role"

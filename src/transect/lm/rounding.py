@@ -62,6 +62,8 @@ def _largest_logit(model: Model, network: PreTrainedModel) -> float:
     """The largest |logit| after any token of the text; 0 where none is a number."""
     first = [token for token in (model.decoder_start_id, model.bos_id) if token is not None][:1]
     ids = [*first, *(token for token in model.encode(TEXT) if token < model.vocab_size)][: model.context_length]
+    if not ids:
+        return 0.0
     read = torch.tensor([ids], device=network.device)
     inputs = {"input_ids": read} | ({"decoder_input_ids": read} if model.decoder_start_id is not None else {})
     with torch.inference_mode():

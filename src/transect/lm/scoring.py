@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from transect.errors import InputError
-from transect.lm.model import Model, unreadable
+from transect.lm.model import Model
 from transect.lm.opening import closing, opening
 from transect.lm.vocabulary import lacking
 
@@ -58,7 +58,7 @@ def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", conte
         raise InputError(
             f"context: {context!r} is no text; one that reads like a number needs quotes, e.g. context='\"5\"'."
         )
-    if why := unreadable(context) or model.spelled(context, model.encode(context)):
+    if why := model.illegible(context, model.encode(context)):
         raise InputError(f"context: {why.replace('the text', 'it')}.")
     tail = closing(model, head)
     source = encoder_ids(model, context) if model.decoder_start_id is not None else []
@@ -130,7 +130,10 @@ def too_long(model: Model, n: int) -> str:
 
 def encoder_ids(model: Model, context: str) -> list[int]:
     """What an encoder reads: the context with its tokenizer's special tokens, an end-of-sequence token last."""
-    ids, end = list(model.tokenizer("" if unreadable(context) else context)["input_ids"]), model.tokenizer.eos_token_id
+    ids, end = (
+        list(model.tokenizer("" if model.illegible(context, []) else context)["input_ids"]),
+        model.tokenizer.eos_token_id,
+    )
     return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
 
@@ -138,7 +141,7 @@ def _illegible(model: Model, text: object, before: str, ids: list[int]) -> str:
     """Why no text can be read from a field of a table; empty where one can."""
     if not isinstance(text, str):
         return "there is no text"
-    return unreadable(text) or model.spelled(before + text, ids)
+    return model.illegible(before + text, ids)
 
 
 def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None]) -> list[int]:

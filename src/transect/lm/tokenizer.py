@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from transect.errors import LoadError
 from transect.lm.control import MARKUP
+from transect.lm.cutting import ids_of
 from transect.lm.opening import around
 from transect.lm.words import BYTES as LETTERS
 
@@ -36,8 +37,13 @@ CANARY_TEXT = 'The keys to the cabinet aren\'t "here":\n\t1,234 naïve syl7 word
 
 
 def canary(tokenizer: PreTrainedTokenizerFast) -> str:
-    """sha256 of the ids of a fixed text, without special tokens: another one where a tokenizer, or a version of its library, cuts otherwise."""
-    ids = tokenizer(CANARY_TEXT, add_special_tokens=False)["input_ids"]
+    """sha256 of the ids of a fixed text, without special tokens: another one where a tokenizer, or a version of its library, cuts otherwise.
+
+    Of a tokenizer that gives up on the text it is that of its words, one by one; a word that it gives up on has no ids.
+    """
+    ids = ids_of(tokenizer, CANARY_TEXT)
+    if ids is None:
+        ids = [i for word in CANARY_TEXT.split() for i in ids_of(tokenizer, word) or []]
     return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
-from transect.lm.model import Model, unreadable
+from transect.lm.model import Model
 from transect.lm.opening import opening
 from transect.lm.vocabulary import lacking
 
@@ -61,7 +61,7 @@ def measure(
     for index, text in enumerate(texts):
         ids = encoded["input_ids"][index]
         first, start = (0, 0) if head else _first_scored(encoded["offset_mapping"][index])
-        told = unreadable(text) or model.spelled(text, ids)
+        told = model.illegible(text, ids)
         told = told or (f"the text {text[:20]!r} has no token to score" if first >= len(ids) else "")
         told = told or lacking(model, [*head, *ids], len(head) + first)
         if told:

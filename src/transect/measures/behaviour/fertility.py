@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect.lm.model import Model, unreadable
+from transect.lm.model import Model
 
 VERSION = 1
 UNIT = {"tokens_per_word": "tokens/word", "tokens_per_character": "tokens/character", "bytes_per_token": "bytes/token", "continued_words": "share"}  # fmt: skip
@@ -35,7 +35,7 @@ def measure(model: Model, items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     encoded = model.encodings(texts)
     rows: list[tuple[Any, str, float | None, str | None]] = []
     for item, text, ids, offsets in zip(items["item"], texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):  # fmt: skip
-        told = unreadable(text) or model.spelled(text, ids) or ("" if ids else f"the text {text[:20]!r} has no token")
+        told = model.illegible(text, ids) or ("" if ids else f"the text {text[:20]!r} has no token")
         if told:
             rows.append((item, "tokens_per_character", None, told))
             continue

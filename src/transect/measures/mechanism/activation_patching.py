@@ -30,7 +30,7 @@ from transect.lm import rounding
 from transect.lm.activations import capture_bytes, observe
 from transect.lm.edits import Edit, patch
 from transect.lm.interventions import run
-from transect.lm.model import NOT_NUMBERS, Model, unreadable
+from transect.lm.model import NOT_NUMBERS, Model
 from transect.lm.opening import opening
 from transect.lm.scoring import too_long
 from transect.lm.vocabulary import lacking
@@ -188,7 +188,7 @@ def _pair(model: Model, head: list[int], row: Mapping[str, Any]) -> _Pair | str:
     for name in ("clean", "corrupted"):
         text = row[name] if isinstance(row[name], str) else ""
         ids = model.encode(text)
-        error = unreadable(text) or model.spelled(text, ids) or too_long(model, len(head) + len(ids))
+        error = model.illegible(text, ids) or too_long(model, len(head) + len(ids))
         error = error or lacking(model, [*head, *ids])
         if not ids or error:
             return f"{name}: {error or 'there is no text'}"
@@ -220,7 +220,9 @@ def _token(model: Model, text: str, ids: list[int], word: Any) -> int | str:
     for form in forms:
         whole = model.encode(text + form)
         added = len(whole) - len(ids)
-        if whole[: len(ids)] != ids:
+        if why := model.illegible(text + form, []):
+            told = told or why
+        elif whole[: len(ids)] != ids:
             told = told or f"{word!r} after the text changes the text's own tokens"
         elif added != 1:
             told = told or f"{word!r} is {added} tokens after the text; it must be one"
