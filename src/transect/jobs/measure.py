@@ -10,12 +10,21 @@ from typing import Any
 import pandas as pd
 
 from transect import store
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, UnavailableError, disk_full, panics_are_errors  # fmt: skip
+from transect.errors import (  # fmt: skip
+    InputError,
+    LoadError,
+    NotApplicable,
+    ResourceError,
+    UnavailableError,
+    disk_full,
+    panics_are_errors,
+)
 from transect.files import write_text
 from transect.grid import Cell, identity
 from transect.jobs import drift, openings
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.items import items_of
+from transect.jobs.offers import check_offered, code_allowed
 from transect.jobs.progress import Progress
 from transect.jobs.self_check import SelfCheck
 from transect.jobs.train import ERROR, weights_folder
@@ -23,7 +32,6 @@ from transect.project import Project
 from transect.run import UNKNOWN, Checkpoint, Run
 from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
 from transect.study import Study
-from transect.units import Unit
 
 STOPPED = "stopped"  # folder in a study's results: a shard's file says why it stopped the whole run
 
@@ -266,26 +274,6 @@ class _Job:
         if cell.items_digest not in self.made:
             self.made[cell.items_digest] = items_of(cell, self.study)
         return self.made[cell.items_digest]
-
-
-def code_allowed(run: Run, trust_remote_code: bool) -> bool:
-    """Whether a run's own Python files may be run. Raises UnavailableError where the registry says so and the flag was not given."""
-    if run.get("remote_code") and not trust_remote_code:
-        raise UnavailableError(
-            f"run {run.id!r} is computed by code of its own (`remote_code: true` in the registry), which is run only with the flag "
-            "--trust-remote-code."
-        )
-    return bool(run.get("remote_code"))
-
-
-def check_offered(measure: Unit, model: Any) -> None:
-    """Raise NotApplicable for what a measure REQUIRES and the loaded model does not offer."""
-    lacking = [name for name in measure["REQUIRES"] if name not in model.capabilities]
-    if lacking:
-        what = f"{measure.name} needs {', '.join(lacking)}"
-        raise NotApplicable(
-            f"{what}; this is {model.lacks}" if model.lacks else f"{what}, which this model does not offer"
-        )
 
 
 def _resource(error: Exception) -> bool:

@@ -15,7 +15,8 @@ from transect.errors import InputError, LoadError, NotApplicable, ResourceError,
 from transect.grid import identity
 from transect.jobs import drift, openings
 from transect.jobs.asked import Asked, Given, asked
-from transect.jobs.measure import check_offered, code_allowed, locate
+from transect.jobs.measure import locate
+from transect.jobs.offers import check_offered, code_allowed
 from transect.jobs.rows_file import with_columns
 from transect.jobs.self_check import Checked, SelfCheck
 from transect.project import Project
