@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -47,6 +48,29 @@ def test_every_dependency_is_pinned() -> None:
     asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
     assert {re.split(r"[=<>~]", name)[0].lower() for name in asked} <= pinned
     assert "torch==2.13.0" in PROJECT["dependencies"]
+
+
+def _pins(name: str) -> dict[str, str]:
+    text = re.sub(r"\\\n *", "", (ROOT / name).read_text())
+    found = re.findall(r"^([\w.-]+)==([^\s;]+)", text, flags=re.M)
+    return {re.sub(r"[_.]", "-", package.lower()): version for package, version in found}
+
+
+def test_every_dependency_has_a_lower_bound_that_the_pins_meet() -> None:
+    """pyproject.toml says of each package from which version on it was tried, and constraints.txt pins no older one."""
+    pins = _pins("constraints.txt")
+    for asked in map(Requirement, [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["sentencepiece"]]):
+        assert any(bound.operator in (">=", "==") for bound in asked.specifier), asked
+        assert asked.specifier.contains(pins[re.sub(r"[_.]", "-", asked.name.lower())]), asked
+
+
+def test_the_lock_holds_a_hash_of_every_pin_but_torch() -> None:
+    """requirements.lock pins the versions of constraints.txt, each with its sha256; torch's build differs by machine."""
+    pins, locked = _pins("constraints.txt"), _pins("requirements.lock")
+    assert set(pins) - set(locked) == {"torch"}
+    assert {name: locked[name] for name in pins if name != "torch"} == {n: v for n, v in pins.items() if n != "torch"}
+    for entry in re.sub(r"\\\n *", "", (ROOT / "requirements.lock").read_text()).splitlines():
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
 def test_conda_installs_the_same() -> None:
