@@ -3,9 +3,9 @@
     training seconds    steps x (a + b x params_total x tokens per step)
     measuring seconds   per load + cells x (c + d x params_total)
     memory of a job     process + weights of its largest checkpoint + twice the memory for the activations of a batch
-The constants were fitted once on one core of a 2024 server; a store with finished training or cells replaces them by the median ratio
-of recorded to predicted: of loads, of memory, and of the cells of each measure on each stimulus set (of all cells, where a measure has
-none yet).
+The constants were fitted once on one core of a 2024 server; a store with finished training or cells corrects them by recorded over
+predicted: seconds summed, because a few loads and cells take most of them (the first of a process), of loads and of the cells of each
+measure on each stimulus set (of all cells, where a measure has none yet); of memory the median.
 """
 
 import json
@@ -25,9 +25,9 @@ from transect.train import recipe
 STEP_SECONDS = 0.009  # of a training step, whatever its size
 STEP_SECONDS_PER_WEIGHT_TOKEN = 1.0e-10
 COUNT_SECONDS = 8.0  # an n-gram model
-LOAD_SECONDS = 0.3
+LOAD_SECONDS = 0.15
 LOAD_SECONDS_PER_WEIGHT = 2e-9
-CELL_SECONDS = 0.1
+CELL_SECONDS = 0.06
 CELL_SECONDS_PER_WEIGHT = 4e-7
 START_SECONDS = 5.0  # a process with torch and transformers
 BYTES_PER_WEIGHT = 4
@@ -101,8 +101,8 @@ def calibration(study: Study) -> float:
     for run in study.runs:
         path = weights_folder(run, study.project) / COST if run.trained_here else Path()
         if run.trained_here and path.is_file() and (run.get("trained_here", {}).get("recipe") == "neural"):
-            train.append(json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"] / training_seconds(run))
-    return float(np.median(train)) if train else 1.0
+            train.append((json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"], training_seconds(run)))
+    return _ratio(train)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def measured_speed(study: Study, index: pd.DataFrame) -> Speed:
     files = done["file"].drop_duplicates().tolist() if len(done) else []
     done = done[done["file"].isin(set(files[:: max(1, len(files) // READ)]))] if files else done
     kinds = dict(zip(done.index, zip(done["measure"], done["stimuli"], strict=True), strict=True)) if files else {}
-    cells: dict[tuple[str, str], list[float]] = {}
+    cells: dict[tuple[str, str], list[tuple[float, float]]] = {}
     loads, memory, largest = [], [], 0
     store = Store(study.project.store)
     for file, name in done.drop_duplicates("file").set_index("file")["run"].items() if files else ():
@@ -135,20 +135,22 @@ def measured_speed(study: Study, index: pd.DataFrame) -> Speed:
         largest = max(largest, _weights(run))
         for told in store.provenance([str(file)]):
             if "load_seconds" in told:
-                loads.append(told["load_seconds"] / (LOAD_SECONDS + LOAD_SECONDS_PER_WEIGHT * _weights(run)))
+                loads.append((told["load_seconds"], LOAD_SECONDS + LOAD_SECONDS_PER_WEIGHT * _weights(run)))
             if "peak_memory_mb" in told:
                 memory.append(told["peak_memory_mb"] * 2**20 / _job_bytes(run, study.numerics["batch_mb"]))
             for key, spent in told.get("cells", {}).items():
                 if key in kinds and "cpu_seconds" in spent:
                     predicted = CELL_SECONDS + CELL_SECONDS_PER_WEIGHT * _weights(run)
-                    cells.setdefault(kinds[key], []).append(spent["cpu_seconds"] / predicted)
-    every = [ratio for ratios in cells.values() for ratio in ratios]
-    by_measure = {kind: float(np.median(ratios)) for kind, ratios in cells.items()}
-    return Speed(by_measure, _median(every), _median(loads), _median(memory), len(every), largest)
+                    cells.setdefault(kinds[key], []).append((spent["cpu_seconds"], predicted))
+    every = [seconds for of_kind in cells.values() for seconds in of_kind]
+    by_measure = {kind: _ratio(of_kind) for kind, of_kind in cells.items()}
+    usual_memory = float(np.median(memory)) if memory else 1.0
+    return Speed(by_measure, _ratio(every), _ratio(loads), usual_memory, len(every), largest)
 
 
-def _median(ratios: list[float]) -> float:
-    return float(np.median(ratios)) if ratios else 1.0
+def _ratio(seconds: list[tuple[float, float]]) -> float:
+    """Recorded over predicted, summed; 1 where nothing is recorded."""
+    return sum(recorded for recorded, _ in seconds) / sum(predicted for _, predicted in seconds) if seconds else 1.0
 
 
 def cell_seconds(cell: Cell, speed: Speed) -> float:

@@ -2,7 +2,8 @@
 
 Both are seconds of one core by the same model (cost.py), as the work that is finished by now has calibrated it, so that an error
 of its constants falls out:    left [s] = work left x (elapsed + p / cores) / (work done + p),  p = PRIOR x whole work
-The steps after measuring cost what they cost the last time, else the mean of their kind, else a constant.
+The steps after measuring cost what they cost the last time, else the mean of their kind, else a constant; one beside which nothing runs
+takes all cores.
 """
 
 import json
@@ -22,6 +23,7 @@ from transect.store import Store
 from transect.study import Study
 
 STEPS = {"gather": 2.5, "analyse": 5.0, "draw": 3.5, "report": 4.0}  # seconds of one core, where none is known
+ALONE = ("gather", "report")  # beside these nothing else can run
 PRIOR = 0.05  # of the whole work: done work that weighs as much as the belief that the model is right
 PLANNED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 STARTED = re.compile(r"^(?:local)?rule (\w+):", re.MULTILINE)
@@ -86,8 +88,9 @@ class Pace:
             usual = sum(known.values()) / len(known) if known else STEPS[step]
             waiting = [known.get(name, usual) for name in names if name not in fresh]
             to_do = max((planned[step] if planned else len(names)) - finished.get(step, 0), 0)
-            done += sum(known[name] for name in fresh)
-            left += sum(waiting) * min(1.0, to_do / len(waiting)) if waiting else 0.0
+            idle = self.cores if step in ALONE else 1
+            done += idle * sum(known[name] for name in fresh)
+            left += idle * sum(waiting) * min(1.0, to_do / len(waiting)) if waiting else 0.0
         return done, left
 
 

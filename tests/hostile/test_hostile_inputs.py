@@ -1,0 +1,163 @@
+"""300 hostile and unlucky inputs: no code runs, nothing is written outside, no traceback, no process above 3 GiB or 60 s.
+
+Sixty each of model folders, suites, studies, stimuli and answers of a server; every command in a process of its own (tests/hostile/forked.py).
+"""
+
+import os
+import re
+import shutil
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.hostile.forked import Ended, Forked
+from tests.hostile.inputs import KINDS, RUNS, answer, cases
+from tests.shelf import tiny_model
+
+pytestmark = pytest.mark.slow
+WORLD = Path(__file__).parents[1] / "world"
+KEY = "sk-CANARYKEY-0123456789abcdef"
+N = 60
+PAIRS = "sentence_good,sentence_bad\nthe dog runs .,the dog run .\nthe dogs run .,the dogs runs .\n"
+BEHIND = (
+    "suite: behind\ntitle: t\ndescription: d\nsources: {{here: x}}\nruns:\n"
+    "- {{id: behind, family: own, language: eng, objective: causal, model_type: unknown, params_total: unknown, access: api, endpoint: '{url}', api_model: tiny}}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """healthy/ (a project with a model and stimuli), outside/, home/, tmp/."""
+    place = tmp_path_factory.mktemp("hostile")
+    shutil.copytree(WORLD, place / "healthy")
+    tiny_model(place / "made", "gpt2")
+    shutil.move(place / "made/gpt2", place / "healthy/model")
+    (place / "healthy/pairs.csv").write_text(PAIRS)
+    for name in ("random.py", "yaml.py", "numpy.py"):
+        (place / "healthy" / name).write_text(RUNS)
+    for name in ("outside", "home", "tmp"):
+        (place / name).mkdir()
+    (place / "outside/kept").write_text("kept")
+    return place
+
+
+@pytest.fixture(scope="module")
+def forked(place: Path) -> Iterator[Forked]:
+    """The process that forks, with a home, a folder for temporary files and a key of its own."""
+    own = {
+        "HOME": str(place / "home"),
+        "TMPDIR": str(place / "tmp"),
+        "TRANSECT_API_KEY": KEY,
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    with Forked(place / "log", {"PATH": os.environ["PATH"]} | own) as forked:
+        yield forked
+
+
+def _files(place: Path) -> set[str]:
+    """All that lies beside the project, and every file RAN."""
+    beside = {
+        str(path)
+        for path in place.rglob("*")
+        if path.relative_to(place).parts[0] not in ("project", "home", "tmp", "log")
+    }
+    return beside | {str(path) for path in place.rglob("RAN")}
+
+
+def _fault(ended: Ended) -> str:
+    """What is wrong with how a command ended, or ""."""
+    if ended.ended_by:
+        return f"ended by us: {ended.ended_by} ({ended.peak / 2**30:.1f} GiB, {ended.seconds:.0f} s)"
+    if "Traceback (most recent call last)" in ended.output or ended.code not in (0, 1, 2):
+        return f"code {ended.code}: ...{ended.output[-400:]}"
+    if re.search(r"pip install|trust_remote_code=True", ended.output):
+        return f"advice that opens a hole: {ended.output[-300:]}"
+    return "" if len(ended.output) < 30_000 else f"{len(ended.output)} characters of output"
+
+
+def _remove(project: Path) -> None:
+    for path in project.rglob("*") if project.exists() else ():
+        if stat.S_ISFIFO(path.lstat().st_mode):
+            path.unlink()
+    shutil.rmtree(project, ignore_errors=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hostile_files(place: Path, forked: Forked, kind: str) -> None:
+    """Each of 60 spoilt files of a kind ends with an exit code of ours, a short text and nothing else."""
+    faults = {}
+    project, before = place / "project", _files(place)
+    for case in cases(kind, N):
+        shutil.copytree(place / "healthy", project)
+        command = case.spoil(project)
+        ended = forked.run(command, project)
+        fault = _fault(ended) or str(_files(place) - before or before - _files(place) or "")
+        if fault:
+            faults[f"{case.name}: {' '.join(command)}"] = fault
+        _remove(project)
+    assert not faults, "\n".join(f"{name}\n    {fault}" for name, fault in faults.items())
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a server that sends the bytes in the list, whatever it is asked."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    sent: list[bytes] = [b""]
+
+    def serve() -> None:
+        while True:
+            try:
+                asked, _ = listening.accept()
+            except OSError:
+                return
+            with asked:
+                try:
+                    asked.settimeout(5)
+                    asked.recv(2**20)
+                    asked.sendall(sent[0])
+                except OSError:
+                    pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1/chat/completions", sent
+    listening.close()
+
+
+def test_hostile_answers(place: Path, forked: Forked, server: tuple[str, list[bytes]]) -> None:
+    """Each of 60 hostile answers ends so too, and the key that some of them echo stands in no output and no file."""
+    faults = {}
+    url, sent = server
+    project, before = place / "project", _files(place)
+    command = [
+        "measure",
+        "behind",
+        "--measure",
+        "forced_choice",
+        "--stimuli",
+        "pairs.csv",
+        "--option",
+        "max_new_tokens=1",
+        "--out",
+        "out.csv",
+    ]
+    for i in range(N):
+        shutil.copytree(place / "healthy", project)
+        (project / "model_registry/behind.yaml").write_text(BEHIND.format(url=url))
+        sent[0] = answer(Random(f"answer {i}"), KEY)
+        ended = forked.run(command, project)
+        fault = _fault(ended) or str(_files(place) - before or "")
+        if re.search(KEY[3:], ended.output, re.IGNORECASE):
+            fault = f"the key in the output: {ended.output[-300:]}"
+        for path in (*project.rglob("*"), *(place / "home").rglob("*"), *(place / "tmp").rglob("*")):
+            if path.is_file() and KEY[3:].lower().encode() in path.read_bytes().lower():
+                fault = f"the key in {path}"
+        if fault:
+            faults[f"answer {i}: {sent[0][:120]!r}"] = fault
+        _remove(project)
+    assert not faults, "\n".join(f"{name}\n    {fault}" for name, fault in faults.items())
