@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 WORLD = Path(__file__).parents[1] / "world"
 KEY = "sk-CANARYKEY-0123456789abcdef"
 N = 60
+LINE = 2_000  # characters of the longest line that a command may say
 PAIRS = "sentence_good,sentence_bad\nthe dog runs .,the dog run .\nthe dogs run .,the dogs runs .\n"
 BEHIND = (
     "suite: behind\ntitle: t\ndescription: d\nsources: {{here: x}}\nruns:\n"
@@ -78,7 +79,8 @@ def _fault(ended: Ended) -> str:
         return f"code {ended.code}: ...{ended.output[-400:]}"
     if re.search(r"pip install|trust_remote_code=True", ended.output):
         return f"advice that opens a hole: {ended.output[-300:]}"
-    return "" if len(ended.output) < 30_000 else f"{len(ended.output)} characters of output"
+    longest = max(ended.output.splitlines() or [""], key=len)
+    return "" if len(longest) < LINE else f"a line of {len(longest)} characters: {longest[:200]}"
 
 
 def _remove(project: Path) -> None:
