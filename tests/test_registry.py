@@ -199,7 +199,9 @@ def test_a_model_that_cannot_be_loaded_offers_nothing(tmp_path: Path) -> None:
         ("access: api, endpoint: 'https://there.example/v1'", "and no api_model, its name there"),
         ("access: open, endpoint: 'https://there.example/v1', api_model: m", "so its access is api, not open"),
         ("access: api, endpoint: 'https://there.example/v1', api_model: m, hub_id: org/m", "and hub_id, where its weights are"),
-        ("access: api, endpoint: there.example, api_model: m", "endpoint is 'there.example'"),
+        ("access: api, endpoint: there.example, api_model: m", "the endpoint of run 'asked' does not begin with https:// or http://"),
+        ("access: api, endpoint: 'https://h/a b', api_model: m", "the endpoint of run 'asked' holds ' ' at character 12"),
+        ("access: api, endpoint: 'https://a..b/', api_model: m", "the endpoint of run 'asked' names no host that can be called"),
     ],
 )  # fmt: skip
 def test_an_endpoint_that_cannot_be_asked(tmp_path: Path, facts: str, told: str) -> None:
@@ -207,6 +209,24 @@ def test_an_endpoint_that_cannot_be_asked(tmp_path: Path, facts: str, told: str)
     with pytest.raises(InputError, match=told) as error:
         registry.load(project(tmp_path, SUITE + f"- {{id: asked, {facts}}}\n"))
     assert "demo.yaml, line 16" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("given", [
+    "endpoint: 'http://user:S3CRET@h.example/v1'", "endpoint: 'https://h.example/v1?api-key=S3CRET'", "endpoint: 'user:S3CRET@h.example/v1'",
+    "endpoint: 'https://{api_model}@h.example/v1'", "api_model: S3CRET, endpoint: 'https://h.example/v1?{id}-key={api_model}'",
+    "hub_id: 'https://user:S3CRET@h.example/org/m'", "path: 'https://h.example/m?token=S3CRET'", "notes: 'see https://h/?sig=S3CRET'",
+    "hubb_id: 'https://user:S3CRET@h.example/org/m'", "commit: {a: 'https://user:S3CRET@h.example/'}", "# https://user:S3CRET@h/\n  ",
+])  # fmt: skip
+def test_a_secret_in_an_address_is_refused(tmp_path: Path, given: str) -> None:
+    """In every field, in one that there is not, in a comment: one sentence that does not repeat it and says where a key is read."""
+    entry = f"- {{id: asked, access: api, {given}}}\n"
+    if "endpoint" in given and "api_model:" not in given:
+        entry = entry.replace("access: api,", "access: api, api_model: S3CRET,")
+    with pytest.raises(InputError, match="TRANSECT_API_KEY") as error:
+        registry.load(project(tmp_path, SUITE + entry))
+    assert (
+        "demo.yaml, line 16" in str(error.value) and "\n" not in str(error.value) and "S3CRET" not in str(error.value)
+    )
 
 
 RULES = "  main: {revision: main, steps: [null]}\n"

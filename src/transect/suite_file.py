@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 
-from transect import factors, languages, suite_table, yaml_file
+from transect import addresses, factors, languages, suite_table, yaml_file
 from transect.errors import InputError, nearest
 from transect.run import Rule, Run, Suite
 
@@ -197,6 +197,9 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
     if "endpoint" in facts and (missing := _unaskable(facts)):
         raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
                          f"for text, {missing}.")  # fmt: skip
+    if "endpoint" in facts and (told := addresses.fault(facts["endpoint"])):
+        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: the endpoint of run {facts['id']!r} {told}; the key is read from "
+                         "the environment variable TRANSECT_API_KEY.")  # fmt: skip
     if (
         not any(name in facts for name in ("hub_id", "path", "trained_here"))
         and facts.get("access") not in WITHOUT_WEIGHTS

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from transect import addresses
 from transect.errors import InputError, nearest
 
 FAST: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,7 +37,9 @@ class LOADER(FAST):  # type: ignore[misc, valid-type]
 def read(path: Path) -> Any:
     """The content of a YAML file; InputError with the line where it is malformed or absent."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        text = path.read_text(encoding="utf-8")
+        _check_addresses(text, path)
+        return yaml.load(text, Loader=LOADER)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
@@ -46,6 +49,16 @@ def read(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise InputError(f"{place}: this is not valid YAML ({_problem(error)}).") from None
+
+
+def _check_addresses(text: str, path: Path) -> None:
+    """Refuse a secret in an address, also in a comment: the file is shared, archived and told in errors."""
+    if found := addresses.secret_in(text):
+        at, told = found
+        raise InputError(
+            f"{path}, line {text[:at].count(chr(10)) + 1}: an address {told}. An interface's key is read from the environment variable "
+            "TRANSECT_API_KEY, the hub's token from HF_TOKEN."
+        )
 
 
 def parse(text: str, place: str) -> Any:

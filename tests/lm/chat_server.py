@@ -4,8 +4,10 @@ with serve(lambda prompt: "1") as chat:
     model = ApiModel(tmp_path / "run.jsonl", chat.url, "tiny")
 """
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +26,8 @@ KEY = "sk-secret-of-the-tests"
 class Chat:
     """`served`: what every answer says of the model. `refusals`: (status, message) that the next requests are answered with.
 
-    `asked`: the bodies of all requests, `keys` their Authorization headers.
+    `raw`: what the next ones are answered with, byte for byte, and `pause` the seconds between its bytes. `asked`: the bodies of
+    all requests, `keys` their Authorization headers; `got`: the paths that were asked for by GET.
     """
 
     reply: Callable[[str], str]
@@ -32,7 +35,17 @@ class Chat:
     refusals: list[tuple[int, str]] = field(default_factory=list)
     asked: list[dict] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    pause: float = 0.0
+    got: list[str] = field(default_factory=list)
     url: str = ""
+
+
+def answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    """An answer for Chat.raw."""
+    told = {"Content-Length": str(len(body)), "Connection": "close", **headers}
+    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in told.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
 @contextmanager
@@ -44,10 +57,24 @@ def serve(reply: Callable[[str], str]) -> Iterator[Chat]:
         def log_message(self, *args: object) -> None:
             """Silence: a test's output is not a server's log."""
 
+        def do_GET(self) -> None:
+            chat.got.append(self.path)
+            self.wfile.write(answer(b"{}"))
+
+        def as_it_is(self, sent: bytes) -> None:
+            self.close_connection = True
+            with contextlib.suppress(ConnectionError):  # who asked may have heard enough
+                for part in [sent[i : i + 1] for i in range(len(sent))] if chat.pause else [sent]:
+                    self.wfile.write(part)
+                    if chat.pause:
+                        time.sleep(chat.pause)
+
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             chat.asked.append(request)
             chat.keys.append(self.headers["Authorization"])
+            if chat.raw:
+                return self.as_it_is(chat.raw.pop(0))
             code, body = 200, {}
             if chat.refusals:
                 code, told = chat.refusals.pop(0)

@@ -2,11 +2,13 @@
 
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.lm.chat_server import KEY, serve
+from tests.lm.chat_server import KEY, answer, serve
 from transect.errors import InputError, NotApplicable, ResourceError, UnavailableError
 from transect.lm import api
 from transect.lm.api import ApiModel
@@ -51,7 +53,7 @@ def test_the_transcript_answers_without_a_network(transcript: Path) -> None:
 
 
 def test_the_key_is_sent_and_never_kept(transcript: Path) -> None:
-    """It goes to this machine (and over https), not over plain http to another; the transcript and a refusal do not hold it."""
+    """It goes to this machine; the transcript and a refusal do not hold it."""
     with serve(str.upper) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
         assert chat.keys == [f"Bearer {KEY}"] and KEY not in transcript.read_text()
@@ -61,9 +63,6 @@ def test_the_key_is_sent_and_never_kept(transcript: Path) -> None:
         ) as told:
             model.answers(["abc"], max_new_tokens=4)
         assert "\n" not in str(told.value)
-    for url, sent in (("https://there.example/v1", True), ("http://there.example/v1", False)):
-        model.endpoint = url
-        assert model._http({}).has_header("Authorization") is sent
 
 
 def test_busy_servers_are_asked_again(transcript: Path) -> None:
@@ -165,3 +164,62 @@ def test_it_offers_text_only(transcript: Path) -> None:
     for use in (lambda: model.encode("abc"), lambda: model.token_scores([[1]]), lambda: model.anatomy):
         with pytest.raises(NotApplicable):
             use()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_and_not_followed(transcript: Path, status: int) -> None:
+    """Another server is not asked, neither with nor without the prompt; its address is told without what it carries of secrets."""
+    with serve(str.upper) as other, serve(str.upper) as chat:
+        place = other.url.replace("//", "//user:S3CRETPW@") + "?api-key=S3CRETQ"
+        chat.raw = [answer(b"", f"{status} Moved", Location=place)]
+        with pytest.raises(UnavailableError, match="asks to be called at http://.*HTTP") as told:
+            ApiModel(transcript, chat.url, "tiny")
+        assert other.asked == other.got == [] and lines(transcript) == []
+        chat.raw = [answer(b"", f"{status} Moved", Location="/v2/chat")]
+        with pytest.raises(
+            UnavailableError, match=r"called at http://127.0.0.1:\d+/v2/chat .*; put that into `endpoint`"
+        ):
+            ApiModel(transcript, chat.url, "tiny")
+    assert "S3CRET" not in str(told.value) and KEY not in str(told.value)
+
+
+@pytest.mark.parametrize("after", ["9" * 400, "-5", "nan", "1e400", "\u0661".encode().decode("latin-1"), "soon"])
+def test_an_absurd_wait_is_not_waited(transcript: Path, monkeypatch: pytest.MonkeyPatch, after: str) -> None:
+    """At most LONGEST_WAIT, and nothing for what is no number of seconds."""
+    waits: list[float] = []
+    clock = SimpleNamespace(sleep=waits.append, strftime=time.strftime, gmtime=time.gmtime)
+    monkeypatch.setattr(api, "time", clock)
+    with serve(str.upper) as chat:
+        chat.raw = [answer(b"", "429 Busy", Retry_After=after)]
+        ApiModel(transcript, chat.url, "tiny")
+    assert waits == [0.0, api.LONGEST_WAIT if after.startswith("9") else 0.0]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe", b"", b"null", b"7", b'{"choices": {}}']
+)
+def test_a_body_that_is_no_answer_is_one_sentence(transcript: Path, body: bytes) -> None:
+    """Nested without end, of no encoding, empty, or of another form."""
+    with serve(str.upper) as chat:
+        chat.raw = [answer(body)]
+        with pytest.raises(
+            InputError, match="does not answer in the form of OpenAI's chat completions: .*\\.$"
+        ) as told:
+            ApiModel(transcript, chat.url, "tiny")
+    assert len(str(told.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:S3CRET@h.example/v1",
+        "https://h.example/v1?api-key=S3CRET",
+        "https://h\u2024example/",
+        "file:///etc/passwd",
+    ],
+)
+def test_an_address_that_cannot_be_called_is_refused(transcript: Path, url: str) -> None:
+    """Before anything is sent or written, and without its secrets."""
+    with pytest.raises(InputError, match="the key is read from TRANSECT_API_KEY") as told:
+        ApiModel(transcript, url, "tiny")
+    assert "S3CRET" not in str(told.value) and not transcript.exists()

@@ -3,7 +3,8 @@
     answer = the text that POST endpoint {model, messages: [{user: prompt}], temperature: 0, max_tokens} gives
 
 The form is that of OpenAI's chat completions, which most servers and local engines speak. The key is read from the environment variable
-TRANSECT_API_KEY, sent only over https or to this machine, and written nowhere.
+TRANSECT_API_KEY, sent only over https or to this machine, and written nowhere, whatever the server says of it (lm/post.py). An answer
+in which a piece of the key stands has *** there.
 
 The transcript holds one JSON line per request: its digest, the endpoint and the request, the text, the model's name and fingerprint as
 the server gave them (`served`), the date; of a request that was refused (too long, not allowed) the error. What stands there is not asked
@@ -15,39 +16,36 @@ is measured; an answer of another model or fingerprint is never mixed with the e
 """
 
 import fcntl
-import http.client
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
+from transect import addresses
 from transect.errors import InputError, NotApplicable, ResourceError, UnavailableError
 from transect.lm.cutting import unreadable
 from transect.lm.model import Answer, Model, TokenScores
+from transect.lm.post import KEY, Reply, key_for, post
 from transect.store import digest
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
-KEY = "TRANSECT_API_KEY"
 CANARY = "Reply with the word yes."
 CANARY_TOKENS = 8
-TRIES, WAIT, LONGEST_WAIT, TIMEOUT = 5, 1.0, 60.0, 120.0  # the wait doubles from try to try; seconds
+TRIES, WAIT, LONGEST_WAIT = 5, 1.0, 60.0  # the wait doubles from try to try; seconds
 PASSING = (408, 429)  # and all from 500: asked again
 OF_THE_REQUEST = (400, 413, 422)  # this prompt is refused, others may not be
-HERE = ("localhost", "127.0.0.1", "::1")
+NO_KEY = (401, 403)
 
 
 class ApiModel(Model):
     """What answers under `name` at an endpoint; `path` is its transcript.
 
     Raises UnavailableError where the interface refuses (key, name) or serves another model than the transcript's, ResourceError where
-    it cannot be reached, InputError for a transcript that is damaged or an answer in another form.
+    it cannot be reached, InputError for a transcript that is damaged, an answer in another form or an address that cannot be called.
     """
 
     objective = "causal"
@@ -55,6 +53,8 @@ class ApiModel(Model):
     vocab_size = 0
 
     def __init__(self, path: Path, endpoint: str, name: str) -> None:
+        if told := addresses.fault(endpoint):
+            raise InputError(f"The address at which {name!r} is to be asked {told}; the key is read from {KEY}.")
         self.path, self.endpoint, self.name = path, endpoint, name
         self.context_length = None
         self._answered: dict[str, dict[str, Any]] = {}
@@ -118,31 +118,33 @@ class ApiModel(Model):
             time.sleep(wait)
             wait = WAIT * 2**attempt
             try:
-                with urllib.request.urlopen(self._http(request), timeout=TIMEOUT) as response:
-                    return _read_answer(response.read(), self.endpoint)
-            except urllib.error.HTTPError as error:
-                told = f"HTTP {error.code}, {_message(error)}"
-                if error.code in OF_THE_REQUEST:
-                    return {"text": "", "error": f"the interface refused the request ({told})", "served": None}
-                if error.code not in PASSING and error.code < 500:
-                    key = f"; the key is read from the environment variable {KEY}" if error.code in (401, 403) else ""
-                    raise UnavailableError(
-                        f"{self.endpoint} refuses to answer for {self.name!r} ({told}){key}."
-                    ) from None
-                after = error.headers.get("Retry-After", "")
-                wait = min(float(after), LONGEST_WAIT) if after.isdecimal() else wait
-            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                told = str(getattr(error, "reason", error)) or type(error).__name__
+                reply = post(self.endpoint, request)
+            except ConnectionError as error:
+                told = str(error)
+                continue
+            if reply.status < 300:
+                return _read_answer(reply, self.endpoint)
+            told = f"HTTP {reply.status}, {reply.told}"
+            if reply.status in OF_THE_REQUEST:
+                return {"text": "", "error": f"the interface refused the request ({told})", "served": None}
+            if reply.status not in PASSING and reply.status < 500:
+                raise self._refused(reply)
+            wait = wait if reply.after is None else min(reply.after, LONGEST_WAIT)
         raise ResourceError(
             f"{self.endpoint} cannot be asked ({told}; {TRIES} tries), and the request is not in {self.path}."
         )
 
-    def _http(self, request: dict[str, Any]) -> urllib.request.Request:
-        made = urllib.request.Request(self.endpoint, json.dumps(request).encode(), {"Content-Type": "application/json"})
-        key, place = os.environ.get(KEY), urlsplit(self.endpoint)
-        if key and (place.scheme == "https" or place.hostname in HERE):
-            made.add_unredirected_header("Authorization", f"Bearer {key}")
-        return made
+    def _refused(self, reply: Reply) -> UnavailableError:
+        """What the server has against every request, and the way out."""
+        if reply.place and reply.status < 400:
+            put = "" if addresses.fault(reply.place) else "; put that into `endpoint`"
+            return UnavailableError(f"{self.endpoint} asks to be called at {reply.place} (HTTP {reply.status}){put}.")
+        way = f"; the key is read from the environment variable {KEY}" if reply.status in NO_KEY else ""
+        if way and os.environ.get(KEY) and not key_for(self.endpoint):
+            way = f"; the key in {KEY} is sent over https only, or to this machine"
+        return UnavailableError(
+            f"{self.endpoint} refuses to answer for {self.name!r} (HTTP {reply.status}, {reply.told}){way}."
+        )
 
     def _settle(self, entry: dict[str, Any] | None = None) -> None:
         """Read what stands in the transcript by now, and add a line unless another process got that answer first."""
@@ -175,25 +177,14 @@ class ApiModel(Model):
         self._read += len(whole)
 
 
-def _read_answer(body: bytes, endpoint: str) -> dict[str, Any]:
+def _read_answer(reply: Reply, endpoint: str) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
-        text = answer["choices"][0]["message"]["content"]
+        text = reply.content["choices"][0]["message"]["content"]
         if not isinstance(text, str | None):
             raise TypeError
-        served = {"model": answer.get("model"), "fingerprint": answer.get("system_fingerprint")}
+        served = {"model": reply.content.get("model"), "fingerprint": reply.content.get("system_fingerprint")}
         return {"text": text or "", "error": "", "served": served}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        told = " ".join(body[:80].decode(errors="replace").split())
-        raise InputError(f"{endpoint} does not answer in the form of OpenAI's chat completions: {told!r}.") from None
-
-
-def _message(error: urllib.error.HTTPError) -> str:
-    """What the server says of its refusal, on one line and without the key."""
-    body = error.read()
-    try:
-        told = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        told = body.decode(errors="replace")
-    line = " ".join(str(told).split())[:200] or error.reason
-    return line.replace(os.environ.get(KEY) or "\n", "***")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise InputError(
+            f"{endpoint} does not answer in the form of OpenAI's chat completions: {reply.told[:80]!r}."
+        ) from None

@@ -1,0 +1,78 @@
+"""Secrets kept out of what is shown: a server may say of a key what it likes, in any dress.
+
+    mask(text, secrets) = text with every run of characters in which PIECE consecutive characters of a secret stand replaced by ***
+
+They are found in any casing, with white space between them, backwards, in base64 (both alphabets, at any offset) and in hexadecimal
+digits, with letters written as escapes of JSON, of a URL or of HTML. A text without such a run comes back as it was.
+"""
+
+import base64
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+MASK = "***"
+PIECE = 8  # characters of a secret that are worth something: a server that cuts a key shows its beginning or its end
+# hexadecimal numbers of a URL, of JSON and programs, of HTML; a decimal one of HTML; an escaped line break or tab; any other character
+ESCAPE = re.compile(
+    r"%([0-9a-f]{2})|\\+u([0-9a-f]{4})|\\+u\{([0-9a-f]{1,6})\}|\\+x([0-9a-f]{2})|&#x([0-9a-f]{1,6});|&#(?P<decimal>\d{1,7});|\\+[nrt]|.",
+    re.IGNORECASE | re.DOTALL,
+)
+PASSED_OVER = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's categories of control, format and space characters
+
+
+def mask(text: str, secrets: Iterable[str | None]) -> str:
+    """The text without the secrets; those of fewer than PIECE characters are not looked for."""
+    pieces = frozenset().union(*(_pieces(secret) for secret in secrets if secret))
+    letters, places = _letters(text) if pieces else ("", [])
+    told, end = [], 0  # end: of what was told or hidden so far
+    for i in range(len(letters) - PIECE + 1):
+        if letters[i : i + PIECE] in pieces:
+            start, stop = places[i][0], places[i + PIECE - 1][1]
+            if start >= end:
+                told += [text[end:start], MASK]
+            end = max(end, stop)
+    return "".join([*told, text[end:]])
+
+
+@lru_cache(maxsize=16)
+def _pieces(secret: str) -> frozenset[str]:
+    forms = [secret, *_encoded(secret.encode("utf-8", errors="replace"))]
+    plain = [_letters(form)[0] for form in forms]
+    return frozenset(
+        letters[i : i + PIECE]
+        for form in plain
+        for letters in (form, form[::-1])
+        for i in range(len(letters) - PIECE + 1)
+    )
+
+
+def _encoded(secret: bytes) -> Iterator[str]:
+    """In hexadecimal digits, and the part of its base64 that depends on nothing before or after it, at each of three offsets."""
+    yield secret.hex()
+    for offset, shared in enumerate((0, 2, 3)):
+        whole = (offset + len(secret)) * 8 // 6
+        text = base64.b64encode(bytes(offset) + secret).decode()[shared:whole]
+        yield from (text, text.translate(str.maketrans("+/", "-_")))
+
+
+def _letters(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text in small letters, without escapes, backslashes and white space; and where in the text each letter stands."""
+    letters, places = [], []
+    for found in ESCAPE.finditer(text):
+        letter = _letter(found)
+        if letter and letter != "\\" and unicodedata.category(letter) not in PASSED_OVER:
+            letters.append(letter)
+            places.append(found.span())
+    return "".join(letters), places
+
+
+def _letter(found: re.Match[str]) -> str:
+    """The small letter that stands there, in its plain form; empty where none does."""
+    written = next((digits for digits in found.groups() if digits), "")
+    number = min(int(written or "0", 10 if found["decimal"] else 16), sys.maxunicode)
+    letter = chr(number) if number else found[0] if len(found[0]) == 1 else ""
+    small = letter.lower() if letter.isascii() else unicodedata.normalize("NFKC", letter).lower()
+    return small if len(small) == 1 else letter
