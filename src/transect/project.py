@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from transect import yaml_file
 from transect.errors import InputError, nearest
 
 SHIPPED = Path(__file__).resolve().parents[2]
@@ -70,7 +69,7 @@ def find_project(start: Path | None = None) -> Project:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    settings = yaml_file.read(path) or {}
     if not isinstance(settings, dict):
         raise InputError(f"{path}: expected settings as `name: value`, one per line; allowed: {', '.join(SETTINGS)}.")
     for name in settings:

@@ -7,20 +7,37 @@ from typing import Any
 import jsonschema
 import yaml
 
-from transect import addresses
+from transect import addresses, yaml_bounds
 from transect.errors import InputError, nearest
 
 FAST: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DATE = "tag:yaml.org,2002:timestamp"
+CORE = "tag:yaml.org,2002:"
+DATE = f"{CORE}timestamp"
+PLAIN = {None, *(CORE + name for name in ("null", "bool", "int", "float", "str", "seq", "map"))}  # what JSON has
+DIGITS = 100  # characters of a number
+SHOWN = 200  # characters of a text that an error repeats
 
 
 class LOADER(FAST):  # type: ignore[misc, valid-type]
-    """Safe YAML in which a key stands once in a mapping (else the last would silently win), and in which a date is a text."""
+    """Safe YAML of JSON's types, a date being a text, in which a key stands once in a mapping (else the last would silently win)."""
 
     yaml_implicit_resolvers = {
         first: [(tag, form) for tag, form in known if tag != DATE]
         for first, known in FAST.yaml_implicit_resolvers.items()
     }
+
+    yaml_constructors = {tag: make for tag, make in FAST.yaml_constructors.items() if tag in PLAIN}
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        number = isinstance(node, yaml.ScalarNode) and node.tag in (f"{CORE}int", f"{CORE}float")
+        if number and len(node.value) > DIGITS:
+            problem = f"a number has {len(node.value):,} characters; at most {DIGITS} are read"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError):
+            problem = f"{str(node.value)[:40]!r} is no {node.tag.removeprefix(CORE)}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
     def flatten_mapping(self, node: Any) -> None:
         if not hasattr(node, "was_read"):  # a mapping that is merged comes again, with what was merged into it
@@ -35,20 +52,30 @@ class LOADER(FAST):  # type: ignore[misc, valid-type]
 
 
 def read(path: Path) -> Any:
-    """The content of a YAML file; InputError with the line where it is malformed or absent."""
+    """The content of a YAML file; InputError with the line where it is malformed or goes beyond a limit (yaml_bounds.py), or absent."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         _check_addresses(text, path)
-        return yaml.load(text, Loader=LOADER)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, line {line}: this is not UTF-8 text.") from None
+        return _content(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise InputError(f"{place}: this is not valid YAML ({_problem(error)}).") from None
+
+
+def text_of(path: Path) -> str:
+    """The text of a YAML file. Raises InputError where it is absent, no file, too large or not UTF-8."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file.")
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: this is no file.")
+    if (size := path.stat().st_size) > yaml_bounds.LARGEST:
+        raise InputError(f"{path}: it has {size:,} bytes; of YAML at most {yaml_bounds.LARGEST:,} are read.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: this is not UTF-8 text.") from None
 
 
 def _check_addresses(text: str, path: Path) -> None:
@@ -64,12 +91,18 @@ def _check_addresses(text: str, path: Path) -> None:
 def parse(text: str, place: str) -> Any:
     """A value that was written as YAML, on the command line for example."""
     try:
-        return yaml.load(text, Loader=LOADER)
-    except yaml.YAMLError as error:
-        raise InputError(f"{place}: {text!r} is not valid YAML ({_problem(error)}).") from None
+        return _content(text)
+    except (yaml.YAMLError, UnicodeEncodeError) as error:  # a lone surrogate is no text
+        shown = repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
+        raise InputError(f"{place}: {shown} is not valid YAML ({_problem(error)}).") from None
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _content(text: str) -> Any:
+    yaml_bounds.check(text, LOADER)
+    return yaml.load(text, Loader=LOADER)
+
+
+def _problem(error: Exception) -> str:
     return " ".join(str(getattr(error, "problem", None) or error).split())
 
 
@@ -80,7 +113,7 @@ def inline(value: Any) -> str:
 
 def line(path: Path, keys: Sequence[str | int]) -> int:
     """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where it is absent."""
-    node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+    node: Any = yaml.compose(text_of(path), Loader=LOADER)
     if node is None:  # an empty file
         return 1
     for key in keys:
