@@ -39,9 +39,9 @@ def check(text: str, loader: Any) -> None:
         elif isinstance(event, yaml.CollectionStartEvent):
             open_ones.append(_Open(event.anchor, values))
         elif isinstance(event, yaml.AliasEvent):
-            new, depth = anchored.get(event.anchor, (1, 0))
+            new, depth = anchored.get(event.anchor or "", (1, 0))
             if any(one.anchor == event.anchor for one in open_ones):
-                raise _error(f"the anchor {event.anchor[:40]!r} holds itself", event)
+                raise _error(f"the anchor {str(event.anchor)[:40]!r} holds itself", event)
         elif not isinstance(event, yaml.ScalarEvent):
             continue  # begins or ends a document
         elif event.anchor:
@@ -54,5 +54,5 @@ def check(text: str, loader: Any) -> None:
             raise _error(f"it holds more than {MOST:,} values, those of an anchor counted at each alias", event)
 
 
-def _error(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+def _error(problem: str, event: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
