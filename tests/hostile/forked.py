@@ -112,9 +112,11 @@ def _serve() -> None:
     import transect.jobs.plan
     import transect.jobs.registry_add
     import transect.jobs.single
-    import transect.lm.network  # noqa: F401
+    import transect.lm.api
+    import transect.lm.network
 
     torch.set_num_threads(1)
+    transect.lm.api.WAIT = 0.0  # between two tries of a question
     for line in sys.stdin:
         wanted = json.loads(line)
         pid = os.fork()

@@ -3,6 +3,7 @@
 Sixty each of model folders, suites, studies, stimuli and answers of a server; every command in a process of its own (tests/hostile/forked.py).
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -25,10 +27,19 @@ KEY = "sk-CANARYKEY-0123456789abcdef"
 N = 60
 LINE = 2_000  # characters of the longest line that a command may say
 PAIRS = "sentence_good,sentence_bad\nthe dog runs .,the dog run .\nthe dogs run .,the dogs runs .\n"
-BEHIND = (
-    "suite: behind\ntitle: t\ndescription: d\nsources: {{here: x}}\nruns:\n"
-    "- {{id: behind, family: own, language: eng, objective: causal, model_type: unknown, params_total: unknown, access: api, endpoint: '{url}', api_model: tiny}}\n"
-)
+BEHIND = """
+suite: behind
+title: Behind an interface
+description: One model of a server of the tests.
+sources: {{here: served by the tests}}
+checkpoints: {{only: {{revision: main, steps: [null]}}}}
+runs:
+- {{id: behind, family: own, language: eng, objective: causal, stage: base, mixer: attention, architecture: unknown, context_length: unknown, vocab_size: unknown, n_layers: unknown, d_model: unknown, model_type: unknown, params_total: unknown, checkpoints: only, access: api, endpoint: "{url}", api_model: tiny}}
+"""
+HEALTHY = [
+    ["measure", "model", "--measure", "minimal_pair", "--stimuli", "pairs.csv", "--out", "out.csv"], ["registry", "add", "model", "--suite", "mine"],
+    ["plan", "tiny"], ["registry", "check"], ["registry", "list"],
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +101,16 @@ def _remove(project: Path) -> None:
     shutil.rmtree(project, ignore_errors=True)
 
 
+def test_healthy_inputs(place: Path, forked: Forked) -> None:
+    """Before anything is spoilt every command does what it is asked for, so that what follows tries more than the first check of a reader."""
+    project = place / "project"
+    shutil.copytree(place / "healthy", project)
+    for command in HEALTHY:
+        ended = forked.run(command, project)
+        assert ended.code == 0 and not _fault(ended), ended.output
+    _remove(project)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_files(place: Path, forked: Forked, kind: str) -> None:
     """Each of 60 spoilt files of a kind ends with an exit code of ours, a short text and nothing else."""
@@ -106,11 +127,20 @@ def test_hostile_files(place: Path, forked: Forked, kind: str) -> None:
     assert not faults, "\n".join(f"{name}\n    {fault}" for name, fault in faults.items())
 
 
+@dataclass
+class Server:
+    """What is sent to every question, and how many were asked."""
+
+    url: str
+    sent: bytes = b""
+    asked: int = 0
+
+
 @pytest.fixture
-def server() -> Iterator[tuple[str, list[bytes]]]:
-    """The address of a server that sends the bytes in the list, whatever it is asked."""
+def server() -> Iterator[Server]:
+    """A server that sends the bytes that it is given, whatever it is asked."""
     listening = socket.create_server(("127.0.0.1", 0))
-    sent: list[bytes] = [b""]
+    served = Server(f"http://127.0.0.1:{listening.getsockname()[1]}/v1/chat/completions")
 
     def serve() -> None:
         while True:
@@ -118,48 +148,40 @@ def server() -> Iterator[tuple[str, list[bytes]]]:
                 asked, _ = listening.accept()
             except OSError:
                 return
-            with asked:
-                try:
-                    asked.settimeout(5)
-                    asked.recv(2**20)
-                    asked.sendall(sent[0])
-                except OSError:
-                    pass
+            with asked, contextlib.suppress(OSError):
+                asked.settimeout(5)
+                asked.recv(2**20)
+                served.asked += 1
+                asked.sendall(served.sent)
 
     threading.Thread(target=serve, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1/chat/completions", sent
+    yield served
     listening.close()
 
 
-def test_hostile_answers(place: Path, forked: Forked, server: tuple[str, list[bytes]]) -> None:
+def _echoes(place: Path, ended: Ended) -> str:
+    """Where the key stands, in any case, or ""."""
+    if KEY[3:].lower() in ended.output.lower():
+        return f"the key in the output: {ended.output[-300:]}"
+    files = [path for part in ("project", "home", "tmp") for path in (place / part).rglob("*") if path.is_file()]
+    return next((f"the key in {path}" for path in files if KEY[3:].lower().encode() in path.read_bytes().lower()), "")
+
+
+def test_hostile_answers(place: Path, forked: Forked, server: Server) -> None:
     """Each of 60 hostile answers ends so too, and the key that some of them echo stands in no output and no file."""
-    faults = {}
-    url, sent = server
+    faults, silent = {}, 0
     project, before = place / "project", _files(place)
-    command = [
-        "measure",
-        "behind",
-        "--measure",
-        "forced_choice",
-        "--stimuli",
-        "pairs.csv",
-        "--option",
-        "max_new_tokens=1",
-        "--out",
-        "out.csv",
-    ]
+    command = (
+        "measure behind --measure forced_choice --stimuli pairs.csv --option max_new_tokens=1 --out out.csv".split()
+    )
     for i in range(N):
         shutil.copytree(place / "healthy", project)
-        (project / "model_registry/behind.yaml").write_text(BEHIND.format(url=url))
-        sent[0] = answer(Random(f"answer {i}"), KEY)
+        (project / "model_registry/behind.yaml").write_text(BEHIND.format(url=server.url))
+        server.sent, server.asked = answer(Random(f"answer {i}"), KEY), 0
         ended = forked.run(command, project)
-        fault = _fault(ended) or str(_files(place) - before or "")
-        if re.search(KEY[3:], ended.output, re.IGNORECASE):
-            fault = f"the key in the output: {ended.output[-300:]}"
-        for path in (*project.rglob("*"), *(place / "home").rglob("*"), *(place / "tmp").rglob("*")):
-            if path.is_file() and KEY[3:].lower().encode() in path.read_bytes().lower():
-                fault = f"the key in {path}"
+        silent += server.asked == 0
+        fault = _fault(ended) or str(_files(place) - before or "") or _echoes(place, ended)
         if fault:
-            faults[f"answer {i}: {sent[0][:120]!r}"] = fault
+            faults[f"answer {i}: {server.sent[:120]!r}"] = fault
         _remove(project)
-    assert not faults, "\n".join(f"{name}\n    {fault}" for name, fault in faults.items())
+    assert not silent and not faults, "\n".join(f"{name}\n    {fault}" for name, fault in faults.items())
