@@ -34,8 +34,22 @@ description: One model of a server of the tests.
 sources: {{here: served by the tests}}
 checkpoints: {{only: {{revision: main, steps: [null]}}}}
 runs:
-- {{id: behind, family: own, language: eng, objective: causal, stage: base, mixer: attention, architecture: unknown, context_length: unknown, vocab_size: unknown, n_layers: unknown, d_model: unknown, model_type: unknown, params_total: unknown, checkpoints: only, access: api, endpoint: "{url}", api_model: tiny}}
+- id: behind
+  family: own
+  language: eng
+  objective: causal
+  stage: base
+  mixer: attention
+  checkpoints: only
+  access: api
+  endpoint: "{url}"
+  api_model: tiny
+  {unknown}
 """
+UNKNOWN = "\n  ".join(
+    f"{name}: unknown"
+    for name in "architecture context_length vocab_size n_layers d_model model_type params_total".split()
+)
 HEALTHY = [
     ["measure", "model", "--measure", "minimal_pair", "--stimuli", "pairs.csv", "--out", "out.csv"], ["registry", "add", "model", "--suite", "mine"],
     ["plan", "tiny"], ["registry", "check"], ["registry", "list"],
@@ -176,7 +190,7 @@ def test_hostile_answers(place: Path, forked: Forked, server: Server) -> None:
     )
     for i in range(N):
         shutil.copytree(place / "healthy", project)
-        (project / "model_registry/behind.yaml").write_text(BEHIND.format(url=server.url))
+        (project / "model_registry/behind.yaml").write_text(BEHIND.format(url=server.url, unknown=UNKNOWN))
         server.sent, server.asked = answer(Random(f"answer {i}"), KEY), 0
         ended = forked.run(command, project)
         silent += server.asked == 0
