@@ -260,3 +260,31 @@ def test_checkpoints_in_repositories_of_their_own(tmp_path: Path) -> None:
         ("step_20k", "org/demo-3-step_20k", "main"),
         ("step_40k", "org/demo-3-step_40k", "main"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("revision: main", "revision: ../../../../../escaped"), r"demo.yaml, line 8: of run 'demo-main' the revision '\.\./.*' has the part '\.\.'"),
+        (("revision: main", 'revision: "main\\n"'), r"line 8: .*the revision 'main\\n' is not made of"),
+        (("revision: main", "revision: /tmp/x"), r"line 8: .*the part '', which is no name"),
+        (("revision: main", "revision: a/NUL"), r"line 8: .*the part 'NUL', which is a device on Windows"),
+        (("revision: main, steps: [null]", 'revision: "s{step}", names: {1: S2}, steps: [1, 2]'), r"line 8: .*'S2' and 's2' differ in capitals only"),
+        (("id: demo-main", "id: " + "x" * 300), r"line 14: the id 'xxx.* has 300 characters; allowed are 100"),
+        (("id: demo-main", "id: ｄemo"), r"line 14: .*; perhaps 'demo'"),
+        (("id: demo-main", "id: Demo-Bad"), r"'Demo-Bad' and 'demo-bad' \(.*line 14.*line 15\) differ in capitals only"),
+        (("id: demo-main", "id: con"), r"line 14: the id 'con' is a device on Windows"),
+    ],
+)  # fmt: skip
+def test_names_that_are_no_folder_are_refused(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    """Ids and revisions become folders: a suite file from somebody else cannot lead out of the store."""
+    assert change[0] in SUITE
+    with pytest.raises(InputError, match=told):
+        registry.load(project(tmp_path, SUITE.replace(*change)))
+
+
+@pytest.mark.parametrize("suite", ["con", "a\n", "x" * 101])
+def test_the_name_of_a_suite_is_a_name(tmp_path: Path, suite: str) -> None:
+    """The file may be called so here, and not everywhere; `$` of a pattern is the end of the text."""
+    with pytest.raises(InputError, match="suite"):
+        registry.load(project(tmp_path, SUITE.replace("suite: demo", f"suite: {suite!r}".replace("'", '"')), suite))

@@ -163,3 +163,16 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     pq.write_table(pa.table({"a": [1]}), file) if content is None else file.write_bytes(content)
     with pytest.raises(InputError, match=rf"{file.name}: this file of cells is damaged .*; delete it"):
         Store(tmp_path).index()
+
+
+@pytest.mark.parametrize(("run", "revision"), [("../out", "main"), ("m", "../../../out"), ("m", "/out"), ("/out", "main"), ("m", "main\n")])  # fmt: skip
+def test_nothing_is_written_outside(tmp_path: Path, run: str, revision: str) -> None:
+    """Whoever reads names checks them, and so does the store, before it makes a folder."""
+    cells = Store(tmp_path / "a/b/store")
+    with pytest.raises(InputError, match="the run|the revision"):
+        cells.write([Record("k", run, revision, "m", "s", MEASURED)], {"k": store.as_values("k", ROWS)}, {})
+    with pytest.raises(InputError):
+        cells.provenance_of(run, revision)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="the run"):
+        cells.transcript("../x")

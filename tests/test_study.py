@@ -231,3 +231,20 @@ def test_what_no_run_has_is_told_before_anything_runs(world: Project, old: str, 
     edit(world.root / "studies/tiny.yaml", old, new)
     with pytest.raises(InputError, match=told):
         studies.load("tiny", world)
+
+
+@pytest.mark.parametrize("name", ["store", "con", "abc\n", "x" * 101])
+def test_the_name_of_a_study_is_a_folder_of_its_own(world: Project, name: str) -> None:
+    """Neither a device, nor with a last newline, nor the folder of the cells: results of a study are made anew."""
+    text = (world.root / "studies/tiny.yaml").read_text()
+    path = world.root / "studies" / f"{name}.yaml"
+    path.write_text(text.replace("study: tiny", f"study: {name!r}".replace("'", '"')))
+    with pytest.raises(InputError, match="study"):
+        studies.load(str(path), Project(world.root))
+
+
+def test_a_name_of_an_entry_is_one_line(world: Project) -> None:
+    """A last newline is no part of what reports and outcomes call an entry."""
+    edit(world.root / "studies/tiny.yaml", "measures:\n", 'measures:\n- {measure: copying, name: "abc\\n"}\n')
+    with pytest.raises(InputError, match=r"name is 'abc\\n'; it must be 1 to 60 characters"):
+        studies.load("tiny", world)

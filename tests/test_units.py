@@ -75,3 +75,10 @@ def test_an_option_without_default_must_be_given(tmp_path: Path) -> None:
     unit.check_options(["size"], "x.yaml")
     with pytest.raises(InputError, match=r"x.yaml: mine needs the option size, e.g. size: \[{n: 2}\]"):
         unit.check_options(["more"], "x.yaml")
+
+
+@pytest.mark.parametrize("name", ["my measure", "con", "{wildcards.study}", "Copying", "a..b"])
+def test_a_file_whose_name_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """A unit's name stands in paths of results and in the workflow's rules."""
+    with pytest.raises(InputError, match=r"\.py: .*(rename the file|rename one of them)"):
+        units.find("measure", name, own(tmp_path, name=name))

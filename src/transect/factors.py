@@ -74,9 +74,9 @@ def fault(name: str, value: Any) -> str:
 
 
 @cache
-def _validator(name: str) -> jsonschema.Draft202012Validator:
+def _validator(name: str) -> Any:
     definitions = schema()["$defs"]
-    return jsonschema.Draft202012Validator({"$defs": definitions, **definitions["fields"]["properties"].get(name, {})})
+    return yaml_file.validator({"$defs": definitions, **definitions["fields"]["properties"].get(name, {})})
 
 
 def own_fields(declared: Mapping[str, Any]) -> dict[str, Field]:

@@ -5,7 +5,6 @@ colour is never the only carrier. Figures are drawn without pyplot: no global st
 """
 
 import io
-import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from transect.files import write_bytes
 
 COLUMN, PAGE = 3.5, 7.2  # inches: one column and the whole page of a journal
 STYLE: Any = {
@@ -153,7 +154,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "png": {"Software": None},
     }
-    stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for kind, metadata in empty.items():
         buffer = io.BytesIO()
@@ -162,9 +162,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
             matplotlib.rcParams.update(STYLE)
             figure.savefig(buffer, format=kind, metadata=metadata)
         path = stem.with_name(f"{stem.name}.{kind}")
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(buffer.getvalue())
-        os.replace(part, path)
+        write_bytes(path, buffer.getvalue())
         written.append(path)
     return written
 

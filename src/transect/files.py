@@ -31,8 +31,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    write_whole(path, lambda part: part.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda part: part.write_bytes(text.encode("utf-8")))
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_folder(path: Path, write: Callable[[Path], object]) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transect import factors, query, suite_file, suite_lines
+from transect import factors, names, query, suite_file, suite_lines
 from transect.errors import InputError
 from transect.factors import Field
 from transect.project import Project
@@ -96,4 +96,8 @@ def load(project: Project) -> Registry:
                 places = dict.fromkeys([*suite_lines.entries(seen[run.id], run.id), *suite_lines.entries(suite.path, run.id)])  # fmt: skip
                 raise InputError(f"The run id {run.id!r} stands twice: {' and '.join(places)}; ids are unique.")
             seen[run.id] = suite.path
+    if alike := names.one_folder(seen):
+        where = " and ".join(dict.fromkeys(place for name in alike for place in suite_lines.entries(seen[name], name)))
+        raise InputError(f"The run ids {alike[0]!r} and {alike[1]!r} ({where}) differ in capitals only, which is "
+                         "one folder on some systems; give one of them another id.")  # fmt: skip
     return Registry(tuple(suites))

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from transect import names
 from transect.errors import InputError
 from transect.files import PART, write_text, write_whole
 
@@ -159,11 +160,11 @@ class Store:
         self.root = root
 
     def transcript(self, run: str) -> Path:
-        return self.root / "transcripts" / f"{run}.jsonl"
+        return self.root / "transcripts" / f"{names.check(run, 'the run')}.jsonl"
 
     def write(self, records: list[Record], values: Mapping[str, pd.DataFrame], provenance: dict[str, Any]) -> None:
         """Add the finished cells of one checkpoint. `values` maps the key of each measured cell to `as_values` rows."""
-        run, revision = records[0].run, records[0].revision
+        place = self._place(records[0].run, records[0].revision)
         name = digest(sorted(r.key for r in records))[:16]
         filled = []
         for record in records:
@@ -173,7 +174,7 @@ class Store:
                 change = {"rows": len(table), "sha256": values_digest(table), "refused": len(refusals(table))}
             filled.append(Record(**{**asdict(record), **change}))
         write_text(
-            self.root / "provenance" / run / revision / f"{name}.json",
+            self.root / "provenance" / place / f"{name}.json",
             json.dumps(provenance, indent=1, sort_keys=True, default=str) + "\n",
         )
         schema = VALUES.with_metadata({"transect": json.dumps([asdict(r) for r in filled])})
@@ -184,7 +185,11 @@ class Store:
                     if record.key in values:
                         writer.write_table(pa.Table.from_pandas(values[record.key], schema, preserve_index=False))
 
-        write_whole(self.root / "cells" / run / revision / f"{name}.parquet", write)
+        write_whole(self.root / "cells" / place / f"{name}.parquet", write)
+
+    def _place(self, run: str, revision: str) -> Path:
+        """The folder of a checkpoint within cells and provenance. Raises InputError for a name that would lead elsewhere."""
+        return Path(names.check(run, "the run")) / names.check_revision(revision, f"the revision of run {run!r},")
 
     def index(self) -> pd.DataFrame:
         """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
@@ -231,7 +236,7 @@ class Store:
     def provenance_of(self, run: str, revision: str) -> dict[str, dict[str, Any]]:
         """File -> what was recorded, for every file of one checkpoint, in name order."""
         root = self.root / "provenance"
-        files = sorted(p for p in (root / run / revision).glob("*.json") if not p.name.startswith(PART))
+        files = sorted(p for p in (root / self._place(run, revision)).glob("*.json") if not p.name.startswith(PART))
         return {str(p.relative_to(root)): json.loads(p.read_text(encoding="utf-8")) for p in files}
 
     def _records(self, file: str, modified: int) -> pd.DataFrame:

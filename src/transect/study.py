@@ -11,9 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
-from transect import factors, registry, store, units, yaml_file
+from transect import factors, names, registry, store, units, yaml_file
 from transect.analysis_options import check_analysis, check_where
 from transect.entry_names import named
 from transect.errors import InputError, nearest
@@ -171,10 +169,11 @@ def load(name: str, project: Project) -> Study:
     """
     path = _find(name, project)
     data = yaml_file.read(path)
-    validator = jsonschema.Draft202012Validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
+    validator = yaml_file.validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
     yaml_file.check(data, validator, path)
     if data["study"] != path.stem:
         raise InputError(f"{path}: field study is {data['study']!r}; it must be the file's name, {path.stem!r}.")
+    _check_name(data["study"], path, project)
     entries = tuple(_entry(spec, path, i, project) for i, spec in enumerate(data["measures"]))
     study = Study(data["study"], path, data, project, registry.load(project), entries)
     if "population" not in study.roles.values() and "held_out" not in study.roles.values():
@@ -188,6 +187,14 @@ def load(name: str, project: Project) -> Study:
     _check_cells(study)
     _check_analyses(study)
     return study
+
+
+def _check_name(name: str, path: Path, project: Project) -> None:
+    """The name is that of the folder of the results, which are made anew: it must not be the store's."""
+    place = f"{path}, line {yaml_file.line(path, ['study'])}: the study"
+    results, kept = project.results(names.check(name, place)).resolve(), project.store.resolve()
+    if kept.is_relative_to(results) or results.is_relative_to(kept):
+        raise InputError(f"{place} {name!r} would write its results to {results}, where the cell store lies ({kept}); give it another name.")  # fmt: skip
 
 
 def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> Entry:

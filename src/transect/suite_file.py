@@ -9,23 +9,20 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import jsonschema
-
-from transect import addresses, factors, languages, suite_table, yaml_file
+from transect import addresses, factors, languages, names, suite_table, yaml_file
 from transect.errors import InputError, nearest
 from transect.run import Rule, Run, Suite
 
 REQUIRED = ("id", "model_type", "objective", "mixer", "architecture", "checkpoints")
 ENTRY = {"each", "table"}  # of an entry, besides fields
 GROUPS = ("all", "identity", "size", "architecture", "training", "tokenizer", "seed", "language", "release")
-ID = re.compile(r"\w[\w.+-]*")  # ids become names of folders
 OF_STEP = {"step", "tokens", "billions"}
 WITHOUT_WEIGHTS = ("api", "closed", "elsewhere")  # access of runs that nothing can be loaded of
 
 
 @lru_cache(maxsize=1)
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(factors.schema())
+def _validator() -> Any:
+    return yaml_file.validator(factors.schema())
 
 
 def read(path: Path) -> Suite:
@@ -34,8 +31,9 @@ def read(path: Path) -> Suite:
     yaml_file.check(data, _validator(), path)
     if data["suite"] != path.stem:
         raise InputError(f"{path}: field suite is {data['suite']!r}; it must be the file's name, {path.stem!r}.")
+    names.check(data["suite"], f"{path}: the suite")
     own = data.get("fields", {})
-    _check_names(data, set(factors.shared_fields()) | set(own), path)
+    _check_fields(data, set(factors.shared_fields()) | set(own), path)
     for name in own:
         if name in factors.shared_fields():
             raise InputError(
@@ -52,7 +50,7 @@ def read(path: Path) -> Suite:
                  tuple(data.get("notes", [])), own, tuple(data.get("contrasts", [])))  # fmt: skip
 
 
-def _check_names(data: dict[str, Any], names: set[str], path: Path) -> None:
+def _check_fields(data: dict[str, Any], known: set[str], path: Path) -> None:
     """Every field is one that schema.yaml or the suite's own `fields` declare: a misspelt one would silently be unknown."""
     places: list[tuple[list[str | int], Mapping[str, Any]]] = [(["defaults"], data.get("defaults", {}))]
     for i, table in enumerate(data.get("tables", [])):
@@ -70,9 +68,9 @@ def _check_names(data: dict[str, Any], names: set[str], path: Path) -> None:
         places.append((["tables", i, "by"], dict.fromkeys(table["by"])))
     for keys, fields in places:
         for name in fields:
-            if name not in names:
+            if name not in known:
                 raise InputError(f"{path}, line {yaml_file.line(path, [*keys, name])}: unknown field {name!r}; the fields are those of "
-                                 f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, names)}")  # fmt: skip
+                                 f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, known)}")  # fmt: skip
 
 
 def _check_cited(data: dict[str, Any], path: Path) -> None:
@@ -101,18 +99,18 @@ def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
     if tokens and len(tokens) != len(steps):
         raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'tokens'])}: the rule {name!r} has "
                          f"{len(tokens)} tokens for {len(steps)} steps.")  # fmt: skip
-    names = tuple(spec.get("names", {}).items())
-    if missing := [step for step, _ in names if step not in steps]:
+    called = tuple(spec.get("names", {}).items())
+    if missing := [step for step, _ in called if step not in steps]:
         raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
                          f"{missing[0]}, which is none of its steps.")  # fmt: skip
     for key, text in (
         ("revision", spec["revision"]),
         ("hub_id", spec.get("hub_id", "")),
-        *(("names", n) for _, n in names),
+        *(("names", n) for _, n in called),
     ):
         _check_template(text, f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}")
     return Rule(spec["revision"], tuple(steps), spec.get("tokens_per_step"), spec.get("billions", "ceil"), tokens,
-                spec.get("tokens_before", 0), names, spec.get("hub_id", ""))  # fmt: skip
+                spec.get("tokens_before", 0), called, spec.get("hub_id", ""))  # fmt: skip
 
 
 def _check_template(text: str, place: str) -> None:
@@ -188,9 +186,10 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
             raise InputError(
                 f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}."
             )
-    if not ID.fullmatch(facts["id"]):
-        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: the id {facts['id']!r} is not made of letters, digits, _, ., + "
-                         "and -, the first a letter or digit.")  # fmt: skip
+    if told := names.fault(facts["id"]):
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['runs', index])}: the id {names.short(facts['id'])} {told}."
+        )
     if facts["checkpoints"] not in rules:
         raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
                          f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}")  # fmt: skip
@@ -208,7 +207,26 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
                          f"can be loaded; if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
     _check_sources(facts, data, path, index)
     _check_languages(facts, path, index)
-    return Run(facts["id"], data["suite"], _of_run(rules[facts["checkpoints"]], facts, path), facts)
+    rule = _of_run(rules[facts["checkpoints"]], facts, path)
+    if told := _revision_fault(rule):
+        place = yaml_file.line(path, ["checkpoints", facts["checkpoints"]])
+        raise InputError(f"{path}, line {place}: of run {facts['id']!r} {told}.")
+    return Run(facts["id"], data["suite"], rule, facts)
+
+
+@lru_cache(maxsize=4096)
+def _revision_fault(rule: Rule) -> str:
+    """What is wrong with the names of a rule's checkpoints: each is a folder, of the weights and of what was measured."""
+    revisions = list(map(rule.revision_of, rule.steps))
+    for revision in revisions:
+        if told := names.revision_fault(revision):
+            return f"the revision {names.short(revision)} {told}"
+    alike = names.one_folder(revisions)
+    return (
+        f"the revisions {alike[0]!r} and {alike[1]!r} differ in capitals only, which is one folder on some systems"
+        if alike
+        else ""
+    )
 
 
 def _unaskable(facts: dict[str, Any]) -> str:
@@ -259,5 +277,5 @@ def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
             template = template.replace("{" + name + "}", str(facts[name]))
         return template
 
-    names = tuple((step, filled(name)) for step, name in rule.names)
-    return replace(rule, revision=filled(rule.revision), hub_id=filled(rule.hub_id), names=names)
+    called = tuple((step, filled(name)) for step, name in rule.names)
+    return replace(rule, revision=filled(rule.revision), hub_id=filled(rule.hub_id), names=called)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from transect import yaml_file
+from transect import names, yaml_file
 from transect.errors import InputError, nearest
 from transect.project import SHIPPED, Project
 
@@ -158,6 +158,12 @@ def find(kind: str, name: str, project: Project, where: str = "") -> Unit:
             f"{prefix}unknown {kind} {name!r}; there are: {allowed}.{_data_beside(kind, name, project) or nearest(name, paths)}"
         )
     path = paths[name]
+    if told := names.fault(name):
+        raise InputError(f"{path}: the name of this {kind} {told}; rename the file.")
+    if alike := names.one_folder([name, *paths]):
+        raise InputError(
+            f"{path}: {paths[alike[1]]} differs in capitals only, which is one file on some systems; rename one of them."
+        )
     declared = _read(path, path.stat().st_mtime_ns)
     missing = [d for d in REQUIRED[kind] if d not in declared]
     if missing:

@@ -1,6 +1,7 @@
 """Reading YAML that people write: fast, checked against a JSON Schema, with the line of a fault."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,22 @@ def line(path: Path, keys: Sequence[str | int]) -> int:
     return int(node.start_mark.line) + 1
 
 
-def check(data: Any, validator: jsonschema.Draft202012Validator, path: Path) -> None:
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+    """`$` is the end of the text, as JSON Schema has it (ECMA 262); to Python's `re` it is the place before a last newline, too."""
+    if isinstance(instance, str) and not re.search(END.sub(r"\\Z", pattern), instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+END = re.compile(r"(?<!\\)\$")
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
+
+
+def validator(schema: Mapping[str, Any]) -> Any:
+    """A validator of JSON Schema 2020-12 for data that was read from YAML."""
+    return _Validator(schema)
+
+
+def check(data: Any, validator: Any, path: Path) -> None:
     """Raise one InputError for the first fault: file, line, field, what was given, what is allowed."""
     error = jsonschema.exceptions.best_match(validator.iter_errors(data))
     if error is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect import store, units
+from transect import names, store, units
 from transect.analysis_options import with_bounds
 from transect.errors import InputError
 from transect.files import write_text
@@ -30,6 +30,7 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
     try:
         given = with_bounds(options(spec), {entry.measure.name: entry.measure for entry in study.entries})
         tables = unit.load().tables(measurements, registry, **given)
+        _check_tables(tables, name)
         for table, frame in tables.items():
             frame = with_unit(frame, outcome_units(study, spec))
             store.write_table(manifest.parent / f"{table}.parquet", frame)
@@ -39,6 +40,16 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
         result["error"] = f"{type(error).__name__}: {error}"
         print(traceback.format_exc())
     write_text(manifest, json.dumps(result, indent=1) + "\n")
+
+
+def _check_tables(tables: dict[str, pd.DataFrame], analysis: str) -> None:
+    """The tables of an analysis become files beside each other."""
+    for table in tables:
+        names.check(table, f"the analysis {analysis} returns the table")
+    if alike := names.one_folder(tables):
+        raise InputError(
+            f"the analysis {analysis} returns the tables {alike[0]!r} and {alike[1]!r}, which are one file on some systems"
+        )
 
 
 def outcome_units(study: Study, spec: dict[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect import store, unit_code, units
+from transect import names, store, unit_code, units
 from transect.errors import InputError
 from transect.files import write_text
 from transect.grid import Cell
@@ -80,7 +80,7 @@ def state_now(cell: Cell, study: Study, known: Made | None = None) -> str:
 
 
 def path_of(items_digest: str, study: Study) -> Path:
-    return study.project.store / "items" / f"{items_digest}.parquet"
+    return study.project.store / "items" / f"{names.check(items_digest, 'the digest of items')}.parquet"
 
 
 def read_made(items_digest: str, study: Study) -> Made | None:

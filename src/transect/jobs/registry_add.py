@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transect import factors, registry, suite_append, suite_file, yaml_file
+from transect import factors, names, registry, suite_append, suite_file, yaml_file
 from transect.errors import InputError, LoadError, ResourceError, nearest
 from transect.files import write_text
 from transect.jobs.checkpoint_folders import Curve, curve
@@ -106,7 +106,9 @@ def _free_id(run: str | None, model: str, loaded: registry.Registry) -> str:
     """The id of the run, by default its folder's or repository's name; told at once where it is taken."""
     folder = Path(model).expanduser()
     last = folder.resolve().name if folder.is_dir() else model.rstrip("/").split("/")[-1]
-    name = run or re.sub(r"[^\w.-]+", "-", last.lower()).strip(".-")  # ids become folders
+    if run is None and not names.nearest_name(last.lower()):
+        raise InputError(f"{model}: no id can be made of this name; give one with --id.")
+    name = names.nearest_name(last.lower()) if run is None else names.check(run, "--id: the id")
     if name in loaded.runs:
         taken = loaded.runs[name].suite
         raise InputError(f"There is a run {name!r} already (suite {taken}); give this one another id with --id.")
@@ -125,6 +127,7 @@ def _curve(model: str, template: str | None, tokens_per_step: int | None) -> Cur
 def _suite_before(file: Path, suite: str, loaded: registry.Registry) -> Suite | None:
     if not SUITE.fullmatch(suite):
         raise InputError(f"--suite {suite!r}: a suite's name is made of lower-case letters, digits and underscores.")
+    names.check(suite, "--suite")
     here = next((s for s in loaded.suites if s.name == suite), None)
     if here and here.path != file:
         raise InputError(
@@ -214,7 +217,7 @@ def _rule(
     for name, spec in data.get("checkpoints", {}).items():
         if spec == form or own is None and {k: spec.get(k) for k in form} == form:
             return name, {}
-    name = "curve" if own else "last" if revision is None else re.sub(r"\W+", "_", revision)
+    name = "curve" if own else "last" if revision is None else re.sub(r"\W+", "_", revision, flags=re.ASCII)
     while name in data.get("checkpoints", {}):
         name += "_"
     return name, {name: form}

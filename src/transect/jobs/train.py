@@ -5,7 +5,7 @@ import time
 import traceback
 from pathlib import Path
 
-from transect import unit_code
+from transect import names, unit_code
 from transect.errors import ResourceError, disk_full
 from transect.files import write_text
 from transect.jobs.environment import environment, peak_memory_mb
@@ -20,7 +20,8 @@ ERROR, COST, DONE, CORPUS = "error.txt", "cost.json", "done.json", "corpus.json"
 
 def weights_folder(run: Run, project: Project) -> Path:
     """Where the checkpoints of a run that is trained here lie: another recipe, another folder."""
-    return project.store / "weights" / run.suite / run.id / recipe_digest(run, project)[:16]
+    suite, name = names.check(run.suite, "the suite"), names.check(run.id, "the run")
+    return project.store / "weights" / suite / name / recipe_digest(run, project)[:16]
 
 
 def begun(run: Run, project: Project) -> bool:

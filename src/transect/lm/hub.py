@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from transect import names
 from transect.errors import LoadError, ResourceError, nearest
 
 # The top folder only: repositories also carry onnx/, original/ and fp16 copies of the same weights.
@@ -38,8 +39,6 @@ CODE = ["*.py"]  # only where the caller may run it
 NOT_FILES = ["*/*"]
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 # the hub's account that proposes safetensors of pickled weights; anyone else may propose anything
 CONVERTER = "SFconvertbot"
 
@@ -244,10 +243,10 @@ def _lacks_code(path: Path) -> bool:
 
 def check_names(hub_id: str, revision: str) -> None:
     """Names become paths below the cache, so neither may climb out of it."""
-    if not HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
-        raise LoadError(f"{hub_id!r} is not a hub id, which reads organisation/name.")
-    if not REVISION.fullmatch(revision) or ".." in revision:
-        raise LoadError(f"{revision!r} is not a revision of {hub_id}: a branch, a tag or a commit.")
+    if hub_id.count("/") > 1 or "--" in hub_id or names.revision_fault(hub_id):
+        raise LoadError(f"{names.short(hub_id)} is not a hub id, which reads organisation/name.")
+    if told := names.revision_fault(revision):
+        raise LoadError(f"{names.short(revision)} is not a revision of {hub_id} (branch, tag, commit): it {told}.")
 
 
 def _repository(hub_id: str, cache: Path) -> Path:
