@@ -8,6 +8,7 @@ from transect.lm.form import form
 PARALLEL = ("gpt_neox", "falcon", "phi", "cohere")
 SEQUENTIAL = ("gpt2", "opt", "bloom", "llama", "olmo2", "gemma2", "qwen3", "mistral", "modernbert")
 POST = ("bert", "roberta", "distilbert", "openai-gpt")
+ELSEWHERE = {"olmo2": "post-reordered", "gemma2": "sandwich", **dict.fromkeys(POST, "post")}
 
 
 @pytest.mark.parametrize("kind", [*PARALLEL, *SEQUENTIAL, *POST])
@@ -16,7 +17,7 @@ def test_form(kind):
     config = AutoConfig.for_model(kind)
     found = form(config, "masked" if kind in ("bert", "roberta", "distilbert", "modernbert") else "causal")
     assert found["parallel_residual"] == (kind in PARALLEL)
-    assert ("norm_placement" in found) == (kind in POST)
+    assert found["norm_placement"] == ELSEWHERE.get(kind, "pre")
 
 
 def test_a_sequential_neox_is_no_parallel_one():
@@ -24,7 +25,7 @@ def test_a_sequential_neox_is_no_parallel_one():
     assert form(AutoConfig.for_model("gpt_neox", use_parallel_residual=False), "causal")["parallel_residual"] is False
 
 
-@pytest.mark.parametrize("kind", ["mamba", "mamba2", "gptj", "lstm"])
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "gptj", "lstm", "jetmoe"])
 def test_what_cannot_be_told_is_left_out(kind):
     """No attention, sizes that the class refuses, equations that do not hold for parts that were found: nothing is said."""
     assert form(AutoConfig.for_model(kind), "causal") == {}

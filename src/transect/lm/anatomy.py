@@ -225,7 +225,7 @@ def _block(made: Trace, layer: int, call: Call, eps: float) -> Block:
     if len(patterns) == 1:
         (pattern,) = patterns
         n_heads = torch.Size(pattern.shape[:-2]).numel() // call.input.shape[0]  # type: ignore[union-attr]
-        after = [c for c in sorted(inner, key=lambda c: c.start) if c.start > pattern.time and _is_linear(c.module)]
+        after = [c for c in sorted(inner, key=lambda c: c.start) if c.start > pattern.time and is_linear(c.module)]
         if after and after[0].input is not None and after[0].input.shape[-1] % n_heads == 0:
             d_head = after[0].input.shape[-1] // n_heads
             block = replace(
@@ -251,21 +251,19 @@ def _block(made: Trace, layer: int, call: Call, eps: float) -> Block:
 def _patterns(made: Trace, call: Call) -> list[Pattern]:
     """The patterns of self-attention that arose in one block; a softmax over something else has another shape."""
     batch, positions = call.input.shape[:2]  # type: ignore[union-attr]
-    return [
-        p
-        for p in made.patterns
-        if call.start < p.time < call.end and p.shape[-2] == positions == p.shape[-1] and p.shape[0] % batch == 0
-    ]
+    inside = [p for p in made.patterns if call.start < p.time < call.end]
+    return [p for p in inside if p.shape[-2] == positions == p.shape[-1] and p.shape[0] % batch == 0]
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear map: one matrix, and no table that ids are looked up in."""
     weight = getattr(module, "weight", None)
     return isinstance(weight, torch.Tensor) and weight.dim() == 2 and not isinstance(module, nn.Embedding)
 
 
 def _kv_heads(inner: list[Call], time: int, n_heads: int, d_head: int) -> int | None:
     """From the features of the linear maps before the pattern: queries n_heads, keys and values n_kv_heads each."""
-    before = [c for c in inner if c.end < time and _is_linear(c.module) and c.output is not None]
+    before = [c for c in inner if c.end < time and is_linear(c.module) and c.output is not None]
     features = sum(c.output.shape[-1] for c in before if c.output is not None)
     count, rest = divmod(features - n_heads * d_head, 2 * d_head)
     return count if rest == 0 and 0 < count <= n_heads and n_heads % count == 0 else None
@@ -279,7 +277,7 @@ def _final_norm(made: Trace, last: Call) -> nn.Module | None:
                 return None
             if torch.equal(call.input, call.output):
                 continue  # dropout
-            return None if _is_linear(call.module) else call.module
+            return None if is_linear(call.module) else call.module
     return None
 
 

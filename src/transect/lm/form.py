@@ -1,7 +1,7 @@
 """The form of an architecture's blocks, found in a network of the same class with two layers of width 32 and random weights.
 
-parallel_residual: attention and MLP read the same residual stream. norm_placement: post, where a block normalises what it has summed.
-Whether a block that sums first normalises before, after or around its parts is not told here. See lm/residual.py for the equations.
+parallel_residual: attention and MLP read the same residual stream (lm/residual.py has the equations).
+norm_placement: where a block normalises (lm/placement.py); left out where that is not clear.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transect.lm import counting
 from transect.lm.identities import checked
 from transect.lm.objectives import MAKERS, Objective
+from transect.lm.placement import norm_placement
 
 SMALL = {
     "n_layers": 2,
@@ -23,6 +24,9 @@ SMALL = {
     "vocab_size": 64,
     "context_length": 64,
 }
+FORMS = ("parallel", "sequential", "post-norm")
+# of the matrices: those that training begins with are so small that a norm's epsilon makes the norm a constant factor
+ORDINARY = 0.25
 LARGEST = 50_000_000  # weights of a network that did not become small
 
 
@@ -34,12 +38,18 @@ def form(config: PreTrainedConfig, objective: Objective) -> dict[str, Any]:
             return {}
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            found = checked(MAKERS[objective].from_config(small).eval()).form
+            network = MAKERS[objective].from_config(small).float().eval()
+            with torch.no_grad():
+                for matrix in (p for p in network.parameters() if p.dim() > 1):
+                    matrix.normal_(std=ORDINARY)
+        found = checked(network)
+        place = norm_placement(network, found) if found.form in FORMS else None
     except Exception:  # some classes refuse sizes that others take: then it is not known
         return {}
-    if found not in ("parallel", "sequential", "post-norm"):
+    # parts that are not what they were taken for may add up like parallel ones (JetMoE)
+    if found.form not in FORMS or found.form == "parallel" and "attention" in found.absent:
         return {}
-    return {"parallel_residual": found == "parallel"} | ({"norm_placement": "post"} if found == "post-norm" else {})
+    return {"parallel_residual": found.form == "parallel"} | ({"norm_placement": place} if place else {})
 
 
 def _small(config: PreTrainedConfig) -> PreTrainedConfig:
