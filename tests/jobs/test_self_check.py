@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests import architectures
+from tests import architectures, planted
+from tests.planted import FAULT
 from transect.jobs.self_check import PER_CHECKPOINT, Checked, SelfCheck
 from transect.lm import rounding
 from transect.lm.model import TokenScores
 from transect.lm.network import NetworkModel
 
-FAULT = 1e-3  # nats
 KINDS = ("gpt2", "llama", "gemma3_text", "mamba2", "mixtral", "bert", "t5", "lstm")
 
 
@@ -39,25 +39,32 @@ def checked(model: NetworkModel, **cells: Callable[[], Any]) -> Checked:
     return scores.check()
 
 
-def off(values: Any, place: int) -> Any:
-    """The scores with the fault in one token (counted from the end)."""
+def off(values: Any) -> Any:
+    """The scores with the fault in the last token that has one."""
     array = np.array(getattr(values, "logprob", values))
-    array[np.flatnonzero(np.isfinite(array))[place]] += FAULT
+    array[np.flatnonzero(np.isfinite(array))[-1]] += FAULT
     return TokenScores(array, None) if isinstance(values, TokenScores) else array
 
 
+@pytest.mark.parametrize("kind", [*architectures.KINDS, *architectures.MORE, *architectures.SEQ2SEQ, *architectures.LEAKING])
+def test_a_fault_in_any_token_is_found(kind: str) -> None:
+    """1e-3 nats in each token of each sequence that is scored again, in turn; nothing without it."""
+    scores = SelfCheck(architectures.model_of(kind))
+    with scores.note("one"):
+        asked(scores.model)()
+    assert sum(planted.check_every_token(scores).values()) > 16
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_in_any_token_is_found(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1e-3 nats in each of the last four tokens in turn, of one of the sequences that are scored again; none without it."""
+def test_a_fault_is_found_where_the_model_makes_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1e-3 nats in the last token of all that the model's own call gives; it is judged, and told, by float64."""
     model = architectures.model_of(kind)
     name = "pll" if model.objective == "masked" else "token_scores"
-    assert checked(model, one=asked(model)).faults == {}
     whole = getattr(NetworkModel, name)
-    for place in (-1, -2, -3, -4):
-        monkeypatch.setattr(NetworkModel, name, lambda *a, **k: [off(v, place) for v in whole(*a, **k)])  # noqa: B023
-        found = checked(model, one=asked(model))
-        assert found.faults["one"] == pytest.approx(FAULT, rel=0.1) and found.float64 > 0
-        assert "float64" in found.sentence and "0.001 nats" in found.sentence
+    monkeypatch.setattr(NetworkModel, name, lambda *a, **k: [off(v) for v in whole(*a, **k)])
+    found = checked(model, one=asked(model))
+    assert found.faults["one"] == pytest.approx(FAULT, rel=0.1) and found.float64 > 0
+    assert "float64" in found.sentence and "0.001 nats" in found.sentence
 
 
 def test_a_fault_in_packed_rows_is_found_in_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +104,16 @@ def test_a_fault_in_sets_of_tokens_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     whole = NetworkModel.set_logprobs
     monkeypatch.setattr(NetworkModel, "set_logprobs", lambda *a, **k: [v + FAULT for v in whole(*a, **k)])
     assert checked(model, one=call).faults["one"] == pytest.approx(FAULT, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [*architectures.CAUSAL, *architectures.MORE_CAUSAL])
+def test_a_fault_in_any_set_of_tokens_is_found(kind: str) -> None:
+    """What the probability of a word's border rests on is scored again as well: 1e-3 nats at each position in turn."""
+    model = architectures.model_of(kind)
+    scores = SelfCheck(model)
+    with scores.note("one"):
+        model.set_logprobs([[0, 9, 8, 10], [0, 9, 11]], [[1, 3], [2]], np.arange(model.vocab_size) < 30)
+    assert planted.check_every_token(scores) == {("one", "set_logprobs"): 3}
 
 
 @pytest.mark.parametrize("kind", KINDS)
