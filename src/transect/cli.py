@@ -10,7 +10,6 @@ from typing import Any
 from transect import model_commands, registry_commands, table_commands
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
-from transect.report.grid import entry_label
 from transect.stopping import Stopped, stoppable
 
 EXIT_CODES = (
@@ -96,6 +95,7 @@ def status(args: argparse.Namespace) -> int:
     """What is there, what is running, how long still."""
     from transect import runner
     from transect.jobs.progress import running
+    from transect.report.grid import entry_label  # here: it imports pandas and jinja2
 
     study = _unedited(args)
     ended = runner.outcome(study)
@@ -267,6 +267,8 @@ def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
                           "refused": ended.refused.to_dict("records"), "errors": ended.errors,
                           "report": str(ended.report) if ended.report.is_file() else None, **(more or {})}, indent=1))  # fmt: skip
         return ended.exit_code
+    from transect.report.grid import entry_label  # here: it imports pandas and jinja2
+
     print("cells    " + ", ".join(f"{n} {state}" for state, n in ended.states.items()))
     for row in ended.refused.head(10).to_dict("records"):
         print(

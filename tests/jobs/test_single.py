@@ -1,6 +1,8 @@
 """`transect measure`: one measure of one model, without a study."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +27,14 @@ def test_minimal_pairs_of_a_file(model: Path, pairs: Path, tmp_path: Path) -> No
     assert set(rows["item"]) == {"order-0", "order-1"}
     wide = rows.pivot(index="item", columns="metric", values="value")
     assert (wide["difference_nats"] == wide["logprob_good_nats"] - wide["logprob_bad_nats"]).all()
+
+
+def test_nothing_is_imported_that_measuring_does_not_need() -> None:
+    """Before a model is loaded: no torch, and none of what analyses and reports are made with, half a second of processor time."""
+    needless = ("torch", "transformers", "scipy.stats", "statsmodels", "matplotlib", "snakemake", "jinja2")
+    code = f"import sys, transect.cli, transect.jobs.single; print([m for m in {needless} if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "[]"
 
 
 def test_csv_gives_the_same(model: Path, pairs: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # scipy.stats, half a second of CPU, is imported on first use: planning and measuring need none of it
 
 Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
@@ -52,7 +52,7 @@ class BoundedMean:
             return self.estimate
         if self._many():
             return float(np.clip(self.estimate + z * self.se, self.least, self.most))
-        (f, *parameters), tail = self._distribution(), stats.norm.sf(min(abs(z), FURTHEST))
+        (f, *parameters), tail = self._distribution(), scipy.stats.norm.sf(min(abs(z), FURTHEST))
         return float(f.ppf(tail, *parameters) if z < 0 else f.isf(tail, *parameters))
 
     def score(self, edge: float) -> float:
@@ -65,12 +65,12 @@ class BoundedMean:
             return (edge - self.estimate) / self.se
         f, *parameters = self._distribution()
         below, above = float(f.cdf(edge, *parameters)), float(f.sf(edge, *parameters))
-        z = stats.norm.ppf(below) if below < above else stats.norm.isf(above)
+        z = scipy.stats.norm.ppf(below) if below < above else scipy.stats.norm.isf(above)
         return float(np.clip(z, -DEEPEST, DEEPEST))
 
     def one_sided(self, edge: float) -> float:
         """p of H0 'the mean is at most `edge`'."""
-        return float(stats.t.cdf(self.score(edge), self.df))
+        return float(scipy.stats.t.cdf(self.score(edge), self.df))
 
     def _many(self) -> bool:
         width = self.most - self.least
@@ -86,9 +86,9 @@ class BoundedMean:
         """F and its parameters (scipy's, with location and scale); the lower bound is finite."""
         above, width = self.estimate - self.least, self.most - self.least
         if not np.isfinite(width):
-            return stats.gamma, above / self._scale() + 0.5, self.least, self._scale()
+            return scipy.stats.gamma, above / self._scale() + 0.5, self.least, self._scale()
         u = above / width
-        return stats.beta, self.n * u + 0.5, self.n * (1 - u) + 0.5, self.least, width
+        return scipy.stats.beta, self.n * u + 0.5, self.n * (1 - u) + 0.5, self.least, width
 
     def _mirrored(self) -> "BoundedMean":
         return BoundedMean(-self.estimate, self.se, self.df, -self.most, -self.least, self.n)
@@ -118,7 +118,7 @@ def bounded(row: Mapping[str, Any], bounds: Bounds, trials: float = np.inf, at_b
         return found | dict.fromkeys(LIMITS, found["estimate"])
     mean = BoundedMean(found["estimate"], found["se"], row["df"], least, most, n)
     for column, (level, side) in LIMITS.items():
-        limit = mean.limit(float(side * stats.t.ppf(0.5 + level / 200, row["df"])))
+        limit = mean.limit(float(side * scipy.stats.t.ppf(0.5 + level / 200, row["df"])))
         found[column] = min(limit, mean.estimate) if side < 0 else max(limit, mean.estimate)
     found["n_effective"] = n
     if mean.se == 0 and mean.estimate in bounds:
