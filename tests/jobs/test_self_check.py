@@ -46,7 +46,9 @@ def off(values: Any) -> Any:
     return TokenScores(array, None) if isinstance(values, TokenScores) else array
 
 
-@pytest.mark.parametrize("kind", [*architectures.KINDS, *architectures.MORE, *architectures.SEQ2SEQ, *architectures.LEAKING])
+@pytest.mark.parametrize(
+    "kind", [*architectures.KINDS, *architectures.MORE, *architectures.SEQ2SEQ, *architectures.LEAKING]
+)
 def test_a_fault_in_any_token_is_found(kind: str) -> None:
     """1e-3 nats in each token of each sequence that is scored again, in turn; nothing without it."""
     scores = SelfCheck(architectures.model_of(kind))

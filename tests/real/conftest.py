@@ -19,7 +19,10 @@ PARADIGMS = (
     "distractor_agreement_relative_clause", "irregular_plural_subject_verb_agreement_2", "npi_present_1", "principle_A_domain_3",
     "regular_plural_subject_verb_agreement_1", "sentential_negation_npi_licensor_present", "superlative_quantifiers_1", "wh_vs_that_with_gap",
 )  # fmt: skip
-EACH = {"smollm2-135m": 50, "gemma3-270m": 10}  # pairs of a paradigm: of Gemma, whose float64 takes thrice as long, a fifth
+EACH = {
+    "smollm2-135m": 50,
+    "gemma3-270m": 10,
+}  # pairs of a paradigm: of Gemma, whose float64 takes thrice as long, a fifth
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,9 @@ def test_decisions_are_those_of_float64(found: pd.DataFrame, true: np.ndarray) -
     difference = np.subtract(*np.split(true, 2))
     clear = np.abs(difference) > CLEAR
     differ = found["correct"].to_numpy()[clear] != (difference > 0)[clear]
-    print(f"{differ.sum()} of {clear.sum()} clear decisions differ; {len(found)} pairs, accuracy {found['correct'].mean():.4f}")
+    print(
+        f"{differ.sum()} of {clear.sum()} clear decisions differ; {len(found)} pairs, accuracy {found['correct'].mean():.4f}"
+    )
     assert not differ.any()
 
 
@@ -62,7 +64,9 @@ def test_sentences_are_no_further_from_float64_than_plain_transformers(
 ) -> None:
     """On average over every tenth sentence; plain: one sequence, nothing packed, log_softmax in float32."""
     plain = np.abs(np.array([_plain(model, line) for line in read[::PLAIN]]) - true[::PLAIN])
-    print(f"{len(plain)} sentences: ours {off[::PLAIN].mean():.2g}, plain {plain.mean():.2g} (largest {plain.max():.2g}) nats")
+    print(
+        f"{len(plain)} sentences: ours {off[::PLAIN].mean():.2g}, plain {plain.mean():.2g} (largest {plain.max():.2g}) nats"
+    )
     assert off[::PLAIN].mean() <= plain.mean()
 
 
