@@ -16,11 +16,23 @@ from transect.store import Store, read_table
 WORLD = SHIPPED / "tests" / "world"
 
 
-def transect(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+SECRETS = {"HF_TOKEN": "hf_CANARYTOKENoftests", "TRANSECT_API_KEY": "sk-CANARYKEY-of-the-tests"}
+# read by every Python process: each address that is asked for, by the audit events of sockets
+LISTENER = """
+import os, sys
+def hear(event, given):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto") and not isinstance(given[-1], (str, bytes)):
+        with open(os.environ["HEARD"], "a") as file:
+            file.write(f"{event} {given!r}\\n")
+sys.addaudithook(hear)
+"""
+
+
+def transect(folder: Path, *arguments: str, umask: int = -1, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a user would, inside the project folder."""
     command = [sys.executable, "-m", "transect.cli", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, umask=umask
     )
 
 
@@ -33,10 +45,15 @@ def finished_files(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the tiny study was run to its end."""
+    """A project in which the tiny study was run to its end, with secrets in the environment, the umask of a group, and a listener."""
     folder = tmp_path_factory.mktemp("done") / "world"
     shutil.copytree(WORLD, folder)
-    result = transect(folder, "run", "tiny", "-j", "2")
+    (folder.parent / "listener").mkdir()
+    (folder.parent / "listener/sitecustomize.py").write_text(LISTENER)
+    paths = os.pathsep.join([str(folder.parent / "listener"), os.environ.get("PYTHONPATH", "")])
+    listening = {"PYTHONPATH": paths, "HEARD": str(folder.parent / "heard"), "HF_HUB_OFFLINE": "1"}
+    result = transect(folder, "run", "tiny", "-j", "2", umask=0o002, **SECRETS, **listening)
+    (folder.parent / "said").write_text(result.stdout + result.stderr)
     assert result.returncode == 0, (
         result.stdout + result.stderr + (folder / "results/tiny/log/snakemake.log").read_text()
     )
@@ -57,6 +74,45 @@ def test_study_ends_with_a_report(done: Path) -> None:
     assert "A tiny world" in page
     status = json.loads(transect(done, "status", "tiny", "--json").stdout)
     assert status["states"] == {"measured": 26} and status["cells_to_measure"] == 0
+
+
+def modes(results: Path, umask: int) -> dict[str, str]:
+    """Every file and folder whose mode is not what the umask leaves of 0666 and 0777."""
+    found = {p: p.stat().st_mode & 0o777 for p in results.rglob("*")}
+    wrong = {p: mode for p, mode in found.items() if mode != (0o777 if p.is_dir() else 0o666) & ~umask}
+    assert len(found) > 50
+    return {str(p.relative_to(results)): oct(mode) for p, mode in wrong.items()}
+
+
+def test_results_are_open_as_far_as_the_umask_says(done: Path) -> None:
+    """Under umask 002 the group may read and write all of them: values, weights, tables, figures, logs, locks."""
+    assert modes(done / "results", 0o002) == {}
+
+
+@pytest.mark.slow
+def test_results_are_private_as_far_as_the_umask_says(tmp_path: Path) -> None:
+    """Under umask 077 nobody else may read any of them."""
+    shutil.copytree(WORLD, tmp_path / "world")
+    assert transect(tmp_path / "world", "run", "tiny", "-j", "2", umask=0o077).returncode == 0
+    assert modes(tmp_path / "world/results", 0o077) == {}
+
+
+def test_no_secret_of_the_environment_is_written(done: Path) -> None:
+    """The hub's token and an interface's key stand in no file of the project and in no line of output."""
+    files = [p for p in done.rglob("*") if p.is_file()]
+    held = {p: p.read_bytes().lower() for p in [*files, done.parent / "said"]}
+    secrets = [secret.lower().encode() for secret in SECRETS.values()]
+    assert len(files) > 50 and not [p for p, content in held.items() if any(secret in content for secret in secrets)]
+
+
+def test_a_study_without_hub_models_asks_no_network(done: Path) -> None:
+    """No process of it connected to an address or asked for a name (audit events of Python's sockets); a control that does is heard."""
+    heard = done.parent / "heard"
+    assert not heard.exists()
+    control = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
+    listening = {"PYTHONPATH": str(done.parent / "listener"), "HEARD": str(done.parent / "control")}
+    subprocess.run([sys.executable, "-c", control], env=os.environ | listening, check=True)
+    assert "127.0.0.1" in (done.parent / "control").read_text()
 
 
 def test_intervals_keep_the_bounds_that_the_measure_declares(done: Path) -> None:
