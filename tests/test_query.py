@@ -26,6 +26,21 @@ def test_query_holds(text: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "objective == '\ud800'", "\ud800", "a\0b", "(" * 50_000, "f(" * 20_000, "x" * 100_000, f"'{'y' * 100_000}'", f"objective == '{'y' * 100_000}'",
+        f"objective in [{','.join(map(repr, range(20_000)))}]", "params_total == 0x" + "f" * 5_000, "params_total == " + "9" * 5_000,
+        f"objective == {'-' * 300}1", " and ".join(["objective == 'x'"] * 5_000), "objective == 'causal' or {" + "1," * 50_000 + "}",
+    ],
+)  # fmt: skip
+def test_odd_and_long_queries_are_one_short_sentence(text: str) -> None:
+    """Half a character, a NUL, nesting, numbers and names without end: told with their beginning and end, and printable."""
+    with pytest.raises(InputError, match="^where: ") as told:
+        query.parse(text, NAMES, held={"objective": ["causal"], "params_total": [1]})
+    assert len(str(told.value).encode("utf-8")) < 350 and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
     "text", ["language == 'eng'", "language != 'eng'", "not language == 'eng'", "language in ['eng']"]
 )
 def test_unknown_satisfies_nothing(text: str) -> None:

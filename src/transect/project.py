@@ -50,6 +50,8 @@ class Project:
 
     def _path(self, setting: str, variable: str) -> Path | None:
         given = os.environ.get(variable) or self.settings.get(setting)
+        if "://" in str(given):
+            raise InputError(f"The setting `{setting}` ({variable}) is an address; it is a folder on this machine.")
         return (self.root / Path(str(given)).expanduser()).resolve() if given else None
 
 

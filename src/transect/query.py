@@ -25,6 +25,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 UNKNOWN = "unknown"
 NAMED = {UNKNOWN: UNKNOWN, "true": True, "false": False}
 LISTED = 20  # values of a factor that an error names
+SHOWN = 80  # characters of a query that an error repeats
+BITS = 128  # of an integer; no factor has more
 TOLD: dict[type[ast.AST], str] = {
     ast.Call: "a call",
     ast.Attribute: "a dot",
@@ -51,13 +53,15 @@ def parse(
         _check(tree, {*names, *NAMED}, text, where)
         for name, value in _equalities(tree) if held is not None else ():
             if fault := not_held(name, value, held or {}):
-                raise InputError(f"{where}: {fault} It stands in {text!r}.")
+                raise InputError(f"{where}: {fault} It stands in {_shown(text)}.")
     except SyntaxError as error:
         at = f"at character {error.offset}" if error.offset else "at its end"
-        raise InputError(f"{where}: cannot read the query {text!r} {at}; "
+        raise InputError(f"{where}: cannot read the query {_shown(text)} {at}; "
                          "allowed are and, or, not, in, ==, !=, <, <=, >, >=, names, numbers, strings and lists.") from None  # fmt: skip
+    except UnicodeEncodeError as error:  # what a terminal gave that is no text: a lone surrogate
+        raise InputError(f"{where}: the query {_shown(text)} holds no character at {error.start + 1}.") from None
     except (RecursionError, MemoryError):
-        raise InputError(f"{where}: the query {text[:40]!r}... is nested too deeply.") from None
+        raise InputError(f"{where}: the query {_shown(text)} is nested too deeply.") from None
     return lambda values: _truth(tree, values) is True
 
 
@@ -66,16 +70,16 @@ def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
                ast.Constant, ast.List, ast.Tuple, *COMPARE)  # fmt: skip
     for part in ast.walk(node):
         if not _allowed(part, allowed):
-            raise InputError(f"{where}: the query {text!r} holds {_told(part)}; "
+            raise InputError(f"{where}: the query {_shown(text)} holds {_told(part)}; "
                              "allowed are and, or, not, in, comparisons, names, numbers, strings and lists.")  # fmt: skip
         if isinstance(part, ast.Name) and part.id not in names:
-            raise InputError(f"{where}: unknown factor {part.id!r} in {text!r}.{nearest(part.id, names)}")
+            raise InputError(f"{where}: unknown factor {_shown(part.id)} in {_shown(text)}.{nearest(part.id, names)}")
     for condition in _conditions(node):
         if (
             isinstance(condition, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp)
             or getattr(condition, "id", "") == UNKNOWN
         ):
-            raise InputError(f"{where}: in the query {text!r}, {ast.unparse(condition)} is no condition; compare it with something.")  # fmt: skip
+            raise InputError(f"{where}: in the query {_shown(text)}, {_short(ast.unparse(condition))} is no condition; compare it with something.")  # fmt: skip
 
 
 def _equalities(tree: ast.expr) -> list[tuple[str, Any]]:
@@ -98,7 +102,7 @@ def not_held(name: str, value: Any, held: Mapping[str, Collection[Any]], whose: 
     there = [v for v in held.get(name, ()) if v != UNKNOWN]
     if value in there:
         return ""
-    what = f"there is {whose} {value!r}" if name == "run" else f"{whose} has {name} {_told_value(value)}"
+    what = f"there is {whose} {_shown(value)}" if name == "run" else f"{whose} has {name} {_told_value(value)}"
     listed = sorted(map(_told_value, there))
     shown = f"e.g. {', '.join(listed[:5])}" if len(listed) > LISTED else ", ".join(listed)
     few = f"; there are {shown}" if there and name != "run" else ""
@@ -119,12 +123,21 @@ def _near(value: Any, there: Collection[Any]) -> str:
 
 
 def _told_value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    return str(value).lower() if isinstance(value, bool) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written, in quotes where it is a text, shortened."""
+    return repr(_short(value)) if isinstance(value, str) else _short(repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 4 :]}"
 
 
 def _allowed(part: ast.AST, allowed: tuple[type[ast.AST], ...]) -> bool:
     if isinstance(part, ast.Constant):
-        return isinstance(part.value, str | int | float)
+        return isinstance(part.value, str | float) or isinstance(part.value, int) and part.value.bit_length() <= BITS
     if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub):
         return isinstance(part.operand, ast.Constant) and isinstance(part.operand.value, int | float)
     return isinstance(part, allowed)
@@ -132,7 +145,9 @@ def _allowed(part: ast.AST, allowed: tuple[type[ast.AST], ...]) -> bool:
 
 def _told(part: ast.AST) -> str:
     """A forbidden part of a query in words."""
-    return TOLD.get(type(part)) or ast.unparse(part) or f"a {type(part).__name__}"
+    if isinstance(part, ast.Constant) and isinstance(part.value, int):
+        return f"an integer of {part.value.bit_length()} bits"
+    return TOLD.get(type(part)) or _short(ast.unparse(part)) or f"a {type(part).__name__}"
 
 
 def _conditions(node: ast.expr) -> list[ast.expr]:

@@ -6,6 +6,7 @@ and `fetch` hands out a file whose content has exactly that sha256. It comes, in
 mirror (a folder with local copies, named by the environment variable TRANSECT_MIRROR, which the setting `mirror`
 sets), or from the url. The sha256 is of the content as it is used: uncompressed, and after the converter where there
 is one, so that a mirror may hold the derived text and the public address the archive from which it is derived.
+Only https is asked, also where a server sends on to another address; an address with a password or a key in it is refused.
 """
 
 import bz2
@@ -19,7 +20,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from transect import addresses
 from transect.errors import InputError, ResourceError
 from transect.files import write_whole
 
@@ -43,10 +46,15 @@ def fetch(source: Source, *, from_mirror: Convert | None = None, from_url: Conve
     Raises InputError for a mirror that lacks the file or holds another version, and for a download that is another
     version; ResourceError when the download fails, with the way to work offline.
     """
+    _check_address(source["url"])
     cached = cache_folder() / source["sha256"][:2] / f"{source['sha256']}{_suffix(source)}"
     if cached.is_file() and digest(cached.read_bytes()) == source["sha256"]:
         return cached
-    mirror = os.environ.get(MIRROR)
+    mirror = os.environ.get(MIRROR, "")
+    if "://" in mirror:
+        raise InputError(
+            f"{MIRROR} holds an address; the mirror is a folder on this machine with copies of the sources."
+        )
     if mirror and source.get("mirror"):
         path = Path(mirror).expanduser() / source["mirror"]
         if not path.is_file():
@@ -71,13 +79,12 @@ def download(source: Source, *, keep: bool = False) -> bytes:
     stays in the cache.
     """
     url = source["url"]
-    if not url.startswith("https://"):
-        raise InputError(f"The source {url!r} is not an https address.")
+    _check_address(url)
     kept = cache_folder() / "archives" / f"{digest(url.encode())}{Path(url).suffix}"
     if keep and kept.is_file():
         return kept.read_bytes()
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+        with urllib.request.build_opener(_OverHttps).open(url, timeout=TIMEOUT_SECONDS) as response:
             content: bytes = response.read()
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
@@ -88,6 +95,22 @@ def download(source: Source, *, keep: bool = False) -> bytes:
     if keep:
         write_whole(kept, lambda part: part.write_bytes(content))
     return content
+
+
+class _OverHttps(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to another https address, and to no other."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not newurl.startswith("https://"):
+            raise urllib.error.URLError(f"it sends on to {addresses.shown(newurl)}, which is no https address")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_address(url: str) -> None:
+    if not url.startswith("https://"):
+        raise InputError(f"The source {addresses.shown(url)!r} is not an https address.")
+    if told := addresses.fault(url):
+        raise InputError(f"The address of the source at {urlsplit(url).hostname or 'no host'} {told}.")
 
 
 def cache_folder() -> Path:

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from transect import names
 from transect.errors import InputError
 from transect.files import PART, write_text, write_whole
+from transect.home import without_home
 
 MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missing", "failed"
 VALUES = pa.schema([
@@ -169,13 +170,13 @@ class Store:
         filled = []
         for record in records:
             table = values.get(record.key)
-            change: dict[str, Any] = {}
+            change: dict[str, Any] = {"reason": without_home(record.reason)}
             if table is not None:
-                change = {"rows": len(table), "sha256": values_digest(table), "refused": len(refusals(table))}
+                change |= {"rows": len(table), "sha256": values_digest(table), "refused": len(refusals(table))}
             filled.append(Record(**{**asdict(record), **change}))
         write_text(
             self.root / "provenance" / place / f"{name}.json",
-            json.dumps(provenance, indent=1, sort_keys=True, default=str) + "\n",
+            without_home(json.dumps(provenance, indent=1, sort_keys=True, default=str)) + "\n",
         )
         schema = VALUES.with_metadata({"transect": json.dumps([asdict(r) for r in filled])})
 

@@ -11,6 +11,7 @@ from transect import names, store, units
 from transect.analysis_options import with_bounds
 from transect.errors import InputError
 from transect.files import write_text
+from transect.home import without_home
 from transect.outcome import label
 from transect.study import SPEC, Study, measures_needed
 
@@ -37,7 +38,7 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
             store.write_csv(manifest.parent / f"{table}.csv", frame)
         result["tables"] = list(tables)
     except Exception as error:
-        result["error"] = f"{type(error).__name__}: {error}"
+        result["error"] = without_home(f"{type(error).__name__}: {error}")
         print(traceback.format_exc())
     write_text(manifest, json.dumps(result, indent=1) + "\n")
 
@@ -82,7 +83,7 @@ def draw(study: Study, name: str, manifest: Path) -> None:
         figure_style.save(module.figure(tables), manifest.with_suffix(""))
         result["caption"] = module.caption(tables)
     except Exception as error:
-        result["error"] = f"{type(error).__name__}: {error}"
+        result["error"] = without_home(f"{type(error).__name__}: {error}")
         print(traceback.format_exc())
     write_text(manifest, json.dumps(result, indent=1) + "\n")
 

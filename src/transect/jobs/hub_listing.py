@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from transect.audit.listing import COMMIT, CONFIGURATION, File, Repository
 from transect.errors import LoadError, ResourceError
-from transect.lm import hub
+from transect.lm import hub, hub_access
 
 THREADS = 16
 COMMITS = 20
@@ -68,7 +68,7 @@ def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | LoadErro
     """Branches and tags of a repository, what is wanted by commit or proposal, and its newest commits where `history` is asked for."""
     from huggingface_hub import HfApi
 
-    api = HfApi(endpoint=hub.endpoint())
+    api = HfApi(**hub_access.access())
 
     def ask() -> list[str]:
         refs = api.list_repo_refs(hub_id)
@@ -89,7 +89,7 @@ def _tree(at: tuple[str, str]) -> tuple[File, ...] | LoadError | ResourceError:
     hub_id, revision = at
 
     def ask() -> tuple[File, ...]:
-        entries = HfApi(endpoint=hub.endpoint()).list_repo_tree(hub_id, revision=revision)
+        entries = HfApi(**hub_access.access()).list_repo_tree(hub_id, revision=revision)
         return tuple(
             File(e.path, e.size, e.lfs.sha256 if e.lfs else e.blob_id) for e in entries if isinstance(e, RepoFile)
         )
@@ -116,8 +116,9 @@ def _content(item: tuple[tuple[str, str], str]) -> tuple[tuple[str, str], Any]:
     (hub_id, digest), revision = item
 
     def ask() -> Any:
-        url = hf_hub_url(hub_id, CONFIGURATION, revision=revision, endpoint=hub.endpoint())
-        response = http_backoff("GET", url, headers=build_hf_headers(), follow_redirects=True)
+        at = hub_access.access()
+        url = hf_hub_url(hub_id, CONFIGURATION, revision=revision, endpoint=at["endpoint"])
+        response = http_backoff("GET", url, headers=build_hf_headers(token=at["token"]), follow_redirects=True)
         hf_raise_for_status(response)
         return json.loads(response.content)
 
@@ -139,9 +140,8 @@ def _asked(ask: Callable[[], T], hub_id: str, revision: str) -> T | LoadError | 
     except json.JSONDecodeError as error:
         return LoadError(f"{hub_id} at revision {revision!r}: config.json is no JSON ({error}).")
     except Exception as error:
-        if told := hub.refusal(error, hub_id, revision):
-            return told
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if sentence := hub.refusal(error, hub_id, revision):
+            return sentence
         return ResourceError(
-            f"The hub could not be asked about {hub_id} ({reason}); a saved listing is read with --listing FILE."
+            f"The hub could not be asked about {hub_id} ({hub_access.told(error)}); a saved listing is read with --listing FILE."
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from transect import names, unit_code
 from transect.errors import ResourceError, disk_full
 from transect.files import write_text
+from transect.home import without_home
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
 from transect.project import Project
@@ -69,7 +70,8 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
             or disk_full(error)
         ):
             raise  # memory, disk or network: the job fails and is tried again
-        write_text(folder / ERROR, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+        told = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+        write_text(folder / ERROR, without_home(told))
         print(f"{run.id}: training failed: {error}")
         return
     earlier = json.loads((folder / COST).read_text()) if (folder / COST).is_file() else {}

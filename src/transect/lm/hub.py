@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from transect import names
+from transect import addresses, names
 from transect.errors import LoadError, ResourceError, nearest
+from transect.lm.hub_access import access, told
 
 # The top folder only: repositories also carry onnx/, original/ and fp16 copies of the same weights.
 FILES = [
@@ -137,16 +138,16 @@ def _download(hub_id: str, revision: str, cache: Path, code: bool) -> Path:
             hub_id,
             revision=revision,
             cache_dir=cache,
-            endpoint=endpoint(),
+            **access(),
             allow_patterns=FILES + CODE * code,
             ignore_patterns=NOT_FILES,
         )
         return Path(path)
     except Exception as error:
-        told = refusal(error, hub_id, revision) or _trouble(error, hub_id, revision, cache)
-        if told is None:
+        sentence = refusal(error, hub_id, revision) or _trouble(error, hub_id, revision, cache)
+        if sentence is None:
             raise
-        raise told from error
+        raise sentence from None  # the hub's own words may hold the token
 
 
 def refusal(error: Exception, hub_id: str, revision: str) -> LoadError | ResourceError | None:
@@ -177,7 +178,7 @@ def _trouble(error: Exception, hub_id: str, revision: str, cache: Path) -> Resou
     from huggingface_hub import errors
 
     what = f"{hub_id} at revision {revision!r}"
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = told(error)
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or "no space left" in reason.lower():
         return ResourceError(f"The disk of the hub cache {cache} is full: {what} could not be stored.")
@@ -194,9 +195,7 @@ def _conversion(hub_id: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
-        proposals = HfApi(endpoint=endpoint()).get_repo_discussions(
-            hub_id, author=CONVERTER, discussion_type="pull_request"
-        )
+        proposals = HfApi(**access()).get_repo_discussions(hub_id, author=CONVERTER, discussion_type="pull_request")
         return next((p.git_reference for p in proposals if p.author == CONVERTER and "safetensors" in p.title), None)
     except Exception:  # then there is none, and the caller says that the weights are pickled
         return None
@@ -210,7 +209,7 @@ def _no_safetensors(hub_id: str, revision: str, path: Path) -> str:
             f"{hub_id} at revision {revision!r} is an adapter (PEFT): merge it into its base model, and measure that."
         )
     try:
-        names = HfApi(endpoint=endpoint()).list_repo_files(hub_id, revision=path.name)
+        names = HfApi(**access()).list_repo_files(hub_id, revision=path.name)
     except Exception:  # it only serves the sentence below
         names = []
     pickles = sorted(name for name in names if name.endswith(PICKLES))
@@ -244,7 +243,7 @@ def _lacks_code(path: Path) -> bool:
 def check_names(hub_id: str, revision: str) -> None:
     """Names become paths below the cache, so neither may climb out of it."""
     if hub_id.count("/") > 1 or "--" in hub_id or names.revision_fault(hub_id):
-        raise LoadError(f"{names.short(hub_id)} is not a hub id, which reads organisation/name.")
+        raise LoadError(f"{names.short(addresses.shown(hub_id))} is not a hub id, which reads organisation/name.")
     if told := names.revision_fault(revision):
         raise LoadError(f"{names.short(revision)} is not a revision of {hub_id} (branch, tag, commit): it {told}.")
 
@@ -259,11 +258,6 @@ def offline() -> bool:
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
-def endpoint() -> str | None:
-    """The hub's address where it is not the public one. Read when asked, as `cache_folder`."""
-    return os.environ.get("HF_ENDPOINT") or None
-
-
 def _cached_revisions(hub_id: str, cache: Path) -> list[str]:
     refs = _repository(hub_id, cache) / "refs"
     return [file.relative_to(refs).as_posix() for file in refs.rglob("*") if file.is_file()]
@@ -273,7 +267,7 @@ def _hub_revisions(hub_id: str) -> list[str]:
     from huggingface_hub import HfApi
 
     try:
-        refs = HfApi(endpoint=endpoint()).list_repo_refs(hub_id)
+        refs = HfApi(**access()).list_repo_refs(hub_id)
     except Exception:  # the missing revision is the news; without the list there is just no suggestion
         return []
     return [ref.name for ref in [*refs.branches, *refs.tags]]

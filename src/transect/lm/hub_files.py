@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transect.errors import LoadError, ResourceError
 from transect.lm import hub
+from transect.lm.hub_access import access, told
 from transect.lm.loading import weight_files
 
 SMALL = [pattern for pattern in hub.FILES if not pattern.endswith(".safetensors")]
@@ -27,17 +28,16 @@ def fetch(
     try:
         path = Path(
             snapshot_download(
-                hub_id, revision=revision, cache_dir=cache, endpoint=hub.endpoint(), allow_patterns=SMALL,
-                ignore_patterns=hub.NOT_FILES, local_files_only=hub.offline(),
+                hub_id, revision=revision, cache_dir=cache, allow_patterns=SMALL, ignore_patterns=hub.NOT_FILES,
+                local_files_only=hub.offline(), **access(),
             )
         )  # fmt: skip
     except LocalEntryNotFoundError as error:
         where = f"{hub_id} at revision {revision!r} is not in the hub cache {cache}"
         raise ResourceError(f"{where}, and HF_HUB_OFFLINE is set or the hub cannot be reached.") from error
     except Exception as error:
-        raise hub.refusal(error, hub_id, revision) or ResourceError(
-            f"{hub_id} could not be downloaded: {error}"
-        ) from error
+        refused = hub.refusal(error, hub_id, revision)
+        raise refused or ResourceError(f"{hub_id} could not be downloaded: {told(error)}") from None
     try:
         weight_files(path)
         return path, None
@@ -45,7 +45,9 @@ def fetch(
         if hub.offline():
             raise
     try:
-        files = HfApi(endpoint=hub.endpoint()).get_safetensors_metadata(hub_id, revision=path.name).files_metadata
+        files = HfApi(**access()).get_safetensors_metadata(hub_id, revision=path.name).files_metadata
     except Exception as error:
-        raise LoadError(f"{hub_id} at revision {revision!r} has no readable safetensors weights ({error}).") from error
+        raise LoadError(
+            f"{hub_id} at revision {revision!r} has no readable safetensors weights ({told(error)})."
+        ) from None
     return path, {name: tuple(t.shape) for file in files.values() for name, t in file.tensors.items()}
