@@ -1,8 +1,11 @@
 """transect.sources: fetch a declared source from cache, mirror or network, and refuse any other version."""
 
+import http.server
 import io
 import lzma
+import threading
 import urllib.error
+import urllib.request
 import zipfile
 
 import pytest
@@ -29,13 +32,13 @@ def serve(monkeypatch, content: bytes | Exception) -> list[str]:
     """Answer every download with `content`; the returned list records the addresses."""
     asked: list[str] = []
 
-    def urlopen(url: str, timeout: float) -> io.BytesIO:
+    def opened(opener: object, url: str, timeout: float) -> io.BytesIO:
         asked.append(url)
         if isinstance(content, Exception):
             raise content
         return io.BytesIO(content)
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", opened)
     return asked
 
 
@@ -109,6 +112,62 @@ def test_only_https(monkeypatch):
     with pytest.raises(InputError, match="not an https address"):
         sources.fetch(ABC | {"url": "file:///etc/passwd"})
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:S3CRET@example.org/abc", "https://example.org/abc?token=S3CRET", "http://u:S3CRET@h/abc"]
+)
+def test_a_secret_in_an_address_is_refused(monkeypatch, url):
+    """Before the cache is looked at, and without repeating it."""
+    asked = serve(monkeypatch, b"abc")
+    for use in (sources.fetch, sources.download):
+        with pytest.raises(InputError) as told:
+            use(ABC | {"url": url})
+        assert "S3CRET" not in str(told.value)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "place", ["http://127.0.0.1:9/x", "file:///etc/passwd", "ftp://127.0.0.1/x", "//127.0.0.1:9/x"]
+)
+def test_a_redirect_leads_to_https_only(place):
+    """A server (of plain http, which is what can be served here) that sends elsewhere is not followed."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            """Silence."""
+
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", place)
+            self.end_headers()
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), sources._OverHttps)
+    with pytest.raises(urllib.error.URLError, match="no https address|not allowed"):
+        opener.open(f"http://127.0.0.1:{server.server_port}/", timeout=5)
+    server.server_close()
+
+
+def test_a_mirror_that_leads_elsewhere_still_gives_the_declared_content(tmp_path, monkeypatch):
+    """A name with `../` is read, and what it reads has the digest or is refused."""
+    monkeypatch.setenv("TRANSECT_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "abc.txt").write_bytes(b"abc")
+    assert sources.fetch(ABC | {"mirror": "../abc.txt"}).read_bytes() == b"abc"
+    sources.fetch(ABC | {"mirror": "../abc.txt"}).unlink()
+    (tmp_path / "abc.txt").write_bytes(b"root:x:0:0")
+    with pytest.raises(InputError, match="is not the declared version"):
+        sources.fetch(ABC | {"mirror": "../abc.txt"})
+
+
+def test_a_mirror_is_a_folder(monkeypatch):
+    """An address in its place is refused without being repeated."""
+    monkeypatch.setenv("TRANSECT_MIRROR", "https://user:S3CRET@mirror.example/")
+    with pytest.raises(InputError, match="the mirror is a folder") as told:
+        sources.fetch(ABC)
+    assert "S3CRET" not in str(told.value)
 
 
 def test_archive_is_downloaded_once_for_several_sources(monkeypatch):

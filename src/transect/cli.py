@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transect import model_commands, registry_commands, table_commands
+from transect import addresses, model_commands, registry_commands, table_commands
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
@@ -30,24 +30,29 @@ def main(argv: list[str] | None = None) -> int:
         with stoppable(), panics_are_errors():
             return args.command(args) or 0
     except InputError as error:
-        print(f"transect: {error}", file=sys.stderr)
+        print(_of_error(error), file=sys.stderr)
         return 2
     except (LoadError, NotApplicable, ResourceError) as error:
-        print(f"transect: {error}", file=sys.stderr)
+        print(_of_error(error), file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 0
     except Stopped as stopped:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(f"transect: {stopped}", file=sys.stderr, flush=True)
+            print(_of_error(stopped), file=sys.stderr, flush=True)
         return 128 + stopped.number
     except KeyboardInterrupt:
         return 130
     except OSError as error:
         if (told := of_disk(error)) is None:
             raise
-        print(f"transect: {told[0]}", file=sys.stderr)
+        print(_of_error(told[0]), file=sys.stderr)
         return told[1]
+
+
+def _of_error(error: object) -> str:
+    """What is shown of an error, without the passwords and keys of the addresses that it repeats."""
+    return f"transect: {addresses.shown(str(error))}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -43,6 +43,7 @@ def main() -> int:
         OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1"
     )
 
+    from transect import addresses
     from transect import study as studies
     from transect.errors import InputError
     from transect.project import find_project
@@ -80,7 +81,7 @@ def main() -> int:
         else:
             _after_measuring(study, args)
     except InputError as error:
-        print(f"transect: {error}", file=sys.stderr)
+        print(f"transect: {addresses.shown(str(error))}", file=sys.stderr)
         return 2
     return 0
 
