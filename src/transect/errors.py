@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
+LONGEST_NAME = 200  # characters of a name that is compared with others, which takes the product of their lengths
+
 
 class InputError(ValueError):
     """The input is wrong: one sentence that names what was given, where, and what is allowed. Exit code 2."""
@@ -74,5 +76,7 @@ def of_disk(error: BaseException) -> tuple[str, int] | None:
 
 def nearest(name: object, allowed: Iterable[object]) -> str:
     """A clause that offers the nearest allowed name, e.g. `` Did you mean 'induction'?``; empty when none is near."""
+    if len(str(name)) > LONGEST_NAME:
+        return ""
     close = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""

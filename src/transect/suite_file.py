@@ -1,15 +1,13 @@
 """Reading a suite file: its entries expanded to runs, joined with their tables, every name checked."""
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
-from transect import addresses, factors, languages, names, suite_table, yaml_file
+from transect import addresses, factors, languages, names, suite_bounds, suite_table, templates, yaml_file
 from transect.errors import InputError, nearest
 from transect.run import Rule, Run, Suite
 
@@ -41,12 +39,16 @@ def read(path: Path) -> Suite:
             )
     _check_cited(data, path)
     rules = {name: _rule(spec, path, name) for name, spec in data["checkpoints"].items()}
-    runs = [
+    every = (
         _run(facts, data, rules, path, index)
         for index, entry in enumerate(data["runs"])
         for facts in expand(entry, data, path, index)
-    ]
-    return Suite(data["suite"], data["title"], data["description"], path, tuple(runs), data["sources"],
+    )
+    try:
+        runs = tuple(suite_bounds.counted(every, data.get("tables", [])))
+    except suite_bounds.TooMany as error:
+        raise InputError(f"{path}: the suite {error}.") from None
+    return Suite(data["suite"], data["title"], data["description"], path, runs, data["sources"],
                  tuple(data.get("notes", [])), own, tuple(data.get("contrasts", [])))  # fmt: skip
 
 
@@ -84,13 +86,12 @@ def _check_cited(data: dict[str, Any], path: Path) -> None:
 
 
 def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
-    steps: list[int | None] = []
-    for part in spec["steps"]:
-        steps += (
-            list(range(part["from"], part["to"] + 1, part["by"])) or [part["from"], part["to"]]
-            if isinstance(part, dict)
-            else [part]
-        )
+    try:
+        steps = suite_bounds.steps(spec["steps"])
+    except suite_bounds.TooMany as error:
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the rule {name!r} {error}."
+        ) from None
     numbers = [step for step in steps if step is not None]
     if numbers != sorted(set(numbers)) or min(numbers, default=0) < 0:
         raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the steps of the rule {name!r} do not "
@@ -108,22 +109,18 @@ def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
         ("hub_id", spec.get("hub_id", "")),
         *(("names", n) for _, n in called),
     ):
-        _check_template(text, f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}")
+        _check_template(text, None not in steps, f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}")
     return Rule(spec["revision"], tuple(steps), spec.get("tokens_per_step"), spec.get("billions", "ceil"), tokens,
                 spec.get("tokens_before", 0), called, spec.get("hub_id", ""))  # fmt: skip
 
 
-def _check_template(text: str, place: str) -> None:
-    """Fields in braces, and nothing else in braces."""
+def _check_template(text: str, numbered: bool, place: str) -> None:
+    """Fields in braces, and nothing else in braces; numbered: whether every step has a number, as a width needs it."""
     try:
-        fields = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
-        ok = all(field.isidentifier() for field in fields)
-        if ok:
-            text.format(**dict.fromkeys(fields | OF_STEP, 1))
-    except ValueError:
-        ok = False
-    if not ok:
-        raise InputError(f"{place}: {text!r} is no template; braces hold the name of a field or one of {', '.join(sorted(OF_STEP))}.")  # fmt: skip
+        templates.filled(text, dict.fromkeys(templates.fields(text), 1) | {"step": 1 if numbered else None})
+    except ValueError as error:
+        raise InputError(f"{place}: {text[:100]!r} is no template ({error}); braces hold the name of a field or one of "
+                         f"{', '.join(sorted(OF_STEP))}.") from None  # fmt: skip
 
 
 def expand(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> Iterable[dict[str, Any]]:
@@ -152,7 +149,7 @@ def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int
         line = yaml_file.line(path, ["runs", index])
         raise InputError(f"{path}, line {line}: a template of run {entry['id']!r} names the field {error}, which it lacks."
                          f"{nearest(error.args[0], facts)}") from None  # fmt: skip
-    except (ValueError, IndexError, AttributeError, TypeError) as error:
+    except ValueError as error:
         line = yaml_file.line(path, ["runs", index])
         raise InputError(f"{path}, line {line}: a text of run {entry['id']!r} is no template ({error}); "
                          "braces hold the name of a field, and {{ and }} stand for braces.") from None  # fmt: skip
@@ -160,7 +157,7 @@ def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int
 
 def _template(value: Any, facts: dict[str, Any]) -> Any:
     if isinstance(value, str) and "{" in value:
-        return value.format(**facts)
+        return templates.filled(value, facts)
     if isinstance(value, dict) and any(isinstance(v, str) and "{" in v for v in value.values()):
         return {k: _template(v, facts) for k, v in value.items()}
     return value
@@ -265,17 +262,15 @@ def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, inde
 
 def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
     """The rule with the run's own fields filled into its revisions."""
-    templates = [rule.revision, rule.hub_id, *(name for _, name in rule.names)]
-    fields = {f for template in templates for f in re.findall(r"{(\w+)", template)} - OF_STEP
-    if not fields:
+    texts = [rule.revision, rule.hub_id, *(name for _, name in rule.names)]
+    wanted = {name for text in texts for name in templates.fields(text)} - OF_STEP
+    if not wanted:
         return rule
-    for name in fields - set(facts):
+    for name in wanted - set(facts):
         raise InputError(f"{path}: the checkpoint rule of run {facts['id']!r} names the field {name!r}, which it lacks.{nearest(name, facts)}")  # fmt: skip
-
-    def filled(template: str) -> str:
-        for name in fields:
-            template = template.replace("{" + name + "}", str(facts[name]))
-        return template
-
-    called = tuple((step, filled(name)) for step, name in rule.names)
-    return replace(rule, revision=filled(rule.revision), hub_id=filled(rule.hub_id), names=called)
+    try:
+        revision, hub_id, *called = (templates.filled(text, facts, OF_STEP) for text in texts)
+    except ValueError as error:
+        raise InputError(f"{path}: the checkpoint rule of run {facts['id']!r} cannot be filled in ({error}).") from None
+    steps = (step for step, _ in rule.names)
+    return replace(rule, revision=revision, hub_id=hub_id, names=tuple(zip(steps, called, strict=True)))

@@ -8,8 +8,9 @@ from typing import Any
 
 from transect import factors
 from transect.errors import InputError, nearest
+from transect.yaml_bounds import LARGEST
 
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?\d{1,100}(\.\d{1,100})?([eE][+-]?\d{1,3})?")
 
 
 def rows(source: Path, own: Mapping[str, Any], named_at: str) -> list[dict[str, Any]]:
@@ -17,7 +18,11 @@ def rows(source: Path, own: Mapping[str, Any], named_at: str) -> list[dict[str, 
 
     own: the fields that the suite declares. named_at: file and line that name the table. Raises InputError with the table's line.
     """
+    if source.exists() and not source.is_file():
+        raise InputError(f"{named_at}: the table {source} is no file.")
     try:
+        if (size := source.stat().st_size) > LARGEST:
+            raise InputError(f"{named_at}: the table {source} has {size:,} bytes; at most {LARGEST:,} are read.")
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             lines = [(reader.line_num, cells) for cells in reader if cells]

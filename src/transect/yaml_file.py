@@ -94,8 +94,7 @@ def parse(text: str, place: str) -> Any:
     try:
         return _content(text)
     except (yaml.YAMLError, UnicodeEncodeError) as error:  # a lone surrogate is no text
-        shown = repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
-        raise InputError(f"{place}: {shown} is not valid YAML ({_problem(error)}).") from None
+        raise InputError(f"{place}: {_shown(text)} is not valid YAML ({_problem(error)}).") from None
 
 
 def _content(text: str) -> Any:
@@ -157,24 +156,37 @@ def check(data: Any, validator: Any, path: Path) -> None:
 
 
 def told(error: Any) -> str:
+    """What a fault against a JSON Schema is, as the end of a sentence about the field."""
     value, allowed = error.instance, error.validator_value
     if error.validator == "enum":
         called = error.schema.get("called", {}).get(str(value).lower().replace("_", "-"))
         guess = f" Did you mean {called!r}?" if called else nearest(value, allowed)
-        return f"is {value!r}; allowed are {', '.join(map(str, allowed))}.{guess}"
+        return f"is {_shown(value)}; allowed are {', '.join(map(str, allowed))}.{guess}"
     if error.validator == "type":
-        return f"is {value!r}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
+        return (
+            f"is {_shown(value)}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
+        )
     if error.validator == "required":
         missing = [name for name in allowed if name not in value]
         return f"lacks {', '.join(missing)}; required are {', '.join(allowed)}."
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         extra = [name for name in value if name not in known]
-        return f"holds the unknown field {extra[0]!r}; allowed are {', '.join(known)}.{nearest(extra[0], known)}"
+        return f"holds the unknown field {_shown(extra[0])}; allowed are {', '.join(known)}.{nearest(extra[0], known)}"
     if error.validator == "pattern":
-        return f"is {value!r}; it must be {error.schema.get('description', f'of the form {allowed}')}."
+        return f"is {_shown(value)}; it must be {error.schema.get('description', f'of the form {allowed}')}."
     if error.validator == "oneOf" and "description" in error.schema:
         return f"is wrong: {error.schema['description']}."
     if error.schema.get("anyOf") and error.validator == "anyOf":
-        return f"is {value!r}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
-    return f"is not allowed: {error.message}."
+        return (
+            f"is {_shown(value)}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
+        )
+    return f"is not allowed: {_cut(error.message)}."
+
+
+def _shown(value: Any) -> str:
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
