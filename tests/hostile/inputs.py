@@ -348,48 +348,43 @@ def answer(rng: Random, key: str) -> bytes:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "1"}, "finish_reason": "stop"}],
         "model": "tiny-1", "system_fingerprint": "fp_1",
     }  # fmt: skip
-    document = spoilt(healthy, rng, rng.randrange(0, 4))
+    aspects = rng.sample(["document", "body", "status", "headers", "length"], rng.choice([1, 1, 2]))
+    document = spoilt(healthy, rng, rng.randrange(1, 4)) if "document" in aspects else healthy
     body = json.dumps(document).encode("utf-8", "surrogatepass")
-    body = rng.choice(
-        [body] * 6
-        + [
-            b"[" * 200_000,
-            b"",
-            b"\xff" * 99,
-            b"<html>",
-            b"null",
-            b"9" * 20_000_000,
-            body[: len(body) // 2],
-            f"Invalid key: {key}".encode(),
-        ]
-    )
-    status = rng.choice(
-        ["200 OK"] * 6
-        + [
-            "301 Moved",
-            "302 Found",
-            "307 Temporary",
-            "400 Bad",
-            f"401 {key}",
-            "404 No",
-            "500 Down",
-            "999 What",
-            "abc",
-            "",
-        ]
-    )
-    headers = rng.choice(
-        [
-            "",
-            "Location: http://127.0.0.1:9/other\r\n",
-            "Location: file:///etc/passwd\r\n",
-            "Retry-After: 1e9\r\n",
-            f"X-Echo: {key}\r\n",
-            "a" * 70_000,
-        ]
-    )
+    bodies = [
+        b"[" * 200_000,
+        b"",
+        b"\xff" * 99,
+        b"<html>",
+        b"null",
+        b"9" * 20_000_000,
+        body[: len(body) // 2],
+        f"Invalid key: {key}".encode(),
+    ]
+    statuses = [
+        "301 Moved",
+        "302 Found",
+        "307 Temporary",
+        "400 Bad",
+        f"401 {key}",
+        "404 No",
+        "500 Down",
+        "999 What",
+        "abc",
+        "",
+    ]
+    others = [
+        "Location: http://127.0.0.1:9/other\r\n",
+        "Location: file:///etc/passwd\r\n",
+        "Retry-After: 1e9\r\n",
+        f"X-Echo: {key}\r\n",
+        "a" * 70_000 + "\r\n",
+    ]
+    body = rng.choice(bodies) if "body" in aspects else body
+    status = rng.choice(statuses) if "status" in aspects else "200 OK"
+    headers = rng.choice(others) if "headers" in aspects or status[:2] == "30" else ""
+    length = rng.choice([0, len(body) + 9, -1, 10**18]) if "length" in aspects else len(body)
     retry = "" if "Retry-After" in headers else "Retry-After: 0\r\n"
-    length = rng.choice([len(body)] * 6 + [0, len(body) + 9, -1, 10**18])
     return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}{retry}Connection: close\r\n\r\n".encode() + body
 
 
