@@ -60,6 +60,7 @@ SHARED: dict[str, str] = {
     "most": "upper bound of the outcome, if it has one [outcome]",
     "trials": "rows of 0 and 1 behind the value; infinite where they are none [rows]",
     "n_effective": "trials of 0 and 1 that would tell as much (src/transect/stats/bounded.py) [trials]",
+    "stretch": "c of the limit on the side of its sign: further out by c z^2 (src/transect/stats/bounded.py)",
     "cut": "which of estimate, lower and upper were cut at what is possible",
     "p": "two-sided p of the hypothesis that the true value is 0, not corrected for the number of tests",
     "units": "sampling units behind the row, in words",

@@ -61,7 +61,8 @@ def within_bounds(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame
     if contrast.kind != "mean":
         reach = _reach(contrast, rows, bounds)
         return cut(row, -reach, reach)
-    return _mean(row, behind(contrast, rows), bounds)
+    here = behind(contrast, rows)
+    return _mean(row, here, bounds, own_se=len(here) == len(rows))
 
 
 def agreeing(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
@@ -87,13 +88,14 @@ def agreeing(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bou
     return found | {"se": np.nan, "df": df, "reason": f"no variance: the interval is that of {trials}"}
 
 
-def _mean(row: Mapping[str, Any], here: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
+def _mean(row: Mapping[str, Any], here: pd.DataFrame, bounds: Bounds, own_se: bool = False) -> dict[str, Any]:
     """The row of the mean of these rows, within the bounds."""
     if "item" in here:  # without variance an item counts once, whatever the number of runs
         trials, alone = trials_of(here["value"], bounds), here["item"].nunique()
     else:
         trials = alone = float(here["trials"].sum()) if "trials" in here else np.inf
-    return bounded(row, bounds, trials, alone if np.isfinite(trials) else here["configuration"].nunique())
+    at_bound = alone if np.isfinite(trials) else here["configuration"].nunique()
+    return bounded(row, bounds, trials, at_bound, own_se)
 
 
 def cut_check(check: Mapping[str, float], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, float]:

@@ -68,7 +68,7 @@ def _within(
         return cut(row, least, most)
     trials = sum(trials_of(t.to_numpy().ravel(), bounds) for t in tables.values())
     n_items, n_units = sum(t.shape[1] for t in tables.values()), max(len(t) for t in tables.values())
-    return bounded(row, (least, most), trials, n_items if np.isfinite(trials) else n_units)
+    return bounded(row, (least, most), trials, n_items if np.isfinite(trials) else n_units, own_se=True)
 
 
 def _mean_squares(y: np.ndarray) -> tuple[float, float]:

@@ -46,4 +46,4 @@ def mean_interval(values: Any, bounds: Bounds = UNBOUNDED, trials: float = np.in
     if n < MIN_UNITS:
         return bounded(t_interval(values.mean() if n else np.nan, np.nan, np.nan), bounds)
     row = t_interval(values.mean(), values.std(ddof=1) / np.sqrt(n), n - 1)
-    return bounded(row, bounds, trials, trials if np.isfinite(trials) else n)
+    return bounded(row, bounds, trials, trials if np.isfinite(trials) else n, own_se=True)

@@ -81,7 +81,7 @@ def post_stratify(
     parts = w**2 * own.fillna(pooled) / n
     se = float(np.sqrt(parts.sum()))
     df = free if own.isna().any() else float(parts.sum() ** 2 / (parts**2 / (n - 1)).sum()) if se > 0 else float(free)
-    row = bounded(t_interval(float((w * mean).sum()), se, df), bounds, at_bound=len(frame))
+    row = bounded(t_interval(float((w * mean).sum()), se, df), bounds, at_bound=len(frame), own_se=True)
     weights = frame["stratum"].map(w / n)
     return PostStratified(row, float(frame["value"].mean()), len(frame),
                           effective_n(weights.tolist()), float(share.sum()), strata.assign(mean=strata["stratum"].map(mean)))  # fmt: skip
