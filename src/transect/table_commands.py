@@ -130,7 +130,7 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 _FIT = """\
 The formula is lme4's: a response, fixed terms, random terms. a*b is a + b + a:b; (1 + x | g) has correlated slopes, (x || g)
-uncorrelated ones; functions: log, log2, log10, sqrt, scale, poly(x, 2), factor(x), C(x, sum); cbind(successes, failures) with
+uncorrelated ones; functions: log, log2, log10, log1p, sqrt, scale, poly(x, 2), factor(x), C(x, sum); offset(x); cbind(successes, failures) with
 --family binomial; names with other signs in `backticks`. Each effect is printed with its unit, the grouping whose levels are
 its independent cases, and degrees of freedom that never exceed these; an effect that would count rows as independent although
 a column of the table carries it is refused. In columns of text an empty cell and NA without quotes are missing (None and nan are

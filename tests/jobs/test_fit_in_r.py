@@ -19,6 +19,7 @@ FORMULAS = [
     "y ~ arch*cond + log_params + (1 + cond | model) + (1 | item)",
     "y ~ C(arch, sum) + poly(log_params, 2) + (1 | model) + (1 | item)",
     "y ~ 0 + arch + scale(log_params) + (1 + cond || model) + (1 | item)",
+    "y ~ arch + offset(log_params) + (1 | model) + (1 | item)",
 ]
 
 
@@ -48,6 +49,7 @@ def test_the_script_calls_lmer_on_the_rows_that_were_fitted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("formula", "part"),
     [
+        (FORMULAS[3], "lmer(y ~ arch + offset(log_params) + (1 | model) + (1 | item)"),
         (FORMULAS[1], "lmer(y ~ C(arch, contr.sum) + poly(log_params, 2) + (1 | model) + (1 | item)"),
         (
             FORMULAS[2],

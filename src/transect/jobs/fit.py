@@ -67,7 +67,7 @@ def fit_file(
             "--relatedness FILE and --of COLUMN go together: a file, and the column whose levels it relates"
         )
     check_predictions(beside.predict, beside.new, path)
-    table, parsed = read(path), parse(formula)
+    table, parsed = read(path), parse(formula, offsets=True)
     frame = with_references(table.frame, _references(beside.references), parsed)
     weights = options.get("weights")
     used = [*parsed.columns, *([weights] if weights else [])]

@@ -98,10 +98,11 @@ def _string(text: str) -> str:
 def _formula(model: TableModel) -> str:
     fixed = [_term(term) for term in model.formula.fixed if term] or ["1"]
     intercept = [] if () in model.formula.fixed else ["0"]
+    offsets = [f"offset({_variable(v)})" for v in model.formula.offsets]
     random = [part for r in model.formula.random for part in _random(model, r)]
     counts = model.formula.counts
     response = f"cbind({', '.join(map(_name, counts))})" if counts else _variable(model.formula.response)
-    return f"{response} ~ {' + '.join([*intercept, *fixed, *random])}"
+    return f"{response} ~ {' + '.join([*intercept, *fixed, *offsets, *random])}"
 
 
 def _name(column: str) -> str:

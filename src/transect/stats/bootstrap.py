@@ -26,7 +26,7 @@ def simulate(fit: Fit, rng: np.random.Generator) -> np.ndarray:
     """One response (or number of successes) of every row, drawn from a fitted model."""
     if isinstance(fit, GeneralizedFit):
         u = [rng.standard_normal(u.shape) for u in fit.laplace.u]
-        eta = fit.laplace.x @ fit.beta + fit.laplace.random_part(fit.theta, u)
+        eta = fit.fixed_part() + fit.laplace.random_part(fit.theta, u)
         return rng.binomial(fit.laplace.trials.astype(int), expit(eta)).astype(float)
     deviance = fit.deviance
     b = [

@@ -29,11 +29,13 @@ def compare(
 
     options: as of `fit_table`. Raises InputError for models of which one does not contain the other, and for other rows.
     """
-    parsed = [parse(text) for text in (formula, smaller)]
+    parsed = [parse(text, offsets=True) for text in (formula, smaller)]
     for text in (text for p, text in zip(parsed, (formula, smaller), strict=True) if not p.random):
         raise InputError(f"--against: '{text}' has no random term such as (1 | item); the test is between mixed models")
     if parsed[0].response != parsed[1].response:
         raise InputError(f"the models have different responses, {parsed[0].response} and {parsed[1].response}")
+    if set(parsed[0].offsets) != set(parsed[1].offsets):
+        raise InputError(f"the models have different offsets; write those of '{formula}' in --against, too")
     lacking = [c for p in parsed for c in p.columns if c in frame and frame[c].isna().any()]
     kept = [frame[[c for c in p.columns if c in frame]].notna().all(axis=1) for p in parsed]
     if (kept[0] != kept[1]).any():

@@ -10,7 +10,8 @@ orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. Th
 Column names with other signs than letters (of any alphabet), digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
 Coding of categories follows R (treatment contrasts): in a term, a category loses its reference column if the term
 without it is in the model, else it keeps all its columns. `C(x, sum)`: each level but the last against the mean of the
-levels; `C(x, treatment)`: the default. Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
+levels; `C(x, treatment)`: the default. `offset(x)`: x as it is, with the coefficient 1 (stats/offsets.py).
+Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
 """
 
 import re
@@ -37,6 +38,7 @@ _NAME = rf"(?:{_PLAIN}|`[^`]+`)"
 _VARIABLE = re.compile(rf"^(?:({_NAME})|({_PLAIN})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))$")
 _QUOTED = re.compile(r"`([^`]+)`")
 _FIRST_MASK = 0xF0000  # private use: no column name holds these
+_OFFSET = re.compile(r"([+-]?)\s*\boffset\(((?:[^()]|\([^()]*\))*)\)\s*(?=[-+]|$)")
 _COUNTS = re.compile(rf"^cbind\(\s*({_NAME})\s*,\s*({_NAME})\s*\)$")
 
 
@@ -63,6 +65,7 @@ class Formula:
     fixed: tuple[Term, ...]
     random: tuple[Random, ...]
     text: str
+    offsets: tuple[str, ...] = ()  # variables
 
     @property
     def counts(self) -> tuple[str, str] | None:
@@ -75,17 +78,18 @@ class Formula:
         """Every column of a table that the formula reads."""
         response = self.counts or (column_of(self.response),)
         terms = [*self.fixed, *(t for r in self.random for t in (*r.terms, r.group))]
-        return list(dict.fromkeys([*response, *(column_of(v) for term in terms for v in term)]))
+        return list(dict.fromkeys([*response, *(column_of(v) for term in (*terms, self.offsets) for v in term)]))
 
 
-def parse(text: str) -> Formula:
-    """Read a formula. Raises InputError with the piece that cannot be read."""
+def parse(text: str, offsets: bool = False) -> Formula:
+    """Read a formula. Raises InputError with the piece that cannot be read; offsets: whether offset(x) is one that can."""
     masked = _masked(text)
     if masked.count("~") != 1:
         raise InputError(f"formula '{text}' needs exactly one '~': response ~ terms")
     left, right = (part.strip() for part in masked.split("~"))
     if not right:
         raise InputError(f"formula '{text}' has nothing after '~'; for a mean alone write {left} ~ 1")
+    right, known = _offsets(right, text) if offsets else (right, ())
     random, rest = [], right
     for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
         rest = rest.replace(f"({inside})", " ", 1)
@@ -98,7 +102,21 @@ def parse(text: str) -> Formula:
             raise InputError(f"formula '{text}': cbind takes two columns, cbind(successes, failures)")
     else:
         response = _variable(left, text)
-    return Formula(response, _terms(rest or "1", text), tuple(random), text)
+    return Formula(response, _terms(rest or "1", text), tuple(random), text, known)
+
+
+def _offsets(right: str, formula: str) -> tuple[str, tuple[str, ...]]:
+    """The right side without its offsets, and these."""
+    if any(sign == "-" for sign, _ in _OFFSET.findall(right)):
+        raise InputError(
+            f"formula '{formula}': an offset is added; write + offset(z) with z the number to take away, negated"
+        )
+    found = tuple(_variable(inside, formula) for _, inside in _OFFSET.findall(right))
+    if odd := [v for v in found if "(" in v and v.split("(")[0] not in (*TRANSFORMS, v)]:
+        raise InputError(
+            f"formula '{formula}': offset({odd[0]}): an offset is a column of numbers or one of its {', '.join(TRANSFORMS)}"
+        )
+    return _OFFSET.sub("", right), found
 
 
 def _masked(text: str) -> str:
@@ -171,6 +189,8 @@ def _variable(text: str, formula: str) -> str:
     plain, function, column, argument = match.groups()
     if plain:
         return plain
+    if function == "offset":
+        raise InputError(f"formula '{formula}': '{text}': {_hint(text, formula)}")
     if function not in FUNCTIONS:
         raise InputError(
             f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(FUNCTIONS)}.{nearest(function, FUNCTIONS)}"
@@ -187,6 +207,8 @@ def _variable(text: str, formula: str) -> str:
 def _hint(text: str, formula: str) -> str:
     if plus_one := re.search(rf"log\(\s*({_NAME})\s*\+\s*1\s*\)", formula):
         return f"write log1p({plus_one.group(1)})"
+    if "offset(" in formula:
+        return "an offset is a term of its own, + offset(z), z a column of numbers; only `transect fit` has it"
     if re.search(r"\)\s*\^", formula):
         return "for all terms of (a + b)^2 write a * b"
     if text.startswith("I(") or "^" in text:

@@ -55,6 +55,10 @@ class GeneralizedFit:
     laplace: Laplace = field(repr=False)
     left: float = 0.0  # of the deviance, that one more Newton step would gain (Laplace)
 
+    def fixed_part(self) -> np.ndarray:
+        """X beta and the offset of every row."""
+        return self.laplace.x @ self.beta + self.laplace.offset
+
     def contrasts(self, weights: np.ndarray, bounds: Sequence[DfBound] = ()) -> pd.DataFrame:
         """One row per row of `weights` [contrast, coefficient]; df: the least of the coarsest units' (without: infinite, normal intervals)."""
         weights, df = np.atleast_2d(weights), min((bound.df for bound in bounds), default=np.inf)
@@ -75,8 +79,9 @@ def fit_binomial(
     terms: Sequence[Grouping],
     method: str = "Laplace",
     start: GeneralizedFit | None = None,
+    offset: np.ndarray | None = None,
 ) -> GeneralizedFit:
-    """Fit successes out of trials [row] ~ x + random terms, from the estimates of `start` on where it is given.
+    """Fit successes out of trials [row] ~ x + offset + random terms, from the estimates of `start` on where it is given.
 
     Raises InputError for responses that are no counts, all equal, separated by the predictors, for columns that are not
     independent, and for a fit that does not converge.
@@ -94,7 +99,7 @@ def fit_binomial(
             f"complete separation: {', '.join([n for n in lost if n != '(Intercept)'] or lost)} tell successes from failures "
             "without error in some rows, so their coefficients have no finite estimate; leave them out or merge levels"
         )
-    model = Laplace(successes, trials, x, terms, points_of(method, terms))
+    model = Laplace(successes, trials, x, terms, points_of(method, terms), offset)
     first = model.start if start is None else model.without.start_from(start.laplace.without, start.theta)
     try:
         fitted = _fitted(model, first, names, method)

@@ -18,11 +18,12 @@ import pandas as pd
 from transect.errors import InputError, nearest
 from transect.stats import generalized, linear, mixed
 from transect.stats.crossed_cholesky import Grouping
-from transect.stats.formula import Design, column_of, level_text, values
+from transect.stats.formula import Design, column_of, level_text
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import bounded, inference_units
 from transect.stats.mixed import MixedFit
 from transect.stats.model_input import fitted_rows
+from transect.stats.offsets import less_offset
 from transect.stats.table_model import TableModel
 
 SHOWN = 3  # levels that a reason names of each kind
@@ -126,11 +127,7 @@ class _Data:
             raise InputError(
                 f"this table ({len(rows)} complete rows) is not the one that the model was fitted to ({fit.n} rows)"
             )
-        y = (
-            fit.laplace.successes
-            if isinstance(fit, GeneralizedFit)
-            else values(model.formula.response, rows).to_numpy(float)
-        )
+        y = fit.laplace.successes if isinstance(fit, GeneralizedFit) else less_offset(model.formula, rows)
         return cls(model, rows, design, x, y, mixed.groupings(model.formula.random, rows))
 
 
@@ -168,7 +165,8 @@ def _refit(data: _Data, kept: np.ndarray, columns: list[int]) -> MixedFit | Gene
             raise InputError(f"the grouping factor {term.name} has one level left")
     x, y, fit = data.x[kept][:, columns], data.y[kept], data.model.mixed
     if isinstance(fit, GeneralizedFit):
-        return generalized.fit_binomial(y, fit.laplace.trials[kept], x, names, terms, fit.method, start=fit)
+        trials, offset = fit.laplace.trials[kept], fit.laplace.offset[kept]
+        return generalized.fit_binomial(y, trials, x, names, terms, fit.method, start=fit, offset=offset)
     weights = None if fit.deviance.weights is None else fit.deviance.weights[kept]
     return mixed.fit(y, x, names, terms, fit.deviance.reml, weights=weights, start=fit)
 

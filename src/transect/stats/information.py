@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.stats.formula import values
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.least_squares import LeastSquaresFit
 from transect.stats.mixed import MixedFit
+from transect.stats.offsets import less_offset
 from transect.stats.random_effects import residuals
 from transect.stats.table_model import TableModel
 
@@ -40,7 +40,7 @@ def scaled_residuals(model: TableModel) -> np.ndarray:
     if isinstance(fit, GeneralizedFit):
         return residuals(fit, fit.laplace.successes)
     if isinstance(fit, MixedFit):
-        return residuals(fit, values(model.formula.response, model.rows).to_numpy(float)) / fit.sigma
+        return residuals(fit, less_offset(model.formula, model.rows)) / fit.sigma
     return fit.residuals / fit.sigma
 
 

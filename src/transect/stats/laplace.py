@@ -22,11 +22,18 @@ class Laplace:
     """
 
     def __init__(
-        self, successes: np.ndarray, trials: np.ndarray, x: np.ndarray, terms: Sequence[Grouping], points: int = 1
+        self,
+        successes: np.ndarray,
+        trials: np.ndarray,
+        x: np.ndarray,
+        terms: Sequence[Grouping],
+        points: int = 1,
+        offset: np.ndarray | None = None,
     ):
         self.points = points  # of the quadrature; 1: Laplace
         self.trials, self.x = trials, np.asarray(x, float)  # the given columns
         zero = np.zeros(len(trials))
+        self.offset = zero if offset is None else offset  # what is known of the linear predictor
         self.with_beta = Deviance(zero, self.x, terms, reml=False)
         self.without = Deviance(zero, self.x[:, :0], terms, reml=False)
         self.columns = self.with_beta.standard_x
@@ -47,6 +54,10 @@ class Laplace:
         """Coefficients of the standard columns, from those of the given ones."""
         return self.with_beta.fixed.root @ beta
 
+    def fixed_part(self, beta: np.ndarray) -> np.ndarray:
+        """The linear predictor of every row without its random effects; beta: of the standard columns."""
+        return self.columns @ beta + self.offset
+
     def joint(self, theta: np.ndarray) -> float:
         """The deviance with beta at the joint mode (nAGQ = 0); sets `beta` and `vcov` (X'V^-1 X)^-1."""
         value, solution = self._iterate(self.with_beta, theta, self.beta)
@@ -63,7 +74,7 @@ class Laplace:
         """The deviance by quadrature about the modes of the last evaluation; curvature: l of each level."""
         at, weights = np.polynomial.hermite.hermgauss(self.points)
         codes, columns = self.terms[0].codes, self.without.columns[0].standard[:, 0]
-        modes, fixed = self.u[0][:, 0], self.columns @ beta
+        modes, fixed = self.u[0][:, 0], self.fixed_part(beta)
         parts = []
         for x, weight in zip(at, weights, strict=True):
             u = modes + np.sqrt(2) * x / curvature
@@ -100,20 +111,20 @@ class Laplace:
         """Penalised iteratively reweighted least squares for u (and beta, where `system` holds X); step halving."""
         fixed = system is self.without
         u, beta = self.u, np.asarray(beta, float)
-        eta = self.columns @ beta + self.random_part(theta, u)
+        eta = self.fixed_part(beta) + self.random_part(theta, u)
         value, done = self._penalised(eta, u), False
         for _ in range(60):
             p = expit(eta)
             weights = np.maximum(self.trials * p * (1 - p), 1e-10)
             system.set_weights(weights)
-            offset = self.columns @ beta if fixed else 0.0
-            system.set_y(eta - offset + (self.successes - self.trials * p) / weights)
+            known = self.fixed_part(beta) if fixed else self.offset
+            system.set_y(eta - known + (self.successes - self.trials * p) / weights)
             solution = system.solve(theta)
             if done:  # the determinant is that of the modes themselves: its error is linear in theirs
                 break
             new_u, new_beta = system.effects(theta, solution), beta if fixed else solution.beta
             for _ in range(12):
-                new_eta = self.columns @ new_beta + self.random_part(theta, new_u)
+                new_eta = self.fixed_part(new_beta) + self.random_part(theta, new_u)
                 new = self._penalised(new_eta, new_u)
                 if new <= value * (1 + 1e-12):
                     break

@@ -68,7 +68,9 @@ def fit_least_squares(
     )
 
 
-def fit_logistic(successes: np.ndarray, trials: np.ndarray, x: np.ndarray, names: Sequence[str]) -> LeastSquaresFit:
+def fit_logistic(
+    successes: np.ndarray, trials: np.ndarray, x: np.ndarray, names: Sequence[str], offset: np.ndarray | None = None
+) -> LeastSquaresFit:
     """Logistic regression of successes of trials [row]. Raises InputError for separation, and for a response without variation."""
     _refuse_saturated(x)
     if successes.sum() in (0, trials.sum()):
@@ -80,7 +82,7 @@ def fit_logistic(successes: np.ndarray, trials: np.ndarray, x: np.ndarray, names
         )
     size = np.abs(x).max(0)
     counts = np.column_stack([successes, trials - successes])
-    found = sm.GLM(counts, x / size, family=sm.families.Binomial()).fit(tol=1e-12)
+    found = sm.GLM(counts, x / size, family=sm.families.Binomial(), offset=offset).fit(tol=1e-12)
     return LeastSquaresFit(
         list(names),
         found.params / size,

@@ -1,7 +1,7 @@
 """Estimated marginal means of a fitted table's factors, and the differences between them.
 
     mean        the model's prediction at a level (or a cell A:B), every combination of the other factors' levels with the same
-                weight, numbers at their mean over the rows (of log10(x), the mean of log10(x))
+                weight, numbers and offsets at their mean over the rows (of log10(x), the mean of log10(x))
     difference  A[a - b], every pair of levels; of A:B, of each factor within every level of the other
     interaction A[a - b] x B[c - d], every pair of pairs: the difference of differences
 df are Satterthwaite's and never exceed those of any coefficient that takes part (emmeans, with Satterthwaite's, does not bound them).
@@ -23,7 +23,9 @@ from scipy.special import expit
 from transect.errors import InputError, nearest
 from transect.stats.contrasts import Choice, Grid
 from transect.stats.formula import Design, column_of
+from transect.stats.intervals import t_interval
 from transect.stats.multiplicity import holm
+from transect.stats.offsets import offset_of
 from transect.stats.table_model import TableModel
 
 NOTHING = 1e-12  # weights times their column's size below this are rounding: the model has no such difference
@@ -36,12 +38,12 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
     Raises InputError for what is no factor of the model's fixed effects, and for more than 2000 differences.
     """
     grid = Grid(model.design, model.rows)
-    logit = model.family == "binomial"
+    logit, offset = model.family == "binomial", float(offset_of(model.formula, model.rows).mean())
     means, differences = [], []
     for text in dict.fromkeys(factors):
         variables = [_variable(name, model.design) for name in _factors(text, model.design)]
         for cell in product(*(model.design.levels[v] for v in variables)):
-            row = _row(model, grid.weights({v: {level: 1.0} for v, level in zip(variables, cell, strict=True)}))
+            row = _row(model, grid.weights({v: {level: 1.0} for v, level in zip(variables, cell, strict=True)}), offset)
             label = ", ".join(f"{v}[{level}]" for v, level in zip(variables, cell, strict=True))
             on_scale = {k: expit(row[c]) for k, c in _PROBABILITY.items()} if logit else {}
             means.append({"factors": text, "label": label, **row, **on_scale})
@@ -79,9 +81,11 @@ def _variable(name: str, design: Design) -> str:
     return found
 
 
-def _row(model: TableModel, weights: np.ndarray) -> dict[str, Any]:
+def _row(model: TableModel, weights: np.ndarray, offset: float = 0.0) -> dict[str, Any]:
+    """The row of weights @ beta + offset."""
     bounds = [u.bound for u, used in zip(model.units, _used(model, weights), strict=True) if used]
-    return model.fit.contrasts(weights, bounds).iloc[0].to_dict()
+    row = model.fit.contrasts(weights, bounds).iloc[0].to_dict()
+    return t_interval(row["estimate"] + offset, row["se"], row["df"]) if offset else row
 
 
 def _used(model: TableModel, weights: np.ndarray) -> np.ndarray:

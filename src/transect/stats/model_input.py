@@ -13,6 +13,7 @@ from transect.errors import InputError, nearest
 from transect.stats import linear
 from transect.stats.formula import Design, Formula, Random, column_of, is_category, values
 from transect.stats.inference_units import codes_of
+from transect.stats.offsets import less_offset
 from transect.stats.standard_units import StandardColumns
 
 NEARLY = 1e-7  # of a column's spread, left beside the others: numbers rounded to 7 digits can leave so much
@@ -197,21 +198,23 @@ def refuse_nearly_aliased(design: Design, x: np.ndarray) -> None:
 
 
 def response_of(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
+    """The response of a gaussian model, less its offsets. Raises InputError where there is nothing to explain."""
     if formula.counts:
         raise InputError("cbind(successes, failures) is a binomial response; add --family binomial")
     if is_category(formula.response, rows) and not pd.api.types.is_bool_dtype(values(formula.response, rows)):
         raise InputError(f"the response '{formula.response}' holds text, not numbers")
-    response = values(formula.response, rows).to_numpy(float)
+    response = less_offset(formula, rows)
+    less = f" less {' and '.join(f'offset({v})' for v in formula.offsets)}" if formula.offsets else ""
     if response.std() == 0:
         raise InputError(
-            f"the response '{formula.response}' is {response[0]:g} in every row: there is nothing to explain"
+            f"the response '{formula.response}'{less} is {response[0]:g} in every row: there is nothing to explain"
         )
     for random in formula.random:
         within = pd.Series(response).groupby(codes_of(random.group, rows))
         if (within.nunique() == 1).all():
             group = ":".join(random.group)
             raise InputError(
-                f"the response '{formula.response}' is the same in all rows of each level of {group}: no residual variance can be "
+                f"the response '{formula.response}'{less} is the same in all rows of each level of {group}: no residual variance can be "
                 f"estimated; take one row per level and leave (... | {group}) out"
             )
     return response

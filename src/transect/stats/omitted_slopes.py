@@ -18,9 +18,10 @@ import pandas as pd
 from transect.errors import InputError
 from transect.stats import generalized, mixed
 from transect.stats.crossed_cholesky import Grouping
-from transect.stats.formula import Design, parse, values
+from transect.stats.formula import Design, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.mixed import MixedFit
+from transect.stats.offsets import less_offset
 from transect.stats.table_model import TableModel
 
 LONGEST = {"gaussian": 20_000, "binomial": 5_000}  # rows: longer tables are not fitted again
@@ -71,7 +72,10 @@ def _vcov(model: TableModel, added: Sequence[Grouping]) -> np.ndarray:
     fit, x = model.fit, model.design.matrix(model.rows)
     terms = [*mixed.groupings(model.formula.random, model.rows), *added]
     if isinstance(fit, GeneralizedFit):
-        return generalized.fit_binomial(fit.laplace.successes, fit.laplace.trials, x, fit.names, terms, "nAGQ=0").vcov
+        laplace = fit.laplace
+        return generalized.fit_binomial(
+            laplace.successes, laplace.trials, x, fit.names, terms, "nAGQ=0", offset=laplace.offset
+        ).vcov
     assert isinstance(fit, MixedFit), "a slope is left out of random terms only"
-    y = values(model.formula.response, model.rows).to_numpy(float)
+    y = less_offset(model.formula, model.rows)
     return mixed.fit(y, x, fit.names, terms, fit.deviance.reml, weights=fit.deviance.weights, start=fit).vcov

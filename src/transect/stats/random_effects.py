@@ -43,7 +43,7 @@ def residuals(fit: TableFit, response: np.ndarray) -> np.ndarray:
     for term, mode in zip(deviance.terms, modes, strict=True):
         random += (mode[term.codes] * term.columns).sum(1)
     if isinstance(fit, GeneralizedFit):
-        trials, p = fit.laplace.trials, expit(fit.laplace.x @ fit.beta + random)
+        trials, p = fit.laplace.trials, expit(fit.fixed_part() + random)
         return (response - trials * p) / np.sqrt(np.maximum(trials * p * (1 - p), 1e-10))
     left = response - deviance.x @ fit.beta - random
     return left if deviance.weights is None else left * np.sqrt(deviance.weights) * fit.sigma / fit.scale
@@ -57,7 +57,7 @@ def modes_of(fit: MixedFit | GeneralizedFit) -> list[np.ndarray]:
 def informative_trials(fit: GeneralizedFit) -> dict[str, float]:
     """Of each grouping, the median over its levels of the sum of n p (1 - p), p with the random effects."""
     _, modes, _ = _modes(fit)
-    eta = fit.laplace.x @ fit.beta
+    eta = fit.fixed_part()
     for term, mode in zip(fit.laplace.terms, modes, strict=True):
         eta = eta + (mode[term.codes] * term.columns).sum(1)
     each = fit.laplace.trials * expit(eta) * (1 - expit(eta))

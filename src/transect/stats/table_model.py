@@ -40,6 +40,7 @@ from transect.stats.model_input import (
     response_of,
     weights_of,
 )
+from transect.stats.offsets import offset_of
 from transect.stats.random_effects import TableFit, correlations, r_squared, residuals
 from transect.stats.unit_means import disagreements, on_means
 
@@ -129,17 +130,17 @@ def fit_table(
     if not allow_pseudoreplication:
         refuse_pseudoreplication(shared, len(rows))
         units = bounded(units, coarsest_columns(shared, parsed, design, rows, x, units), rows, x)
-    terms = mixed.groupings(parsed.random, rows)
+    terms, offset = mixed.groupings(parsed.random, rows), offset_of(parsed, rows)
     fit: TableFit
     if counts is not None:
         response, trials = counts.successes, counts.trials
         notes += counts.notes
         fit = (
-            generalized.fit_binomial(response, trials, x, design.names, terms, method)
+            generalized.fit_binomial(response, trials, x, design.names, terms, method, offset=offset)
             if terms
-            else fit_logistic(response, trials, x, design.names)
+            else fit_logistic(response, trials, x, design.names, offset)
         )
-        means = on_means(response / trials, x, design, units, parsed, rows, trials)
+        means = on_means(response / trials, x, design, [] if parsed.offsets else units, parsed, rows, trials)
     else:
         response = response_of(parsed, rows)
         by = None if weights is None else weights_of(rows[weights], weights)
@@ -168,7 +169,7 @@ def fit_table(
 def _parsed(formula: str, family: str, method: str) -> Formula:
     if family not in FAMILIES:
         raise InputError(f"family {family!r}: allowed are {', '.join(FAMILIES)}.")
-    parsed = parse(formula)
+    parsed = parse(formula, offsets=True)
     if method != "Laplace" and (family != "binomial" or not parsed.random):
         raise InputError(f"method '{method}' is for binomial models with a random term; leave it out")
     return parsed

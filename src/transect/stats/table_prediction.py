@@ -1,6 +1,6 @@
 """What a fitted table says of rows: fitted values, residuals, and predictions of new rows.
 
-    .fixed     x'beta: of a level of the random effects at their mean of 0 (binomial: the probability at it)
+    .fixed     x'beta (and the offset): of a level of the random effects at their mean of 0 (binomial: the probability at it)
     .fitted    the same with the random effects of the row's levels; of a level that the model has not seen, 0
     .residual  response - .fitted (binomial: the share - the probability), of rows whose response is known
     .lower, .upper   the 95 % interval of the response of another row with these values and levels: the uncertainty of beta and of
@@ -23,6 +23,7 @@ from transect.stats.generalized import GeneralizedFit
 from transect.stats.least_squares import LeastSquaresFit
 from transect.stats.mixed import MixedFit
 from transect.stats.mixed_prediction import predict_rows
+from transect.stats.offsets import offset_of
 from transect.stats.random_effects import modes_of
 from transect.stats.table_model import TableModel
 
@@ -56,7 +57,8 @@ def _predicted(model: TableModel, rows: pd.DataFrame) -> pd.DataFrame:
     fit, x = model.fit, _matrix(model.design, model, rows)
     unknown = np.isnan(x).any(axis=1)
     x = np.where(unknown[:, None], 0.0, x)
-    fixed = x @ fit.beta
+    offset = offset_of(model.formula, rows)
+    fixed = x @ fit.beta + offset
     fitted, half = fixed.copy(), np.full(len(rows), np.nan)
     if isinstance(fit, LeastSquaresFit):
         if not fit.binomial:
@@ -67,7 +69,7 @@ def _predicted(model: TableModel, rows: pd.DataFrame) -> pd.DataFrame:
         known = {j: codes for j, (_, codes) in enumerate(terms)}
         if isinstance(fit, MixedFit):
             fitted, sd, df = predict_rows(fit, x, [term for term, _ in terms], known)
-            half = stats.t.ppf((1 + LEVEL) / 2, df) * sd
+            fitted, half = fitted + offset, stats.t.ppf((1 + LEVEL) / 2, df) * sd
         else:
             for (term, codes), modes in zip(terms, modes_of(fit), strict=True):
                 here = codes >= 0
@@ -137,7 +139,8 @@ def _refuse_what_is_no_number(model: TableModel, rows: pd.DataFrame) -> None:
     """Columns of the effects that are numbers in the model and something else in new rows."""
     slopes = [Design(r.terms, model.rows) for r in model.formula.random]
     for design in (model.design, *slopes):
-        for column in dict.fromkeys(column_of(v) for t in design.terms for v in t if v not in design.levels):
+        numbers = [*(v for t in design.terms for v in t if v not in design.levels), *model.formula.offsets]
+        for column in dict.fromkeys(map(column_of, numbers)):
             if column in rows and len(rows):
                 if not pd.api.types.is_numeric_dtype(rows[column]):
                     raise InputError(
