@@ -1,6 +1,11 @@
 """Files that are written whole or not at all."""
 
 import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,3 +69,140 @@ def test_folder_replaces_old(tmp_path: Path) -> None:
     for name in ("a", "b"):
         files.write_folder(tmp_path / "step1", lambda part, name=name: (part / name).write_text(name))
     assert [p.name for p in (tmp_path / "step1").iterdir()] == ["b"]
+
+
+BOTH_WAYS = pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "put aside"])
+
+
+def whole(folder: Path, size: int = 2) -> str:
+    """The content of a folder all of whose files say the same; "" where it is not there, "half" where some are missing."""
+    try:
+        said = [(folder / str(i)).read_text() for i in range(size)]
+    except FileNotFoundError:
+        return "half" if folder.is_dir() else ""
+    return said[0] if len(set(said)) == 1 and all(said) else "half"
+
+
+def say(text: str, size: int = 2) -> Callable[[Path], None]:
+    """A writer of such a folder."""
+
+    def write(part: Path) -> None:
+        for i in range(size):
+            (part / str(i)).write_text(text)
+
+    return write
+
+
+def killed_at(line: int, path: Path) -> bool:
+    """Whether a process that replaces the folder was killed when it came to the `line`th line of files.py, without any clean-up."""
+    child = os.fork()
+    if child == 0:
+        left = [line]
+
+        def trace(frame, event, argument):  # type: ignore[no-untyped-def]
+            if frame.f_code.co_filename != files.__file__:
+                return None
+            left[0] -= event == "line"
+            return os._exit(9) if left[0] == 0 else trace
+
+        sys.settrace(trace)
+        files.write_folder(path, say("new"))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@pytest.mark.parametrize(("before", "exchange"), [("old", True), ("old", False), ("", True)])
+def test_a_folder_is_whole_wherever_its_writer_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, exchange: bool
+) -> None:
+    """Killed at every line in turn: the old one is there or the new one, or none where there was none; the next writer goes on."""
+    if not exchange:  # as NFS, which knows no exchange
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(files, "_sync", lambda path: None)  # a kill loses nothing that was not synchronised
+    path, seen, line = tmp_path / "step1", set(), 1
+    while True:
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+        if before:
+            path.mkdir()
+            say(before)(path)
+        was_killed = killed_at(line, path)
+        if exchange and before:
+            assert whole(path) in ("old", "new")  # at no moment neither
+        assert files.recover(path) == bool(whole(path)) and whole(path) in {before, "new"}
+        seen.add(whole(path))
+        files.write_folder(path, say("next"))
+        assert whole(path) == "next" and not list(tmp_path.glob(f"{files.ASIDE}*"))
+        if not was_killed:
+            break
+        line += 1
+    assert line > 50 and seen == {before, "new"}
+
+
+@BOTH_WAYS
+def test_several_writers_of_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
+    """Two threads and two processes, 40 writes each: no error, a whole folder whenever one looks, nothing left beside it."""
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    path = tmp_path / "step1"
+    files.write_folder(path, say("first"))
+
+    def many(name: str) -> None:
+        for i in range(40):
+            files.write_folder(path, say(f"{name} {i}"))
+
+    children = []
+    for name in ("c", "d"):
+        if (child := os.fork()) == 0:
+            try:
+                many(name)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(many, name) for name in ("a", "b")]
+        looked = 0
+        while not all(w.done() for w in writers):
+            assert not exchange or path.is_dir()
+            looked += 1
+        for writer in writers:
+            writer.result()
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0] and looked > 10
+    assert whole(path)[2:] in map(str, range(40)) and [p.name for p in tmp_path.iterdir()] == ["step1"]
+
+
+def test_a_link_in_the_place_of_a_folder_is_replaced(tmp_path: Path) -> None:
+    """Where a link leads nothing is written or removed."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").write_text("x")
+    (tmp_path / "step1").symlink_to(tmp_path / "elsewhere")
+    files.write_folder(tmp_path / "step1", say("new"))
+    assert whole(tmp_path / "step1") == "new" and not (tmp_path / "step1").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "step1"]
+    assert (tmp_path / "elsewhere/kept").read_text() == "x"
+
+
+def test_what_killed_writers_left_goes_after_a_day(tmp_path: Path) -> None:
+    """A part of this folder that nobody has touched for a day; that of a living writer, or of another folder, stays."""
+    names = ["0" * 16 + "-step1", "1" * 16 + "-step1", "0" * 16 + "-last-step1"]
+    for name in names:
+        (tmp_path / f"{files.PART}{name}").mkdir()
+    for name in (names[0], names[2]):
+        os.utime(tmp_path / f"{files.PART}{name}", (0, 0))
+    files.write_folder(tmp_path / "step1", say("new"))
+    assert {p.name for p in tmp_path.iterdir()} == {"step1", *(f"{files.PART}{n}" for n in names[1:])}
+
+
+def test_an_error_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
+    """And nothing beside it."""
+    files.write_folder(tmp_path / "step1", say("old"))
+
+    def fail(part: Path) -> None:
+        (part / "0").write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        files.write_folder(tmp_path / "step1", fail)
+    assert whole(tmp_path / "step1") == "old" and len(list(tmp_path.iterdir())) == 1

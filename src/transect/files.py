@@ -4,14 +4,20 @@ After a kill a reader finds the old file or the new one, never half of it. What 
 The umask alone says who may read and write them: 0666 less the umask for a file, 0777 less the umask for a folder.
 """
 
+import ctypes
+import errno
+import glob
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = ".part-"
+ASIDE = f"{PART}old-"  # a whole folder whose place a new one takes
+LEFTOVER_SECONDS = 24 * 3600
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -40,17 +46,88 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a folder. One that is there already was written whole; it is replaced."""
-    part = path.with_name(PART + path.name)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    write(part)
-    _share(part)
-    for file in part.iterdir():
-        _sync(file)
-    shutil.rmtree(path, ignore_errors=True)
-    part.rename(path)
+    """The same for a folder. One that is there already was written whole; it is replaced, by however many writers, the last of whom stays.
+
+    Where the file system can, old and new change places in one step. Where it cannot (NFS), the old one is put aside first: a reader that
+    finds neither calls `recover`, as every writer does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recover(path)
+    _remove_leftovers(path)
+    part = _beside(path, PART)
+    part.mkdir()
+    try:
+        with _naming(path):
+            write(part)
+            _share(part)
+            for inner in [*part.rglob("*"), part]:
+                _sync(inner)
+        _put_in_place(part, path)
+    finally:
+        _remove(part)
+
+
+def recover(path: Path) -> bool:
+    """Whether a folder of `write_folder` is there. Where a writer was killed between two renames, the old one is put back."""
+    if not path.is_dir():
+        for old in path.parent.glob(_beside_form(path, ASIDE)):
+            with suppress(OSError):  # another process was first
+                old.rename(path)
+    return path.is_dir()
+
+
+def _put_in_place(part: Path, path: Path) -> None:
+    try:
+        while True:
+            try:
+                part.rename(path)
+                break
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # nothing is in the way
+                    raise
+            if _exchange(part, path):
+                break
+            with suppress(FileNotFoundError):  # another writer has put it aside
+                path.rename(_beside(path, ASIDE))
+    except OSError:
+        recover(path)
+        raise
     _sync(path.parent)
+    for old in path.parent.glob(_beside_form(path, ASIDE)):
+        _remove(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places in one step (renameat2 of Linux); False where system or file system cannot."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return call is not None and call(here, os.fsencode(one), here, os.fsencode(other), both) == 0
+
+
+def _beside(path: Path, prefix: str) -> Path:
+    """A new name beside a path, that tells whose it is."""
+    return path.with_name(f"{prefix}{secrets.token_hex(8)}-{path.name}")
+
+
+def _beside_form(path: Path, prefix: str) -> str:
+    """The form of such names, for `glob`."""
+    return f"{prefix}{'[0-9a-f]' * 16}-{glob.escape(path.name)}"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """What killed writers of this folder left: a living one touches its own within LEFTOVER_SECONDS."""
+    for part in path.parent.glob(_beside_form(path, PART)):
+        with suppress(OSError):  # another process was first
+            if time.time() - part.lstat().st_mtime > LEFTOVER_SECONDS:
+                _remove(part)
+
+
+def _remove(path: Path) -> None:
+    """A folder, or a link to one (its target stays); nothing is done where there is none."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _share(folder: Path) -> None:
@@ -74,7 +151,7 @@ def check_writable(*folders: Path) -> None:
     """Write and remove a file of 1 MiB in each folder (made where it is absent); OSError where that fails."""
     for folder in folders:
         write_whole(folder / "writable", lambda part: part.write_bytes(bytes(2**20)))
-        (folder / "writable").unlink()
+        (folder / "writable").unlink(missing_ok=True)  # two studies may begin at once
 
 
 def _sync(path: Path) -> None:

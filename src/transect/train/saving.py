@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from transect.files import PART, write_text, write_whole
+from transect.files import PART, recover, write_text, write_whole
 
 WEIGHTS = "model.safetensors"
 
@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
     """Make the folder ready for this recipe; True if the run is already done. Files of another recipe and unfinished
-    ones are removed.
+    ones are removed: one process at a time works on a run (jobs/training_lease.py).
     """
     root.mkdir(parents=True, exist_ok=True)
     if read_json(root / "recipe.json").get("digest") != digest:
@@ -44,8 +44,10 @@ def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
         for revision in revisions:
             shutil.rmtree(root / revision, ignore_errors=True)
         write_json(root / "recipe.json", {"digest": digest})
-    for path in root.glob(f"{PART}*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for revision in revisions:
+        recover(root / revision)
+    for path in list(root.rglob(f"{PART}*")):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     return bool(read_json(root / "done.json")) and all((root / revision / WEIGHTS).is_file() for revision in revisions)
 
 
