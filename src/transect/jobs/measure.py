@@ -19,7 +19,7 @@ from transect.errors import (  # fmt: skip
     disk_full,
     panics_are_errors,
 )
-from transect.files import write_text
+from transect.files import recover, write_text
 from transect.grid import Cell, identity
 from transect.jobs import drift, openings
 from transect.jobs.environment import environment, peak_memory_mb
@@ -121,7 +121,7 @@ def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) 
 
         return resolve(checkpoint.hub_id, checkpoint.hub_revision, code=remote_code)
     folder = weights_folder(run, project)
-    if not (folder / checkpoint.revision).is_dir():
+    if not recover(folder / checkpoint.revision):
         error = folder / ERROR
         told = error.read_text(encoding="utf-8").splitlines()[0] if error.is_file() else "it was not trained"
         raise LoadError(f"run {run.id!r} has no checkpoint {checkpoint.revision}: {told}")

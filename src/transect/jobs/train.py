@@ -3,6 +3,7 @@
 import json
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from transect import names, unit_code
@@ -11,6 +12,7 @@ from transect.files import write_text
 from transect.home import without_home
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
+from transect.jobs.training_lease import Lease, lease
 from transect.project import Project
 from transect.run import Run
 from transect.study import Study
@@ -37,19 +39,26 @@ def corpus_of(run: Run, project: Project) -> str:
 
 
 def train(study: Study, name: str, marker: Path) -> None:
-    """Train what is not there yet. A run whose training breaks leaves its error beside its weights; the others go on."""
+    """Train what is not there yet; what another process trains is waited for, and taken over where that one dies.
+
+    A run whose training breaks leaves its error beside its weights; the others go on.
+    """
     batch = next(b for b in study.batches if b.name == name)
     progress = Progress(study.results / "progress", f"train-{name}", len(batch.runs))
     for index, run in enumerate(batch.runs):
         folder = weights_folder(run, study.project)
-        if not (folder / DONE).is_file():
-            progress.say(index, f"{run.id}, {run.get('params_total', '?')} parameters")
-            _train_one(run, folder, study.project, progress, index)
+        if (folder / DONE).is_file():
+            continue
+        told = f"{run.id}, {run.get('params_total', '?')} parameters"
+        with lease(folder, partial(progress.say, index, f"{told}: another process trains it")) as mine:
+            if not (folder / DONE).is_file():
+                progress.say(index, told)
+                _train_one(run, folder, study.project, progress, index, mine)
     progress.end()
     write_text(marker, json.dumps({"runs": [r.id for r in batch.runs]}) + "\n")
 
 
-def _train_one(run: Run, folder: Path, project: Project, progress: Progress, index: int) -> None:
+def _train_one(run: Run, folder: Path, project: Project, progress: Progress, index: int, mine: Lease) -> None:
     from transect.train.trainer import train_run
 
     (folder / ERROR).unlink(missing_ok=True)
@@ -58,6 +67,7 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
     start = time.time(), time.process_time()
 
     def saved(revision: str, folder: Path) -> None:
+        mine.check()
         reached = next(c.step for c in run.checkpoints if c.revision == revision) or 0
         progress.say(index, f"{run.id} has reached {revision}", run.id, reached / max(run.checkpoints[-1].step or 1, 1))
 
