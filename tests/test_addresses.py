@@ -1,5 +1,6 @@
 """Addresses: which may be called and kept, and that no secret of one is repeated."""
 
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -88,6 +89,17 @@ def test_other_addresses_are_left_alone(url: str) -> None:
 def test_what_cannot_be_called_is_told(url: str) -> None:
     """In a clause, where urllib raises errors of six kinds."""
     assert addresses.fault(url)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 10**6, "a://" * 10**5, "http://h/" + "?" * 10**5, "http://" + "@" * 10**5, "http://h/?" + "a=" * 10**5],
+)
+def test_long_texts_are_looked_at_once(text: str) -> None:
+    """No pattern goes back and forth: a megabyte takes seconds at most."""
+    start = time.process_time()
+    addresses.secret_in(text), addresses.shown(text)
+    assert time.process_time() - start < 5
 
 
 def test_how_a_place_is_called_is_no_secret() -> None:

@@ -9,8 +9,9 @@ import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 WITH_SECRETS = "user names, passwords and keys do not stand in addresses, which are kept and shown"
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>`|]+", re.IGNORECASE)
-FIELD = re.compile(r"(?<=[?&;#])(?P<name>[^=&;#]*)=(?P<value>[^&;#]+)")
+# bounded, so that a long text without an address is looked at once
+ADDRESS = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>`|]+", re.IGNORECASE)
+FIELD = re.compile(r"(?<=[?&;#])(?P<name>[^=&;#]{0,100})=(?P<value>[^&;#]+)")
 # names of fields that hold a secret, without punctuation: those that end so, and those that are just so
 SECRET_ENDS = (
     *("key", "token", "secret", "password", "passwd", "passphrase", "pwd", "signature", "credential", "credentials"),

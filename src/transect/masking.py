@@ -15,9 +15,11 @@ from functools import lru_cache
 
 MASK = "***"
 PIECE = 8  # characters of a secret that are worth something: a server that cuts a key shows its beginning or its end
-# hexadecimal numbers of a URL, of JSON and programs, of HTML; a decimal one of HTML; an escaped line break or tab; any other character
+# hexadecimal numbers of a URL, of JSON and programs, of HTML; a decimal one of HTML; an escaped line break or tab; any other character.
+# A backslash is passed over, so that escapes of escapes are found too.
 ESCAPE = re.compile(
-    r"%([0-9a-f]{2})|\\+u([0-9a-f]{4})|\\+u\{([0-9a-f]{1,6})\}|\\+x([0-9a-f]{2})|&#x([0-9a-f]{1,6});|&#(?P<decimal>\d{1,7});|\\+[nrt]|.",
+    r"%(?:25)*([0-9a-f]{2})|\\u([0-9a-f]{4})|\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})|&(?:amp;)*#x([0-9a-f]{1,6});"
+    r"|&(?:amp;)*#(?P<decimal>\d{1,7});|\\[nrt]|.",
     re.IGNORECASE | re.DOTALL,
 )
 PASSED_OVER = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's categories of control, format and space characters

@@ -193,9 +193,7 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
     if "endpoint" in facts and (missing := _unaskable(facts)):
         raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
                          f"for text, {missing}.")  # fmt: skip
-    if "endpoint" in facts and (told := addresses.fault(facts["endpoint"])):
-        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: the endpoint of run {facts['id']!r} {told}; the key is read from "
-                         "the environment variable TRANSECT_API_KEY.")  # fmt: skip
+    _check_addresses(facts, path, index)
     if (
         not any(name in facts for name in ("hub_id", "path", "trained_here"))
         and facts.get("access") not in WITHOUT_WEIGHTS
@@ -234,6 +232,17 @@ def _unaskable(facts: dict[str, Any]) -> str:
     if "api_model" not in facts:
         return "and no api_model, its name there"
     return "" if facts.get("access") == "api" else f"so its access is api, not {facts.get('access')}"
+
+
+def _check_addresses(facts: dict[str, Any], path: Path, index: int) -> None:
+    """The endpoint can be called, and no address carries a secret: what is written in a table or a template too."""
+    for name, value in facts.items():
+        told = addresses.fault(str(value)) if name == "endpoint" else ""
+        if not told and isinstance(value, str) and "://" in value:
+            told = addresses.secret(value)
+        if told:
+            raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: the {name} of run {facts['id']!r} {told}; the key is read from "
+                             "the environment variable TRANSECT_API_KEY.")  # fmt: skip
 
 
 def _check_languages(facts: dict[str, Any], path: Path, index: int) -> None:

@@ -119,6 +119,8 @@ def dresses() -> dict[str, str]:
         "escaped": "".join(f"\\u{n:04x}" for n in letters),
         "escaped twice": json.dumps("".join(f"\\u{n:04x}" for n in letters)),
         "of a program": "".join(f"\\x{n:02x}" for n in letters),
+        "of a URL, twice": "".join(f"%25{n:02X}" for n in letters),
+        "HTML, twice": "".join(f"&amp;#{n};" for n in letters),
         "HTML": "".join(f"&#{n};" for n in letters),
         "HTML, hexadecimal": "".join(f"&#x{n:x};" for n in letters),
         "spaced": " ".join(KEY),
@@ -183,14 +185,15 @@ def test_what_a_terminal_obeys_is_not_shown() -> None:
         assert post(chat.url, {}).told == "[2J]0;titleno way"
 
 
-@pytest.mark.parametrize("where", ["status", "headers", "body", "body of unknown length"])
+@pytest.mark.parametrize("where", ["status", "headers", "body", "body of unknown length", "text"])
 def test_a_server_that_sends_too_slowly_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """A byte now and then keeps every single read alive; the whole answer has a limit of its own."""
-    monkeypatch.setattr(posting, "DEADLINE", 0.3)
+    """A byte now and then keeps every single read alive; the whole answer has a limit of its own, and one that has begun a shorter one."""
+    monkeypatch.setattr(posting, "BEGUN" if where == "text" else "DEADLINE", 0.3)
     sent = {
         "status": b"H" * 100,
         "headers": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100,
         "body": answer(b" " * 200),
+        "text": answer(b"x" * 200),
         "body of unknown length": b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 200,
     }[where]
     with serve(str.upper) as chat:

@@ -115,6 +115,26 @@ def test_a_study_without_hub_models_asks_no_network(done: Path) -> None:
     assert "127.0.0.1" in (done.parent / "control").read_text()
 
 
+def test_a_folder_is_measured_without_a_network(done: Path, tmp_path: Path) -> None:
+    """`transect measure FOLDER`, not told to stay offline, connects to no address and asks for no name."""
+    (folder,) = {p.parent for p in sorted(done.glob("results/store/weights/*/*/*/*/model.safetensors"))[:1]}
+    listening = {"PYTHONPATH": os.pathsep.join([str(done.parent / "listener"), os.environ.get("PYTHONPATH", "")])}
+    asked = [
+        "measure",
+        str(folder),
+        "--measure",
+        "copying",
+        "--option",
+        "n=2",
+        "--option",
+        "conditions=[{length: 6, gap: 2}]",
+    ]
+    environment = {**listening, "HEARD": str(tmp_path / "heard"), "HF_HUB_OFFLINE": ""}
+    result = transect(done, *asked, "--out", str(tmp_path / "rows.csv"), **environment)
+    assert result.returncode == 0 and (tmp_path / "rows.csv").is_file(), result.stderr
+    assert not (tmp_path / "heard").exists()
+
+
 def test_intervals_keep_the_bounds_that_the_measure_declares(done: Path) -> None:
     """The curve of accuracies in the tables of the study lies in [0, 1], and its rows say so."""
     curves = read_table(done / "results/tiny/tables/emergence/curves.parquet")

@@ -23,7 +23,11 @@ from transect.errors import ResourceError, UnavailableError
 from transect.masking import PIECE, mask
 
 KEY = "TRANSECT_API_KEY"
-TIMEOUT, DEADLINE = 120.0, 600.0  # seconds without a byte, and until the whole answer is there
+TIMEOUT, DEADLINE, BEGUN = (
+    120.0,
+    300.0,
+    60.0,
+)  # seconds without a byte; for the whole answer; for the rest of one that has begun
 LARGEST = 10 * 2**20  # bytes of an answer
 SHOWN, LOOKED_AT = 200, 10_000  # characters of what a server says that are shown; that are searched for the key before
 CHUNK = 2**16
@@ -59,9 +63,7 @@ def post(address: str, question: dict[str, Any]) -> Reply:
     except TimeoutError as error:
         if time.monotonic() < end:
             raise ConnectionError(_one_line(str(error)) or "no answer in time") from None
-        raise ResourceError(
-            f"{address} sends so slowly that its answer is not whole after {DEADLINE:.0f} seconds."
-        ) from None
+        raise _too_slow(address, DEADLINE) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ConnectionError(_one_line(str(getattr(error, "reason", error))) or type(error).__name__) from None
 
@@ -98,16 +100,25 @@ def _asked(request: urllib.request.Request, end: float) -> Reply:
     own = [urllib.request.ProxyHandler({})] if addresses.is_here(urlsplit(request.full_url)) else []
     opener = urllib.request.build_opener(_AsItIs, *own)
     with opener.open(request, timeout=TIMEOUT) as response:
-        body = bytearray()
+        body, begun = bytearray(), 0.0
         while chunk := response.read1(CHUNK):
             body += chunk
             if len(body) > LARGEST:
                 raise ResourceError(f"{request.full_url} sends an answer of more than {LARGEST // 2**20} MB, which is not read.")  # fmt: skip
+            begun = begun or (
+                time.monotonic() if chunk.strip() else 0.0
+            )  # a busy server may send white space while one waits
+            if begun and time.monotonic() > begun + BEGUN:
+                raise _too_slow(request.full_url, BEGUN)
             if time.monotonic() > end:
                 raise TimeoutError
         if response.length:  # of a body that was announced longer, `read1` just ends
             raise http.client.IncompleteRead(bytes(body), response.length)
         return _reply(request.full_url, response, bytes(body))
+
+
+def _too_slow(address: str, seconds: float) -> ResourceError:
+    return ResourceError(f"{address} sends so slowly that its answer is not whole after {seconds:.0f} seconds.")
 
 
 def _reply(address: str, response: Any, body: bytes) -> Reply:
