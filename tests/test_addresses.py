@@ -40,6 +40,16 @@ def test_fields_that_hold_a_key_are_refused(name: str, form: str) -> None:
     assert addresses.secret_in(f"line one\nsee {url}")[0] == 13
 
 
+@pytest.mark.parametrize("form", ["?{}", "?k={}", "?v=1&{}", "#{}", "?a=1;b={}"])
+@pytest.mark.parametrize("begin", ["sk-", "sk-proj-", "hf_", "AIza", "gsk_"])
+def test_what_looks_like_a_key_is_refused(form: str, begin: str) -> None:
+    """Under any name or none; in a path such a beginning may be a name."""
+    url = "https://h.example/v1" + form.format(f"{begin}S3CRETS3CRETS3CRET")
+    assert "carries what looks like a key" in addresses.fault(url)
+    assert "S3CRET" not in addresses.fault(url) + addresses.shown(url)
+    assert addresses.fault("https://h.example/sk-wiki-20200101-articles?lang=sk-SK") == ""
+
+
 @pytest.mark.parametrize(
     "user", ["user:S3CRET@", "S3CRET@", ":S3CRET@", "user:S3CRET\\@", "a@b:S3CRET@", "u:S%333CRET@"]
 )

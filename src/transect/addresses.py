@@ -12,6 +12,8 @@ WITH_SECRETS = "user names, passwords and keys do not stand in addresses, which 
 # bounded, so that a long text without an address is looked at once
 ADDRESS = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>`|]+", re.IGNORECASE)
 FIELD = re.compile(r"(?<=[?&;#])(?P<name>[^=&;#]{0,100})=(?P<value>[^&;#]+)")
+# what providers' keys look like, where a field has another name or none
+KEY = re.compile(r"(?<=[?&;#=])(?:sk-|sk_|hf_|gsk_|xai-|ghp_|nvapi-|glpat-|AIza|eyJ)[\w.-]{12,}")
 # names of fields that hold a secret, without punctuation: those that end so, and those that are just so
 SECRET_ENDS = (
     *("key", "token", "secret", "password", "passwd", "passphrase", "pwd", "signature", "credential", "credentials"),
@@ -44,7 +46,9 @@ def secret(url: str) -> str:
     if "@" in _place(url):
         return f"carries a user name or a password before its host; {WITH_SECRETS}"
     names = [match["name"] for match in FIELD.finditer(url) if _is_secret(match["name"])]
-    return f"carries the field {names[0]!r}; {WITH_SECRETS}" if names else ""
+    if names:
+        return f"carries the field {names[0]!r}; {WITH_SECRETS}"
+    return f"carries what looks like a key; {WITH_SECRETS}" if KEY.search(url) else ""
 
 
 def secret_in(text: str) -> tuple[int, str] | None:
@@ -88,4 +92,4 @@ def _without_secrets(url: str) -> str:
     scheme, _, rest = url.partition("://")
     before, at, _ = _place(url).rpartition("@")
     bare = f"{scheme}://{'***@' + rest[len(before) + 1 :] if at else rest}"
-    return FIELD.sub(lambda m: f"{m['name']}=***" if _is_secret(m["name"]) else m[0], bare)
+    return KEY.sub("***", FIELD.sub(lambda m: f"{m['name']}=***" if _is_secret(m["name"]) else m[0], bare))
