@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from tests.stats.crossed_data import penicillin, simulate
+from tests.stats.crossed_data import penicillin, simulate, sleepstudy
 from transect.errors import InputError
 from transect.stats.formula import Random
 from transect.stats.mixed import fit, fit_formula, grouping
@@ -172,3 +172,29 @@ def test_a_category_without_correlations_has_a_variance_for_each_column() -> Non
     )
     assert found.fit.components["effect"].tolist() == ["(Intercept)", "f[b]", "f[c]", ""]
     assert any("lme4 correlates" in note for note in found.warnings)
+
+
+WEIGHTS = {
+    "one of 1e6": (lambda i: np.where(i == 37, 1e6, 1.0), 1785.380938, [251.6281358, 10.28142686]),
+    "one of 1e10": (lambda i: np.where(i == 37, 1e10, 1.0), 1785.38094, [251.6286, 10.28141]),
+    "every other 1e8": (lambda i: np.where(i % 2, 1e8, 1.0), 3299.995559, [253.0042291, 10.42347528]),
+    "one of 1e-12": (lambda i: np.where(i == 7, 1e-12, 1.0), 1807.275995, [251.2358649, 10.60831925]),
+    "1 to 1e8": (lambda i: 10.0 ** (i % 9), 2883.604883, [275.5234407, 6.481116063]),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_far_apart_have_lme4s_optimum(name: str) -> None:
+    """lmer(Reaction ~ Days + (1 | Subject), weights = w): REML criterion to 1e-5, coefficients to 1e-5 relative."""
+    weights, criterion, beta = WEIGHTS[name]
+    frame = sleepstudy().assign(w=weights(np.arange(180)))
+    found = fit_table(frame, "reaction ~ days + (1 | subject)", weights="w").fit
+    assert found.criterion == pytest.approx(criterion, abs=1e-5)
+    assert found.beta.tolist() == pytest.approx(beta, rel=1e-5)
+
+
+def test_one_weight_that_rounding_cannot_hold_is_refused() -> None:
+    """1e14 beside 1: of 16 digits two are left for the other rows."""
+    frame = sleepstudy().assign(w=np.where(np.arange(180) == 37, 1e14, 1.0))
+    with pytest.raises(InputError, match=r"the weights lie between 1 and 1e\+14, so far apart"):
+        fit_table(frame, "reaction ~ days + (1 | subject)", weights="w")

@@ -17,6 +17,22 @@ EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the opt
 OFF_EDGE = 1e-3  # from here the slope tells whether the deviance falls away from the edge
 ELSEWHERE = (0.05, 5.0)  # further starts: so many residual standard deviations for every effect
 NEAR_EDGE = (0.003, 0.01, 0.03, 0.1, 0.3)
+APART = 100.0  # weights that differ by more: the residual's size, in which theta is told, is another in every row
+
+
+def spread_start(deviance: Deviance) -> np.ndarray:
+    """Where the search sets out: effects of one residual standard deviation; of weights far apart that of the row with which the
+    deviance is smallest, by powers of ten from the least to the largest."""
+    weights = deviance.weights
+    if weights is None or weights.max() < APART * weights.min():
+        return deviance.start
+    low, high = np.log10(1 / weights.max()) / 2, np.log10(1 / weights.min()) / 2
+    return min((10**k * deviance.start for k in np.arange(np.floor(low), np.ceil(high) + 1)), key=deviance)
+
+
+def rounding(deviance: Deviance, theta: np.ndarray) -> float:
+    """What float64 may make of the deviance: dof times the rounding of y'Wy over the sum of squares that is left of it."""
+    return float(deviance.dof * np.finfo(float).eps * deviance.c[-1, -1] / deviance.solve(theta).rss)
 
 
 def search(deviance: Deviance, start: np.ndarray) -> np.ndarray:

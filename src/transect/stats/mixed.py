@@ -18,12 +18,17 @@ from scipy.optimize import minimize
 
 from transect.errors import InputError
 from transect.stats.crossed_cholesky import Deviance, Grouping
-from transect.stats.deviance_search import converged, curvature, merge, optimise, search
+from transect.stats.deviance_search import converged, curvature, merge, optimise, rounding, search, spread_start
 from transect.stats.df_bound import DfBound
 from transect.stats.formula import Design, Random, level_text, parse, values
 from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
 from transect.stats.standard_units import StandardResponse
+
+FAR_APART, ROUNDED = (
+    6,
+    1e-4,
+)  # powers of ten between weights, from which rounding may matter; what it may make of the deviance
 
 
 @dataclass(frozen=True)
@@ -181,18 +186,27 @@ def fit(
         raise InputError("the model's variables have missing or infinite values; drop those rows first")
     if column_rank(x) < x.shape[1]:
         raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
-    size = 1.0 if weights is None else float(np.mean(weights))
+    size = 1.0 if weights is None else float(np.exp(np.mean(np.log(weights))))  # one huge weight moves it little
     deviance = Deviance(np.zeros(len(y)), x, terms, reml, None if weights is None else np.asarray(weights) / size)
     response = StandardResponse.of(y, deviance.fixed)
     if response.exact:
         raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
     deviance.set_y(response.standard)
-    first = deviance.start if start is None else deviance.start_from(start.deviance, start.theta)
+    first = spread_start(deviance) if start is None else deviance.start_from(start.deviance, start.theta)
     try:
         theta = search(deviance, first) if near is None else _from_near(deviance, near)
         settled = near is not None or converged(deviance, theta)
     except np.linalg.LinAlgError:
         settled = False
+    if (
+        weights is not None
+        and np.ptp(np.log10(weights)) > FAR_APART
+        and not (settled and rounding(deviance, theta) < ROUNDED)
+    ):
+        raise InputError(
+            f"the weights lie between {np.min(weights):g} and {np.max(weights):g}, so far apart that rounding decides the fit; make "
+            "the largest smaller (a residual that is next to 0 needs no more), or leave those rows out"
+        )
     if not settled:
         raise InputError("the fit did not converge, so nothing is reported; leave out random terms, slopes first")
     return _fitted(deviance, theta, names, response, size)
@@ -210,7 +224,7 @@ def refit(fitted: MixedFit, y: np.ndarray) -> MixedFit:
 def _fitted(
     deviance: Deviance, theta: np.ndarray, names: Sequence[str], response: StandardResponse, weight: float
 ) -> MixedFit:
-    """The fit in the given units; `weight`: the mean of the weights, which are 1 on average within."""
+    """The fit in the given units; `weight`: the geometric mean of the weights, which is 1 within."""
     s = deviance.solve(theta)
     scale = response.size * float(np.sqrt(s.rss / deviance.dof))
     sigma = scale * float(np.sqrt(weight))
