@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.stats.crossed_data import cbpp
+from tests.stats.crossed_data import cbpp, conditions
 from transect.errors import InputError
 from transect.stats.formula import parse
 from transect.stats.marginal_means import marginal_means
@@ -220,3 +220,11 @@ def test_parts_of_trials_are_said() -> None:
     table = cbpp().assign(incidence=lambda t: t["incidence"] + 0.5)
     model = fit_table(table, "cbind(incidence, healthy) ~ 1 + (1 | herd)", family="binomial", method="nAGQ=0")
     assert any(f"{len(table)} rows of cbind" in note and "parts of a trial" in note for note in model.warnings)
+
+
+@pytest.mark.parametrize("fixed", ["arch + k", "0 + k", "k:arch", "arch + (0 + k | item)"])
+def test_a_category_of_one_level_is_refused(fixed: str) -> None:
+    """As in R (contrasts can be applied only to factors with 2 or more levels); its level is named."""
+    frame = conditions().assign(k="only")
+    with pytest.raises(InputError, match=r"'k'.* has one level in these rows \(only\)"):
+        fit_table(frame, f"y ~ {fixed} + (1 | model)", allow_pseudoreplication=True)

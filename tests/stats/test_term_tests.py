@@ -104,3 +104,42 @@ def test_a_binomial_term_has_walds_chi_squared() -> None:
     assert row["chi2"] == pytest.approx(25.4883, rel=0.03) and row["num_df"] == 3
     assert row["F"] == pytest.approx(row["chi2"] / 3) and row["den_df"] == model.effects["df"][1]
     assert row["p_chi2"] < row["p"] < 1e-3
+
+
+JOINT_TESTS = {
+    "arch + arch:cond": ("arch", 2.389, "averaged over the levels of cond, each with the same weight"),
+    "log_params + arch:log_params": (
+        "log_params",
+        13.935,
+        "averaged over the levels of arch, each with the same weight",
+    ),
+    "log_params + arch:cond:log_params": (
+        "log_params",
+        13.935,
+        "averaged over the levels of arch and cond, each with the same weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("fixed", JOINT_TESTS)
+def test_a_term_within_one_that_lacks_a_margin_is_averaged_as_in_emmeans(fixed: str) -> None:
+    """F of joint_tests() of emmeans 1.8 (printed to 3 digits), where lmerTest's depends on the coding; the row says what is tested."""
+    term, f, said = JOINT_TESTS[fixed]
+    found = term_tests(fit_table(conditions(), f"y ~ {fixed} + (1 | model) + (1 | item)")).set_index("term").loc[term]
+    assert found["F"] == pytest.approx(f, abs=6e-4)
+    assert found["hypothesis"] == said
+
+
+def test_what_is_tested_is_said_where_an_effect_is_left_out() -> None:
+    """Without an intercept, and of an interaction alone; of a formula with every margin nothing is said."""
+    said = {
+        fixed: term_tests(fit_table(conditions(), f"y ~ {fixed} + {RANDOM}", allow_pseudoreplication=True))[
+            "hypothesis"
+        ].tolist()
+        for fixed in ("0 + arch + cond", "arch:cond", "arch*cond")
+    }
+    assert said["0 + arch + cond"][0].startswith(
+        "whether the means of all its levels are 0, averaged over the levels of cond"
+    )
+    assert said["arch:cond"] == ["stands for cond and arch too, which the formula leaves out"]
+    assert said["arch*cond"] == ["", "", ""]

@@ -89,6 +89,7 @@ def _term_tests(tests: pd.DataFrame, logit: bool) -> Iterator[str]:
         yield from ["", f"Whole terms, each beside the others (type III, {how}):"]
         columns = ["term", "num_df", *(["chi2", "p_chi2"] if logit else []), "F", "den_df", "p"]
         yield from table_lines(tests[columns])
+        yield from (f" {term}: {said}" for term, said in tests[["term", "hypothesis"]].to_numpy() if said)
 
 
 def _slopes_omitted(model: TableModel, slopes: pd.DataFrame) -> Iterator[str]:

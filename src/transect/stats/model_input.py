@@ -74,6 +74,7 @@ def check_groups(formula: Formula, rows: pd.DataFrame, several_trials: bool = Fa
             raise InputError(f"formula '{formula.text}': (0 | {':'.join(random.group)}) has no effect; write (1 | ...)")
         _refuse_repeated(random, formula)
         random_design = Design(random.terms, rows)
+        _refuse_one_level(random_design, f" in (... | {':'.join(random.group)})")
         refuse_aliased(random_design, random_design.matrix(rows), f" in (... | {':'.join(random.group)})")
         name, levels = ":".join(random.group), int(codes_of(random.group, rows).max()) + 1
         if levels < 2:
@@ -117,12 +118,23 @@ def apart(formula: Formula, rows: pd.DataFrame) -> list[str]:
 
 def independent_design(design: Design, rows: pd.DataFrame) -> tuple[Design, np.ndarray]:
     """The design without the columns of empty cells, and its matrix; refused where others determine a column, or nearly."""
+    _refuse_one_level(design)
     x = design.matrix(rows)
     design = without_empty_cells(design, x)
     x = x[:, design.kept]
     refuse_aliased(design, x)
     refuse_nearly_aliased(design, x)
     return design, x
+
+
+def _refuse_one_level(design: Design, where: str = "") -> None:
+    """Raise InputError with the first category that is the same in all rows (R: contrasts need 2 or more levels)."""
+    for variable, levels in design.levels.items():
+        if len(levels) < 2:
+            only = levels[0] if levels else "none"
+            raise InputError(
+                f"'{variable}'{where} has one level in these rows ({only}); its effect needs at least two. Leave it out."
+            )
 
 
 def without_empty_cells(design: Design, x: np.ndarray) -> Design:

@@ -3,7 +3,9 @@
 Of a term with q coefficients the hypothesis L beta = 0 is that of type III: the coefficients of the term where every category is
 coded as deviations from the mean of its levels (sum coding), so that a main effect is averaged over the levels of what it interacts
 with, each with the same weight, and does not depend on the coding of the formula. Numbers stay as they are: with x in an interaction, a
-factor is tested at x = 0. An interaction without the main effects within it stands for them too: a:b alone is whether all cells are equal.
+factor is tested at x = 0. An interaction without the main effects within it stands for them too: a:b alone is whether all cells are equal,
+and without an intercept the first category is whether all its means are 0. `hypothesis` says so. These are the hypotheses of emmeans'
+joint_tests, one by one or together; where a margin of an interaction is left out lmerTest and car test some at first levels instead.
     gaussian    F = (L beta)' (L V L')^-1 (L beta) / q,  with q and Satterthwaite's df: over the q independent parts of L V L' with
                 df v_m,  E = sum v_m / (v_m - 2),  df = 2 E / (E - q)     (2 where a v_m is 2 or less)
     binomial    chi2 = q F, by the chi-squared distribution with q df; and F with the df of the units
@@ -12,6 +14,7 @@ Source: Kuznetsova, Brockhoff & Christensen (2017), J. Stat. Software 82(13) (lm
 """
 
 import copy
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -25,8 +28,10 @@ NOTHING = 1e-9  # weights below this share of the largest are rounding
 
 
 def term_tests(model: TableModel) -> pd.DataFrame:
-    """One row per term but the intercept: term, num_df, den_df, F, p; of a binomial model chi2 and p_chi2 too."""
+    """One row per term but the intercept: term, num_df, den_df, F, p, hypothesis ("" where it is the usual one of type III); of a
+    binomial model chi2 and p_chi2 too."""
     design, binomial = model.design, model.family == "binomial"
+    said = _hypotheses(design.whole)
     to_sums, owners = _to_sum_coding(design.whole)
     rows = []
     for term in design.terms:
@@ -34,15 +39,47 @@ def term_tests(model: TableModel) -> pd.DataFrame:
             continue
         hypothesis = _estimable(design, to_sums[[owner == term for owner in owners]])
         if not len(hypothesis):
-            rows.append({"term": ":".join(term), "num_df": 0, "den_df": np.nan, "F": np.nan, "p": np.nan})
+            none = "not tested: the rows have cells missing that it needs"
+            rows.append(
+                {"term": ":".join(term), "num_df": 0}
+                | dict.fromkeys(["den_df", "F", "p"], np.nan)
+                | {"hypothesis": none}
+            )
             continue
         f, den_df = _f_test(model, hypothesis)
         q = len(hypothesis)
         row = {"term": ":".join(term), "num_df": q, "den_df": den_df, "F": f, "p": float(stats.f.sf(f, q, den_df))}
         if binomial:
             row |= {"chi2": q * f, "p_chi2": float(stats.chi2.sf(q * f, q))}
-        rows.append(row)
+        rows.append(row | {"hypothesis": said.get(term, "")})
     return pd.DataFrame(rows)
+
+
+def _hypotheses(design: Design) -> dict[Term, str]:
+    """In words, of terms that stand for effects which the formula leaves out, and of those within terms that lack a margin."""
+    there, categories = {frozenset(t) for t in design.terms}, set(design.levels)
+    found: dict[Term, str] = {}
+    over: dict[Term, list[str]] = {}
+    for term in design.terms:
+        more = sorted((e for e, owner in design.margins().items() if owner == term and set(e) != set(term)), key=len)
+        others = [v for t in design.terms if set(t) <= categories for v in t if v not in term]
+        averaged = f", averaged over the levels of {_and(others)}" if others else ""
+        if () in more:
+            found[term] = (
+                f"whether the means of all its levels are 0{averaged}, not whether they are equal: the formula has no intercept"
+            )
+        elif more:
+            found[term] = f"stands for {_and([':'.join(e) for e in more])} too, which the formula leaves out"
+        margins = {frozenset(part) for n in range(1, len(term)) for part in combinations(term, n)}
+        for inner in (t for t in design.terms if t and set(t) < set(term) and not margins <= there):
+            over[inner] = over.get(inner, []) + [v for v in term if v not in inner and v in categories]
+    means = {t: f"averaged over the levels of {_and(v)}, each with the same weight" for t, v in over.items() if v}
+    return means | found
+
+
+def _and(names: list[str]) -> str:
+    first = list(dict.fromkeys(names))
+    return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)
 
 
 def _f_test(model: TableModel, hypothesis: np.ndarray) -> tuple[float, float]:
