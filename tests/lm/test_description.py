@@ -85,7 +85,7 @@ def test_a_directory_that_lacks_a_part(missing, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("config.json", b"[]", "config.json is no JSON object"),
+        ("config.json", b"[]", "config.json: this must be a JSON object, and is a list"),
         ("config.json", b'{"model_type": "gpt22"}', "no model_type 'gpt22'.* Did you mean 'gpt2'"),
         ("model.safetensors", b"abc", "model.safetensors: this is no safetensors file"),
     ],

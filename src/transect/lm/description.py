@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, PreTrainedTokenizerFast
+from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast
 
-from transect.errors import LoadError, NotApplicable, nearest, panics_are_errors
-from transect.lm import counting, opening
+from transect.errors import LoadError, nearest, panics_are_errors
+from transect.lm import counting, headers, opening
 from transect.lm.batching import context_length
+from transect.lm.configuring import read_config
 from transect.lm.cutting import ids_of
 from transect.lm.design import design
+from transect.lm.extent import built
+from transect.lm.folder import check_files, check_settings, configuration, weight_files
 from transect.lm.form import form
-from transect.lm.loading import configuration, tensors, weight_files
-from transect.lm.objectives import MAKERS, lacks_text_class, objective_of, reads_more
+from transect.lm.headers import Tensor, tensors
+from transect.lm.objectives import MAKERS, reads_more
+from transect.lm.storage import check_storage, named_quantizer
 from transect.lm.surplus import HEADLESS, check_report, dry_report, refuse_adapter
 from transect.lm.tokenizer import canary, casing, read_tokenizer
 
@@ -50,11 +54,14 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     Raises LoadError for a directory without a readable configuration, weights or tokenizer, NotApplicable for a model that reads more than
     text and whose text part cannot be run alone.
     """
+    check_files(path)
     refuse_adapter(path)
     raw = configuration(path)
-    if sizes is None:
-        sizes = {name: shape for name, (shape, _) in tensors(weight_files(path)).items()}
-    numbers = sum(map(_numel, sizes.values()))
+    check_settings(path)
+    held = (
+        tensors(weight_files(path)) if sizes is None else {name: Tensor(shape, "F32") for name, shape in sizes.items()}
+    )
+    numbers = headers.numbers(held)
     kind = raw.get("model_type")
     if kind == "ngram":
         counts = f"{raw.get('order')}-gram counts: {numbers:,} numbers in tables"
@@ -64,7 +71,7 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     else:
         if kind not in CONFIG_MAPPING and "auto_map" not in raw and not list(path.glob("*.py")):
             raise LoadError(f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}")  # fmt: skip
-        found = _architecture(path, sizes) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
+        found = _architecture(path, raw, held) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
     if how := casing(path):
         found.told.append(how)
     found.facts = {"model_type": kind, **found.facts, "tokenizer": describe_tokenizer(read_tokenizer(path))}
@@ -99,29 +106,23 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     }
 
 
-def _architecture(path: Path, sizes: Mapping[str, tuple[int, ...]]) -> Description:
+def _architecture(path: Path, raw: Mapping[str, Any], held: Mapping[str, Tensor]) -> Description:
     """Of an architecture that transformers computes."""
-    config = AutoConfig.from_pretrained(path, local_files_only=True)
-    try:
-        objective = objective_of(config)
-    except ValueError as error:
-        raise LoadError(f"{path}: {error}.") from None
-    if reads_more(config) and (reason := lacks_text_class(config)):
-        raise NotApplicable(f"{path}: {reason}")
+    quantizer = named_quantizer(path, raw, held)
+    config, objective, maker = read_config(path, raw)
     found, text = Description(), config.get_text_config() if reads_more(config) else config
-    network = _built(path, text, objective)
-    headless = _compare(path, config, MAKERS[objective], sizes)
+    whole = built(path, raw, config, maker, held, quantized=bool(quantizer))
+    network: Any = whole if text is config else counting.meta_network(text, objective)
+    headless = _compare(path, config, MAKERS[objective], held)
     if headless:
         network = network.base_model
     counts = counting.counts(network)
-    whole = sum(p.numel() for p in network.parameters())
     if text is not config:
         found.facts["modalities"] = ["text", *(m for name, m in MODALITIES.items() if getattr(config, name, None))]
         found.facts["config"] = {"text_config": {"model_type": text.model_type}}
         found.told.append(
             f"reads more than text: measured, described and counted by its text part ({text.model_type}) alone"
         )
-        whole = sum(p.numel() for p in _whole(config).parameters())
     if headless:
         found.facts["lm_head"] = False
         found.told.append(f"{'an encoder' if objective == 'masked' else 'a decoder'} {HEADLESS}")
@@ -131,19 +132,20 @@ def _architecture(path: Path, sizes: Mapping[str, tuple[int, ...]]) -> Descripti
     found.how = dict.fromkeys(("params_total", "params_non_embedding", "params_active"), "count")
     if objective != "causal" or headless:
         found.how["objective"] = "inferred"
-    numbers = sum(map(_numel, sizes.values()))
-    found.told.append(f"the weight files hold {numbers:,} numbers, {_compared(numbers, whole)}")
+    numbers, asked = headers.numbers(held), sum(p.numel() for p in (network if headless else whole).parameters())
+    found.told.append(f"the weight files hold {numbers:,} numbers, {_compared(numbers, asked)}")
     return found
 
 
-def _compare(path: Path, config: Any, maker: Any, sizes: Mapping[str, tuple[int, ...]]) -> bool:
+def _compare(path: Path, config: Any, maker: Any, held: Mapping[str, Tensor]) -> bool:
     """Whether the files lack the language-model head alone. Raises LoadError as loading does where they are not those of the
     configuration; nothing is compared where they are packed (quantized), or read by a class for more than text."""
     if reads_more(config) or getattr(config, "quantization_config", None) is not None:
         return False
-    network, report = dry_report(config, maker, sizes)
+    network, report = dry_report(config, maker, {name: tensor.shape for name, tensor in held.items()})
+    check_storage(path, held, report["unexpected_keys"])
     return check_report(
-        path, network, report, lambda name: torch.empty(sizes[name], device="meta") if name in sizes else None
+        path, network, report, lambda name: torch.empty(held[name].shape, device="meta") if name in held else None
     )
 
 
@@ -156,18 +158,6 @@ def _compared(numbers: int, whole: int) -> str:
         else "they are packed, or another model's"
     )
     return f"the configuration {whole:,}: {reason}"
-
-
-def _built(path: Path, config: Any, objective: Any) -> Any:
-    try:
-        return counting.meta_network(config, objective)
-    except counting.Uncountable as reason:
-        raise LoadError(f"{path}: {reason}.") from None
-
-
-def _whole(config: Any) -> Any:
-    with torch.device("meta"):
-        return AutoModelForMultimodalLM.from_config(config)
 
 
 def _sizes(config: Any, network: Any, counts: counting.Counts) -> dict[str, Any]:
@@ -230,7 +220,3 @@ def _own_code(raw: Mapping[str, Any], numbers: int) -> Description:
 # what configurations outside transformers call the dimensions
 OTHER_NAMES = {"n_layers": ("n_layer", "n_layers", "num_layers"), "d_model": ("d_model", "n_embd", "dim"), "n_heads": ("n_head", "n_heads"),
                "context_length": ("n_positions", "max_sequence_length", "n_ctx", "block_size"), "d_ff": ("mlp_hidden_size",)}  # fmt: skip
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()

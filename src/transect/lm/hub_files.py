@@ -7,8 +7,8 @@ from pathlib import Path
 
 from transect.errors import LoadError, ResourceError
 from transect.lm import hub
+from transect.lm.folder import weight_files
 from transect.lm.hub_access import access, told
-from transect.lm.loading import weight_files
 
 SMALL = [pattern for pattern in hub.FILES if not pattern.endswith(".safetensors")]
 

@@ -7,7 +7,6 @@ given back to the system before the next one is read, so that a process may load
 
 import ctypes
 import gc
-import json
 import os
 import shutil
 import weakref
@@ -17,12 +16,10 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import (
     CONFIG_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForMultimodalLM,
     GenerationConfig,
 )
 
@@ -37,12 +34,17 @@ from transect.errors import (
     panics_are_errors,
 )
 from transect.lm.batching import out_of_memory
+from transect.lm.configuring import read_config
 from transect.lm.devices import check_device, placement
+from transect.lm.extent import built
+from transect.lm.folder import check_files, check_settings, configuration, weight_files
+from transect.lm.headers import numbers, tensors
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
 from transect.lm.ngram import NgramModel
-from transect.lm.objectives import MAKERS, Objective, lacks_text_class, objective_of, reads_more
-from transect.lm.surplus import check_report, quiet, refuse_adapter
+from transect.lm.objectives import Objective, reads_more
+from transect.lm.storage import check_storage, named_quantizer
+from transect.lm.surplus import check_report, check_tying, quiet, refuse_adapter
 from transect.lm.tokenizer import read_tokenizer
 
 # transformers converts in several threads at once, each with a heap of its own that only grows: 60 MB over 50 checkpoints
@@ -51,7 +53,6 @@ os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 LARGE = 4 * 2**20  # bytes of weights from which it is worth a tenth of a second to tidy up first
 PROBED = 5  # tokens of the text on which a model that reads more than text is tried
 
@@ -77,8 +78,10 @@ def load(
     if dtype not in DTYPES:
         raise InputError(f"dtype: unknown {dtype!r}; there are: {', '.join(DTYPES)}.{nearest(dtype, DTYPES)}")
     check_device(device)
+    check_files(path)
     refuse_adapter(path)
     config = configuration(path)
+    check_settings(path)
     own_code = _own_code(path, config, remote_code)
     tokenizer = read_tokenizer(path)
     if config.get("model_type") == "ngram":
@@ -89,45 +92,10 @@ def load(
     weights = weight_files(path)
     if sum(file.stat().st_size for file in weights) >= LARGE:
         give_back()
-    network, objective, headless = _network(path, weights, DTYPES[dtype], device, memory, own_code)
+    network, objective, headless = _network(path, config, weights, DTYPES[dtype], device, memory, own_code)
     model = NetworkModel(path, tokenizer, weights, network, objective, budget, headless=headless)
     model._own_code = own_code
     return model
-
-
-def configuration(path: Path) -> dict[str, Any]:
-    """What config.json of a directory says; raises LoadError where there is none, or no JSON object in it."""
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LoadError(f"{path}: there is no config.json, so this is no model's folder.") from None
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path}: no readable config.json ({error}).") from None
-    if not isinstance(config, dict):
-        raise LoadError(f"{path}: config.json is no JSON object.")
-    return config
-
-
-def weight_files(path: Path) -> list[Path]:
-    """model.safetensors, or the files that its index names, in name order. Raises LoadError for what is not there."""
-    index = path / "model.safetensors.index.json"
-    if (path / "model.safetensors").is_file():
-        return [path / "model.safetensors"]
-    if index.is_file():
-        try:
-            named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise LoadError(f"{index}: this is no index of weights ({type(error).__name__}: {error}).") from None
-        missing = [name for name in named if Path(name).name != name or not (path / name).is_file()]
-        if missing:
-            raise LoadError(f"{path}: {len(missing)} of {len(named)} weight files that the index names are not there, e.g. {missing[0]}.")  # fmt: skip
-        return [path / name for name in named]
-    stray = sorted(file.name for file in path.glob("*.safetensors"))
-    if stray:
-        raise LoadError(
-            f"{path}: neither model.safetensors nor its index, so nothing says what {stray[0]} is a part of."
-        )
-    raise LoadError(f"{path}: no *.safetensors file; weights in other formats are not loaded, they can run code.")
 
 
 def _own_code(path: Path, config: Mapping[str, Any], allowed: bool) -> bool:
@@ -150,33 +118,44 @@ def _own_code(path: Path, config: Mapping[str, Any], allowed: bool) -> bool:
 
 
 def _network(
-    path: Path, weights: list[Path], dtype: torch.dtype, device: str, memory: Any, own_code: bool
+    path: Path,
+    raw: Mapping[str, Any],
+    weights: list[Path],
+    dtype: torch.dtype,
+    device: str,
+    memory: Any,
+    own_code: bool,
 ) -> tuple[Any, Objective, bool]:
     """The network, its objective, and whether the files lack its language-model head."""
     given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": own_code}
+    config, objective, maker = read_config(path, raw, own_code)
+    held = tensors(weights)
+    quantizer = named_quantizer(path, raw, held)
+    kind = type(built(path, raw, config, maker, held, quantized=bool(quantizer), own_code=own_code))
     try:
-        config = AutoConfig.from_pretrained(path, **given)
-        if reads_more(config) and (reason := lacks_text_class(config)):
-            raise NotApplicable(f"{path}: {reason}")
-        objective = objective_of(config)
-        held, size = stored(weights)
-        place = placement(device, size * dtype.itemsize, memory)
-        given |= {"dtype": dtype, "output_loading_info": True}
-        maker = AutoModelForMultimodalLM if reads_more(config) else MAKERS[objective]
+        place = placement(device, numbers(held) * dtype.itemsize, memory)
+        given |= {
+            "dtype": dtype,
+            "output_loading_info": True,
+            "ignore_mismatched_sizes": True,
+        }  # told by name afterwards
         with quiet():
-            if not place and held != {dtype}:
-                network, report = _converted(path, weights, config, maker, given)
+            if not place and {tensor.dtype for tensor in held.values()} != {dtype}:
+                network, report = _converted(path, weights, config, kind, given)
             else:
                 network, report = maker.from_pretrained(path, config=config, use_safetensors=True, **given, **place)
         if "offload_folder" in place:
             weakref.finalize(network, shutil.rmtree, place["offload_folder"], True)
             _tell_device(network)
-    except (InputError, NotApplicable):
+    except (InputError, LoadError, NotApplicable):
         raise
     except Exception as error:  # anything may be wrong with a directory from outside; the message keeps what
         if out_of_memory(error):
             raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
         raise LoadError(f"{path}: cannot be loaded ({type(error).__name__}: {error}).") from error
+    if not quantizer or getattr(network, "hf_quantizer", None) is None:
+        check_storage(path, held, report["unexpected_keys"], quantizer)
+    check_tying(path, network, held)
     files = [safe_open(file, framework="pt") for file in weights]
 
     def tensor(name: str) -> torch.Tensor | None:
@@ -213,26 +192,6 @@ def text_tower(network: Any) -> Any:
     return text
 
 
-def stored(weights: list[Path]) -> tuple[set[torch.dtype | None], int]:
-    """The dtypes in which the weights are stored (None: not a float), and how many numbers they are."""
-    found = tensors(weights).values()
-    return {dtype for _, dtype in found}, sum(torch.Size(shape).numel() for shape, _ in found)
-
-
-def tensors(weights: list[Path]) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
-    """Name -> shape and dtype (None: not a float) of what the files hold, from their headers. Raises LoadError."""
-    found: dict[str, tuple[tuple[int, ...], torch.dtype | None]] = {}
-    for file in weights:
-        try:
-            with safe_open(file, framework="pt") as held:
-                for name in held.keys():
-                    part = held.get_slice(name)
-                    found[name] = tuple(part.get_shape()), STORED.get(part.get_dtype())
-        except SafetensorError as error:
-            raise LoadError(f"{file}: this is no safetensors file, or not all of it ({error}).") from None
-    return found
-
-
 class _Stored:
     """One tensor of a file, read (not mapped: converted pages would stay in memory) when it is asked for."""
 
@@ -249,10 +208,8 @@ class _Stored:
         return self.file.get_slice(self.name).get_dtype()
 
 
-def _converted(path: Path, weights: list[Path], config: Any, maker: Any, given: dict[str, Any]) -> Any:
+def _converted(path: Path, weights: list[Path], config: Any, kind: Any, given: dict[str, Any]) -> Any:
     """`from_pretrained` on the CPU into another dtype than the stored one, without holding the weights in both."""
-    with torch.device("meta"):
-        kind = type(maker.from_config(config, trust_remote_code=given["trust_remote_code"]))
     files = [safe_open(file, framework="pt", backend="pread") for file in weights]
     state = {name: _Stored(file, name) for file in files for name in file.keys()}
     options = {k: v for k, v in given.items() if k != "trust_remote_code"}

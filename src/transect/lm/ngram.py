@@ -21,12 +21,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from transect.errors import InputError, LoadError, NotApplicable, nearest
 from transect.lm.decoding import Decoding, TableDecoder
+from transect.lm.folder import CONFIG, configuration
+from transect.lm.headers import tensors
 from transect.lm.model import Model, TokenScores, check_positions
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
@@ -155,15 +156,40 @@ def save_ngram(tables: NgramTables, folder: Path, tokenizer: PreTrainedTokenizer
 
 
 def read_ngram(folder: Path) -> NgramTables:
-    """Raises LoadError when the directory does not hold whole tables."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        arrays = load_file(folder / WEIGHTS)
-        orders = range(1, config["order"] + 1)
-        keys, counts = tuple(arrays[f"keys_{k}"] for k in orders), tuple(arrays[f"counts_{k}"] for k in orders)
-        return NgramTables(config["vocab_size"], config["smoothing"], keys, counts)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise LoadError(f"{folder}: no whole n-gram model ({type(error).__name__}: {error}).") from error
+    """Raises LoadError when the directory does not hold whole tables, or other ones than its configuration says."""
+    order, smoothing, vocab_size = _stated(folder)
+    wanted = [f"{part}_{k}" for k in range(1, order + 1) for part in ("keys", "counts")]
+    held = tensors([folder / WEIGHTS])
+    if set(held) != set(wanted) or any(len(tensor.shape) != 1 or tensor.stored != "I64" for tensor in held.values()):
+        raise LoadError(
+            f"{folder}: an n-gram model of order {order} has the tables {', '.join(wanted)}, one column of I64 each; {WEIGHTS} holds "
+            f"{', '.join(sorted(held))[:80]}."
+        )
+    arrays = load_file(folder / WEIGHTS)
+    keys, counts = ([arrays[f"{part}_{k}"] for k in range(1, order + 1)] for part in ("keys", "counts"))
+    for k, (grams, times) in enumerate(zip(keys, counts, strict=True), start=1):
+        inside = not len(grams) or 0 <= grams[0] <= grams[-1] < vocab_size**k
+        if not inside or len(grams) != len(times) or (np.diff(grams) <= 0).any() or (times < 1).any():
+            raise LoadError(
+                f"{folder}: the table of {k}-grams is none: keys ascend and are below {vocab_size} ** {k}, counts are at least 1."
+            )
+    return NgramTables(vocab_size, smoothing, tuple(keys), tuple(counts))
+
+
+def _stated(folder: Path) -> tuple[int, str, int]:
+    """Order, smoothing and size of the vocabulary, as the configuration says; raises LoadError for what cannot be."""
+    config, file = configuration(folder), folder / CONFIG
+    for name in ("order", "vocab_size"):
+        value = config.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
+            raise LoadError(f"{file}: {name} is {str(value)[:40]!r}; it must be a whole number of at least 1.")
+    order, smoothing, vocab_size = config["order"], config.get("smoothing"), config["vocab_size"]
+    if smoothing not in SMOOTHINGS:
+        near = nearest(smoothing, SMOOTHINGS)
+        raise LoadError(f"{file}: smoothing is {str(smoothing)[:40]!r}; there are: {', '.join(SMOOTHINGS)}.{near}")
+    if order > 63 or vocab_size**order >= 2**63:
+        raise LoadError(f"{file}: order {order} with {vocab_size:,} token types; types ** order must be below 2 ** 63.")
+    return order, smoothing, vocab_size
 
 
 class NgramModel(Model):
@@ -177,6 +203,9 @@ class NgramModel(Model):
         super().__init__(path, tokenizer, [path / WEIGHTS])
         self.tables = read_ngram(path)
         self.vocab_size = self.tables.vocab_size
+        if self.vocab_size != len(tokenizer):
+            told = f"vocab_size is {self.vocab_size:,}, and the tokenizer has {len(tokenizer):,} tokens"
+            raise LoadError(f"{path / CONFIG}: {told}; the keys of the tables are numbers in that base.")
 
     def token_scores(
         self,

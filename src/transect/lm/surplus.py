@@ -11,7 +11,7 @@ A headless checkpoint holds everything but the language-model head: it has hidde
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def check_report(
     for what in ("missing_keys", "mismatched_keys"):
         if report[what] and not (what == "missing_keys" and without):
             # transformers would go on with random weights in their place
-            names = ", ".join(sorted(map(str, report[what]))[:3])
+            names = ", ".join(sorted(map(_named, report[what]))[:3])
             raise LoadError(f"{path}: {len(report[what])} weights are {what.split('_')[0]}, e.g. {names}.")
     surplus = sorted(name for name in map(str, report["unexpected_keys"]) if _parameter(network, name, stored(name)))
     if surplus:
@@ -80,6 +80,35 @@ def check_report(
             f"use, e.g. {', '.join(surplus[:3])}: config.json is not that of these weights."
         )
     return without
+
+
+def check_tying(path: Path, network: PreTrainedModel, held: Collection[str]) -> None:
+    """Raise LoadError where the configuration ties the unembedding to the embedding and the files hold another one.
+
+    Versions of transformers differ in which of the two then counts.
+    """
+    if not getattr(network.config.get_text_config(), "tie_word_embeddings", False):
+        return
+    parts = (network.get_input_embeddings(), network.get_output_embeddings())
+    token, output = (getattr(part, "weight", None) for part in parts)
+    if token is None or output is None or output is token or _equal(output, token):
+        return
+    names = {id(p): name for name, p in network.named_parameters()}
+    stored = [name for part in (token, output) if (name := names.get(id(part), "")) in held]
+    if len(stored) == 2 and token.shape == output.shape:
+        raise LoadError(
+            f"{path}: config.json ties the unembedding to the embedding (tie_word_embeddings), and the weight files hold another one, "
+            f"{stored[1]}: set tie_word_embeddings to false, or take that weight out."
+        )
+
+
+def _named(key: Any) -> str:
+    """A weight as the report has it: its name, or its name with the stored shape and the configuration's."""
+    return (
+        str(key)
+        if isinstance(key, str)
+        else f"{key[0]} ({' where the configuration has '.join(str(list(shape)) for shape in key[1:])})"
+    )
 
 
 def _parameter(network: PreTrainedModel, name: str, tensor: torch.Tensor | None) -> bool:
@@ -113,8 +142,9 @@ def dry_report(
         state = {name: torch.empty(shape) for name, shape in shapes.items()}
     with quiet():
         network, report = kind.from_pretrained(
-            None, config=config, state_dict=state, output_loading_info=True, device_map={"": "meta"}
-        )
+            None, config=config, state_dict=state, output_loading_info=True, device_map={"": "meta"},
+            ignore_mismatched_sizes=True,
+        )  # fmt: skip
     return network, report
 
 

@@ -9,7 +9,6 @@ A vocab.txt whose words have capital letters is cased, where no tokenizer_config
 
 import hashlib
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transect.errors import LoadError
 from transect.lm.control import MARKUP
 from transect.lm.cutting import ids_of
+from transect.lm.folder import TOKENIZER, read_object, settings
 from transect.lm.opening import around
 from transect.lm.words import BYTES as LETTERS
 
@@ -50,7 +50,7 @@ def canary(tokenizer: PreTrainedTokenizerFast) -> str:
 def read_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     """Raises LoadError where there is none, it cannot be read, or a library for its conversion is not installed."""
     try:
-        if (path / "tokenizer.json").is_file():
+        if (path / TOKENIZER).is_file():
             # The serialised pipeline itself: the class that AutoTokenizer picks by model_type may rebuild another one.
             return PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
         return _converted(path)
@@ -58,13 +58,16 @@ def read_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         told = " ".join(str(error).split())[:300]
+        if (path / TOKENIZER).is_file():
+            read_object(path / TOKENIZER)  # where it is no JSON, that is what is wrong
+            raise LoadError(f"{path / TOKENIZER}: this is no tokenizer of the tokenizers library ({type(error).__name__}: {told}).") from error  # fmt: skip
         raise LoadError(f"{path}: the tokenizer cannot be read ({type(error).__name__}: {told}).") from error
 
 
 def _converted(path: Path) -> PreTrainedTokenizerFast:
     pieces = sorted(path.glob("*.model"))
     words = [path / name for name in ("vocab.json", "vocab.txt") if (path / name).is_file()]
-    named = (_settings(path, name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json"))
+    named = (settings(path, name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json"))
     if not pieces and not words and any(name in BYTES for name in named):
         return _of_bytes(path)
     if not pieces and not words:
@@ -94,17 +97,14 @@ def _converted(path: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _settings(path: Path, name: str = "tokenizer_config.json") -> dict[str, Any]:
-    """What a file of settings says; nothing where there is none."""
-    file = path / name
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found if isinstance(found, dict) else {}
-
-
 def casing(path: Path) -> str:
     """How the casing of a vocab.txt was found, where no file says it; else empty."""
     file = path / "vocab.txt"
-    if not file.is_file() or (path / "tokenizer.json").is_file() or "do_lower_case" in _settings(path):
+    if (
+        not file.is_file()
+        or (path / "tokenizer.json").is_file()
+        or "do_lower_case" in settings(path, "tokenizer_config.json")
+    ):
         return ""
     entries = (line.rstrip("\n") for line in file.open(encoding="utf-8"))
     capital = next((e for e in entries if e != e.lower() and not MARKUP.fullmatch(e)), "")
