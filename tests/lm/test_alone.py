@@ -1,21 +1,15 @@
 """Tests that what one sequence does to the numbers stays with it: values that are no numbers, and forwards that raise."""
 
-import math
-
 import numpy as np
 import pytest
 
-from tests.architectures import BOTH_WAYS, CAUSAL, model_of
+from tests.architectures import BOTH_WAYS, CAUSAL, MORE_CAUSAL, SEQ2SEQ, model_of
+from tests.lm.broken import BAD, overflowing, refusing
 from transect.errors import ForwardError
 from transect.lm.scoring import Line, errors
 
-BAD = 20  # the token that is made to fail
 SEQUENCES = [[0, 6, 7, 8], [0, 6, BAD, 8], [0, 6, 7, 9, 11], [0, 12]]
-
-
-def overflowing(embedding):
-    """What is read of BAD is no number; its logit, where the same matrix gives it, is one."""
-    embedding.register_forward_hook(lambda _, args, x: x.masked_fill((args[0] == BAD)[..., None], math.nan))
+SOURCES = [[6, 7, 9], [8, 6], [6, 7, 9], [BAD, 9, 8, 11]]
 
 
 def scores(model):
@@ -32,11 +26,11 @@ def of_one(model, ids):
     return model.token_logprobs([ids], batch_size=1)[0]
 
 
-@pytest.mark.parametrize("kind", [*CAUSAL, *(kind for kind in BOTH_WAYS if kind != "ibert")])
+@pytest.mark.parametrize("kind", [*CAUSAL, *MORE_CAUSAL, *BOTH_WAYS])
 def test_a_token_whose_embedding_is_no_number_costs_its_own_sequence_only(kind):
     """Every architecture, packed or padded: the three others have the values that they have alone."""
     model = model_of(kind)
-    overflowing(model.network.get_input_embeddings())
+    overflowing(model)
     found = scores(model)
     assert np.isnan(found[1]).any()
     for i in (0, 2, 3):
@@ -44,23 +38,24 @@ def test_a_token_whose_embedding_is_no_number_costs_its_own_sequence_only(kind):
         assert np.isfinite(found[i][1 : len(SEQUENCES[i])]).all()
 
 
-def refusing(model, token):
-    """The model's forward raises where its input holds the token."""
-    plain = model.network.forward
-
-    def forward(*args, **kwargs):
-        if bool((kwargs["input_ids"] == token).any()):
-            raise ValueError("planted\nin two lines")
-        return plain(*args, **kwargs)
-
-    model.network.forward = forward
+@pytest.mark.parametrize("kind", SEQ2SEQ)
+def test_such_a_token_that_an_encoder_or_a_decoder_reads_costs_its_own_pair_only(kind):
+    """In the target of one and the source of another: the others have the values of a sound model, to rounding."""
+    model, broken = model_of(kind), model_of(kind)
+    expected = [s.logprob for s in model.token_scores(SEQUENCES, sources=SOURCES)]
+    overflowing(broken)
+    found = [s.logprob for s in broken.token_scores(SEQUENCES, sources=SOURCES)]
+    assert np.isfinite(expected[1][1:]).all() and np.isfinite(expected[3][1:]).all()
+    assert np.isnan(found[1]).sum() > 1 and np.isnan(found[3]).all()
+    for i in (0, 2):
+        np.testing.assert_allclose(found[i], expected[i], atol=2e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "mamba2", "bert", "fnet"])
 def test_a_forward_that_raises_costs_the_sequence_on_which_it_does(kind):
     """Planted, an error of any type: one sentence for that sequence, the others as before."""
     model, sound = model_of(kind), model_of(kind)
-    refusing(model, BAD)
+    refusing(model)
     found, expected = scores(model), scores(sound)
     for i in (0, 2, 3):
         np.testing.assert_allclose(found[i], expected[i], atol=1e-5, equal_nan=True)
@@ -81,7 +76,7 @@ def test_a_forward_that_raises_on_everything_is_one_sentence(kind):
 def test_a_set_of_next_tokens_stays_with_its_sequence_too():
     """set_logprobs, one embedding that is no number: the others are as alone."""
     model = model_of("llama")
-    overflowing(model.network.get_input_embeddings())
+    overflowing(model)
     members = np.arange(model.vocab_size) % 2 == 0
     found = model.set_logprobs(SEQUENCES, [[1], [1, 3], [4], [1]], members)
     assert np.isnan(found[1][1])
@@ -110,3 +105,27 @@ def test_a_prompt_that_fails_costs_no_other_prompt_its_continuation(kind):
     found = model.answers(texts, max_new_tokens=3)
     expected = sound.answers(texts, max_new_tokens=3)
     assert "forward raises" in found[1].error and [found[i] for i in (0, 2, 3)] == [expected[i] for i in (0, 2, 3)]
+
+
+@pytest.mark.parametrize("kind", [*CAUSAL, *MORE_CAUSAL, *SEQ2SEQ])
+def test_a_prompt_without_numbers_costs_no_other_prompt_its_continuation(kind):
+    """Every architecture that writes, one embedding that is none: refused, the others continue as in a sound model."""
+    model, broken = model_of(kind), model_of(kind)
+    texts = ["the dog", "a big", "the red", "this dog"]
+    overflowing(broken, model.encode("big")[0])
+    expected, found = (m.answers(texts, max_new_tokens=1) for m in (model, broken))  # a second one might be read
+    assert found[1].error == "the model's logits are not numbers (NaN)"
+    assert [found[i] for i in (0, 2, 3)] == [expected[i] for i in (0, 2, 3)]
+
+
+def test_prompts_whose_rows_reach_each_other_are_continued_alone():
+    """Planted: every embedding takes a part of the batch's mean; the continuations are those of each prompt alone."""
+    texts = ["the dog", "a big", "the red", "this dog"]
+
+    def touching():
+        model = model_of("gpt2")
+        model.network.get_input_embeddings().register_forward_hook(lambda m, args, x: x + 2 * x.mean(0, keepdim=True))
+        return model
+
+    alone = [touching().answers([text], max_new_tokens=4)[0] for text in texts]
+    assert touching().answers(texts, max_new_tokens=4) == alone

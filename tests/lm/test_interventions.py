@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.architectures import KINDS, model_of
+from tests.lm.broken import BAD, overflowing
 from tests.lm.plain_hooks import LENGTH, READ, TOLERANCE, one_at_a_time, some_edits, two_texts
 from transect.errors import InputError, NotApplicable, ResourceError
 from transect.lm import interventions
@@ -124,6 +125,38 @@ def test_a_resumed_run_that_gives_no_numbers_is_not_believed(monkeypatch):
     monkeypatch.setattr(interventions._Run, "_resumed", lambda self, rows: resumed(self, rows) * float("nan"))
     torch.testing.assert_close(run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0)
     assert interventions._resumes[model.network] == {"residual_pre": False}
+
+
+def test_sequences_without_numbers_say_nothing_about_a_place(monkeypatch):
+    """Planted: resuming is wrong by 1, and the first sequences that are run have an embedding that is none. The next are right."""
+    model = model_of("gpt_neox")
+    ids, other = two_texts(model)
+    edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1], positions=[3])]
+    expected = one_at_a_time(model, ids, edits)
+    resumed = interventions._Run._resumed
+    monkeypatch.setattr(interventions._Run, "_resumed", lambda self, rows: resumed(self, rows) + 1)
+    overflowing(model, BAD)
+    assert run(model, np.full(tuple(ids.shape), BAD), edits[:1] * 2, read=READ).logits.isnan().all()
+    assert interventions._resumes[model.network] == {}
+    assert BAD not in ids.tolist()[0]
+    torch.testing.assert_close(run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0)
+    assert interventions._resumes[model.network] == {"residual_pre": False}
+
+
+def test_rows_that_reach_each_other_run_alone():
+    """Planted: every embedding takes a part of the batch's mean; the logits are those of one hooked forward of one row each."""
+    model = model_of("gpt_neox")
+    model.network.get_input_embeddings().register_forward_hook(lambda m, args, x: x + 0.5 * x.mean(0, keepdim=True))
+    ids, other = two_texts(model)
+    clean = torch.cat(
+        [capture(model, other[i : i + 1], ["residual_pre"])["residual_pre", 1] for i in range(len(other))]
+    )
+    torch.testing.assert_close(capture(model, other, ["residual_pre"])["residual_pre", 1], clean, atol=1e-6, rtol=0)
+    found = run(model, ids, [patch("residual_pre", 1, clean, positions=[3])], read=READ).logits
+    for i in range(len(ids)):
+        edit = patch("residual_pre", 1, clean[i : i + 1], positions=[3])
+        alone = one_at_a_time(model, ids[i : i + 1], [edit])
+        torch.testing.assert_close(found[:, i : i + 1], alone, atol=TOLERANCE, rtol=0)
 
 
 def test_memory_that_gives_out_says_nothing_about_a_place(monkeypatch):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.architectures import CAUSAL, MASKED, model_of
+from tests.architectures import CAUSAL, LEAKING, MASKED, MORE, SEQ2SEQ, model_of
 from transect import units
 from transect.lm.repeats import repeats
 from transect.lm.scoring import lines, total_logprobs
@@ -20,15 +20,24 @@ def short(kind: str, rows: int = 1):
     return model_of(kind, vocab_size=size), whole.tokenizer.convert_ids_to_tokens(size)
 
 
-@pytest.mark.parametrize("kind", [*CAUSAL, *(kind for kind in MASKED if kind != "ibert")])
+@pytest.mark.parametrize("kind", [*CAUSAL, *MASKED, *MORE, *LEAKING, *SEQ2SEQ])
 def test_a_text_with_a_token_that_has_no_embedding_is_refused_alone(kind):
     """Every architecture: the sentence names the token, the other text has its total."""
     model, word = short(kind)
-    read = lines(model, ["the dog", f"the {word}"])
+    read = lines(model, ["the dog", f"the {word}"], context="a" if kind in SEQ2SEQ else "")
     assert (
         read[1].error == f"the token {word!r} (id {model.vocab_size}) has no embedding: {kind} has {model.vocab_size}"
     )
     assert np.isfinite(total_logprobs(model, read)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("kind", SEQ2SEQ)
+def test_a_context_with_such_a_token_is_refused_where_an_encoder_reads_it(kind):
+    """No text has a total then; each is told why."""
+    model, word = short(kind)
+    read = lines(model, ["the dog", "the cat"], context=f"a {word}")
+    assert all(f"the token {word!r} (id {model.vocab_size}) has no embedding" in line.error for line in read)
+    assert np.isnan(total_logprobs(model, read)).all()
 
 
 def test_a_token_without_a_logit_is_read_and_not_predicted():

@@ -22,7 +22,7 @@ from transect.lm.anatomy import PLACES, Anatomy, Block
 from transect.lm.batching import plan, run_halving
 from transect.lm.network import NetworkModel
 from transect.lm.tail import tail
-from transect.lm.tracing import hidden_in, hidden_out, with_hidden_out
+from transect.lm.tracing import hidden_in, hidden_out, with_hidden_in, with_hidden_out
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
@@ -39,7 +39,8 @@ def capture(
     On the model's device and in its dtype. The unembedding is not run. Raises NotApplicable for a place that the
     architecture does not have, InputError for an unknown place or a layer out of range.
     """
-    return _observe(model, ids, sites(model, places, layers), lambda batch: model.network.base_model(input_ids=batch))
+    ids, wanted = as_ids(model, ids), sites(model, places, layers)
+    return _observe(model, ids, wanted, _batches(model, ids), lambda batch: model.network.base_model(input_ids=batch))
 
 
 def observe(
@@ -65,9 +66,9 @@ def observe(
     def forward(batch: torch.Tensor) -> None:
         logits.append(model.network(input_ids=batch).logits.float().cpu())
 
-    wanted = sites(model, places, layers)
+    wanted, batches = sites(model, places, layers), _batches(model, ids)
     with tail(model, list(read), distinct):
-        found = _observe(model, ids, wanted, forward)
+        found = _observe(model, ids, wanted, batches, forward)
     whole = torch.cat(logits)
     return found, whole if columns is None else own_tokens(whole, columns.cpu())
 
@@ -78,9 +79,12 @@ def own_tokens(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
 
 
 def _observe(
-    model: NetworkModel, ids: Any, wanted: Sequence[Site], forward: Callable[[torch.Tensor], Any]
+    model: NetworkModel,
+    ids: torch.Tensor,
+    wanted: Sequence[Site],
+    batches: Sequence[Sequence[int]],
+    forward: Callable[[torch.Tensor], Any],
 ) -> dict[Site, torch.Tensor]:
-    ids = as_ids(model, ids)
     found: dict[Site, list[torch.Tensor]] = {site: [] for site in wanted}
     seen: dict[Site, torch.Tensor] = {}
 
@@ -95,7 +99,7 @@ def _observe(
             found[site].append(seen.pop(site))
 
     with torch.no_grad(), touching(model, ids.shape[1], {site: keeping(site) for site in wanted}):
-        for batch in plan([ids.shape[1]] * len(ids), lambda n: sequence_bytes(model, n), model.budget):
+        for batch in batches:
             run_halving(batch, run, model.halvings.append)
     return {site: torch.cat(parts) for site, parts in found.items()}
 
@@ -138,8 +142,9 @@ def gradients(
         for site, gradient in zip(wanted, grads, strict=True):
             result[site].append(gradient)
 
+    batches = _batches(model, ids, lambda n: 4 * sequence_bytes(model, n, logits=True))
     with _frozen(model.network), torch.enable_grad():
-        for batch in plan([ids.shape[1]] * len(ids), lambda n: 4 * sequence_bytes(model, n, logits=True), model.budget):
+        for batch in batches:
             run_halving(batch, run, model.halvings.append)
     return {site: torch.cat(parts) for site, parts in result.items()}
 
@@ -201,6 +206,13 @@ def as_ids(model: NetworkModel, ids: Any) -> torch.Tensor:
     return torch.tensor(rows, device=model.network.device)
 
 
+def _batches(model: NetworkModel, ids: torch.Tensor, row_bytes: Callable[[int], int] | None = None) -> list[list[int]]:
+    """Which sequences run together. Before anything is hooked: it may try the network."""
+    size = 1 if len(ids) > 1 and model.rows_touch(ids.shape[1]) else None
+    row_bytes = row_bytes or (lambda n: sequence_bytes(model, n))
+    return plan([ids.shape[1]] * len(ids), row_bytes, model.budget, size)
+
+
 def sequence_bytes(model: NetworkModel, length: int, *, logits: bool = False) -> int:
     """Rough bytes of what one sequence has in memory at a time."""
     per_position = 24 * (model.d_model or 1024) + 3 * (model.n_heads or 0) * length
@@ -215,15 +227,6 @@ def capture_bytes(model: NetworkModel, place: str, length: int) -> int:
         for block in blocks
     )
     return max(1, width * length * model.network.dtype.itemsize)
-
-
-def with_hidden_in(args: tuple[Any, ...], kwargs: dict[str, Any], hidden: torch.Tensor) -> tuple[Any, Any]:
-    """A module's arguments with other hidden states."""
-    old = hidden_in(args, kwargs)
-    return (
-        tuple(hidden if value is old else value for value in args),
-        {name: hidden if value is old else value for name, value in kwargs.items()},
-    )
 
 
 def _hooks(block: Block, place: str, length: int, visit: Visit) -> list[Any]:

@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -181,11 +179,3 @@ def read(network: PreTrainedModel, anatomy: "Anatomy", ids: torch.Tensor, receiv
     expected = [block.layer for block in anatomy.blocks if block.n_heads is not None]
     if not seen or (anatomy.blocks and seen != expected):
         raise NotApplicable(f"attention was read in layers {seen}; {type(network).__name__} has it in {expected}")
-
-
-def head_rows(item: str, metric: str, scores: np.ndarray) -> pd.DataFrame:
-    """The rows of scores [layer, head]: columns item, metric, value, layer, head."""
-    layers, heads = np.indices(scores.shape)
-    return pd.DataFrame(
-        {"item": item, "metric": metric, "value": scores.ravel(), "layer": layers.ravel(), "head": heads.ravel()}
-    )

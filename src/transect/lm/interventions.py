@@ -73,6 +73,8 @@ def run(
         )
 
     size = max(1, model.budget // recording_bytes(model, length))
+    if model.rows_touch(length):
+        size = batch_size = 1
     with torch.no_grad():  # not inference mode, in which tensors do not count their changes (lm/reuse.py)
         for chunk in torch.arange(len(ids)).split(size):
             run_halving(chunk.tolist(), forward, model.halvings.append)
@@ -128,7 +130,7 @@ class _Run:
         logits = unedited.expand(len(self.edits), *unedited.shape).clone()
         rows = self._rows()
         self._try(rows)
-        forward = self._resumed if all(self.known.get(place, True) for place in self.places) else self._plain
+        forward = self._resumed if all(self.known.get(place, False) for place in self.places) else self._plain
 
         def keep(batch: Sequence[int]) -> None:
             some = [rows[i] for i in batch]
@@ -166,13 +168,18 @@ class _Run:
             yield from (same[len(same) * k // parts : len(same) * (k + 1) // parts] for k in range(parts))
 
     def _try(self, rows: Sequence[_Row]) -> None:
-        """Whether resuming gives what plain forwards give: the first, the middle and the last row of each new place."""
+        """Whether resuming gives what plain forwards give: the first, the middle and the last row of each new place, of sequences that
+        have numbers. Where nothing is a number, nothing is known."""
+        numbers = self.recording.logits.isfinite().flatten(1).all(1).tolist()
         for place in sorted(self.places - self.known.keys()):
             own = [row for row in rows if any(edit.place == place for edit in self.edits[row.edit])]
+            own = [row for row in own if numbers[row.sequence]]
             own = [own[i] for i in sorted({0, len(own) // 2, len(own) - 1})] if own else []
             if not own:
                 continue
             plain = self._plain(own)
+            if not plain.isfinite().any():
+                continue
             units = TOLERANCE * len(self.model.anatomy.blocks)
             try:
                 found = torch.cat([self._resumed([row]) for row in own])

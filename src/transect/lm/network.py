@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable, nearest
-from transect.lm import alone, attention, decoding
+from transect.lm import alone, attention, decoding, patterns
 from transect.lm.anatomy import Anatomy, nothing
 from transect.lm.batching import context_length, plan, run_halving
 from transect.lm.forward import looks_ahead
@@ -25,6 +25,7 @@ from transect.lm.log_sums import Read, log_probabilities, log_shares
 from transect.lm.masking import VARIANTS, masked_rows
 from transect.lm.model import Model, TokenScores, check_positions
 from transect.lm.packing import Packing
+from transect.lm.padding import SHORTEST
 from transect.lm.surplus import HEADLESS
 
 VERSION = 3  # part of the key of every cell that rests on this file: raise it when values change
@@ -238,7 +239,7 @@ class NetworkModel(Model):
         return decoding.Decoding(
             lambda rows, sources: decoding.NetworkDecoder(self.network, rows, sources, self._cache_is_right),
             lambda length: decoding.row_bytes(self.network, length),
-            self.budget,
+            0 if self.rows_touch(SHORTEST) else self.budget,
             self.halvings.append,
         )
 
@@ -255,24 +256,32 @@ class NetworkModel(Model):
         """reduce(A) of every layer, float64 [layer, batch, head]. ids: [batch, position], all of one length.
 
         `reduce` takes a pattern [batch, head, query, key] to [batch, head]; it runs inside the attention call.
+        NaN, in all layers, of a sequence that has no numbers: see lm/patterns.py and `no_number`.
         Raises NotApplicable where the attention cannot be read, or is not in every layer.
         """
         self._check(ids.tolist())
-        found: dict[int, list[np.ndarray]] = {}
+        try:
+            self.anatomy.require("pattern")
+        except NotApplicable:
+            if self.objective == "seq2seq" or not self._diverged(ids[:1]):
+                raise
+            self._note(ids.tolist(), [patterns.NOT_NUMBERS] * len(ids))
+            return np.full((self.n_layers or 0, len(ids), self.n_heads or 0), np.nan)
+        batch_size = 1 if len(ids) > 1 and self.rows_touch(ids.shape[1]) else batch_size
+        batches = plan([ids.shape[1]] * len(ids), self._row_bytes, self.budget, batch_size)
+        found, told = patterns.reduced(self.network, self.anatomy, ids, reduce, batches, self.halvings.append)
+        self._note([ids[i].tolist() for i in told], told.values())
+        return found
 
-        def read(batch: Sequence[int]) -> None:
-            part: list[tuple[int, np.ndarray]] = []  # a batch that does not fit leaves nothing in `found`
-            read_ids = torch.as_tensor(ids[list(batch)], device=self.network.device)
-            keep = lambda layer, pattern: part.append((layer, reduce(pattern).double().cpu().numpy()))  # noqa: E731
-            attention.read(self.network, self.anatomy, read_ids, keep)
-            for layer, values in part:
-                found.setdefault(layer, []).append(values)
+    def rows_touch(self, length: int) -> bool:
+        """Whether rows of so many tokens change each other's numbers (lm/padding.py). To be asked while nothing is hooked."""
+        return self._packing.padding.together(length) == "alone"
 
-        for batch in plan([ids.shape[1]] * len(ids), self._row_bytes, self.budget, batch_size):
-            run_halving(batch, read, self.halvings.append)
-        if sorted(found) != list(range(self.n_layers or 0)):
-            raise NotApplicable(f"attention was read in layers {sorted(found)} of {self.n_layers}")
-        return np.stack([np.concatenate(found[layer]) for layer in range(len(found))])
+    def _diverged(self, ids: np.ndarray) -> bool:
+        """Whether the network gives no numbers at all, so that its parts could not be found either: a run that diverged."""
+        with torch.inference_mode():
+            logits = self.network(input_ids=torch.as_tensor(ids, device=self.network.device)).logits
+        return bool(logits.isnan().any(-1).all())
 
     def attention_patterns(self, ids: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:
         """(layer, pattern [batch, head, query, key]), all kept in memory (`attention` keeps none): few sequences."""

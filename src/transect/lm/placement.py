@@ -16,9 +16,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from transect.lm.activations import with_hidden_in
 from transect.lm.anatomy import Anatomy, Block, example, is_linear
-from transect.lm.tracing import Call, Trace, after, before, hidden_in, trace
+from transect.lm.tracing import Call, Trace, after, before, hidden_in, trace, with_hidden_in
 
 # the largest number, as a power of 2 (which rounds nothing): what a norm adds to the variance, 1e-5 say, is far below rounding then
 SIZE = 2.0**20

@@ -74,6 +74,17 @@ def repeats(
     return result
 
 
+def refused(model: Model, condition: Repeats, lacking: np.ndarray) -> list[tuple[str, str]]:
+    """(item, error) of the sequences without numbers, bool [row]: <condition>#<number>, why, and of what the means are then; where
+    none has any, the condition's own name, once."""
+    rows = np.flatnonzero(lacking).tolist()
+    why = [model.no_number(condition.ids[row].tolist()) for row in rows]
+    if len(rows) == len(condition.ids):
+        return [(condition.name, why[0])]
+    rest = f"; the means of {condition.name} are of the other {len(condition.ids) - len(rows)} sequences"
+    return [(f"{condition.name}#{row}", told + rest) for row, told in zip(rows, why, strict=True)]
+
+
 def _check(conditions: Any, n: Any) -> None:
     """Raise InputError for conditions that are no list of mappings, and for n that is no number of rows."""
     if not _whole(n) or n < 1:

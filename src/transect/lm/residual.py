@@ -75,11 +75,13 @@ class _Parts:
     ) -> tuple[Call, float, Call, float] | None:
         """(call, s, call, s') with target = base + s x the one's output + s' x the other's."""
         delta = (target - base).flatten()
+        if not delta.isfinite().all():
+            return None  # a run that diverged
         for a in first:
             for b in second:
                 x, y = a.output, b.output
                 assert x is not None and y is not None
-                if torch.equal(x, y):
+                if torch.equal(x, y) or not (x.isfinite().all() and y.isfinite().all()):
                     continue
                 columns = torch.stack([x.flatten(), y.flatten()])
                 solution = torch.linalg.lstsq(columns.T, delta[:, None]).solution[:, 0].tolist()

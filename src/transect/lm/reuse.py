@@ -21,13 +21,13 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from transect.lm.activations import Site, Visit, touching, with_hidden_in
+from transect.lm.activations import Site, Visit, touching
 from transect.lm.anatomy import Block
 from transect.lm.batching import out_of_memory
 from transect.lm.forward import replaced
 from transect.lm.network import NetworkModel
 from transect.lm.tail import Forward, alike, tail
-from transect.lm.tracing import hidden_in, hidden_out
+from transect.lm.tracing import hidden_in, hidden_out, with_hidden_in
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 

@@ -84,6 +84,15 @@ def hidden_out(output: Any) -> torch.Tensor | None:
     return output if isinstance(output, torch.Tensor) and output.is_floating_point() else None
 
 
+def with_hidden_in(args: tuple[Any, ...], kwargs: dict[str, Any], hidden: torch.Tensor) -> tuple[Any, Any]:
+    """A module's arguments with other hidden states."""
+    old = hidden_in(args, kwargs)
+    return (
+        tuple(hidden if value is old else value for value in args),
+        {name: hidden if value is old else value for name, value in kwargs.items()},
+    )
+
+
 def with_hidden_out(output: Any, hidden: torch.Tensor) -> Any:
     """`output` of a module with other hidden states, which take the shape of the old ones."""
     if isinstance(output, tuple | list):

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tests.measures.stand_in import StandIn
 from tests.shelf import tiny_model
 from transect.lm import load
+from transect.lm.repeats import repeats
 from transect.measures.behaviour import copying
 
 NO_ITEMS = pd.DataFrame({"item": []})
@@ -65,3 +67,21 @@ def test_a_model_without_numbers_is_told():
     """NaN log-probabilities: an error in both rows, no value."""
     rows = copying.measure(StandIn(lambda ids, t: math.nan), NO_ITEMS, seed=3, conditions=CONDITIONS, n=2)
     assert set(rows["error"]) == {"the model's logits are not numbers (NaN)"} and rows["value"].isna().all()
+
+
+def test_a_sequence_without_numbers_is_refused_and_the_means_are_of_the_others():
+    """NaN in every row that holds one token: the values of the rest by hand, and one error for each metric of the rows with it."""
+    (made,) = repeats(StandIn(), CONDITIONS[:1], n=16, seed=3)
+    token = int(made.ids[7, 3])
+    hit = (made.ids == token).any(1)
+
+    def logprob(ids, t):
+        return math.nan if token in ids[: t + 1] else -float(ids[t] + t)
+
+    rows = copying.measure(StandIn(logprob), NO_ITEMS, seed=3, conditions=CONDITIONS[:1], n=16)
+    refused = rows[rows["error"].notna()]
+    assert refused["item"].drop_duplicates().tolist() == [f"length6_gap3#{i}" for i in np.flatnonzero(hit)]
+    assert len(refused) == 2 * hit.sum() and 0 < hit.sum() < 16
+    # every token costs 9 nats more at its second place, whatever it is
+    kept = rows[rows["error"].isna()].set_index("metric")["value"]
+    assert kept["copying_gain_bits"] == pytest.approx(-9 / math.log(2)) and kept["copy_top1"] == 0

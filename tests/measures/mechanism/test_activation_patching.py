@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.architectures import directory_of, model_of
+from tests.architectures import CAUSAL, MORE_CAUSAL, directory_of, model_of
+from tests.lm.broken import overflowing
 from tests.measures.stand_in import StandIn
 from tests.shelf import byte_tokenizer, tiny_model
 from transect import store
@@ -246,3 +247,31 @@ def test_items_that_the_model_gets_wrong_can_be_left_out(tmp_path):
     )
     with pytest.raises(InputError, match="only_preferred: 'yes'; allowed are true, false"):
         measured(model, only_preferred="yes")
+
+
+# no list of blocks on whose input something can be put
+PLACELESS = {"lstm"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in (*CAUSAL, *MORE_CAUSAL) if kind not in PLACELESS])
+def test_an_item_without_numbers_costs_no_other_its_values(kind):
+    """Every architecture, one embedding that is none, in a text of the same length: the others as in a sound model."""
+    sound, broken = model_of(kind), model_of(kind)
+    overflowing(broken, sound.encode("this")[0])
+    pairs = [("this dog runs", "the dog runs", "run", "sees"), *(("the dog sees", "a dog sees", "run", "sees"),) * 2]
+    expected, found = measured(sound, *pairs), measured(broken, *pairs)
+    told = found[found["item"] == "0"]
+    assert told["value"].isna().all() and (told["error"] == "the model's logits are not numbers (NaN)").all()
+    one, other = (rows[rows["item"] != "0"].reset_index(drop=True) for rows in (expected, found))
+    assert one["error"].isna().all() and other["error"].isna().all()
+    assert one.drop(columns=["value", "error"]).equals(other.drop(columns=["value", "error"]))
+    np.testing.assert_allclose(other["value"], one["value"], atol=2e-5, rtol=1e-4)
+
+
+def test_a_run_that_diverged_is_an_error_of_every_item():
+    """Weights that are NaN, in which no part can be found: not an architecture that has no such place."""
+    model = model_of("gpt_neox")
+    for parameter in model.network.parameters():
+        parameter.data.fill_(np.nan)
+    rows = measured(model)
+    assert (rows["error"] == "the model's logits are not numbers (NaN)").all() and len(rows) == 6

@@ -1,12 +1,16 @@
 """Tests of induction heads."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.architectures import model_of
+from tests.lm.broken import overflowing
 from tests.measures.stand_in import StandIn
 from tests.shelf import tiny_model
+from transect import store
 from transect.errors import NotApplicable
 from transect.lm import load
 from transect.lm.repeats import repeats
@@ -81,3 +85,38 @@ def test_a_model_without_attention_is_not_applicable(tmp_path):
     """Not a score of zero."""
     with pytest.raises(NotApplicable):
         measured(load(tiny_model(tmp_path, "mamba2")))
+
+
+def test_a_sequence_without_numbers_is_refused_by_name_and_the_means_are_of_the_others():
+    """One embedding that is none: the condition's means over the sequences without that token, in a sound model; the store takes the
+    rows."""
+    conditions = [{"length": 6}]
+    sound, broken = model_of("llama"), model_of("llama")
+    (made,) = repeats(sound, conditions, n=16, seed=3)
+    token = int(made.ids[5].max())  # none of those few on which the network's parts are looked for
+    overflowing(broken, token)
+    hit = (made.ids == token).any(1)
+    each = measured(sound, conditions=conditions, sequences=True)
+    kept = each[each["item"].isin([f"length6_gap0#{i}" for i in np.flatnonzero(~hit)])]
+    rows = store.as_values("", measured(broken, conditions=conditions, sequences=True))
+    expected = kept.groupby(["layer", "head"])["value"].mean().unstack().to_numpy()
+    np.testing.assert_allclose(scores(rows, "length6_gap0"), expected, atol=1e-6)
+    refused = rows[rows["error"].notna()]
+    assert refused["item"].tolist() == [f"length6_gap0#{i}" for i in np.flatnonzero(hit)]
+    rest = f"the means of length6_gap0 are of the other {(~hit).sum()} sequences"
+    assert set(refused["error"]) == {f"the model's attention is not numbers (NaN); {rest}"} and 0 < hit.sum() < 16
+    own = rows[(rows["metric"] == "prefix_matching_by_sequence") & rows["error"].isna()]
+    np.testing.assert_allclose(own["value"], kept["value"], atol=1e-6)
+
+
+def test_a_run_that_diverged_is_an_error_of_the_condition():
+    """Weights that are NaN: what a head that looks everywhere would score is all that has a value."""
+    model = model_of("gpt_neox")
+    for parameter in model.network.parameters():
+        parameter.data.fill_(np.nan)
+    rows = store.as_values("", measured(model, conditions=[{"length": 6}]))
+    (refused,) = rows[rows["error"].notna()].itertuples()
+    assert (refused.item, refused.metric, refused.error) == (
+        *("length6_gap0", "prefix_matching", "the model's attention is not numbers (NaN)"),
+    )
+    assert rows.loc[rows["error"].isna(), "metric"].tolist() == ["uniform_attention"]

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from transect.lm.model import Model
-from transect.lm.repeats import Repeats, repeats
+from transect.lm.repeats import Repeats, refused, repeats
 
 VERSION = 1
 UNIT = {"copying_gain_bits": "bits/token", "copy_top1": "proportion"}
@@ -40,25 +40,27 @@ def measure(
 ) -> pd.DataFrame:
     """Two rows per condition (item), means over n sequences: columns item, metric, value, error.
 
-    A condition of which one sequence has no number has rows with an error and no value. `items` is not used.
+    A sequence without numbers is refused (item <condition>#<number>, an error and no value), and the means are of the others; where
+    none has any, the condition is. `items` is not used.
     """
-    rows = []
+    rows: list[tuple[str, str, float, str | None]] = []
     for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos):
-        gain, top1, error = _scores(model, condition)
-        rows.append((condition.name, "copying_gain_bits", gain, error))
-        rows.append((condition.name, "copy_top1", math.nan if error else top1, error))
+        first, second, best = _scores(model, condition)
+        lacking = np.isnan(first + second).any(1)
+        kept = ~lacking
+        if kept.any():
+            rows.append((condition.name, "copying_gain_bits", float(first[kept].mean() - second[kept].mean()), None))
+            rows.append((condition.name, "copy_top1", float(best[kept].mean()), None))
+        for item, told in refused(model, condition, lacking) if lacking.any() else ():
+            rows += [(item, metric, math.nan, told) for metric in UNIT]
     return pd.DataFrame(rows, columns=["item", "metric", "value", "error"])
 
 
-def _scores(model: Model, condition: Repeats) -> tuple[float, float, str | None]:
-    """Gain in bits, share of most probable tokens, and why there is none of either."""
+def _scores(model: Model, condition: Repeats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[sequence, token] without the first token: bits of the first occurrence and of the second, and where that is most probable."""
     scores = model.token_scores(condition.ids.tolist(), top1=True)
     bits = -np.stack([s.logprob for s in scores]) / np.log(2)  # [row, position]
     best = np.stack([s.top1 for s in scores if s.top1 is not None])
     first = slice(condition.start + 1, condition.start + condition.length)
     second = slice(first.start + condition.distance, first.stop + condition.distance)
-    lacking = np.flatnonzero(
-        np.isnan(bits[:, [*range(first.start, first.stop), *range(second.start, second.stop)]]).any(1)
-    )
-    error = model.no_number(condition.ids[lacking[0]].tolist()) if len(lacking) else None
-    return float(bits[:, first].mean() - bits[:, second].mean()), float(best[:, second].mean()), error
+    return bits[:, first], bits[:, second], best[:, second]

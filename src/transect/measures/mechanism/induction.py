@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from transect.lm.attention import head_rows
+from transect.lm.head_table import COLUMNS, head_rows, means
 from transect.lm.model import Model
 from transect.lm.repeats import repeats
 
@@ -50,8 +50,9 @@ def measure(
 ) -> pd.DataFrame:
     """Per condition (item) one row prefix_matching for each layer and head (0-based), and one row uniform_attention.
 
-    With `sequences` also each sequence's own score, on which heads are tested: item <condition>#<number>.
-    Columns item, metric, value, layer, head. `items` is not used; see lm/repeats.py for the options.
+    With `sequences` also each sequence's own score, on which heads are tested: item <condition>#<number>. A sequence without numbers
+    is refused under that name, with an error and no value, and the means are of the others.
+    Columns item, metric, value, layer, head, error. `items` is not used; see lm/repeats.py for the options.
     """
     tables = []
     for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos):
@@ -67,9 +68,8 @@ def measure(
             "metric": ["uniform_attention"],
             "value": [float((1 / (queries + 1)).mean())],
         }
-        tables += [head_rows(condition.name, "prefix_matching", scores.mean(1)), pd.DataFrame(uniform)]
+        tables += [means(model, condition, "prefix_matching", scores), pd.DataFrame(uniform)]
         if sequences:
-            names = (f"{condition.name}#{i}" for i in range(len(condition.ids)))
-            each = zip(names, scores.transpose(1, 0, 2), strict=True)
-            tables += [head_rows(name, "prefix_matching_by_sequence", score) for name, score in each]
-    return pd.concat(tables, ignore_index=True).astype({"layer": "Int64", "head": "Int64"})
+            kept = np.flatnonzero(np.isfinite(scores).all((0, 2)))
+            tables += [head_rows(f"{condition.name}#{i}", "prefix_matching_by_sequence", scores[:, i]) for i in kept]
+    return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS).astype({"layer": "Int64", "head": "Int64"})

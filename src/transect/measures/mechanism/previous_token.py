@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from transect.lm.attention import head_rows
+from transect.lm.head_table import COLUMNS, means
 from transect.lm.model import Model
 from transect.lm.repeats import repeats
 
@@ -36,12 +36,15 @@ def measure(
     tokens: str | Mapping[str, Any] | None = None,
     bos: str | bool = "auto",
 ) -> pd.DataFrame:
-    """One row per condition, layer, head (0-based): columns item, metric, value, layer, head. `items` is not used."""
+    """One row per condition, layer, head (0-based): columns item, metric, value, layer, head, error. `items` is not used.
+
+    A sequence without numbers is refused (item <condition>#<number>, an error and no value), and the means are of the others.
+    """
     tables = [
-        head_rows(condition.name, "previous_token", model.attention(condition.ids, _one_back).mean(1))
+        means(model, condition, "previous_token", model.attention(condition.ids, _one_back))
         for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos)
     ]
-    return pd.concat(tables, ignore_index=True).astype({"layer": "Int64", "head": "Int64"})
+    return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS).astype({"layer": "Int64", "head": "Int64"})
 
 
 def _one_back(pattern: torch.Tensor) -> torch.Tensor:
