@@ -1,5 +1,9 @@
 """The cell store."""
 
+import json
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -156,13 +160,146 @@ def test_a_revision_may_be_several_folders_deep(tmp_path: Path) -> None:
     assert list(cells.provenance_of("run-1", "refs/pr/1").values()) == cells.provenance(index["file"]) == [{"a": 1}]
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1garbage", None])
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
-    """Cut off, or a table without the store's records (None): one sentence with the file and what to do."""
-    file = next(written(tmp_path).root.glob("cells/*/*/*.parquet"))
-    pq.write_table(pa.table({"a": [1]}), file) if content is None else file.write_bytes(content)
-    with pytest.raises(InputError, match=rf"{file.name}: this file of cells is damaged .*; delete it"):
-        Store(tmp_path).index()
+def with_records(file: Path, records: str) -> None:
+    """A file of cells whose metadata are these."""
+    pq.write_table(pq.read_table(file).replace_schema_metadata({"transect": records}), file, write_page_checksum=True)
+
+
+GOOD = {"key": "k9", "run": "run-1", "revision": "step0", "measure": "m", "stimuli": "s", "state": MEASURED}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "Parquet file size is 0"),
+        (b"PAR1garbage", "Parquet"),
+        (None, "no list of records"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a":' * 100_000, "nested too deep"),
+        ("[1, 2]", "record 1 is int, no object"),
+        ("{}", "no list of records"),
+        ("[]", "no list of records"),
+        ("not json", "JSONDecodeError"),
+        *(
+            (json.dumps([GOOD, GOOD | change]), told)
+            for change, told in [
+                ({"key": None}, "record 2 has key 'None'"),
+                ({"key": ["x"]}, "record 2 has key"),
+                ({"key": ""}, "record 2 has key ''"),
+                ({"state": "done"}, "record 2 has the state 'done'; there are measured, not applicable, failed"),
+                ({"state": "missing"}, "state 'missing'"),
+                ({"rows": "3"}, "rows '3'"),
+                ({"rows": True}, "rows 'True'"),
+            ]
+        ),
+        (json.dumps([{k: v for k, v in GOOD.items() if k != "key"}]), "record 1 has no key"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_others_are_read(
+    tmp_path: Path, content: bytes | str | None, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut off, or without the records that the store writes: one sentence with the file and what to do, once; nothing else is lost."""
+    cells = written(tmp_path)
+    cells.write([record("other")], {"other": store.as_values("other", ROWS)}, {})
+    file = next(f for f in tmp_path.glob("cells/*/*/*.parquet") if pq.read_table(f).num_rows > 2)
+    if isinstance(content, str):
+        with_records(file, content)
+    elif content is None:
+        pq.write_table(pa.table({"a": [1]}), file)
+    else:
+        file.write_bytes(content)
+    assert list(cells.index().index) == list(Store(tmp_path).index().index) == ["other"]
+    said = capsys.readouterr().err
+    assert (
+        said.count("\n") == 1
+        and f"{file}: this file of cells is damaged" in said
+        and told in said
+        and "delete it" in said
+    )
+    found, faults = cells.recorded()
+    assert list(found.index) == ["other"] and len(faults) == 1
+
+
+def kept(root: Path) -> pa.Table:
+    return pq.read_table(root / "index.parquet")
+
+
+def changed(table: pa.Table, column: str, value: object) -> pa.Table:
+    """The first row with another value, everything else as it was, the metadata too."""
+    values = table[column].to_pylist()
+    at = table.column_names.index(column)
+    return table.set_column(at, table.schema.field(at), pa.array([value, *values[1:]], table.schema.field(at).type))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda t: changed(t, "state", "not applicable"),
+        lambda t: changed(t, "state", "failed"),
+        lambda t: changed(t, "key", "invented"),
+        lambda t: changed(t, "sha256", "0" * 64),
+        lambda t: changed(t, "file", "cells/gone/main/x.parquet"),
+        lambda t: changed(t, "stamp", "1 2 3 4"),
+        lambda t: t.slice(1),
+        lambda t: t.slice(0, 0),
+        lambda t: pa.concat_tables([t, changed(t, "key", "invented").slice(0, 1)]),
+        lambda t: t.replace_schema_metadata({}),
+        lambda t: t.drop(["stamp"]),
+        lambda t: pa.table({"key": [1]}),
+    ],
+)  # fmt: skip
+def test_an_edited_index_hides_nothing_and_invents_nothing(
+    tmp_path: Path, edit: Callable[[pa.Table], pa.Table]
+) -> None:
+    """Whatever stands in index.parquet, the files say what was measured; the index is made anew."""
+    honest = written(tmp_path).index()
+    pq.write_table(edit(kept(tmp_path)), tmp_path / "index.parquet")
+    pd.testing.assert_frame_equal(Store(tmp_path).index().sort_index(), honest.sort_index())
+    assert sorted(kept(tmp_path)["key"].to_pylist()) == ["k1", "k2", "k3"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1" + bytes(1000) + b"PAR1", b"x"])
+def test_an_index_that_is_no_table_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    """It is a cache."""
+    honest = written(tmp_path).index()
+    (tmp_path / "index.parquet").write_bytes(content)
+    pd.testing.assert_frame_equal(Store(tmp_path).index(), honest)
+
+
+def test_a_file_that_changes_within_its_time_is_read_again(tmp_path: Path) -> None:
+    """Another content of the same size at the same path, its modified time put back: the new records count."""
+    cells = written(tmp_path)
+    file = next(tmp_path.glob("cells/*/*/*.parquet"))
+    records = pq.read_schema(file).metadata[b"transect"].decode()
+    with_records(file, records)
+    assert cells.index().loc["k3", "reason"] == "no"
+    before = file.stat()
+    time.sleep(0.05)  # more than the clock of any file system takes to go on
+    with_records(file, records.replace('"reason": "no"', '"reason": "ja"'))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert cells.index().loc["k3", "reason"] == "ja"
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    """A pipe would be waited for, a link may lead nowhere, a file may go while the index is read."""
+    cells = written(tmp_path)
+    folder = next(tmp_path.glob("cells/*/*"))
+    os.mkfifo(folder / "pipe.parquet")
+    (folder / "link.parquet").symlink_to(tmp_path / "nowhere.parquet")
+    (folder / "folder.parquet").mkdir()
+    assert len(cells.index()) == 3
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{", "\xff"])
+def test_damaged_provenance_is_told(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is reported leaves it out with a sentence; what is compared with it is refused."""
+    cells = written(tmp_path)
+    file = next(tmp_path.glob("provenance/*/*/*.json"))
+    file.write_text(content)
+    assert cells.provenance(cells.index()["file"]) == [] and str(file) in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"{file}: this file is damaged"):
+        cells.provenance_of("run-1", "step0")
 
 
 @pytest.mark.parametrize(("run", "revision"), [("../out", "main"), ("m", "../../../out"), ("m", "/out"), ("/out", "main"), ("m", "main\n")])  # fmt: skip

@@ -8,7 +8,6 @@ predicted: seconds summed, because a few loads and cells take most of them (the 
 measure on each stimulus set (of all cells, where a measure has none yet); of memory the median.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from transect import json_file
 from transect.grid import Cell, Entry
 from transect.run import Run
 from transect.store import MEASURED, Store
@@ -101,7 +101,7 @@ def calibration(study: Study) -> float:
     for run in study.runs:
         path = weights_folder(run, study.project) / COST if run.trained_here else Path()
         if run.trained_here and path.is_file() and (run.get("trained_here", {}).get("recipe") == "neural"):
-            train.append((json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"], training_seconds(run)))
+            train.append((json_file.read_object(path)["cpu_seconds"], training_seconds(run)))
     return _ratio(train)
 
 

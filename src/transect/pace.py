@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from transect import cost
+from transect import cost, json_file
 from transect.files import write_text
 from transect.jobs.analyse import figures_of
 from transect.jobs.measure import stale
@@ -81,9 +81,7 @@ class Pace:
         done = left = 0.0
         for step, names in _names(self.study).items():
             files = {name: _times(self.study) / f"{step}-{name}.json" for name in names}
-            known = {
-                n: json.loads(f.read_text(encoding="utf-8"))["cpu_seconds"] for n, f in files.items() if f.is_file()
-            }
+            known = {n: json_file.read_object(f)["cpu_seconds"] for n, f in files.items() if f.is_file()}
             fresh = {name for name in known if files[name].stat().st_mtime >= self.began}
             usual = sum(known.values()) / len(known) if known else STEPS[step]
             waiting = [known.get(name, usual) for name in names if name not in fresh]

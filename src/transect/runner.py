@@ -1,7 +1,6 @@
 """Running a study: Snakemake under a lock that dies with its owner, progress for people, an honest end."""
 
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from transect import cost, files, stopping, unit_code, workflow_errors
+from transect import cost, files, json_file, stopping, unit_code, workflow_errors
 from transect.errors import InputError
 from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
@@ -162,7 +161,7 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
     paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
     paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
     for path in filter(Path.is_file, paths):
-        made = json.loads(path.read_text(encoding="utf-8"))
+        made = json_file.read_object(path)
         if made["error"]:
             errors[made.get("analysis") or made["figure"]] = made["error"]
     return Outcome(

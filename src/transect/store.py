@@ -7,7 +7,7 @@ measured of one checkpoint (a row group per cell), written whole or not at all, 
     provenance/<run>/<revision>/<digest>.json      times, memory, machine, versions, fingerprints of weights and tokenizer
     items/<digest>.parquet                         the items of a stimulus set, as they were measured
     transcripts/<run>.jsonl                        what a model behind an interface was asked and answered (lm/api.py)
-    index.parquet                                  one row per cell; a cache, rebuilt from the files where it is absent
+    index.parquet                                  one row per cell; a cache, rebuilt from the files (cell_index.py)
 
 A row holds a number or, where the measure refused its item, an error; a cell in which every row is an error has failed.
 Files that were written before there were errors lack that column and are read as having none.
@@ -15,9 +15,10 @@ Files that were written before there were errors lack that column and are read a
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from transect import names
+from transect import cell_index, json_file, names
 from transect.errors import InputError
 from transect.files import PART, write_text, write_whole
 from transect.home import without_home
 
 MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missing", "failed"
+STATES = (MEASURED, NOT_APPLICABLE, FAILED)  # of a record; what has none is missing
 VALUES = pa.schema([
     ("cell", pa.string()), ("item", pa.string()), ("metric", pa.string()), ("value", pa.float64()), ("region", pa.string()),
     ("word", pa.string()), ("position", pa.int32()), ("layer", pa.int32()), ("head", pa.int32()),
@@ -91,7 +93,7 @@ def read_table(path: Path, columns: list[str] | None = None, filters: Any = None
     """Read a table that `write_table` wrote; a damaged page raises InputError."""
     try:
         return pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: the table is damaged ({error}); delete it and run the study again.") from None
 
 
@@ -193,28 +195,19 @@ class Store:
         return Path(names.check(run, "the run")) / names.check_revision(revision, f"the revision of run {run!r},")
 
     def index(self) -> pd.DataFrame:
-        """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early."""
-        path, columns = self.root / "index.parquet", [*Record.__dataclass_fields__, "file", "modified"]
-        files = {}
-        # a revision may be several folders deep (refs/pr/1)
-        for file in (self.root / "cells").rglob("*.parquet"):
-            if not file.name.startswith(PART):  # another job's, or what a killed one left
-                files[str(file.relative_to(self.root))] = file.stat().st_mtime_ns
-        try:
-            known = pq.read_table(path).to_pandas()
-        except (OSError, pa.ArrowInvalid):
-            known = pd.DataFrame()
-        if not {*columns} <= set(known):  # none, or of an earlier version
-            known = pd.DataFrame(columns=columns)
-        known = known[known["file"].map(files) == known["modified"]]
-        read = set(known["file"])
-        new = [self._records(f, m) for f, m in sorted(files.items()) if f not in read]
-        if new:
-            known = pd.concat([known, *new], ignore_index=True)
-            with suppress(OSError):  # a cache; a store that may only be read is planned from as well
-                write_table(path, known)
-        ordered = known.assign(bad=known["state"] == FAILED).sort_values(["bad", "modified"], ascending=[True, False])
-        return ordered.drop_duplicates("key").drop(columns="bad").set_index("key")
+        """One row per cell (columns of Record, and its file), the best record of each key: measured before failed, late before early.
+
+        A damaged file is told on standard error, once, and passed over: its cells count as missing, and are measured again.
+        """
+        found, faults = cell_index.read(self.root, Record.__dataclass_fields__, self._records)
+        for fault in faults:
+            _tell(fault)
+        return _best(found)
+
+    def recorded(self) -> tuple[pd.DataFrame, list[str]]:
+        """The same table from the files alone, whatever index.parquet says, and a sentence for each damaged file."""
+        found, faults = cell_index.read(self.root, Record.__dataclass_fields__, self._records, kept=False)
+        return _best(found), faults
 
     def read(self, index: pd.DataFrame) -> pd.DataFrame:
         """The values of the measured cells of (a part of) the index, in the index's order."""
@@ -226,33 +219,65 @@ class Store:
         return pd.concat(parts, ignore_index=True) if parts else VALUES.empty_table().to_pandas()
 
     def provenance(self, files: Iterable[str]) -> list[dict[str, Any]]:
-        """What was recorded beside the values of these files."""
+        """What was recorded beside the values of these files; a damaged record is told on standard error, once, and left out."""
         found = []
         for file in dict.fromkeys(files):
             path = self.root / "provenance" / Path(file).relative_to("cells").with_suffix(".json")
             if path.is_file():
-                found.append(json.loads(path.read_text(encoding="utf-8")))
+                try:
+                    found.append(json_file.read_object(path))
+                except InputError as error:
+                    _tell(str(error))
         return found
 
     def provenance_of(self, run: str, revision: str) -> dict[str, dict[str, Any]]:
-        """File -> what was recorded, for every file of one checkpoint, in name order."""
+        """File -> what was recorded, for every file of one checkpoint, in name order. Raises InputError for a damaged one."""
         root = self.root / "provenance"
         files = sorted(p for p in (root / self._place(run, revision)).glob("*.json") if not p.name.startswith(PART))
-        return {str(p.relative_to(root)): json.loads(p.read_text(encoding="utf-8")) for p in files}
+        return {str(p.relative_to(root)): json_file.read_object(p) for p in files}
 
-    def _records(self, file: str, modified: int) -> pd.DataFrame:
+    def _records(self, file: str) -> pd.DataFrame:
+        """The records in the metadata of a file of cells. Raises InputError with the file where they are not what is written there."""
         try:
             metadata = pq.read_schema(self.root / file).metadata or {}
-            found = pd.DataFrame(json.loads(metadata[b"transect"]))
-        except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
-            raise InputError(
-                f"{self.root / file}: this file of cells is damaged ({type(error).__name__}: {error}); delete it, and "
-                "the next run of its study measures its cells again."
-            ) from None
-        later = {
-            "refused": 0,
-            "code": "",
-            "stimuli_code": "",
-            "items_sha256": "",
-        }  # what files of earlier versions lack
-        return found.assign(**{n: found.get(n, v) for n, v in later.items()}, file=file, modified=modified)
+            return pd.DataFrame([asdict(r) for r in _checked(json.loads(metadata.get(b"transect", b"null")))])
+        except RecursionError:
+            told = "its records are nested too deep"
+        except (OSError, pa.ArrowException, ValueError) as error:
+            told = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{self.root / file}: this file of cells is damaged ({told}) and passed over; delete it, and the next run of its study "
+            "measures its cells again."
+        )
+
+
+def _checked(records: Any) -> list[Record]:
+    """Records from the JSON of a file; what files of earlier versions lack has its default. Raises ValueError for any other form."""
+    if not isinstance(records, list) or not records:
+        raise ValueError("it has no list of records")
+    found = []
+    for number, given in enumerate(records, 1):
+        if not isinstance(given, dict):
+            raise ValueError(f"record {number} is {type(given).__name__}, no object")
+        told = {name: given[name] for name in Record.__dataclass_fields__ if name in given}
+        for name, field in Record.__dataclass_fields__.items():
+            value = told.get(name, field.default)
+            if type(value) is not field.type or (name == "key" and not value):
+                what = f"{name} {str(value)[:40]!r}" if name in told else f"no {name}"
+                raise ValueError(f"record {number} has {what}")
+        if told["state"] not in STATES:
+            raise ValueError(f"record {number} has the state {told['state'][:40]!r}; there are {', '.join(STATES)}")
+        found.append(Record(**told))
+    return found
+
+
+def _best(records: pd.DataFrame) -> pd.DataFrame:
+    """One row per key."""
+    ordered = records.assign(bad=records["state"] == FAILED).sort_values(["bad", "modified"], ascending=[True, False])
+    return ordered.drop_duplicates("key").drop(columns=["bad", "stamp"]).set_index("key")
+
+
+@cache
+def _tell(sentence: str) -> None:
+    """Once in a process: an index is read many times."""
+    print(f"transect: {sentence}", file=sys.stderr)

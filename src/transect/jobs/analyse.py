@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect import names, store, units
+from transect import json_file, names, store, units
 from transect.analysis_options import with_bounds
 from transect.errors import InputError
 from transect.files import write_text
@@ -96,7 +96,7 @@ def options(spec: dict[str, Any]) -> dict[str, Any]:
 def read_tables(study: Study, name: str) -> dict[str, pd.DataFrame]:
     """The result tables of one analysis; empty where it ended with an error."""
     folder = study.results / "tables" / name
-    made = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    made = json_file.read_object(folder / "manifest.json")
     return {table: store.read_table(folder / f"{table}.parquet") for table in made["tables"]}
 
 

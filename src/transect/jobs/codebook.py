@@ -4,7 +4,6 @@ Result tables: TABLES of their analysis; runs: the schema of the registry and th
 where it is {column: meaning}; all else: src/transect/columns.py. A column that nobody declares stands there without a meaning.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transect import store, units
+from transect import json_file, store, units
 from transect.columns import SHARED, told
 from transect.factors import own_fields, shared_fields
 from transect.jobs.gather import ITEMS, TABLES
@@ -58,7 +57,7 @@ def _tables(study: Study) -> Iterator[tuple[str, Path, Mapping[str, str]]]:
         name = spec["analysis"]
         folder = study.results / "tables" / name
         tables = units.find("analysis", name, study.project).get("TABLES", {})
-        for table in json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["tables"]:
+        for table in json_file.read_object(folder / "manifest.json")["tables"]:
             yield f"tables/{name}/{table}", folder / f"{table}.parquet", tables.get(table, {})
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transect import store, unit_code
+from transect import json_file, store, unit_code
 from transect.errors import InputError
 from transect.files import write_text
 from transect.grid import Cell
@@ -94,7 +94,7 @@ class _Judge:
 
     def _declared(self, name: str) -> set[str]:
         path = self.study.project.store / SAME / f"{name}.json"
-        return set(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+        return set(json_file.read(path)) if path.is_file() else set()
 
     def _declare(self, name: str, states: set[str]) -> None:
         path = self.study.project.store / SAME / f"{name}.json"
@@ -161,5 +161,5 @@ def _made_again(study: Study, digests: list[str]) -> dict[str, Made]:
             str(output),
         ]
         subprocess.run(command, cwd=study.project.root, capture_output=True, check=False)
-        told: dict[str, Any] = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
+        told: dict[str, Any] = json_file.read_object(output) if output.is_file() else {}
     return {d: Made(m["state"], tuple(m["files"]), m["sha256"]) for d, m in told.items() if "error" not in m}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect import names, store, unit_code, units
+from transect import json_file, names, store, unit_code, units
 from transect.errors import InputError
 from transect.files import write_text
 from transect.grid import Cell
@@ -86,7 +86,7 @@ def path_of(items_digest: str, study: Study) -> Path:
 def read_made(items_digest: str, study: Study) -> Made | None:
     """What stored items were made of; None where that was not recorded."""
     with suppress(FileNotFoundError):
-        told: dict[str, Any] = json.loads(path_of(items_digest, study).with_suffix(".json").read_text(encoding="utf-8"))
+        told: dict[str, Any] = json_file.read_object(path_of(items_digest, study).with_suffix(".json"))
         return Made(told["state"], tuple(told["files"]), told["sha256"])
     return None
 

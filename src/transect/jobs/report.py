@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect import registry, report, store, units
+from transect import json_file, registry, report, store, units
 from transect.errors import InputError
 from transect.jobs import codebook, openings
 from transect.jobs.analyse import figures_of, options, read_tables
@@ -78,7 +78,7 @@ def not_sampled(study: Study) -> pd.DataFrame:
 
 
 def _section(study: Study, name: str, title: str, figures: list[report.Figure]) -> report.Section:
-    manifest = json.loads((study.results / "tables" / name / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json_file.read_object(study.results / "tables" / name / "manifest.json")
     unit = units.find("analysis", name, study.project)
     text = (
         f"This analysis ended with an error, so its part of the report is missing: {manifest['error']}"
@@ -95,7 +95,7 @@ def _section(study: Study, name: str, title: str, figures: list[report.Figure]) 
 
 
 def _figure(study: Study, name: str, unit: units.Unit) -> report.Figure | None:
-    made = json.loads((study.results / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+    made = json_file.read_object(study.results / "figures" / f"{name}.json")
     return (
         None
         if made["error"]
@@ -109,7 +109,7 @@ def _error_sentences(study: Study) -> list[str]:
     """Analyses and figures that ended with an error: a hole in the report is never silent."""
     paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
     paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
-    made = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    made = [json_file.read_object(path) for path in paths]
     return [
         f"{'The analysis' if 'analysis' in m else 'The figure'} {m.get('analysis') or m['figure']} is missing: it ended with {m['error']}"
         for m in made
@@ -250,7 +250,7 @@ def _training_cost(study: Study) -> pd.DataFrame:
     for run in study.runs:
         path = weights_folder(run, study.project) / COST if run.trained_here else None
         if path is not None and path.is_file():
-            cost = json.loads(path.read_text(encoding="utf-8"))
+            cost = json_file.read_object(path)
             rows.append({"run": run.id, **{k: round(cost[k], 1) for k in ("seconds", "cpu_seconds", "peak_memory_mb")}})
     return pd.DataFrame(rows, columns=["run", "seconds", "cpu_seconds", "peak_memory_mb"])
 

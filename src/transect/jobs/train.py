@@ -6,7 +6,7 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from transect import names, unit_code
+from transect import json_file, names, unit_code
 from transect.errors import ResourceError, disk_full
 from transect.files import write_text
 from transect.home import without_home
@@ -35,7 +35,7 @@ def begun(run: Run, project: Project) -> bool:
 def corpus_of(run: Run, project: Project) -> str:
     """The state (unit_code.py) of the corpus on which a run was trained; empty where it was not recorded."""
     path = weights_folder(run, project) / CORPUS
-    return str(json.loads(path.read_text(encoding="utf-8"))["state"]) if path.is_file() else ""
+    return str(json_file.read_object(path)["state"]) if path.is_file() else ""
 
 
 def train(study: Study, name: str, marker: Path) -> None:
@@ -84,7 +84,7 @@ def _train_one(run: Run, folder: Path, project: Project, progress: Progress, ind
         write_text(folder / ERROR, without_home(told))
         print(f"{run.id}: training failed: {error}")
         return
-    earlier = json.loads((folder / COST).read_text()) if (folder / COST).is_file() else {}
+    earlier = json_file.read_object(folder / COST) if (folder / COST).is_file() else {}
     cost = {
         "run": run.id,
         "seconds": earlier.get("seconds", 0) + time.time() - start[0],

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from transect.files import PART, recover, write_text, write_whole
+from transect.json_file import read_object
 
 WEIGHTS = "model.safetensors"
 
@@ -30,7 +31,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content, or nothing where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def prepare(root: Path, digest: str, revisions: list[str]) -> bool:

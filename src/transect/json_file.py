@@ -1,0 +1,26 @@
+"""Reading the JSON files that this program writes beside results: one sentence with the file where one is damaged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transect.errors import InputError
+
+
+def read(path: Path) -> Any:
+    """The content of a JSON file. Raises InputError for what is no JSON, or too deep for any that was written here."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        told = "it is nested too deep"
+    except ValueError as error:  # also what is not UTF-8
+        told = str(error)
+    raise InputError(f"{path}: this file is damaged ({told}).")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The same of a file that holds one object; InputError for anything else."""
+    found = read(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: this file is damaged (it holds {type(found).__name__} where an object was written).")
+    return found
