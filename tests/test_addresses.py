@@ -1,6 +1,7 @@
 """Addresses: which may be called and kept, and that no secret of one is repeated."""
 
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -58,6 +59,7 @@ def test_what_stands_before_a_host_is_refused(user: str) -> None:
     url = f"https://{user}h.example/v1?model=a"
     assert "carries a user name or a password" in addresses.fault(url)
     assert addresses.shown(f"at {url}.") == "at https://***@h.example/v1?model=a."
+    assert "S3CRET" not in addresses.shown(f"/tmp/x/{Path(url)}: there is no such file.")
 
 
 @pytest.mark.parametrize(

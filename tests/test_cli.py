@@ -105,3 +105,24 @@ def test_a_list_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["registry", "list", "--where", "suite == 'mamba'", "--csv"]) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert {"run", "params_total", "mixer", "configuration"} <= set(table) and (table["suite"] == "mamba").all()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["measure", "https://user:S3CRET@h.example/org/m", "--measure", "induction", "--out", "r.csv"],
+        ["measure", "https://h.example/m?token=S3CRET", "--measure", "induction", "--out", "r.csv"],
+        ["run", "https://user:S3CRET@h.example/study.yaml"],
+        ["fit", "https://user:S3CRET@h.example/t.csv", "y ~ x"],
+        ["gstudy", "https://h.example/t.csv?api-key=S3CRET", "--score", "y", "--object", "a"],
+        ["verify", "small", "https://h.example/s.yaml?api-key=S3CRET"],
+    ],
+)
+def test_an_error_repeats_no_secret(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """An address in the place of a model, a study or a table is told without its password or key."""
+    try:
+        assert cli.main(arguments) == 2
+    except SystemExit as ended:  # argparse's own
+        assert ended.code == 2
+    told = capsys.readouterr().err
+    assert "S3CRET" not in told and "transect" in told

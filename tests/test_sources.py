@@ -162,6 +162,12 @@ def test_a_mirror_that_leads_elsewhere_still_gives_the_declared_content(tmp_path
         sources.fetch(ABC | {"mirror": "../abc.txt"})
 
 
+def test_a_mirrored_source_needs_no_https(tmp_path, monkeypatch):
+    """An old address of plain http still names a source of which there is a copy: nothing is asked over it."""
+    mirror_with(tmp_path, monkeypatch, lzma.compress(b"abc"))
+    assert sources.fetch(ABC | {"url": "http://example.org/abc.txt"}).read_bytes() == b"abc"
+
+
 def test_a_mirror_is_a_folder(monkeypatch):
     """An address in its place is refused without being repeated."""
     monkeypatch.setenv("TRANSECT_MIRROR", "https://user:S3CRET@mirror.example/")

@@ -9,8 +9,9 @@ import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 WITH_SECRETS = "user names, passwords and keys do not stand in addresses, which are kept and shown"
-# bounded, so that a long text without an address is looked at once
-ADDRESS = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>`|]+", re.IGNORECASE)
+# bounded, so that a long text without an address is looked at once; a path that was made of an address has one slash
+ADDRESS = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,20}://?[^\s\"'<>`|]+", re.IGNORECASE)
+SCHEME = re.compile(r"^[^:/]*://?")
 FIELD = re.compile(r"(?<=[?&;#])(?P<name>[^=&;#]{0,100})=(?P<value>[^&;#]+)")
 # what providers' keys look like, where a field has another name or none
 KEY = re.compile(r"(?<=[?&;#=])(?:sk-|sk_|hf_|gsk_|xai-|ghp_|nvapi-|glpat-|AIza|eyJ)[\w.-]{12,}")
@@ -80,7 +81,7 @@ def is_here(parts: SplitResult) -> bool:
 
 def _place(url: str) -> str:
     """What stands between :// and the path: the host, and what may stand before and after it."""
-    return re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return re.split(r"[/?#]", SCHEME.sub("", url), maxsplit=1)[0]
 
 
 def _is_secret(name: str) -> bool:
@@ -89,7 +90,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _without_secrets(url: str) -> str:
-    scheme, _, rest = url.partition("://")
+    rest = SCHEME.sub("", url)
     before, at, _ = _place(url).rpartition("@")
-    bare = f"{scheme}://{'***@' + rest[len(before) + 1 :] if at else rest}"
+    bare = f"{url[: len(url) - len(rest)]}{'***@' + rest[len(before) + 1 :] if at else rest}"
     return KEY.sub("***", FIELD.sub(lambda m: f"{m['name']}=***" if _is_secret(m["name"]) else m[0], bare))

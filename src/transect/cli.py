@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transect import addresses, model_commands, registry_commands, table_commands
+from transect import addresses, arguments, model_commands, registry_commands, table_commands
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
@@ -160,7 +160,7 @@ def init(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="transect", description="How far does a finding about one language model reach?", epilog=EXIT_CODES
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -173,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="machine-readable output")
         if study:
             command.add_argument("study", metavar="STUDY", help="a study's name or the path of its file")
-            command.add_argument("-j", "--cores", type=_positive, help="cores to use (default: the setting, else all)")
+            command.add_argument(
+                "-j", "--cores", type=arguments.positive, help="cores to use (default: the setting, else all)"
+            )
         return command
 
     runs = add("run", run, study=True)
@@ -189,11 +191,14 @@ def _parser() -> argparse.ArgumentParser:
         "--effect", type=float, metavar="X", help="tell the power for a difference (or a change per tenfold) of X"
     )
     plans.add_argument(
-        "--sd", type=_above_zero, metavar="S", help="of a unit beside the factors (default: from finished cells)"
+        "--sd",
+        type=arguments.above_zero,
+        metavar="S",
+        help="of a unit beside the factors (default: from finished cells)",
     )
     plans.add_argument(
         "--suggest",
-        type=_positive,
+        type=arguments.positive,
         default=0,
         metavar="K",
         help="the K runs, and untrained designs, that would add most",
@@ -220,22 +225,6 @@ def _parser() -> argparse.ArgumentParser:
     registry_commands.add_to(add, entries)
     add("init", init).add_argument("folder", metavar="DIR", type=Path)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be an integer of at least 1.")
-    return int(text)
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation; it must be a number above 0.")
-    return value
 
 
 def _study(args: argparse.Namespace) -> Any:

@@ -20,7 +20,6 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from transect import addresses
 from transect.errors import InputError, ResourceError
@@ -46,7 +45,7 @@ def fetch(source: Source, *, from_mirror: Convert | None = None, from_url: Conve
     Raises InputError for a mirror that lacks the file or holds another version, and for a download that is another
     version; ResourceError when the download fails, with the way to work offline.
     """
-    _check_address(source["url"])
+    _check_secret(source["url"])
     cached = cache_folder() / source["sha256"][:2] / f"{source['sha256']}{_suffix(source)}"
     if cached.is_file() and digest(cached.read_bytes()) == source["sha256"]:
         return cached
@@ -79,7 +78,11 @@ def download(source: Source, *, keep: bool = False) -> bytes:
     stays in the cache.
     """
     url = source["url"]
-    _check_address(url)
+    _check_secret(url)
+    if not url.startswith("https://"):
+        raise InputError(f"The source {url!r} is not an https address.")
+    if told := addresses.fault(url):
+        raise InputError(f"The address of the source {url!r} {told}.")
     kept = cache_folder() / "archives" / f"{digest(url.encode())}{Path(url).suffix}"
     if keep and kept.is_file():
         return kept.read_bytes()
@@ -106,11 +109,9 @@ class _OverHttps(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _check_address(url: str) -> None:
-    if not url.startswith("https://"):
-        raise InputError(f"The source {addresses.shown(url)!r} is not an https address.")
-    if told := addresses.fault(url):
-        raise InputError(f"The address of the source at {urlsplit(url).hostname or 'no host'} {told}.")
+def _check_secret(url: str) -> None:
+    if told := addresses.secret(url):
+        raise InputError(f"The address of the source {addresses.shown(url)} {told}.")
 
 
 def cache_folder() -> Path:
