@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transect import addresses, arguments, model_commands, registry_commands, table_commands
+from transect import addresses, model_commands, registry_commands, table_commands
+from transect.arguments import Parser, above_zero, positive
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
@@ -160,7 +161,7 @@ def init(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="transect", description="How far does a finding about one language model reach?", epilog=EXIT_CODES
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -173,9 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="machine-readable output")
         if study:
             command.add_argument("study", metavar="STUDY", help="a study's name or the path of its file")
-            command.add_argument(
-                "-j", "--cores", type=arguments.positive, help="cores to use (default: the setting, else all)"
-            )
+            command.add_argument("-j", "--cores", type=positive, help="cores to use (default: the setting, else all)")
         return command
 
     runs = add("run", run, study=True)
@@ -191,14 +190,11 @@ def _parser() -> argparse.ArgumentParser:
         "--effect", type=float, metavar="X", help="tell the power for a difference (or a change per tenfold) of X"
     )
     plans.add_argument(
-        "--sd",
-        type=arguments.above_zero,
-        metavar="S",
-        help="of a unit beside the factors (default: from finished cells)",
+        "--sd", type=above_zero, metavar="S", help="of a unit beside the factors (default: from finished cells)"
     )
     plans.add_argument(
         "--suggest",
-        type=arguments.positive,
+        type=positive,
         default=0,
         metavar="K",
         help="the K runs, and untrained designs, that would add most",
