@@ -5,12 +5,13 @@ node (skipped).
 Source: https://universaldependencies.org/format.html
 """
 
-import io
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from transect import unpacking
+from transect.errors import InputError
 
 
 @dataclass
@@ -87,9 +88,12 @@ def join_sources(archive: bytes, without: Iterable[str]) -> bytes:
     """The zip archive of a UD repository -> one CoNLL-U file of the sentences of its sources, by sent_id, without
     those of the named files.
     """
-    with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        names = [n for n in files.namelist() if n.endswith(".conllu")]
-        blocks = {n: [b.strip("\n") for b in files.read(n).decode("utf-8").split("\n\n") if b.strip()] for n in names}
+    try:
+        files = unpacking.archive(archive)
+    except unpacking.Unreadable as error:
+        raise InputError(f"The archive of the treebank cannot be read ({error}).") from None
+    names = [n for n in files.namelist() if n.endswith(".conllu")]
+    blocks = {n: [b.strip("\n") for b in files.read(n).decode("utf-8").split("\n\n") if b.strip()] for n in names}
     excluded = {sent_id(b) for n in names if Path(n).name in without for b in blocks[n]}
     sources = [n for n in names if "/not-to-release/sources/" in n and not n.endswith(".enhanced.conllu")]
     kept = {sent_id(b): b for n in sources for b in blocks[n]}

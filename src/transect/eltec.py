@@ -10,14 +10,13 @@ Source: Schoech, Patras, Erjavec and Santos (2021), ELTeC; texts in the public d
 """
 
 import csv
-import io
 import json
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from transect import unpacking
 from transect.errors import InputError
 from transect.sources import Source, digest, fetch
 
@@ -57,9 +56,9 @@ def derive(archive: bytes, *, language: str, split: str, listed: Path = LISTED) 
             r["novel"]: r["sha256"] for r in csv.DictReader(table) if (r["language"], r["split"]) == (language, split)
         }
     try:
-        files = zipfile.ZipFile(io.BytesIO(archive))
-    except zipfile.BadZipFile:
-        raise InputError(f"The archive of ELTeC-{language} is not a zip file: it is damaged or cut off.") from None
+        files = unpacking.archive(archive)
+    except unpacking.Unreadable as error:
+        raise InputError(f"The archive of ELTeC-{language} is not a zip file, or too large: {error}.") from None
     members = {Path(name).stem: name for name in files.namelist() if "/level1/" in name and name.endswith(".xml")}
     found = []
     for name, sha256 in wanted.items():

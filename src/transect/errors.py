@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
+LISTED = 50  # names of a list
 LONGEST_NAME = 200  # characters of a name that is compared with others, which takes the product of their lengths
 
 
@@ -80,3 +81,10 @@ def nearest(name: object, allowed: Iterable[object]) -> str:
         return ""
     close = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Iterable[object]) -> str:
+    """The names, of many the first ones and how many follow."""
+    every = [str(name)[:LONGEST_NAME] for name in names]
+    more = f" and {len(every) - LISTED:,} more" if len(every) > LISTED else ""
+    return f"{', '.join(every[:LISTED])}{more}"

@@ -9,11 +9,8 @@ is one, so that a mirror may hold the derived text and the public address the ar
 Only https is asked, also where a server sends on to another address; an address with a password or a key in it is refused.
 """
 
-import bz2
-import gzip
 import hashlib
 import http.client
-import lzma
 import os
 import urllib.error
 import urllib.request
@@ -24,15 +21,12 @@ from typing import Any
 from transect import addresses
 from transect.errors import InputError, ResourceError
 from transect.files import write_whole
+from transect.unpacking import Unreadable, unpacked
 
 MIRROR = "TRANSECT_MIRROR"
 CACHE = "TRANSECT_CACHE"
 TIMEOUT_SECONDS = 60
-DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    ".xz": lzma.decompress,
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-}
+UNPACKED = (".xz", ".gz", ".bz2")  # a zip archive stays one, for a converter
 
 Source = Mapping[str, Any]
 Convert = Callable[[bytes], bytes]
@@ -128,15 +122,17 @@ def digest(content: bytes) -> str:
 
 def _uncompress(raw: bytes, origin: str) -> bytes:
     suffix = Path(origin).suffix
-    if suffix not in DECOMPRESS:
+    if suffix not in UNPACKED:
         return raw
     try:
-        return DECOMPRESS[suffix](raw)
-    except (lzma.LZMAError, OSError, EOFError):
-        raise InputError(f"{origin} cannot be uncompressed: the file is damaged or cut off.") from None
+        return unpacked(raw, suffix)
+    except Unreadable as error:
+        raise InputError(
+            f"{origin} cannot be uncompressed: the file is damaged or cut off, or too large ({error})."
+        ) from None
 
 
 def _suffix(source: Source) -> str:
     """The suffix of the content, e.g. .jsonl; it only helps a person who looks into the cache."""
     name = Path(source.get("mirror") or source["url"])
-    return (name.with_suffix("") if name.suffix in DECOMPRESS else name).suffix
+    return (name.with_suffix("") if name.suffix in UNPACKED else name).suffix

@@ -12,6 +12,7 @@ from transect.jobs.fit_files import check_predictions, write_predictions
 from transect.jobs.fit_in_r import export_to_r
 from transect.jobs.fit_plots import write_plots
 from transect.jobs.tables import is_table, read
+from transect.jobs.text_file import read_text
 from transect.stats.bootstrap import bootstrap_intervals
 from transect.stats.comparison import compare
 from transect.stats.equivalence import tost
@@ -179,7 +180,7 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
     try:
         covariance, taken_for = _covariance(path, matrix, levels)
         effects, found, alike = related_effects(frame, model.formula.text, of, covariance)
-    except (InputError, UnicodeDecodeError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {
         "file": str(path),
@@ -194,7 +195,7 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
 
 def _covariance(path: Path, matrix: pd.DataFrame | None, levels: list[str]) -> tuple[pd.DataFrame, str]:
     if matrix is None:
-        return tree_of(path.read_text(), levels), "a tree"
+        return tree_of(read_text(path, "the tree", guess=False).text, levels), "a tree"
     labels = [c for c in matrix if not pd.api.types.is_numeric_dtype(matrix[c])]  # pandas writes an index last
     return covariance_of(matrix.set_index((labels or [matrix.columns[0]])[0]), levels)
 

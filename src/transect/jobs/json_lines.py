@@ -7,24 +7,43 @@ from typing import Any
 import pyarrow as pa
 
 from transect.errors import InputError
+from transect.jobs import table_bounds
 
 JSON_LINES = (".jsonl", ".ndjson")
+DEEPEST = 100  # objects and lists in each other
+TOO_DEEP = f"its values are nested more than {DEEPEST} deep"
 
 
 def objects(text: str, place: str) -> list[dict[str, Any]]:
-    """The objects of a text; empty lines are none. Raises InputError with the line that is no object."""
-    rows = []
+    """The objects of a text; empty lines are none. Raises InputError with the line that is no object, and for too many of them."""
+    table_bounds.check_objects(text, place)
+    rows, names = [], set[str]()
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            raise InputError(f"{place}, line {number}: {TOO_DEEP}.") from None
+        except ValueError as error:
             raise InputError(f"{place}, line {number}: this is no JSON ({error}).") from None
         if not isinstance(row, dict):
             raise InputError(f'{place}, line {number}: a line must be an object, e.g. {{"item": "1", "text": "..."}}.')
+        if line.count("[") + line.count("{") > DEEPEST and _is_deep(row):
+            raise InputError(f"{place}, line {number}: {TOO_DEEP}.")
         rows.append(row)
+        names.update(row)
+        table_bounds.check(len(rows), len(names), place)
     return rows
+
+
+def _is_deep(row: dict[str, Any]) -> bool:
+    """Whether values are nested more than DEEPEST deep, found level by level."""
+    level: list[Any] = [row]
+    for _ in range(DEEPEST):
+        inner = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def as_arrow(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

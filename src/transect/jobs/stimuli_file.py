@@ -4,16 +4,18 @@ Texts stay what they are: a cell of CSV is a string ("NA", "null" and "007" too)
 is an object; a field that a line lacks is an empty string in the columns that the measure reads. All may be compressed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.compute as pc
 
-from transect.errors import InputError, nearest
+from transect.errors import InputError, listed, nearest
 from transect.jobs.json_lines import JSON_LINES, objects
-from transect.jobs.text_file import UNPACKED, endings, read_text, refuse_workbook
+from transect.jobs.text_file import endings, read_text, refuse_workbook
 from transect.jobs.text_table import SEPARATOR_OF, read_cells
+from transect.unpacking import OPENED
 
 
 def read_stimuli(
@@ -30,7 +32,7 @@ def read_stimuli(
     refuse_workbook(path, place)
     if form not in (*JSON_LINES, *SEPARATOR_OF):
         forms = ", ".join([*JSON_LINES, *SEPARATOR_OF])
-        raise InputError(f"{place}: a file of stimuli ends in {forms} (or one of these and {', '.join(UNPACKED)}).")
+        raise InputError(f"{place}: a file of stimuli ends in {forms} (or one of these and {', '.join(OPENED)}).")
     text = read_text(path, place, guess=False).text
     items = pd.DataFrame(objects(text, place), dtype=object) if form in JSON_LINES else _cells(text, place, form)
     if items.empty:
@@ -59,9 +61,9 @@ def _cells(text: str, place: str, form: str) -> pd.DataFrame:
     if not text.strip():
         return pd.DataFrame()
     table = read_cells(text, place, SEPARATOR_OF[form], row_names=False)
-    repeated = [name for name in table.names if table.names.count(name) > 1]
+    repeated = [name for name, times in Counter(table.names).items() if times > 1]
     if repeated:
-        raise InputError(f"{place}: the column {repeated[0]!r} stands there twice.")
+        raise InputError(f"{place}: the column {repeated[0][:200]!r} stands there twice.")
     columns = [pc.fill_null(cells, "NA").to_pandas().astype(object) for cells in table.columns]
     return pd.DataFrame(dict(zip(table.names, columns, strict=True)))
 
@@ -76,7 +78,7 @@ def _renamed(
                 f"--columns {name}={own}: {measure} reads {', '.join(columns)}, and item.{nearest(name, columns)}"
             )
         if own not in items:
-            raise InputError(f"--columns {name}={own}: there is no column {own!r} in {place.split()[-1]}; there are {', '.join(map(str, items))}."
+            raise InputError(f"--columns {name}={own}: there is no column {own!r} in {place.split()[-1]}; there are {listed(items)}."
                              f"{nearest(own, items)}")  # fmt: skip
         if name in items and name != own:
             raise InputError(f"--columns {name}={own}: the file has a column {name!r} as well; rename one of the two.")
@@ -86,13 +88,13 @@ def _renamed(
 def _check(items: pd.DataFrame, column: str, measure: str, place: str) -> None:
     """Fill the gaps of a column that is read with empty texts; raise InputError where it is not there or holds something else."""
     if column not in items:
-        raise InputError(f"{place}: there is no column {column!r}, which {measure} reads; there are {', '.join(map(str, items))}."
+        raise InputError(f"{place}: there is no column {column!r}, which {measure} reads; there are {listed(items)}."
                          f"{nearest(column, items)} Where a column has another name, add --columns {column}=NAME.")  # fmt: skip
     items[column] = items[column].where(items[column].notna(), "")
     strange = [i for i, value in enumerate(items[column]) if not isinstance(value, str)]
     if strange:
         value = items[column].iloc[strange[0]]
-        raise InputError(f"{place}: {column} of item {strange[0]} (from 0) is {value!r}; it must be a text.")
+        raise InputError(f"{place}: {column} of item {strange[0]} (from 0) is {repr(value)[:200]}; it must be a text.")
 
 
 def _with_item(items: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -105,5 +107,5 @@ def _with_item(items: pd.DataFrame, place: str) -> pd.DataFrame:
     items["item"] = items["item"].astype(str)
     repeated = items["item"][items["item"].duplicated()]
     if len(repeated):
-        raise InputError(f"{place}: the item {repeated.iloc[0]!r} stands there more than once; items are unique.")
+        raise InputError(f"{place}: the item {repeated.iloc[0][:200]!r} stands there more than once; items are unique.")
     return items

@@ -1,6 +1,8 @@
 """Tables of any origin: read from a file, printed in columns, turned into plain records for JSON."""
 
 import json
+import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.feather as feather
-import pyarrow.parquet as pq
 
 from transect.errors import InputError, nearest
 from transect.jobs.arrow_table import columns_of
 from transect.jobs.column_types import Column, has_decimal_commas, typed
 from transect.jobs.json_lines import JSON_LINES, as_arrow, objects
-from transect.jobs.text_file import UNPACKED, endings, read_text, refuse_workbook
+from transect.jobs.table_bounds import read_feather, read_parquet
+from transect.jobs.text_file import endings, read_text, refuse_workbook
 from transect.jobs.text_table import SEPARATOR_OF, SEPARATORS, read_cells
+from transect.unpacking import OPENED
 
 BLANKS = (".txt", ".dat")  # files whose cells may be separated by runs of blanks
-ARROW = {".parquet": pq.read_table, ".pq": pq.read_table, ".feather": feather.read_table, ".arrow": feather.read_table}
+ARROW = {".parquet": read_parquet, ".pq": read_parquet, ".feather": read_feather, ".arrow": read_feather}
 LEAST_P = 1e-300  # near it the distributions end in 0
 
 
@@ -96,10 +98,12 @@ def read(path: Path) -> TableFile:
         return _table(as_arrow(objects(text.text, str(path))), text.notes)
     if form not in ARROW or packed:
         forms = ", ".join([*SEPARATOR_OF, *JSON_LINES, *ARROW])
-        raise InputError(f"{path}: a table ends in {forms}; those of text may have {', '.join(UNPACKED)} behind.")
+        raise InputError(f"{path}: a table ends in {forms}; those of text may have {', '.join(OPENED)} behind.")
     try:
         return _table(ARROW[form](path), ())
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
         raise InputError(f"{path}: this cannot be read as {form[1:]} ({' '.join(str(error).split())}).") from None
 
 
@@ -119,9 +123,8 @@ def _written(path: Path, form: str) -> TableFile:
     _refuse_one_column(table.names, path)
     comma = has_decimal_commas(table.columns, table.separator)
     read_so = ["decimal commas are read: 1,5 is one and a half"] if comma else []
-    unusable = {
-        n: f"stands in the header {table.names.count(n)} times" for n in table.names if table.names.count(n) > 1
-    }
+    counted = Counter(table.names)
+    unusable = {n: f"stands in the header {times} times" for n, times in counted.items() if times > 1}
     columns = {
         name: typed(cells, comma)
         for name, cells in zip(table.names, table.columns, strict=True)

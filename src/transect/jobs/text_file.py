@@ -4,34 +4,13 @@ UTF-8 (with or without byte-order mark) and UTF-16. Other bytes are no Unicode: 
 that a caller may allow where a wrong letter changes no number.
 """
 
-import bz2
-import gzip
-import lzma
-import zipfile
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from transect.errors import InputError
+from transect.jobs.table_bounds import check_lines
+from transect.unpacking import LARGEST, OPENED, Unreadable, unpacked
 
-
-def _unzip(packed: bytes) -> bytes:
-    import io
-
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
-        if len(names) != 1:
-            raise ValueError(f"it holds {len(names)} files, not one")
-        return archive.read(names[0])
-
-
-UNPACKED: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
-    ".zip": _unzip,
-}
 # how files begin that are no text
 BEGINNINGS = {
     b"PK\x03\x04": "an Excel workbook or another zip archive",
@@ -58,7 +37,7 @@ class Text:
 
 def endings(path: Path) -> tuple[str, str]:
     """The form and the compression that a name says, in lower case: "Z.CSV.gz" -> (".csv", ".gz"); no compression: ""."""
-    packed = path.suffix.lower() if path.suffix.lower() in UNPACKED else ""
+    packed = path.suffix.lower() if path.suffix.lower() in OPENED else ""
     return Path(path.stem if packed else path.name).suffix.lower(), packed
 
 
@@ -71,14 +50,18 @@ def refuse_workbook(path: Path, place: str) -> None:
 def read_text(path: Path, place: str, *, guess: bool) -> Text:
     """Raises InputError, beginning with `place`, for bytes that are no text. guess: whether Windows-1252 may be guessed."""
     _, packed = endings(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{place}: this is no file.")
     try:
-        content = path.read_bytes()
-        content = UNPACKED[packed](content) if packed else content
-    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
+        if (size := path.stat().st_size) > LARGEST:
+            raise Unreadable(f"it has {size:,} bytes; at most {LARGEST:,} are read")
+        content = unpacked(path.read_bytes(), packed) if packed else path.read_bytes()
+    except (OSError, Unreadable) as error:
         raise InputError(f"{place}: this cannot be read ({' '.join(str(error).split())}).") from None
     for beginning, kind in BEGINNINGS.items():
         if content[:9].lower().startswith(beginning.lower()):
             raise InputError(f"{place}: this is no text but {kind}.")
+    check_lines(content, place)
     return _decoded(content, place, guess)
 
 

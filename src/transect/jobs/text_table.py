@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from transect.errors import InputError
+from transect.jobs import table_bounds
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank"}
 SEPARATOR_OF = {
@@ -30,6 +31,7 @@ LOOKED_AT = 200  # rows that must have the header's number of cells for a separa
 ROW_NAMES = "(row names)"
 _BLANKS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 _NUMBER = re.compile(r"[+-]?\d*\.?\d+([eE][+-]?\d+)?")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+\Z")
 
 csv.field_size_limit(2**31 - 1)  # a document may be longer than the module's 131,072 characters
 
@@ -57,6 +59,7 @@ def read_cells(text: str, place: str, usual: str, *, blanks: bool = False, row_n
     header, body = _split(text, separator)
     header, body, more = _hashed(header, body, separator)
     names = [name.strip() for name in header]
+    table_bounds.check(max(body.count("\n"), body.count("\r")), len(names), place)
     rows = _sample(body, separator)
     if (
         row_names
@@ -92,7 +95,7 @@ def _begun(text: str) -> tuple[str, list[str], str]:
 def _is_header(line: str, rest: str) -> bool:
     """Whether a line that begins with # is the header: it has the cells of the next line, which holds a number."""
     for separator in (",", ";", "\t", "|"):
-        after = next(csv.reader(io.StringIO(rest.lstrip("\r\n"), newline=""), delimiter=separator), [])
+        after = next(csv.reader(_lines(rest.lstrip("\r\n")), delimiter=separator), [])
         if len(after) > 1 and len(line.split(separator)) == len(after):
             return any(_NUMBER.fullmatch(cell.strip()) for cell in after)
     return False
@@ -134,7 +137,7 @@ def _separator(text: str, usual: str, blanks: bool, place: str) -> str:
 def _sample(text: str, separator: str) -> list[list[str]]:
     """The first rows that are not empty; of a text that is cut off, without the last."""
     part = text[:2_000_000]
-    found = csv.reader(io.StringIO(part, newline=""), delimiter=separator, skipinitialspace=separator != "\t")
+    found = csv.reader(_lines(part), delimiter=separator, skipinitialspace=separator != "\t")
     rows = [row for row in islice(found, LOOKED_AT + 1) if row]
     return rows[:-1] if len(part) < len(text) and len(rows) <= LOOKED_AT and len(rows) > 2 else rows
 
@@ -153,14 +156,26 @@ def _joined(text: str, separator: str) -> str:
 
 def _split(text: str, separator: str) -> tuple[list[str], str]:
     """The cells of the header and the text below it."""
-    lines = io.StringIO(text, newline="")
-    header = next(csv.reader(lines, delimiter=separator))
-    return header, lines.read() if "\n" in text or "\r" in text else ""
+    read = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for match in _LINE.finditer(text):
+            read = match.end()
+            yield match[0]
+
+    header = next(csv.reader(lines(), delimiter=separator))
+    return header, text[read:]
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text with their breaks, as the csv module needs them; no second copy of the text is made."""
+    return (match[0] for match in _LINE.finditer(text))
 
 
 def _are_row_names(body: str, separator: str, n: int) -> bool:
     """Whether the first cells of rows with one cell too many are unique names: words, cells in quotes, or 1, 2, 3, ..."""
-    rows = [row for row in csv.reader(io.StringIO(body, newline=""), delimiter=separator) if row]
+    rows = [row for row in csv.reader(_lines(body), delimiter=separator) if row]
     firsts = [row[0] for row in rows]
     if len(firsts) < 2 or len(set(firsts)) < len(firsts) or not all(firsts) or all(row[-1] == "" for row in rows):
         return False
@@ -174,7 +189,7 @@ def _has_bare_quotes(body: str, n: int) -> bool:
     if '"' not in body:
         return False
     try:
-        for _ in csv.reader(io.StringIO(body, newline=""), delimiter="\t", strict=True):
+        for _ in csv.reader(_lines(body), delimiter="\t", strict=True):
             pass
     except csv.Error:
         return all(line.count("\t") == n - 1 for line in re.split(r"\r\n|\n|\r", body) if line)
@@ -217,7 +232,7 @@ def _parsed(body: str, separator: str, n: int, place: str, bare: bool) -> list[p
 
 def _refuse_faults(body: str, separator: str, n: int, place: str) -> None:
     """Raise InputError for the first row that has not n cells, or for quotes that do not close; line 1 is the header."""
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(_lines(body), delimiter=separator, strict=True)
     wrong: Counter[int] = Counter()
     first, n_rows, trailing = (0, 0), 0, True
     try:
