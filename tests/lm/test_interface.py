@@ -28,6 +28,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "fingerprint": lambda m: m.fingerprint,
     "encode": lambda m: m.encode("the dog"),
     "spelled": lambda m: m.spelled("the dog", m.encode("the dog")),
+    "illegible": lambda m: m.illegible("the dog", m.encode("the dog")),
     "encodings": lambda m: m.encodings(["the dog", ""]),
     "token_scores": lambda m: m.token_scores(IDS, [1, 2], top1=True, batch_size=1),
     "token_logprobs": lambda m: m.token_logprobs(IDS),

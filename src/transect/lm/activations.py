@@ -208,7 +208,7 @@ def as_ids(model: NetworkModel, ids: Any) -> torch.Tensor:
 
 def _batches(model: NetworkModel, ids: torch.Tensor, row_bytes: Callable[[int], int] | None = None) -> list[list[int]]:
     """Which sequences run together. Before anything is hooked: it may try the network."""
-    size = 1 if len(ids) > 1 and model.rows_touch(ids.shape[1]) else None
+    size = 1 if len(ids) > 1 and model._rows_touch(ids.shape[1]) else None
     row_bytes = row_bytes or (lambda n: sequence_bytes(model, n))
     return plan([ids.shape[1]] * len(ids), row_bytes, model.budget, size)
 

@@ -73,7 +73,7 @@ def run(
         )
 
     size = max(1, model.budget // recording_bytes(model, length))
-    if model.rows_touch(length):
+    if model._rows_touch(length):
         size = batch_size = 1
     with torch.no_grad():  # not inference mode, in which tensors do not count their changes (lm/reuse.py)
         for chunk in torch.arange(len(ids)).split(size):

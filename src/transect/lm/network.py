@@ -239,7 +239,7 @@ class NetworkModel(Model):
         return decoding.Decoding(
             lambda rows, sources: decoding.NetworkDecoder(self.network, rows, sources, self._cache_is_right),
             lambda length: decoding.row_bytes(self.network, length),
-            0 if self.rows_touch(SHORTEST) else self.budget,
+            0 if self._rows_touch(SHORTEST) else self.budget,
             self.halvings.append,
         )
 
@@ -267,13 +267,13 @@ class NetworkModel(Model):
                 raise
             self._note(ids.tolist(), [patterns.NOT_NUMBERS] * len(ids))
             return np.full((self.n_layers or 0, len(ids), self.n_heads or 0), np.nan)
-        batch_size = 1 if len(ids) > 1 and self.rows_touch(ids.shape[1]) else batch_size
+        batch_size = 1 if len(ids) > 1 and self._rows_touch(ids.shape[1]) else batch_size
         batches = plan([ids.shape[1]] * len(ids), self._row_bytes, self.budget, batch_size)
         found, told = patterns.reduced(self.network, self.anatomy, ids, reduce, batches, self.halvings.append)
         self._note([ids[i].tolist() for i in told], told.values())
         return found
 
-    def rows_touch(self, length: int) -> bool:
+    def _rows_touch(self, length: int) -> bool:
         """Whether rows of so many tokens change each other's numbers (lm/padding.py). To be asked while nothing is hooked."""
         return self._packing.padding.together(length) == "alone"
 
