@@ -38,6 +38,13 @@ def test_signs_without_any_number_are_words() -> None:
     assert column("nan", "nan").values.tolist() == ["nan", "nan"]
 
 
+@pytest.mark.parametrize("cells", [("inf", "None"), ("inf", "-inf", "null"), ("Infinity", "NULL", "None")])
+def test_infinity_without_a_digit_is_a_word(cells: tuple[str, ...]) -> None:
+    """Levels of a setting (no limit, none): nothing says that they are numbers; beside one they are."""
+    assert column(*cells).values.tolist() == list(cells)
+    assert column(*cells, "1").values.dtype == float
+
+
 def test_a_column_has_one_type() -> None:
     """7 and "7" are one level beside x17, wherever in the file x17 comes; 525 levels, as were made."""
     cells = [str(i % 500) for i in range(398_000)]

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
-from transect.stats.aliasing import aliases, alone, factor_reports, linked, told_by_form
+from transect.stats.aliasing import ROW, aliases, alone, factor_reports, linked, told_by_form
 
 SIZES = [1e7, 1e8, 1e9, 1e10]
 
@@ -175,7 +175,7 @@ def test_levels_are_the_coarsest_that_carry_a_factor() -> None:
     found = factor_reports(frame, ["mixer", "size", "seed", "objective", "half"], ["family", "configuration"], ["size"])
     told = {r.factor: (r.level, r.n_units, r.n_levels, r.unknown) for r in found}
     assert told["mixer"] == ("family", 2, 2, 0) and told["size"] == ("configuration", 8, 4, 0)
-    assert told["seed"] == ("row", 16, 2, 0) and told["objective"][::2] == ("", 1) and told["half"][2:] == (1, 8)
+    assert told["seed"] == (ROW, 16, 2, 0) and told["objective"][::2] == ("", 1) and told["half"][2:] == (1, 8)
 
 
 def test_a_line_in_the_logarithm_is_an_assumption() -> None:
@@ -303,3 +303,16 @@ def test_shares_are_those_of_variance_inflation() -> None:
     alias = aliases(frame, ["size", "tokens"], ["size", "tokens"])[0]
     design = np.column_stack([np.ones(40), np.log10(frame)])
     assert alias.inflation == pytest.approx(variance_inflation_factor(design, 1))
+
+
+def test_a_grouping_may_be_called_row() -> None:
+    """The same aliases and levels as under another name: 8 rows of a table in 4 groups."""
+    frame = pd.DataFrame({"row": list("aabbccdd"), "f": list("xxxxyyyy"), "g": list("uuvvuuvv"), "s": list("12121212")})
+    other = frame.rename(columns={"row": "group"})
+    said = [
+        [(r.factor, r.level, r.n_units) for r in factor_reports(t, ["f", "g", "s"], [c])]
+        for t, c in ((frame, "row"), (other, "group"))
+    ]
+    assert said[0] == [("f", "row", 4), ("g", "row", 4), ("s", ROW, 8)]
+    assert [(f, level.replace("group", "row"), n) for f, level, n in said[1]] == said[0]
+    assert aliases(frame, ["f", "g", "s"], levels=["row"]) == aliases(other, ["f", "g", "s"], levels=["group"])

@@ -1,8 +1,8 @@
 """What a column of written cells holds: numbers, true and false, or text; one type per column, and every missing value with its sign.
 
-Numbers: every cell is one or a sign for a missing one (SIGNS). Text: only an empty cell and NA without quotes are missing; None, nan and
-null are words (a language, a kind of positions) as "NA" in quotes is. So are numbers of which two would become one: 1 and 01, or ids
-beyond 2^53 with gaps.
+Numbers: every cell is one or a sign for a missing one (SIGNS), and one has digits (inf, None and null alone are words). Text: only an
+empty cell and NA without quotes are missing; None, nan and null are words (a language, a kind of positions) as "NA" in quotes is. So are
+numbers of which two would become one: 1 and 01, or ids beyond 2^53 with gaps.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def typed(cells: pa.ChunkedArray, comma: bool = False) -> Column:
     logical = _is_logical(levels)
     values: np.ndarray | None = None
     note = ""
-    if numbers.any() and (numbers | signs).all():
+    if (numbers & _matches(levels, "[0-9]")).any() and (numbers | signs).all():
         values = _as_numbers(levels, numbers, codes, comma)
         note = "its numbers stay text, because two of them would become one, as 1 and 01 do"
     elif logical.any() and (logical | signs).all():

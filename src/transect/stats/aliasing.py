@@ -31,11 +31,12 @@ import pandas as pd
 NEAR = 0.9
 EXACT = 1e-8  # of a squared correlation, below 1
 LARGEST = 3  # factors in a set
+ROW = ""  # the finest level, which no column can be called: the rows themselves
 
 
 @dataclass(frozen=True)
 class FactorReport:
-    """How one factor varies. `level` is the coarsest grouping within whose units it is constant; empty where it does not vary."""
+    """How one factor varies. `level` is the coarsest grouping within whose units it is constant, or ROW; ROW where it does not vary, too."""
 
     factor: str
     numeric: bool
@@ -80,14 +81,12 @@ def known(values: pd.Series) -> pd.Series:
 def factor_reports(
     frame: pd.DataFrame, factors: Sequence[str], levels: Sequence[str], numeric: Collection[str] = ()
 ) -> list[FactorReport]:
-    """One per factor. `levels`: columns that group the rows, from coarse to fine; the row itself is the finest ("row")."""
+    """One per factor. `levels`: columns that group the rows, from coarse to fine; the row itself is the finest (ROW)."""
     found = []
     for name in factors:
         rows = frame[known(frame[name])]
         n_levels = rows[name].nunique()
-        level, n_units = (
-            ("", rows[levels[-1]].nunique() if levels else len(rows)) if n_levels < 2 else ("row", len(rows))
-        )
+        level, n_units = ROW, rows[levels[-1]].nunique() if levels and n_levels < 2 else len(rows)
         for grouping in levels if n_levels > 1 else ():
             if rows.groupby(grouping)[name].nunique().max() == 1:
                 level, n_units = grouping, rows[grouping].nunique()
@@ -135,12 +134,12 @@ def _units(
     frame: pd.DataFrame, reports: dict[str, FactorReport], levels: Sequence[str]
 ) -> Callable[[Iterable[str]], pd.DataFrame]:
     """From names of factors to one row per unit of the finest level at which one of them varies."""
-    order = [*levels, "row"]
+    order = [*levels, ROW]
     tables: dict[str, pd.DataFrame] = {}
 
     def units(names: Iterable[str]) -> pd.DataFrame:
         level = max((reports[n].level for n in names), key=order.index)
-        if level == "row":
+        if level == ROW:
             return frame
         if level not in tables:  # the known value where the rows of a unit have one
             tables[level] = (
