@@ -116,3 +116,14 @@ def test_levels_are_the_same_where_new_rows_have_no_gap() -> None:
     new = table.drop(index=5).astype({"model": int}).head(4)
     model = fit_table(table, "y ~ cond + log_params + (1 | model) + (1 | item)")
     assert predictions(model, new)[".fitted"].tolist() == predictions(model, table)[".fitted"].head(4).tolist()
+
+
+def test_a_level_of_rows_that_were_left_out_has_no_prediction() -> None:
+    """Of the own table: the kind 'rare' has no response in any row; other rows are predicted, a new table with that level is refused."""
+    frame = conditions().assign(kind=lambda t: np.where(t["item"] < "i00003", "rare", t["cond"]))
+    frame.loc[frame["kind"] == "rare", "y"] = np.nan
+    model = fit_table(frame, "y ~ kind + (1 | model) + (1 | item)")
+    found = predictions(model, frame, own=True)
+    assert found[".fitted"].notna().tolist() == (frame["kind"] != "rare").tolist()
+    with pytest.raises(InputError, match="the model has no effect of kind 'rare'"):
+        predictions(model, frame)

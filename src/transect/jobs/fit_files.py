@@ -26,6 +26,6 @@ def write_predictions(model: TableModel, frame: pd.DataFrame, out: Path, new: Pa
     rows = frame if new is None else read(new).frame
     if taken := [name for name in COLUMNS if name in rows]:
         raise InputError(f"--predict {out}: the table has a column '{taken[0]}' of its own; name it otherwise")
-    found = predictions(model, rows)
+    found = predictions(model, rows, own=new is None)
     write_rows(out, pd.concat([rows, found], axis=1))
     return {"rows": len(rows), "predicted": int(found[".fixed"].notna().sum())}

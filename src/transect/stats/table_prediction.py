@@ -31,9 +31,10 @@ LEVEL = 0.95
 COLUMNS = [".fixed", ".fitted", ".residual", ".lower", ".upper"]
 
 
-def predictions(model: TableModel, frame: pd.DataFrame) -> pd.DataFrame:
+def predictions(model: TableModel, frame: pd.DataFrame, own: bool = False) -> pd.DataFrame:
     """The columns .fixed, .fitted, .residual, .lower and .upper of each row; NaN where a predictor is missing, or the cell had no rows.
 
+    own: whether it is the table that was fitted, of which a level may stand in rows alone that were left out: these are NaN.
     Raises InputError for a predictor that the table lacks, for text or infinite values where the model has numbers, and for a level
     of a fixed effect that the model has not seen.
     """
@@ -43,7 +44,9 @@ def predictions(model: TableModel, frame: pd.DataFrame) -> pd.DataFrame:
             raise InputError(
                 f"the rows to predict have no column '{column}'; they have {', '.join(map(str, frame))}.{nearest(column, list(frame))}"
             )
-    complete = frame[needed].notna().all(axis=1).to_numpy()
+    complete = frame[needed].notna().all(axis=1).to_numpy(copy=True)
+    if own:
+        complete[complete] = _with_known_levels(model, frame[complete])
     rows = frame[complete].reset_index(drop=True)
     _refuse_what_is_no_number(model, rows)
     _refuse_unknown_levels(model, rows)
@@ -152,10 +155,21 @@ def _refuse_what_is_no_number(model: TableModel, rows: pd.DataFrame) -> None:
                     )
 
 
+def _levels(model: TableModel) -> dict[str, list[str]]:
+    """Of every category that has effects."""
+    slopes = [Design(r.terms, model.rows) for r in model.formula.random]
+    return {k: v for design in (model.design, *slopes) for k, v in design.levels.items()}
+
+
+def _with_known_levels(model: TableModel, rows: pd.DataFrame) -> np.ndarray:
+    """Which rows have levels only that the model has effects of."""
+    known = [values(variable, rows).astype(str).isin(levels) for variable, levels in _levels(model).items()]
+    return np.logical_and.reduce([np.ones(len(rows), bool), *known])
+
+
 def _refuse_unknown_levels(model: TableModel, rows: pd.DataFrame) -> None:
     """Levels of categories that have effects: the model has none for a new one."""
-    slopes = [Design(r.terms, model.rows) for r in model.formula.random]
-    for variable, levels in {k: v for design in (model.design, *slopes) for k, v in design.levels.items()}.items():
+    for variable, levels in _levels(model).items():
         new = sorted(set(values(variable, rows).astype(str)) - set(levels))
         if new:
             raise InputError(

@@ -37,9 +37,10 @@ def term_tests(model: TableModel) -> pd.DataFrame:
     for term in design.terms:
         if not term:
             continue
-        hypothesis = _estimable(design, to_sums[[owner == term for owner in owners]])
+        whole = to_sums[[owner == term for owner in owners]]
+        hypothesis = _estimable(design, whole)
         if not len(hypothesis):
-            none = "not tested: the rows have cells missing that it needs"
+            none = "not tested, as all of it needs a cell that has no rows"
             rows.append(
                 {"term": ":".join(term), "num_df": 0}
                 | dict.fromkeys(["den_df", "F", "p"], np.nan)
@@ -51,7 +52,8 @@ def term_tests(model: TableModel) -> pd.DataFrame:
         row = {"term": ":".join(term), "num_df": q, "den_df": den_df, "F": f, "p": float(stats.f.sf(f, q, den_df))}
         if binomial:
             row |= {"chi2": q * f, "p_chi2": float(stats.chi2.sf(q * f, q))}
-        rows.append(row | {"hypothesis": said.get(term, "")})
+        fewer = f"{q} of its {len(whole)} parts, which need no cell without rows" if q < len(whole) else ""
+        rows.append(row | {"hypothesis": "; ".join(part for part in (said.get(term, ""), fewer) if part)})
     return pd.DataFrame(rows)
 
 
