@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from transect import files
+from transect.errors import InputError
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
@@ -206,3 +207,18 @@ def test_an_error_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         files.write_folder(tmp_path / "step1", fail)
     assert whole(tmp_path / "step1") == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
+    """Below a folder; the folder itself may be a link (results on a large disk), and links within it lead nowhere else."""
+    (tmp_path / "large/tables").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    base = tmp_path / "results"
+    base.symlink_to(tmp_path / "large")
+    (base / "same").symlink_to(base / "tables")
+    files.check_links(base)
+    files.check_inside(base, base / "tables/x.csv")
+    (base / "tables/out").symlink_to(tmp_path / "secret")
+    for refused in (lambda: files.check_links(base), lambda: files.check_inside(base, base / "tables/out/x.csv")):
+        with pytest.raises(InputError, match="leads to .*/secret.* by a symbolic link"):
+            refused()

@@ -91,6 +91,20 @@ def test_no_function_is_longer_than_a_screen() -> None:
                 assert (node.end_lineno or 0) - node.lineno <= 60, f"{path}: {node.name}"
 
 
+def test_the_end_of_a_text_is_written_as_such() -> None:
+    r"""`$` of Python's re is also the place before a last newline, so that "name\\n" passes for a name: \\Z or fullmatch is meant."""
+    import ast
+
+    end = re.compile(r"(?<!\\)\$(?![^\[\]]*\])")
+    for path in (ROOT / "src").rglob("*.py"):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            called = ast.get_source_segment(text, node) or "" if isinstance(node, ast.Call) and node.args else ""
+            if called.startswith("re.") and "MULTILINE" not in called:
+                pattern = ast.get_source_segment(text, node.args[0]) or ""  # type: ignore[attr-defined]
+                assert not end.search(pattern), f"{path}, line {node.lineno}: {pattern}"  # type: ignore[attr-defined]
+
+
 def test_floors_import_downwards_only() -> None:
     """registry and store know nothing of measures; stats stands alone; planning imports no torch."""
     import ast

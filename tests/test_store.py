@@ -313,3 +313,15 @@ def test_nothing_is_written_outside(tmp_path: Path, run: str, revision: str) -> 
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="the run"):
         cells.transcript("../x")
+
+
+@pytest.mark.parametrize("kind", ["cells", "provenance"])
+def test_a_link_in_the_store_leads_nothing_outside(tmp_path: Path, kind: str) -> None:
+    """Where a run's folder is a link to another place, nothing is written there."""
+    (tmp_path / "outside").mkdir()
+    cells = Store(tmp_path / "store")
+    (tmp_path / "store" / kind).mkdir(parents=True)
+    (tmp_path / "store" / kind / "run-1").symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="symbolic link"):
+        cells.write([record("k1")], {"k1": store.as_values("k1", ROWS)}, {})
+    assert not list((tmp_path / "outside").iterdir())

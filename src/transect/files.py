@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from transect.errors import InputError
+
 PART = ".part-"
 ASIDE = f"{PART}old-"  # a whole folder whose place a new one takes
 LEFTOVER_SECONDS = 24 * 3600
@@ -145,6 +147,21 @@ def _naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def check_inside(base: Path, path: Path) -> None:
+    """Raise InputError where a link below `base` leads a path elsewhere: what is written there would not stay inside. `base` may be a link."""
+    if path.resolve() != base.resolve() / path.relative_to(base):
+        raise InputError(
+            f"{path} leads to {path.resolve()} by a symbolic link, and nothing is written outside {base}; remove the link."
+        )
+
+
+def check_links(base: Path) -> None:
+    """The same of all that is there below `base`."""
+    for path in base.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(base.resolve()):
+            check_inside(base, path)
 
 
 def check_writable(*folders: Path) -> None:

@@ -87,6 +87,7 @@ def run(  # type: ignore[no-untyped-def]
     Raises InputError where a job stopped it: what lies at a revision is not what was measured there before.
     """
     stopped = study.results / STOPPED
+    files.check_links(study.results)
     files.check_writable(study.results, study.project.store)
     with _lock(study) as lock:
         shutil.rmtree(study.results / "progress", ignore_errors=True)  # what a killed run was doing

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from transect import cell_index, json_file, names
 from transect.errors import InputError
-from transect.files import PART, write_text, write_whole
+from transect.files import PART, check_inside, write_text, write_whole
 from transect.home import without_home
 
 MEASURED, NOT_APPLICABLE, MISSING, FAILED = "measured", "not applicable", "missing", "failed"
@@ -168,6 +168,8 @@ class Store:
     def write(self, records: list[Record], values: Mapping[str, pd.DataFrame], provenance: dict[str, Any]) -> None:
         """Add the finished cells of one checkpoint. `values` maps the key of each measured cell to `as_values` rows."""
         place = self._place(records[0].run, records[0].revision)
+        for kind in ("cells", "provenance"):
+            check_inside(self.root / kind, self.root / kind / place)
         name = digest(sorted(r.key for r in records))[:16]
         filled = []
         for record in records:

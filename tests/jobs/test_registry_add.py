@@ -19,6 +19,7 @@ from tests.lm.test_loading import own_model
 from tests.shelf import fill, tiny_model, word_tokenizer
 from transect import cli, registry
 from transect.errors import InputError, LoadError, NotApplicable
+from transect.jobs import registry_add
 from transect.jobs.measure import locate
 from transect.jobs.registry_add import Added, add
 from transect.jobs.registry_counts import recompute
@@ -378,3 +379,25 @@ def test_a_value_that_others_use_has_a_guess(
     """What model cards say, and a misspelt value."""
     with pytest.raises(InputError, match=f"--set {field}: .* Did you mean '{guess}'"):
         add(str(tiny_model(tmp_path, "gpt2")), "mine", project, given={field: given}, run="new")
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["to a suite", "new suite"])
+def test_what_another_adds_meanwhile_is_not_lost(
+    before: bool, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The suite file is written by somebody else between reading and writing: it stays as that one left it, in one sentence."""
+    file, model = project.root / "model_registry/lab.yaml", str(tiny_model(tmp_path, "llama"))
+    given = {"seed": 1}
+    if before:
+        add(model, "lab", project, run="one", given=given)
+    theirs = b"# somebody else's\n"
+    check = registry_add._check_result
+
+    def slowly(*of: object) -> None:
+        check(*of)  # type: ignore[arg-type]
+        file.write_bytes(theirs)
+
+    monkeypatch.setattr(registry_add, "_check_result", slowly)
+    with pytest.raises(InputError, match=r"lab.yaml was changed while the model was read, and was left as it is now"):
+        add(model, "lab", project, run="two", given=given)
+    assert file.read_bytes() == theirs and not list(file.parent.glob(".lab*"))

@@ -16,7 +16,7 @@ from transect.stats.table_model import TableModel
 TABLE, SCRIPT = "table.csv", "model.R"
 RESERVED = "if else repeat while function for next break TRUE FALSE NULL Inf NaN NA in".split()
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._]*")
-_CODING = re.compile(r"^(C\(.*, )(sum|treatment)\)$")
+_CODING = re.compile(r"^(C\(.*, )(sum|treatment)\)\Z")
 
 
 def export_to_r(model: TableModel, folder: Path, weights: str | None) -> list[Path]:

@@ -3,12 +3,13 @@
 Measurements hold numbers only: the rows of refused items stay in the store, and the grid counts those items (n_refused).
 """
 
-import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from transect import factors, store
+from transect.files import write_folder
 from transect.jobs.items import path_of
 from transect.run import UNKNOWN
 from transect.store import MISSING, NOT_APPLICABLE, Store
@@ -25,10 +26,13 @@ def gather(study: Study, folder: Path) -> None:
     store.write_table(folder / "grid.parquet", grid)
     store.write_table(folder / "registry.parquet", registry_table(study))
     store.write_table(folder / "measurements.parquet", _measurements(study, grid, cells))
-    shutil.rmtree(folder / ITEMS, ignore_errors=True)
-    for name, items in items_tables(study).items():
-        store.write_table(folder / ITEMS / f"{name}.parquet", items)
-        store.write_csv(folder / ITEMS / f"{name}.csv", items)
+    write_folder(folder / ITEMS, partial(_write_items, items_tables(study)))
+
+
+def _write_items(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    for name, items in tables.items():
+        store.write_table(folder / f"{name}.parquet", items)
+        store.write_csv(folder / f"{name}.csv", items)
 
 
 def copy_as_csv(folder: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import SoftFileLock
+
 from transect import factors, names, registry, suite_append, suite_file, yaml_file
 from transect.errors import InputError, LoadError, ResourceError, nearest
 from transect.files import write_text
@@ -65,6 +67,7 @@ def add(
     """
     given = {name: _as_text(name, value) for name, value in (given or {}).items()}
     file = project.root / "model_registry" / f"{suite}.yaml"
+    content = _content(file)
     loaded = registry.load(project)
     before = _suite_before(file, suite, loaded)
     _check_given(given, before, loaded)
@@ -93,13 +96,28 @@ def add(
     _check_required(facts, data.get("defaults", {}))
     more = {"sources": SOURCE | (PERSON_SOURCE if said else {}), "checkpoints": rules}
     text = (
-        suite_append.append(file.read_bytes().decode("utf-8"), facts, more, unknown)
-        if before
+        suite_append.append(content.decode("utf-8"), facts, more, unknown)
+        if before and content
         else suite_append.new_file(suite, facts, more, unknown)
     )
     _check_result(text, file, before, name)
-    write_text(file, text)
+    _replace(file, content, text)
     return Added(file, facts, unknown, missing, told)
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _replace(file: Path, content: bytes | None, text: str) -> None:
+    """Write the text where this content stood. Raises InputError where it is another by now: what somebody else added would be lost."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with SoftFileLock(file.with_name(f".{file.name}.lock")):
+        if _content(file) != content:
+            raise InputError(
+                f"{file} was changed while the model was read, and was left as it is now; run the same command again."
+            )
+        write_text(file, text)
 
 
 def _free_id(run: str | None, model: str, loaded: registry.Registry) -> str:

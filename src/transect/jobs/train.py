@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transect import json_file, names, unit_code
 from transect.errors import ResourceError, disk_full
-from transect.files import write_text
+from transect.files import check_inside, write_text
 from transect.home import without_home
 from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
@@ -49,6 +49,7 @@ def train(study: Study, name: str, marker: Path) -> None:
         folder = weights_folder(run, study.project)
         if (folder / DONE).is_file():
             continue
+        check_inside(study.project.store / "weights", folder)
         told = f"{run.id}, {run.get('params_total', '?')} parameters"
         with lease(folder, partial(progress.say, index, f"{told}: another process trains it")) as mine:
             if not (folder / DONE).is_file():

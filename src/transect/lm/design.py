@@ -73,7 +73,7 @@ def _position(network: PreTrainedModel) -> str | None:
     tables = [
         m
         for p, m in network.named_modules()
-        if re.search(r"(^|\.)\w*(position|wpe)\w*$", p) and "Embedding" in type(m).__name__
+        if re.search(r"(^|\.)\w*(position|wpe)\w*\Z", p) and "Embedding" in type(m).__name__
     ]
     if any("Sinusoidal" in type(m).__name__ or not any(w.requires_grad for w in m.parameters()) for m in tables):
         return "sinusoidal"
@@ -140,7 +140,7 @@ def _mlp(network: PreTrainedModel) -> str | None:
 def _blocks(network: nn.Module) -> list[nn.Module]:
     """The longest list of modules that stands in no other."""
     lists = [
-        (n, m) for n, m in network.named_modules() if isinstance(m, nn.ModuleList) and not re.search(r"\.\d+(\.|$)", n)
+        (n, m) for n, m in network.named_modules() if isinstance(m, nn.ModuleList) and not re.search(r"\.\d+(\.|\Z)", n)
     ]
     return list(max((m for _, m in lists), key=len, default=[]))  # type: ignore[call-overload]
 

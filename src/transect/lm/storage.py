@@ -20,7 +20,7 @@ FIELDS = ("quantization_config", "compression_config")
 ONLINE = ("bitnet",)  # quantizes numbers in every forward
 PARTS = re.compile(
     r"(^|[._])(qweight|qzeros|g_idx|qscales?|scales?|weight_scale\w*|scale_inv|input_scale|weight_packed|weight_shape|SCB|weight_format|"
-    r"absmax|quant_map|nested_absmax|nested_quant_map|quant_state\w*|bitsandbytes\w*|zero_points?|codebooks?|codes)$"
+    r"absmax|quant_map|nested_absmax|nested_quant_map|quant_state\w*|bitsandbytes\w*|zero_points?|codebooks?|codes)\Z"
 )
 
 

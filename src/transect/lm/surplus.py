@@ -25,14 +25,14 @@ from transect.lm.objectives import has_language_model_class
 
 BUFFERS = re.compile(
     r"(^|\.)(inv_freq|original_inv_freq|cos_cached|sin_cached|masked_bias|position_ids|token_type_ids|causal_mask|"
-    r"num_batches_tracked|rotary_emb\.\w+)$"
+    r"num_batches_tracked|rotary_emb\.\w+)\Z"
 )
 OTHER_HEADS = re.compile(
     r"(^|[._])(pooler|seq_relationship|sop_classifier|classifier|pre_classifier|classification_head|qa_outputs|score|"
     r"multiple_choice_head|summary|sequence_summary|v_head|value_head|reward_head|discriminator_predictions|mask_predictions|"
-    r"vision\w*|visual\w*|image\w*|audio\w*|multi_modal\w*|mm_projector|mtp\w*|nextn\w*)(\.|$)"
+    r"vision\w*|visual\w*|image\w*|audio\w*|multi_modal\w*|mm_projector|mtp\w*|nextn\w*)(\.|\Z)"
 )
-SCALES = re.compile(r"\.(input_scale|activation_scale|k_scale|v_scale)$")  # of quantized activations
+SCALES = re.compile(r"\.(input_scale|activation_scale|k_scale|v_scale)\Z")  # of quantized activations
 WHOLE_NUMBERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 HEADLESS = "without its language-model head: hidden-state measures only"
 ADAPTER = "adapter_config.json"

@@ -23,7 +23,7 @@ UNITS = {
 }
 OWN = -1  # a column chooses its own number of decimals
 ALIKE = {"estimate", "lower", "upper", "standard_error", "se"}  # compared along a row: the same decimals for all
-PLAIN_INTEGERS = re.compile(r"(^|_)(seed|step|id|year|revision|layer|head|position|item)$")  # names, not amounts
+PLAIN_INTEGERS = re.compile(r"(^|_)(seed|step|id|year|revision|layer|head|position|item)\Z")  # names, not amounts
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def number_cells(name: str, values: pd.Series, places: int | None = OWN) -> list
     whole = all(float(v).is_integer() for v in numbers if math.isfinite(v))
     whole = whole and places == OWN
     decimals = _decimals(finite) if places == OWN else places
-    probability = bool(re.match(r"^p($|_value|_holm|_adjusted)", name))
+    probability = bool(re.match(r"^p(\Z|_value|_holm|_adjusted)", name))
     cells = []
     for value in numbers:
         if math.isnan(value):

@@ -35,11 +35,11 @@ Term = tuple[str, ...]  # the variables of one term, in the order written; () is
 
 _PLAIN = r"(?:[^\W\d]|\.)[\w.]*"
 _NAME = rf"(?:{_PLAIN}|`[^`]+`)"
-_VARIABLE = re.compile(rf"^(?:({_NAME})|({_PLAIN})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))$")
+_VARIABLE = re.compile(rf"^(?:({_NAME})|({_PLAIN})\(\s*({_NAME})\s*(?:,\s*(\w+)\s*)?\))\Z")
 _QUOTED = re.compile(r"`([^`]+)`")
 _FIRST_MASK = 0xF0000  # private use: no column name holds these
-_OFFSET = re.compile(r"([+-]?)\s*\boffset\(((?:[^()]|\([^()]*\))*)\)\s*(?=[-+]|$)")
-_COUNTS = re.compile(rf"^cbind\(\s*({_NAME})\s*,\s*({_NAME})\s*\)$")
+_OFFSET = re.compile(r"([+-]?)\s*\boffset\(((?:[^()]|\([^()]*\))*)\)\s*(?=[-+]|\Z)")
+_COUNTS = re.compile(rf"^cbind\(\s*({_NAME})\s*,\s*({_NAME})\s*\)\Z")
 
 
 _BACKTICKS = "names with other signs go in backticks, e.g. `MMLU-PRO`"
