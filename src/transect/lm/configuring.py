@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, PreTrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, GenerationConfig, PreTrainedConfig
 
 from transect.errors import InputError, LoadError, NotApplicable, nearest
 from transect.lm.folder import CONFIG
@@ -15,6 +15,7 @@ from transect.lm.objectives import MAKERS, Objective, lacks_text_class, objectiv
 from transect.lm.plausible import check_numbers, check_parts
 
 PLAIN = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}  # what a forward gives back
+GENERATION = "generation_config.json"
 OF_THE_CLASS = ("attribute_map", "sub_configs")  # beside its methods: what no file may say
 
 
@@ -45,6 +46,17 @@ def read_config(path: Path, raw: Mapping[str, Any], own_code: bool = False) -> t
         raise LoadError(f"{path}: {error}.") from None
     check_parts(path, text)
     return config, objective, AutoModelForMultimodalLM if reads_more(config) else MAKERS[objective]
+
+
+def check_generation(path: Path) -> None:
+    """Raise LoadError for a generation configuration that transformers cannot read."""
+    if not (path / GENERATION).is_file():
+        return
+    try:
+        GenerationConfig.from_pretrained(path, local_files_only=True)
+    except Exception as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise LoadError(f"{path / GENERATION}: this is no generation configuration ({told}).") from error
 
 
 def refusal(path: Path, raw: Mapping[str, Any], error: Exception, make: Callable[[Any], Any]) -> LoadError:

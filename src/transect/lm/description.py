@@ -143,7 +143,7 @@ def _compare(path: Path, config: Any, maker: Any, held: Mapping[str, Tensor]) ->
     if reads_more(config) or getattr(config, "quantization_config", None) is not None:
         return False
     network, report = dry_report(config, maker, {name: tensor.shape for name, tensor in held.items()})
-    check_storage(path, held, report["unexpected_keys"])
+    check_storage(path, network, held, report["unexpected_keys"])
     return check_report(
         path, network, report, lambda name: torch.empty(held[name].shape, device="meta") if name in held else None
     )

@@ -34,7 +34,7 @@ from transect.errors import (
     panics_are_errors,
 )
 from transect.lm.batching import out_of_memory
-from transect.lm.configuring import read_config
+from transect.lm.configuring import check_generation, read_config
 from transect.lm.devices import check_device, placement
 from transect.lm.extent import built
 from transect.lm.folder import check_files, check_settings, configuration, weight_files
@@ -129,6 +129,7 @@ def _network(
     """The network, its objective, and whether the files lack its language-model head."""
     given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": own_code}
     config, objective, maker = read_config(path, raw, own_code)
+    check_generation(path)
     held = tensors(weights)
     quantizer = named_quantizer(path, raw, held)
     kind = type(built(path, raw, config, maker, held, quantized=bool(quantizer), own_code=own_code))
@@ -154,7 +155,7 @@ def _network(
             raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
         raise LoadError(f"{path}: cannot be loaded ({type(error).__name__}: {error}).") from error
     if not quantizer or getattr(network, "hf_quantizer", None) is None:
-        check_storage(path, held, report["unexpected_keys"], quantizer)
+        check_storage(path, network, held, report["unexpected_keys"], quantizer)
     check_tying(path, network, held)
     files = [safe_open(file, framework="pt") for file in weights]
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 
 from transect.errors import LoadError, nearest
@@ -54,7 +55,9 @@ def named_quantizer(path: Path, raw: Mapping[str, Any], held: Mapping[str, Tenso
     return str(given[0].get("quant_method") or "bitsandbytes") if given else ""
 
 
-def check_storage(path: Path, held: Mapping[str, Tensor], unused: Collection[str], quantizer: str = "") -> None:
+def check_storage(
+    path: Path, network: PreTrainedModel, held: Mapping[str, Tensor], unused: Collection[str], quantizer: str = ""
+) -> None:
     """Raise LoadError for codes among the weights of a network that no quantizer read.
 
     unused: names that the network does not use. quantizer: the one that config.json names, where its codes were made numbers while
@@ -68,11 +71,18 @@ def check_storage(path: Path, held: Mapping[str, Tensor], unused: Collection[str
             "not numbers."
         )
     scaled = {_place(name) for name in held if PARTS.search(name)} if quantizer else set()
-    used = (n for n, t in held.items() if t.dtype is None and n not in unused and not BUFFERS.search(n))
-    coded = sorted(name for name in used if _place(name) not in scaled)
+    used = [name for name, tensor in held.items() if tensor.dtype is None and name not in unused]
+    coded = sorted(n for n in used if _place(n) not in scaled and not _is_buffer(network, n, held[n].shape))
     if coded:
         kinds = ", ".join(sorted({held[name].stored for name in coded}))
         raise LoadError(f"{path}: {len(coded)} weights are stored as {kinds}, e.g. {coded[0]}, and {why}: they are codes, not numbers.")  # fmt: skip
+
+
+def _is_buffer(network: PreTrainedModel, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a stored tensor is a mask or a table of places, which is no weight and made anew."""
+    ignored = getattr(network, "_keys_to_ignore_on_load_unexpected", None) or ()
+    known = BUFFERS.search(name) or name in dict(network.named_buffers()) or shape[:2] == (1, 1) and len(shape) == 4
+    return bool(known) or any(re.search(pattern, name) for pattern in ignored)
 
 
 def _place(name: str) -> str:

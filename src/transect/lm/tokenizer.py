@@ -20,6 +20,7 @@ from transect.lm.control import MARKUP
 from transect.lm.cutting import ids_of
 from transect.lm.folder import TOKENIZER, read_object, settings
 from transect.lm.opening import around
+from transect.lm.pipeline import settle
 from transect.lm.words import BYTES as LETTERS
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
@@ -52,16 +53,27 @@ def read_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     try:
         if (path / TOKENIZER).is_file():
             # The serialised pipeline itself: the class that AutoTokenizer picks by model_type may rebuild another one.
-            return PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-        return _converted(path)
+            found: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+        else:
+            found = _converted(path)
+        settle(path, found)
+        return found
     except LoadError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
-        told = " ".join(str(error).split())[:300]
-        if (path / TOKENIZER).is_file():
-            read_object(path / TOKENIZER)  # where it is no JSON, that is what is wrong
-            raise LoadError(f"{path / TOKENIZER}: this is no tokenizer of the tokenizers library ({type(error).__name__}: {told}).") from error  # fmt: skip
-        raise LoadError(f"{path}: the tokenizer cannot be read ({type(error).__name__}: {told}).") from error
+        raise LoadError(_unread(path, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")) from error
+
+
+def _unread(path: Path, told: str) -> str:
+    """The sentence for a tokenizer that cannot be read, with the file to blame; raises LoadError where that is no JSON."""
+    if not (path / TOKENIZER).is_file():
+        return f"{path}: the tokenizer cannot be read ({told})."
+    read_object(path / TOKENIZER)
+    try:
+        Tokenizer.from_file(str(path / TOKENIZER))
+    except Exception:
+        return f"{path / TOKENIZER}: this is no tokenizer of the tokenizers library ({told})."
+    return f"{path}: the tokenizer cannot be read with what tokenizer_config.json and special_tokens_map.json say of it ({told})."
 
 
 def _converted(path: Path) -> PreTrainedTokenizerFast:
