@@ -17,6 +17,7 @@ from transect.jobs import drift, openings
 from transect.jobs.asked import Asked, Given, asked
 from transect.jobs.measure import locate
 from transect.jobs.offers import check_offered, code_allowed
+from transect.jobs.progress_line import shown
 from transect.jobs.rows_file import with_columns
 from transect.jobs.self_check import Checked, SelfCheck
 from transect.project import Project
@@ -107,7 +108,7 @@ def measure_model(
 def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool) -> pd.DataFrame:
     """The rows of one measure on one set; `told`: with the columns measure and stimuli after the model."""
     assert one.items is not None and one.beside is not None
-    with _without_advice(), scores.note(one.place), panics_are_errors():
+    with _without_advice(), scores.note(one.place), shown(loaded, one.place), panics_are_errors():
         found = one.unit.load().measure(loaded, one.items, seed=seed, **one.options)
     rows = with_columns(store.as_values("", found).drop(columns="cell"), model, one.beside)
     if told:

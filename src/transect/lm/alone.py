@@ -73,4 +73,5 @@ def _run(
         batch_size,
         own,
         strict=alone,
+        said=None if alone else packing.said,
     )

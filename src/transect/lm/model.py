@@ -130,6 +130,9 @@ class Model(ABC):
     def _control(self) -> dict[int, str]:
         return control.control_tokens(self.tokenizer)
 
+    def watch(self, said: Callable[[int, int], None] | None) -> None:  # noqa: B027  a model may be too fast to tell
+        """Have `said` told, while sequences are scored, how many tokens of this pass are read, and of how many."""
+
     @abstractmethod
     def token_scores(
         self,

@@ -24,7 +24,7 @@ from transect.lm.identities import checked
 from transect.lm.log_sums import Read, log_probabilities, log_shares
 from transect.lm.masking import VARIANTS, masked_rows
 from transect.lm.model import Model, TokenScores, check_positions
-from transect.lm.packing import Packing
+from transect.lm.packing import Packing, Said
 from transect.lm.padding import SHORTEST
 from transect.lm.surplus import HEADLESS
 
@@ -71,6 +71,10 @@ class NetworkModel(Model):
             offers |= {"attention", "heads"}
         self.capabilities = frozenset(offers)
         self._packing = Packing(network, objective, budget, self._row_bytes, self.context_length, self.halvings.append)
+
+    def watch(self, said: Said | None) -> None:
+        """See Model."""
+        self._packing.said = said
 
     def token_scores(
         self,

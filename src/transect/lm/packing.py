@@ -27,6 +27,7 @@ from transect.lm.tries import Rows, pack, plain
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
+Said = Callable[[int, int], None]  # told how many tokens are read, of how many
 ROOMS = (64, 128, 256, 512, 1024)  # cells of a packed row
 WORTH = 0.95  # pack where this share of the cost, or less, is left
 # nats, or times what padding changes: how far packed scores may be from those of sequences run alone
@@ -52,6 +53,7 @@ class Packing:
         self.budget, self.row_bytes, self.halved = budget, row_bytes, halved
         self.allowed = objective == "causal"
         self.used = False  # whether any scores came from packed rows
+        self.said: Said | None = None  # who is told how far a pass over a measure's rows is
         self._exact: dict[tuple[int, int], bool] = {}  # by depth and cells of the row
         self.turns = turning_points(network)
         self.padding = Padding(network, context_length, self.turns, self._score, objective == "seq2seq")
@@ -81,11 +83,12 @@ class Packing:
         *,
         strict: bool = True,
         together: Together | None = None,
+        said: Said | None = None,
     ) -> None:
         """`read` the logits after every cell asked for. sources: what the encoder reads, of each row's origin.
 
         strict: what a forward raises is raised; else the batches in which it does are passed over. together: which rows
-        share a batch, whatever the network lets.
+        share a batch, whatever the network lets. said: is told after every batch how many tokens are read, and of how many.
         """
 
         def forward(batch: Sequence[int]) -> None:
@@ -102,6 +105,7 @@ class Packing:
                 part = slice(*np.searchsorted(line, [begin, begin + n]))
                 read(n, tiles, torch.from_numpy(line[part] - begin), rows.query[inside][part])
 
+        done, lengths = 0, rows.lengths
         with torch.inference_mode():
             for batch in self._plan(rows, batch_size, sources, together):
                 try:
@@ -109,6 +113,9 @@ class Packing:
                 except ForwardError:
                     if strict:
                         raise
+                done += int(lengths[batch].sum())
+                if said is not None:
+                    said(done, int(lengths.sum()))
 
     def source_parts(self, sequences: Sequence[Sequence[int]], sources: Sequence[Sequence[int]]) -> list[list[int]]:
         """The numbers of the sequences whose sources may be padded to one length."""
