@@ -30,6 +30,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "spelled": lambda m: m.spelled("the dog", m.encode("the dog")),
     "illegible": lambda m: m.illegible("the dog", m.encode("the dog")),
     "encodings": lambda m: m.encodings(["the dog", ""]),
+    "watch": lambda m: m.watch(None),
     "token_scores": lambda m: m.token_scores(IDS, [1, 2], top1=True, batch_size=1),
     "token_logprobs": lambda m: m.token_logprobs(IDS),
     "set_logprobs": lambda m: m.set_logprobs(IDS, [[1, 3], []], np.arange(m.vocab_size) < 30),
