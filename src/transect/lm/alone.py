@@ -10,7 +10,7 @@ import numpy as np
 
 from transect.errors import ForwardError
 from transect.lm.log_sums import Read
-from transect.lm.packing import Packing
+from transect.lm.packing import Packing, Said
 from transect.lm.tries import plain
 
 TRIED = 16  # sequences that raise, one after another and with no success before them: the network fails, not they
@@ -24,16 +24,17 @@ def read(
     found: np.ndarray,
     batch_size: int | None = None,
     sources: Sequence[tuple[int, ...]] | None = None,
+    said: Said | None = None,
 ) -> dict[int, str]:
     """`reader` the logits after the positions of each sequence; it puts one number for each, in order, into `found`.
 
-    Returns why a sequence could not be run, by its number. Raises ForwardError where none could.
+    said: see packing.run. Returns why a sequence could not be run, by its number. Raises ForwardError where none could.
     """
     found[:] = np.nan
     parts = [range(len(sequences))] if sources is None else packing.source_parts(sequences, sources)
     numbers = np.split(np.arange(len(found)), np.cumsum([len(p) for p in positions])[:-1])
     for part in parts:
-        _run(packing, part, sequences, positions, reader, numbers, batch_size, sources)
+        _run(packing, part, sequences, positions, reader, numbers, batch_size, sources, said=said)
     same: dict[object, list[int]] = {}
     for i in range(len(sequences)):
         if np.isnan(found[numbers[i]]).any():
@@ -61,6 +62,7 @@ def _run(
     batch_size: int | None,
     sources: Sequence[tuple[int, ...]] | None,
     alone: bool = False,
+    said: Said | None = None,
 ) -> None:
     """Some of the sequences together, by their numbers. alone: they are one and the same, and an error is raised."""
     ids, places = [sequences[i] for i in part], [positions[i] for i in part]
@@ -73,5 +75,5 @@ def _run(
         batch_size,
         own,
         strict=alone,
-        said=None if alone else packing.said,
+        said=said,
     )

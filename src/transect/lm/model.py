@@ -56,6 +56,7 @@ class Model(ABC):
     n_layers: int | None = None
     n_heads: int | None = None
     d_model: int | None = None
+    _said: Callable[[int, int], None] | None = None  # see `watch`
     _own_code = False  # whether Python files of the directory compute it
     decoder_start_id: int | None = None  # of an encoder-decoder model: what its decoder reads first
     opening_token: str | None = (
@@ -130,8 +131,9 @@ class Model(ABC):
     def _control(self) -> dict[int, str]:
         return control.control_tokens(self.tokenizer)
 
-    def watch(self, said: Callable[[int, int], None] | None) -> None:  # noqa: B027  a model may be too fast to tell
-        """Have `said` told, while sequences are scored, how many tokens of this pass are read, and of how many."""
+    def watch(self, said: Callable[[int, int], None] | None) -> None:
+        """Have `said` told, while a network scores sequences, how many tokens of this pass are read, and of how many."""
+        self._said = said
 
     @abstractmethod
     def token_scores(

@@ -24,7 +24,7 @@ from transect.lm.identities import checked
 from transect.lm.log_sums import Read, log_probabilities, log_shares
 from transect.lm.masking import VARIANTS, masked_rows
 from transect.lm.model import Model, TokenScores, check_positions
-from transect.lm.packing import Packing, Said
+from transect.lm.packing import Packing
 from transect.lm.padding import SHORTEST
 from transect.lm.surplus import HEADLESS
 
@@ -71,10 +71,6 @@ class NetworkModel(Model):
             offers |= {"attention", "heads"}
         self.capabilities = frozenset(offers)
         self._packing = Packing(network, objective, budget, self._row_bytes, self.context_length, self.halvings.append)
-
-    def watch(self, said: Said | None) -> None:
-        """See Model."""
-        self._packing.said = said
 
     def token_scores(
         self,
@@ -221,7 +217,7 @@ class NetworkModel(Model):
         sources: Sequence[tuple[int, ...]] | None = None,
     ) -> dict[int, str]:
         """`read` the logits after the given positions of each sequence, see lm/alone.py; it puts them into `found`."""
-        return alone.read(self._packing, sequences, positions, read, found, batch_size, sources)
+        return alone.read(self._packing, sequences, positions, read, found, batch_size, sources, self._said)
 
     @cached_property
     def _looks_ahead(self) -> bool:

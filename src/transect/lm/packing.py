@@ -53,7 +53,6 @@ class Packing:
         self.budget, self.row_bytes, self.halved = budget, row_bytes, halved
         self.allowed = objective == "causal"
         self.used = False  # whether any scores came from packed rows
-        self.said: Said | None = None  # who is told how far a pass over a measure's rows is
         self._exact: dict[tuple[int, int], bool] = {}  # by depth and cells of the row
         self.turns = turning_points(network)
         self.padding = Padding(network, context_length, self.turns, self._score, objective == "seq2seq")
