@@ -136,3 +136,11 @@ def test_malformed_query_is_one_sentence() -> None:
     """What cannot be read is said with its place."""
     with pytest.raises(InputError, match=r"--where: cannot read the query 'objective ==' at its end"):
         query.parse("objective ==", NAMES, "--where")
+
+
+def test_depth_is_bounded_where_a_query_is_read() -> None:
+    """A query that could be read but not asked of a run, deeper in the stack, would end in a traceback there."""
+    assert query.parse("not " * 90 + "objective == 'causal'", NAMES)(RUN) is True
+    for text in ("not " * 300 + "objective == 'causal'", "[" * 120 + "]" * 120 + " == objective"):
+        with pytest.raises(InputError, match="nested too deeply"):
+            query.parse(text, NAMES)

@@ -24,6 +24,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 UNKNOWN = "unknown"
 NAMED = {UNKNOWN: UNKNOWN, "true": True, "false": False}
+DEEPEST = 100  # parts in each other: the walk of each run's values must not end Python's stack
 LISTED = 20  # values of a factor that an error names
 SHOWN = 80  # characters of a query that an error repeats
 BITS = 128  # of an integer; no factor has more
@@ -50,6 +51,8 @@ def parse(
     """
     try:
         tree = ast.parse(" ".join(text.split("\n")).strip(), mode="eval").body
+        if _depth(tree) > DEEPEST:
+            raise RecursionError
         _check(tree, {*names, *NAMED}, text, where)
         for name, value in _equalities(tree) if held is not None else ():
             if fault := not_held(name, value, held or {}):
@@ -63,6 +66,15 @@ def parse(
     except (RecursionError, MemoryError):
         raise InputError(f"{where}: the query {_shown(text)} is nested too deeply.") from None
     return lambda values: _truth(tree, values) is True
+
+
+def _depth(tree: ast.expr) -> int:
+    """How many parts of a query lie in each other, at most."""
+    level: list[ast.AST] = [tree]
+    depth = 0
+    while level:
+        level, depth = [inner for node in level for inner in ast.iter_child_nodes(node)], depth + 1
+    return depth
 
 
 def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:

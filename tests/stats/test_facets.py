@@ -43,6 +43,9 @@ def test_five_crossed_facets_have_sixty_three_effects() -> None:
         ("y ~ p + i", r"'\+' cannot be read"),
         ("y ~ p i", "'i' is not expected"),
         ("y ~ a x b x c x d x e x f x g", "at most 6"),
+        ("y ~ " + "(" * 100_000 + "a", "at most 2,000 characters and 50 parentheses"),
+        ("y ~ " + "(" * 900 + "a" + ")" * 900, "at most 2,000 characters and 50 parentheses"),
+        ("y ~ " + " x ".join(f"f{i}" for i in range(100_000)), "at most 2,000 characters"),
     ],
 )
 def test_what_cannot_be_read_is_said(text: str, message: str) -> None:

@@ -1,5 +1,7 @@
 """Formulas: what is read, how categories are coded, what is refused."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,3 +158,53 @@ def test_an_interaction_alone_has_the_effects_within_it() -> None:
     assert set(Design(((), ("a", "b")), frame).margins()) == {(), ("a",), ("b",), ("a", "b")}
     owners = Design(((), ("a",), ("a", "b")), frame).margins()
     assert owners[("a",)] == ("a",) and owners[("a", "b")] == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("y ~ " + " + ".join(f"x{i}" for i in range(20_000)), r"has 1\d\d,\d+ characters; at most 10,000"),
+        ("y ~ " + " + ".join(f"x{i}" for i in range(1_001)), r"1,00\d terms.* or more; at most 1,000"),
+        ("y ~ " + " * ".join("abcdefghijklmnopqrstuv"), r"4,096 terms.* or more; at most 1,000"),
+        ("y ~ " + " * ".join("abcdefghij"), r"1,02\d terms.* or more; at most 1,000"),
+        ("y ~ " + ":".join("abcdefghijklm"), r"13 variables in a term or more; at most 12"),
+        ("y ~ x + (1 | " + "/".join("abcdefghijklm") + ")", r"13 columns in a grouping or more; at most 12"),
+        ("y ~ x" + " + (1|g)" * 1_001, r"1,001 random terms or more; at most 1,000"),
+        ("y ~ " + " + ".join(f"`x {i}`" for i in range(70_000)), r"characters; at most 10,000"),
+        ("y ~ " + "(" * 100_000 + "x" + ")" * 100_000, r"200,005 characters"),
+        ("y ~ " + "(" * 4_000 + "x" + ")" * 4_000, r"is neither a column nor a transform"),
+        ("y ~ x + " + "(" * 9_000, r"a parenthesis that is not closed"),
+        ("y ~ (1 |" + " (a)" * 2_000 + ")", r"formula"),
+        ("y ~ " + "x" * 9_000 + "(", r"a parenthesis that is not closed"),
+        ("y ~ __import__('os').system('touch RAN')", r"is neither a column nor a transform"),
+        ("y ~ eval(x)", r"unknown function 'eval'"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_a_formula_beyond_the_limits(text: str, told: str) -> None:
+    """Nothing is expanded or evaluated; a sentence of less than 1,000 characters within a second."""
+    began = time.perf_counter()
+    with pytest.raises(InputError, match=told) as error:
+        parse(text)
+    assert time.perf_counter() - began < 1
+    assert len(str(error.value)) < 1_000
+
+
+def test_what_is_within_the_limits() -> None:
+    """A thousand terms (the intercept is one), nine crossed factors (511 and the intercept), an interaction of twelve."""
+    assert len(parse("y ~ " + " + ".join(f"x{i}" for i in range(999))).fixed) == 1_000
+    assert len(parse("y ~ " + " * ".join("abcdefghi")).fixed) == 512
+    assert parse("y ~ " + ":".join("abcdefghijkl")).fixed == ((), tuple("abcdefghijkl"))
+
+
+def test_a_design_too_wide_is_refused_before_it_is_made() -> None:
+    """100,000 levels as a fixed effect (a table of their codes would take 80 GB), and their product; told with the term and what to write."""
+    rows = pd.DataFrame({"item": [f"i{i}" for i in range(100_000)], "a": [f"a{i % 80}" for i in range(100_000)]})
+    rows = rows.assign(b=[f"b{i % 79}" for i in range(100_000)], x=1.0)
+    with pytest.raises(InputError, match=r"100,0\d\d columns, 100,000 of them of item; at most 5,000 .*\(1 \| item\)"):
+        Design(parse("y ~ x + item").fixed, rows)
+    with pytest.raises(InputError, match=r"6,480 columns, 6,320 of them of a:b"):
+        Design(parse("y ~ a * b").fixed, rows)
+    design = Design(parse("y ~ a").fixed, rows)
+    with pytest.raises(InputError, match=r"4,000,000 rows of 80 columns are 320,000,000 numbers; at most 250,000,000"):
+        design.matrix(pd.concat([rows[["a"]]] * 40))

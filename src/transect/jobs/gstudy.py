@@ -3,6 +3,7 @@
 transect gstudy scores.csv "score ~ person x (item:task)" --levels item=5,10,20 --cost item=2 --wish phi=0.8
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, prod
@@ -19,6 +20,8 @@ from transect.stats.generalizability import QUANTITIES, GStudy, g_study
 from transect.stats.model_input import LARGEST
 
 SEARCHED, MORE = 100, 10  # levels of a facet that a wish looks at: 1 to SEARCHED, or to MORE times the observed
+MOST_LEVELS = 1_000_000
+_NUMBER = re.compile(r"[0-9]{1,20}")
 QUICK = 10_000  # so many groups of designs are looked at in a second
 LABELS = dict(zip(QUANTITIES, ["universe score variance", "relative error variance", "absolute error variance",
                                "relative error SD", "absolute error SD", "E rho^2", "Phi"], strict=True))  # fmt: skip
@@ -86,8 +89,12 @@ def parse_levels(given: Sequence[str]) -> dict[str, list[int]]:
         numbers: list[int] = []
         for part in value.split(","):
             first, dots, last = (p.strip() for p in part.partition(".."))
-            if not name or not first.isdigit() or (dots and not last.isdigit()) or int(first) < 1:
-                raise InputError(f"--levels {text!r}: write FACET=NUMBERS from 1, e.g. item=5,10,20 or item=1..50")
+            if not name or not _NUMBER.fullmatch(first) or (dots and not _NUMBER.fullmatch(last)) or int(first) < 1:
+                raise InputError(
+                    f"--levels {text[:200]!r}: write FACET=NUMBERS from 1, e.g. item=5,10,20 or item=1..50"
+                )
+            if int(last if dots else first) > MOST_LEVELS:
+                raise InputError(f"--levels {text[:200]!r}: at most {MOST_LEVELS:,} levels of a facet are planned")
             numbers += range(int(first), int(last if dots else first) + 1)
         if not numbers:
             raise InputError(f"--levels {text!r}: the range is empty; write the lower number first, e.g. item=1..50")

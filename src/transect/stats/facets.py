@@ -19,6 +19,7 @@ from transect.errors import InputError
 
 Effect = frozenset[str]  # the facets of an effect; the empty set is the mean
 MOST_FACETS = 6  # the object of measurement and five facets
+LONGEST, DEEPEST = 2_000, 50  # characters and parentheses of a design
 _TOKEN = re.compile(r"\s*(`[^`]+`|[^\W\d][\w.]*|[():×])")
 
 
@@ -89,6 +90,10 @@ class _Reader:
         self.text = text
         self.within: dict[str, set[str]] = {}
         self.tokens: list[str] = []
+        if len(text) > LONGEST or text.count("(") > DEEPEST:
+            raise InputError(
+                f"design '{text[:60]}...' is too long: at most {LONGEST:,} characters and {DEEPEST} parentheses are read"
+            )
         position = 0
         while position < len(text):
             match = _TOKEN.match(text, position)

@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import combinations, product
+from math import prod
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from transect.errors import InputError, nearest
+from transect.errors import InputError, listed, nearest
 from transect.stats.polynomials import Polynomials
 
 TRANSFORMS = {"log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "sqrt": np.sqrt}
@@ -40,8 +41,14 @@ _QUOTED = re.compile(r"`([^`]+)`")
 _FIRST_MASK = 0xF0000  # private use: no column name holds these
 _OFFSET = re.compile(r"([+-]?)\s*\boffset\(((?:[^()]|\([^()]*\))*)\)\s*(?=[-+]|\Z)")
 _COUNTS = re.compile(rf"^cbind\(\s*({_NAME})\s*,\s*({_NAME})\s*\)\Z")
+_LONG = re.compile(r"'([^']{200})[^']{200,}'")  # a formula, or a piece of one, in a sentence
 
 
+LONGEST = 10_000  # characters of a formula
+MOST_TERMS = 1_000
+MOST_CROSSED = 12  # variables of a term
+MOST_COLUMNS = 5_000  # of a design
+MOST_CELLS = 250_000_000  # rows x columns of a design: 2 GB
 _BACKTICKS = "names with other signs go in backticks, e.g. `MMLU-PRO`"
 
 
@@ -82,7 +89,19 @@ class Formula:
 
 
 def parse(text: str, offsets: bool = False) -> Formula:
-    """Read a formula. Raises InputError with the piece that cannot be read; offsets: whether offset(x) is one that can."""
+    """Read a formula. Raises InputError with the piece that cannot be read, and for one beyond the limits above.
+
+    offsets: whether offset(x) is a piece that can be read.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"formula '{text[:60]}...' has {len(text):,} characters; at most {LONGEST:,} are read")
+    try:
+        return _parsed(text, offsets)
+    except InputError as error:
+        raise InputError(_LONG.sub(r"'\1...'", str(error))) from None
+
+
+def _parsed(text: str, offsets: bool) -> Formula:
     masked = _masked(text)
     if masked.count("~") != 1:
         raise InputError(f"formula '{text}' needs exactly one '~': response ~ terms")
@@ -94,6 +113,7 @@ def parse(text: str, offsets: bool = False) -> Formula:
     for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
         rest = rest.replace(f"({inside})", " ", 1)
         random += _random(inside, text)
+        _refuse_many(len(random), MOST_TERMS, "random terms", text)
     rest = re.sub(r"\+(\s*\+)+", "+", rest)
     rest = re.sub(r"\+\s*-", "-", rest).strip().strip("+").strip()
     response = _unmasked(left, text)
@@ -152,6 +172,7 @@ def _random(inside: str, text: str) -> list[Random]:
     terms = _terms(effects, text)
     group: Term = ()
     found: list[Random] = []
+    _refuse_many(group_text.count("/") + group_text.count(":") + 1, MOST_CROSSED, "columns in a grouping", text)
     for nested in group_text.split("/"):
         group += tuple(_variable(name, text) for name in nested.split(":"))
         found.append(Random(terms, group, uncorrelated))
@@ -161,6 +182,7 @@ def _random(inside: str, text: str) -> list[Random]:
 def _terms(text: str, formula: str) -> tuple[Term, ...]:
     """The terms of `a + b*c - 1`, the intercept first unless it is switched off, lower orders first."""
     found: list[Term] = [()]
+    seen: set[frozenset[str]] = set()
     for sign, piece in re.findall(r"([+-]?)\s*([^+-]+)", text):
         piece = piece.strip()
         if piece in ("0", "1"):
@@ -171,12 +193,21 @@ def _terms(text: str, formula: str) -> tuple[Term, ...]:
             raise InputError(
                 f"formula '{formula}': only '- 1' can be taken away, not '- {_unmasked(piece, formula)}'; {_BACKTICKS}"
             )
+        n = 2 ** min(piece.count("*") + 1, MOST_CROSSED) - 1  # terms
+        _refuse_many(len(found) + n, MOST_TERMS, "terms, those that * stands for among them", formula)
+        _refuse_many(piece.count("*") + piece.count(":") + 1, MOST_CROSSED, "variables in a term", formula)
         stars = [tuple(_variable(v, formula) for v in part.split(":")) for part in piece.split("*")]
         for chosen in sorted(product([True, False], repeat=len(stars)), key=sum):
             term = tuple(v for part, used in zip(stars, chosen, strict=True) if used for v in part)
-            if term and (all(chosen) or len(stars) > 1) and not any(set(term) == set(t) for t in found):
+            if term and (all(chosen) or len(stars) > 1) and frozenset(term) not in seen:
                 found.append(term)
+                seen.add(frozenset(term))
     return tuple(sorted(found, key=len))
+
+
+def _refuse_many(n: int, most: int, what: str, formula: str) -> None:
+    if n > most:
+        raise InputError(f"formula '{formula}' has {n:,} {what} or more; at most {most:,} are read")
 
 
 def _variable(text: str, formula: str) -> str:
@@ -283,7 +314,7 @@ def _read(variable: str, frame: pd.DataFrame) -> pd.Series:
     column = column_of(variable)
     if column not in frame and variable not in frame:
         raise InputError(
-            f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}"
+            f"unknown column '{column[:200]}'; the table has {listed(frame.columns)}.{nearest(column, list(frame.columns))}"
         )
     return frame[column if column in frame else variable]
 
@@ -308,6 +339,7 @@ class Design:
                 self.levels[variable] = _ordered(variable, frame, (reference or {}).get(variable))
             elif variable.startswith("poly("):
                 self.polynomials[variable] = Polynomials(values(variable, frame).to_numpy(float), variable)
+        self._refuse_wide()
         self.names: list[str] = []
         self.term_of: list[Term] = []  # the term that each column belongs to
         for term in terms:
@@ -315,6 +347,15 @@ class Design:
             self.names += names
             self.term_of += [term] * len(names)
         self.whole, self.kept, self.alias = self, list(range(len(self.names))), np.empty((len(self.names), 0))
+
+    def _refuse_wide(self) -> None:
+        """Raise InputError for more columns than MOST_COLUMNS, by their number of levels, before any is made."""
+        degrees = {v: found.degree for v, found in self.polynomials.items()}
+        size = {t: prod(len(self.levels[v]) if v in self.levels else degrees.get(v, 1) for v in t) for t in self.terms}
+        if sum(size.values()) > MOST_COLUMNS:
+            widest = max(size, key=lambda t: size[t])
+            raise InputError(f"the design has {sum(size.values()):,} columns, {size[widest]:,} of them of {':'.join(widest)[:200]}; at most {MOST_COLUMNS:,} "
+                             "are fitted. A column with so many levels is a grouping, e.g. (1 | item), or a number.")  # fmt: skip
 
     def without(self, lost: Sequence[int], x: np.ndarray) -> "Design":
         """The design without some columns, which the others determine in the rows of x = self.matrix(rows)."""
@@ -387,6 +428,10 @@ class Design:
 
         transformed: the frame holds the variables (log10(x)) instead of the columns that they read (a grid).
         """
+        if (cells := len(frame) * len(self.names)) > MOST_CELLS:
+            raise InputError(
+                f"{len(frame):,} rows of {len(self.names):,} columns are {cells:,} numbers; at most {MOST_CELLS:,} are fitted"
+            )
         blocks = [self._block(term, frame, transformed) for term in self.terms]
         every = np.column_stack(blocks) if blocks else np.empty((len(frame), 0))
         return every[:, self.kept] if self.lost else every
@@ -420,6 +465,6 @@ def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
     ]
     if first is not None and str(first) not in levels:
         raise InputError(
-            f"reference level '{first}' of {variable} does not occur; it has {', '.join(levels)}.{nearest(str(first), levels)}"
+            f"reference level '{first}' of {variable} does not occur; it has {listed(levels)}.{nearest(str(first), levels)}"
         )
     return levels if first is None else [str(first), *(level for level in levels if level != str(first))]
