@@ -118,6 +118,7 @@ def test_how_a_place_is_called_is_no_secret() -> None:
     """git@host in an address of ssh; a password there is one."""
     assert addresses.secret_in("clone ssh://git@github.com/a/b") is None
     assert addresses.secret_in("clone ssh://git:S3CRET@github.com/a/b")
+    assert addresses.secret_in("folder:/data/a@b and mail to:a@b.example") is None
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def secret_in(text: str) -> tuple[int, str] | None:
     for match in ADDRESS.finditer(text):
         told = secret(match[0])
         called_so = "@" in _place(match[0]) and ":" not in _place(match[0]).split("@")[0] and "ssh" in match[0][:8]
-        if told and not called_so:
+        if told and not called_so and "://" in match[0]:
             return match.start(), told
     return None
 

@@ -23,11 +23,8 @@ from transect.errors import ResourceError, UnavailableError
 from transect.masking import PIECE, mask
 
 KEY = "TRANSECT_API_KEY"
-TIMEOUT, DEADLINE, BEGUN = (
-    120.0,
-    300.0,
-    60.0,
-)  # seconds without a byte; for the whole answer; for the rest of one that has begun
+TIMEOUT = 120.0  # seconds without a byte
+DEADLINE, BEGUN = 300.0, 60.0  # seconds for the whole answer; for the rest of one that has begun
 LARGEST = 10 * 2**20  # bytes of an answer
 SHOWN, LOOKED_AT = 200, 10_000  # characters of what a server says that are shown; that are searched for the key before
 CHUNK = 2**16
@@ -75,10 +72,9 @@ def key_for(address: str) -> str | None:
         return None
     for i, letter in enumerate(key, start=1):
         if not "!" <= letter <= "~":
-            name = (
-                "white space" if letter.isspace() else unicodedata.name(letter, f"the character {ord(letter)}").lower()
-            )
-            raise UnavailableError(f"The environment variable {KEY} holds no key: character {i} of {len(key)} is {name}, and a key is of printable ASCII.")  # fmt: skip
+            name = unicodedata.name(letter, f"character {ord(letter)} of Unicode").lower()
+            told = "white space" if letter.isspace() else name
+            raise UnavailableError(f"The environment variable {KEY} holds no key: character {i} of {len(key)} is {told}, and a key is of printable ASCII.")  # fmt: skip
     if len(key) < PIECE:
         raise UnavailableError(
             f"The environment variable {KEY} holds no key: one has at least {PIECE} characters (a shorter one could not be kept "
@@ -105,9 +101,8 @@ def _asked(request: urllib.request.Request, end: float) -> Reply:
             body += chunk
             if len(body) > LARGEST:
                 raise ResourceError(f"{request.full_url} sends an answer of more than {LARGEST // 2**20} MB, which is not read.")  # fmt: skip
-            begun = begun or (
-                time.monotonic() if chunk.strip() else 0.0
-            )  # a busy server may send white space while one waits
+            if not begun and chunk.strip():  # a busy server may send white space while one waits
+                begun = time.monotonic()
             if begun and time.monotonic() > begun + BEGUN:
                 raise _too_slow(request.full_url, BEGUN)
             if time.monotonic() > end:
@@ -125,12 +120,13 @@ def _reply(address: str, response: Any, body: bytes) -> Reply:
     content = _content(body)
     said: Any = content.get("error") if isinstance(content, dict) else None
     said = said.get("message") if isinstance(said, dict) else said
-    told = said if isinstance(said, str) else body[: 4 * LOOKED_AT].decode(json.detect_encoding(body), errors="replace")
+    if not isinstance(said, str):
+        said = body[: 4 * LOOKED_AT].decode(json.detect_encoding(body), errors="replace")
     after, place = response.headers.get("Retry-After", ""), response.headers.get("Location", "")
     return Reply(
         response.status,
         content,
-        _one_line(told) or _one_line(response.reason or "") or "no word",
+        _one_line(said) or _one_line(response.reason or "") or "no word",
         float(after) if after.isascii() and after.isdecimal() else None,
         _one_line(addresses.shown(_masked(urljoin(address, place)))) if place else "",
     )
