@@ -5,7 +5,6 @@ occurrence stands distance = length + gap after its first. All tokens of one row
 one draw without replacement), so that a token has one earlier occurrence and no other.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -16,6 +15,7 @@ from transect.errors import InputError, nearest
 from transect.lm.control import control_tokens, placeholders
 from transect.lm.model import Model
 from transect.lm.opening import opening
+from transect.patterns import found_in
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
@@ -119,11 +119,9 @@ def _pool(model: Model, tokens: str | Mapping[str, Any] | None) -> np.ndarray:
     special = control_tokens(model.tokenizer).keys() | placeholders(model.tokenizer)
     vocabulary = {i: word for word, i in model.tokenizer.get_vocab().items() if i not in special and i < model.n_logits}
     if isinstance(tokens, str):
-        try:
-            pattern = re.compile(tokens)
-        except re.error as error:
-            raise InputError(f"tokens: {tokens!r} is not a regular expression ({error}).") from None
-        return np.array(sorted(i for i, word in vocabulary.items() if pattern.search(word)), dtype=np.int64)
+        ids = sorted(vocabulary)
+        found = found_in(tokens, [vocabulary[i] for i in ids], "tokens")
+        return np.array([i for i, is_found in zip(ids, found, strict=True) if is_found], dtype=np.int64)
     if tokens is None:
         return np.array(sorted(vocabulary), dtype=np.int64)
     band = tokens.get("ids") if isinstance(tokens, Mapping) and set(tokens) == {"ids"} else None
