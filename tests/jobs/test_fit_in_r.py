@@ -116,3 +116,9 @@ def test_r_finds_the_same_criterion(formula: str, tmp_path: Path) -> None:
     printed = subprocess.run(["Rscript", "model.R"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     found = re.search(r"REML criterion at convergence: ([\d.]+)", printed)
     assert found and float(found.group(1)) == pytest.approx(model.fit.criterion, abs=0.06)
+
+
+def test_weights_are_named_as_a_column() -> None:
+    """R looks for them in the table: a column called d does not stand in for it."""
+    frame = conditions().assign(d=1.5)
+    assert "weights = d," in r_script(fit_table(frame, FORMULAS[1], weights="d"), "d")

@@ -45,7 +45,7 @@ def r_script(model: TableModel, weights: str | None) -> str:
     call = ("glmer" if binomial else "lmer") if mixed else ("glm" if binomial else "lm")
     options = ["family = binomial"] * binomial
     options += [f"REML = {'TRUE' if model.method == 'REML' else 'FALSE'}"] * (call == "lmer")
-    options += [f"weights = d[[{_string(weights)}]]"] if weights is not None else []
+    options += [f"weights = {_name(weights)}"] if weights is not None else []
     if isinstance(model.fit, GeneralizedFit) and model.fit.method != "Laplace":
         options.append(model.fit.method.replace("=", " = "))  # nAGQ
     options += [f'control = {call}Control(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-9))'] * mixed

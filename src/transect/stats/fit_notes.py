@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from transect.stats.deviance_search import rounding
 from transect.stats.formula import Design, Formula, quoted
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import Shared, Unit
 from transect.stats.least_squares import LeastSquaresFit
+from transect.stats.mixed import ROUNDED, MixedFit
 from transect.stats.random_effects import TableFit, correlations, informative_trials
 
 CLUSTERED = 1e-3  # a smaller p of all columns together, by Bonferroni, is said
@@ -50,6 +52,16 @@ def singular(fit: TableFit) -> list[str]:
             ]
         found += said
     return found
+
+
+def rounded(fit: TableFit) -> list[str]:
+    """A residual so small beside the random effects that few of its digits are left."""
+    if not isinstance(fit, MixedFit) or (lost := rounding(fit.deviance, fit.theta)) < ROUNDED:
+        return []
+    return [
+        f"the residual is so small beside the random effects that rounding may move the criterion by {lost:.0e}; numbers that depend on "
+        "the residual have few digits"
+    ]
 
 
 def few_trials(fit: TableFit) -> list[str]:

@@ -25,10 +25,8 @@ from transect.stats.intervals import t_interval
 from transect.stats.linear import column_rank
 from transect.stats.standard_units import StandardResponse
 
-FAR_APART, ROUNDED = (
-    6,
-    1e-4,
-)  # powers of ten between weights, from which rounding may matter; what it may make of the deviance
+FAR_APART = 6  # powers of ten between weights, from which rounding may matter
+ROUNDED, SPOILT = 1e-4, 0.5  # what rounding may make of the deviance: that weights may not, that nothing may
 
 
 @dataclass(frozen=True)
@@ -193,23 +191,32 @@ def fit(
         raise InputError("the fixed effects fit the data exactly: no residual variance can be estimated")
     deviance.set_y(response.standard)
     first = spread_start(deviance) if start is None else deviance.start_from(start.deviance, start.theta)
+    return _fitted(deviance, _searched(deviance, first, near, weights), names, response, size)
+
+
+def _searched(deviance: Deviance, first: np.ndarray, near: "MixedFit | None", weights: np.ndarray | None) -> np.ndarray:
+    """theta at the smallest deviance. Raises InputError where the search does not end in one, or rounding decides where it does."""
+    settled, rounded = False, 0.0
     try:
         theta = search(deviance, first) if near is None else _from_near(deviance, near)
         settled = near is not None or converged(deviance, theta)
+        rounded = rounding(deviance, theta)
     except np.linalg.LinAlgError:
-        settled = False
-    if (
-        weights is not None
-        and np.ptp(np.log10(weights)) > FAR_APART
-        and not (settled and rounding(deviance, theta) < ROUNDED)
-    ):
+        pass
+    apart = weights is not None and np.ptp(np.log10(weights)) > FAR_APART
+    if weights is not None and apart and not (settled and rounded < ROUNDED):
         raise InputError(
             f"the weights lie between {np.min(weights):g} and {np.max(weights):g}, so far apart that rounding decides the fit; make "
             "the largest smaller (a residual that is next to 0 needs no more), or leave those rows out"
         )
+    if rounded > SPOILT:
+        raise InputError(
+            "what the groups leave of the response is so little beside them (less than 1e-6) that rounding decides the fit; take the "
+            "difference from each group's mean, or from a column that tells the groups' level"
+        )
     if not settled:
         raise InputError("the fit did not converge, so nothing is reported; leave out random terms, slopes first")
-    return _fitted(deviance, theta, names, response, size)
+    return theta
 
 
 def refit(fitted: MixedFit, y: np.ndarray) -> MixedFit:

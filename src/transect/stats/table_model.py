@@ -16,7 +16,7 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats import generalized, mixed
-from transect.stats.fit_notes import clustered, coarser, disagreeing, empty_cells, few_trials, singular
+from transect.stats.fit_notes import clustered, coarser, disagreeing, empty_cells, few_trials, rounded, singular
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import (
@@ -158,6 +158,7 @@ def fit_table(
         *apart(parsed, rows),
         *empty_cells(design),
         *singular(fit),
+        *rounded(fit),
         *few_trials(fit),
         *coarser(shared, dict(zip(design.names, units, strict=True))),
         *clustered(residuals(fit, response), parsed, rows),
