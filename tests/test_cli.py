@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -126,3 +127,11 @@ def test_an_error_repeats_no_secret(arguments: list[str], capsys: pytest.Capture
         assert ended.code == 2
     told = capsys.readouterr().err
     assert "S3CRET" not in told and "transect" in told
+
+
+def test_a_project_is_not_made_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A settings file that is a link which leads nowhere: one sentence, and nothing is made where it leads."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/transect.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    assert cli.main(["init", str(tmp_path / "s")]) == 2
+    assert "is a project already" in capsys.readouterr().err and not (tmp_path / "elsewhere.yaml").exists()

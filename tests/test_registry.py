@@ -278,6 +278,7 @@ def test_checkpoints_in_repositories_of_their_own(tmp_path: Path) -> None:
         (("revision: main, steps: [null]", 'revision: "s{step}", names: {1: S2}, steps: [1, 2]'), r"line 8: .*'S2' and 's2' differ in capitals only"),
         (("id: demo-main", "id: " + "x" * 300), r"line 14: the id 'xxx.* has 300 characters; allowed are 100"),
         (("id: demo-main", "id: ｄemo"), r"line 14: .*; perhaps 'demo'"),
+        (("id: demo-main", "id: demo-main, table: ../../../etc/passwd"), r"line 14: the table '.*passwd' is not made of .*; it lies beside this file"),
         (("id: demo-main", "id: con"), r"line 14: the id 'con' is a device on Windows"),
     ],
 )  # fmt: skip

@@ -190,6 +190,8 @@ GOOD = {"key": "k9", "run": "run-1", "revision": "step0", "measure": "m", "stimu
                 ({"state": "missing"}, "state 'missing'"),
                 ({"rows": "3"}, "rows '3'"),
                 ({"rows": True}, "rows 'True'"),
+                ({"rows": 10**30}, "rows '1000"),
+                ({"reason": "\ud800"}, "record 2 has reason"),
             ]
         ),
         (json.dumps([{k: v for k, v in GOOD.items() if k != "key"}]), "record 1 has no key"),

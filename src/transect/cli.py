@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from transect import addresses, model_commands, registry_commands, table_commands
 from transect.arguments import Parser, above_zero, positive
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
+from transect.files import write_text
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
 
@@ -145,14 +147,12 @@ def verify(args: argparse.Namespace) -> int:
 def init(args: argparse.Namespace) -> int:
     """Make a project folder for your own studies, models and measures."""
     folder: Path = args.folder
-    if (folder / SETTINGS_FILE).exists():
+    if os.path.lexists(folder / SETTINGS_FILE):  # a link that leads nowhere would be written through
         raise InputError(f"{folder} is a project already ({SETTINGS_FILE} is there).")
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     lines = "".join(f"# {name}:   # {meaning}\n" for name, meaning in SETTINGS.items())
-    (folder / SETTINGS_FILE).write_text(
-        f"# Settings of this project; remove the first # to set one.\n{lines}", encoding="utf-8"
-    )
+    write_text(folder / SETTINGS_FILE, f"# Settings of this project; remove the first # to set one.\n{lines}")
     print(
         f"{folder}: put studies into studies/, models into model_registry/, your own units into stimuli/, measures/, corpora/ and analyses/."
     )

@@ -101,7 +101,7 @@ def calibration(study: Study) -> float:
     for run in study.runs:
         path = weights_folder(run, study.project) / COST if run.trained_here else Path()
         if run.trained_here and path.is_file() and (run.get("trained_here", {}).get("recipe") == "neural"):
-            train.append((json_file.read_object(path)["cpu_seconds"], training_seconds(run)))
+            train.append((json_file.read_object(path, "cpu_seconds")["cpu_seconds"], training_seconds(run)))
     return _ratio(train)
 
 

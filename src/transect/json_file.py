@@ -18,9 +18,11 @@ def read(path: Path) -> Any:
     raise InputError(f"{path}: this file is damaged ({told}).")
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The same of a file that holds one object; InputError for anything else."""
+def read_object(path: Path, *needed: str) -> dict[str, Any]:
+    """The same of a file that holds one object with these names; InputError for anything else."""
     found = read(path)
     if not isinstance(found, dict):
         raise InputError(f"{path}: this file is damaged (it holds {type(found).__name__} where an object was written).")
+    if lacking := [name for name in needed if name not in found]:
+        raise InputError(f"{path}: this file is damaged (it lacks {', '.join(lacking)}).")
     return found

@@ -81,7 +81,7 @@ class Pace:
         done = left = 0.0
         for step, names in _names(self.study).items():
             files = {name: _times(self.study) / f"{step}-{name}.json" for name in names}
-            known = {n: json_file.read_object(f)["cpu_seconds"] for n, f in files.items() if f.is_file()}
+            known = {n: json_file.read_object(f, "cpu_seconds")["cpu_seconds"] for n, f in files.items() if f.is_file()}
             fresh = {name for name in known if files[name].stat().st_mtime >= self.began}
             usual = sum(known.values()) / len(known) if known else STEPS[step]
             waiting = [known.get(name, usual) for name in names if name not in fresh]

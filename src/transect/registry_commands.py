@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transect import files
 from transect.errors import InputError, nearest
 from transect.project import find_project
 
@@ -103,7 +104,7 @@ def show_languages(args: argparse.Namespace) -> int:
         if not Path(args.distances).absolute().parent.is_dir():
             raise InputError(f"--distances {args.distances}: there is no such folder.")
         codes = [language.iso for language in found]
-        typology.distances(codes, args.features).rename_axis("iso").to_csv(args.distances)
+        files.write_whole(Path(args.distances), typology.distances(codes, args.features).rename_axis("iso").to_csv)
         lacking = typology.imputed(codes)
         print(f"{args.distances}: {len(codes)} languages; {int((lacking == 1).sum())} have no observed feature of syntax, "
               f"{int((lacking > 0.5).sum())} fewer than half of them.")  # fmt: skip

@@ -162,7 +162,7 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
     paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
     paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
     for path in filter(Path.is_file, paths):
-        made = json_file.read_object(path)
+        made = json_file.read_object(path, "error")
         if made["error"]:
             errors[made.get("analysis") or made["figure"]] = made["error"]
     return Outcome(

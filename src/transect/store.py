@@ -163,7 +163,9 @@ class Store:
         self.root = root
 
     def transcript(self, run: str) -> Path:
-        return self.root / "transcripts" / f"{names.check(run, 'the run')}.jsonl"
+        path = self.root / "transcripts" / f"{names.check(run, 'the run')}.jsonl"
+        check_inside(path.parent, path)
+        return path
 
     def write(self, records: list[Record], values: Mapping[str, pd.DataFrame], provenance: dict[str, Any]) -> None:
         """Add the finished cells of one checkpoint. `values` maps the key of each measured cell to `as_values` rows."""
@@ -264,13 +266,20 @@ def _checked(records: Any) -> list[Record]:
         told = {name: given[name] for name in Record.__dataclass_fields__ if name in given}
         for name, field in Record.__dataclass_fields__.items():
             value = told.get(name, field.default)
-            if type(value) is not field.type or (name == "key" and not value):
+            if type(value) is not field.type or (name == "key" and not value) or not _storable(value):
                 what = f"{name} {str(value)[:40]!r}" if name in told else f"no {name}"
                 raise ValueError(f"record {number} has {what}")
         if told["state"] not in STATES:
             raise ValueError(f"record {number} has the state {told['state'][:40]!r}; there are {', '.join(STATES)}")
         found.append(Record(**told))
     return found
+
+
+def _storable(value: str | int) -> bool:
+    """Whether a value of a record is one that a table can hold: a count, or text in UTF-8."""
+    if isinstance(value, int):
+        return 0 <= value < 2**53
+    return value.encode("utf-8", "replace").decode("utf-8") == value
 
 
 def _best(records: pd.DataFrame) -> pd.DataFrame:

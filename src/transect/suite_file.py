@@ -168,6 +168,8 @@ def _rows(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -
     if "table" not in entry:
         return [{}]
     named_at = f"{path}, line {yaml_file.line(path, ['runs', index, 'table'])}"
+    if told := names.fault(entry["table"]):
+        raise InputError(f"{named_at}: the table {names.short(entry['table'])} {told}; it lies beside this file.")
     return suite_table.rows(path.parent / entry["table"], data.get("fields", {}), named_at)
 
 

@@ -96,7 +96,7 @@ def options(spec: dict[str, Any]) -> dict[str, Any]:
 def read_tables(study: Study, name: str) -> dict[str, pd.DataFrame]:
     """The result tables of one analysis; empty where it ended with an error."""
     folder = study.results / "tables" / name
-    made = json_file.read_object(folder / "manifest.json")
+    made = json_file.read_object(folder / "manifest.json", "tables")
     return {table: store.read_table(folder / f"{table}.parquet") for table in made["tables"]}
 
 

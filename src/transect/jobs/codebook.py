@@ -57,7 +57,7 @@ def _tables(study: Study) -> Iterator[tuple[str, Path, Mapping[str, str]]]:
         name = spec["analysis"]
         folder = study.results / "tables" / name
         tables = units.find("analysis", name, study.project).get("TABLES", {})
-        for table in json_file.read_object(folder / "manifest.json")["tables"]:
+        for table in json_file.read_object(folder / "manifest.json", "tables")["tables"]:
             yield f"tables/{name}/{table}", folder / f"{table}.parquet", tables.get(table, {})
 
 

@@ -86,7 +86,9 @@ def path_of(items_digest: str, study: Study) -> Path:
 def read_made(items_digest: str, study: Study) -> Made | None:
     """What stored items were made of; None where that was not recorded."""
     with suppress(FileNotFoundError):
-        told: dict[str, Any] = json_file.read_object(path_of(items_digest, study).with_suffix(".json"))
+        told: dict[str, Any] = json_file.read_object(
+            path_of(items_digest, study).with_suffix(".json"), "state", "files", "sha256"
+        )
         return Made(told["state"], tuple(told["files"]), told["sha256"])
     return None
 

@@ -35,7 +35,7 @@ def begun(run: Run, project: Project) -> bool:
 def corpus_of(run: Run, project: Project) -> str:
     """The state (unit_code.py) of the corpus on which a run was trained; empty where it was not recorded."""
     path = weights_folder(run, project) / CORPUS
-    return str(json_file.read_object(path)["state"]) if path.is_file() else ""
+    return str(json_file.read_object(path, "state")["state"]) if path.is_file() else ""
 
 
 def train(study: Study, name: str, marker: Path) -> None:

@@ -16,7 +16,8 @@ from transect.errors import ResourceError
 
 NAME = "training.lock"
 SECONDS = 60.0  # of silence
-LOOK_SECONDS = 1.0  # between two looks of one who waits
+LOOK_SECONDS = 0.5  # between two looks of one who waits
+TELL_SECONDS = (1.0, 15.0)  # after which it says that it waits: at first, and from then on
 
 
 class Lease:
@@ -36,15 +37,17 @@ class Lease:
 
 @contextmanager
 def lease(folder: Path, waiting: Callable[[], object]) -> Iterator[Lease]:
-    """Hold the lease of the run whose weights lie in a folder. `waiting` is called at each look that finds it held."""
+    """Hold the lease of the run whose weights lie in a folder. `waiting` is called now and then while it is held."""
     folder.mkdir(parents=True, exist_ok=True)
     held = SoftFileLease(folder / NAME, lease_duration=SECONDS)
+    patience, later = TELL_SECONDS
     while True:
         try:
-            held.acquire(timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 2)
+            held.acquire(timeout=patience, poll_interval=LOOK_SECONDS)
             break
         except Timeout:
             waiting()
+            patience = later
     try:
         yield Lease(held, folder)
     finally:
