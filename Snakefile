@@ -1,12 +1,26 @@
 # Which models does a finding extend to? The stages of a study, from the registry to its report.
 #   snakemake -j 2                                 the default study
 #   snakemake -j 2 --config study=novels           another one (`transect run novels` does this, with progress and checks)
+import os
+import sys
+
+sys.path[:] = [path for path in sys.path if path != str(workflow.basedir)]  # Snakemake imports from this folder first
+
+from transect import children
 from transect import study as studies
 from transect.jobs import edited
 from transect.project import SHIPPED, find_project
 
 
 configfile: f"{SHIPPED}/workflow/config.yaml"
+
+
+os.environ.update(children.environment())  # of the jobs
+
+
+def relative(*paths):
+    """Paths from the project's folder on, whose own name may have braces: Snakemake takes what stands in them for wildcards."""
+    return sorted(os.path.relpath(path) for path in paths)
 
 
 STUDY = studies.load(config["study"], find_project())

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transect import addresses, model_commands, registry_commands, table_commands
+from transect import addresses, children, model_commands, registry_commands, table_commands
 from transect.arguments import Parser, above_zero, positive
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
 from transect.files import write_text
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         command = runner.snakemake(
             study, cores, args.retry_failed, ("--dry-run", *args.snakemake), args.trust_remote_code
         )
-        return subprocess.call(command)
+        return subprocess.call(command, env=children.environment())
     print(_cost_sentence(study, cores), flush=True)
     ended = runner.run(
         study, cores, retry_failed=args.retry_failed, trust_remote_code=args.trust_remote_code, say=_say,

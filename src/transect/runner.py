@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from transect import cost, files, json_file, stopping, unit_code, workflow_errors
+from transect import children, cost, files, json_file, stopping, unit_code, workflow_errors
 from transect.errors import InputError
 from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
@@ -102,6 +101,7 @@ def run(  # type: ignore[no-untyped-def]
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
+                env=children.environment(),
             )
             try:
                 _watch(process, Pace(study, cores, log), say)
@@ -143,11 +143,13 @@ def snakemake(
     trust_remote_code: bool = False,
 ) -> list[str]:
     """The command line that runs a study's workflow."""
-    return [
-        sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), "--directory", str(study.project.root),
-        "--cores", str(cores), "--nolock", "--config", f"study={study.path}", f"retry_failed={retry_failed}",
+    # Snakemake reads the values of --config as YAML, after it has cut quotes off both ends
+    path = f" {json.dumps(str(study.path), ensure_ascii=False)} "
+    return children.python(
+        "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), "--directory", str(study.project.root),
+        "--cores", str(cores), "--nolock", "--config", f"study={path}", f"retry_failed={retry_failed}",
         f"trust_remote_code={trust_remote_code}", *arguments,
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def outcome(study: Study, broken: bool = False) -> Outcome:

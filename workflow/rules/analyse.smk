@@ -10,9 +10,9 @@ ANALYSES = [spec["analysis"] for spec in STUDY.data["analyses"]]
 rule gather:
     input:
         markers=[f"results/{STUDY.name}/shards/{shard.target}.done" for shard in STUDY.shards],
-        study=STUDY.path,
-        registry=sorted(
-            {suite.path for suite in STUDY.registry.suites if {r.id for r in suite.runs} & set(STUDY.roles)}
+        study=relative(STUDY.path),
+        registry=relative(
+            *{suite.path for suite in STUDY.registry.suites if {r.id for r in suite.runs} & set(STUDY.roles)}
         ),
     output:
         measurements=f"results/{STUDY.name}/measurements.parquet",
@@ -21,25 +21,25 @@ rule gather:
     log:
         f"results/{STUDY.name}/log/gather.log",
     params:
-        python=sys.executable,
+        python=lambda wildcards: sys.executable,
     shell:
-        "{params.python:q} -m transect.jobs gather {config[study]:q} --output {output.measurements:q} > {log:q} 2>&1"
+        "{params.python:q} -P -m transect.jobs gather {config[study]:q} --output {output.measurements:q} > {log:q} 2>&1"
 
 
 rule analyse:
     input:
         measurements="results/{study}/measurements.parquet",
         registry="results/{study}/registry.parquet",
-        script=lambda wildcards: unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project)),
-        statistics=[SHIPPED / "src/transect/outcome.py", *sorted((SHIPPED / "src/transect/stats").glob("*.py"))],
+        script=lambda wildcards: relative(*unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project))),
+        statistics=relative(SHIPPED / "src/transect/outcome.py", *(SHIPPED / "src/transect/stats").glob("*.py")),
     output:
         "results/{study}/tables/{analysis}/manifest.json",
     log:
         "results/{study}/log/analyse/{analysis}.log",
     params:
-        python=sys.executable,
+        python=lambda wildcards: sys.executable,
     shell:
-        "{params.python:q} -m transect.jobs analyse {config[study]:q} {wildcards.analysis} --output {output:q} > {log:q} 2>&1"
+        "{params.python:q} -P -m transect.jobs analyse {config[study]:q} {wildcards.analysis} --output {output:q} > {log:q} 2>&1"
 
 
 rule draw:
@@ -48,13 +48,13 @@ rule draw:
             f"results/{wildcards.study}/tables/{analysis}/manifest.json"
             for analysis in FIGURES[wildcards.figure]["NEEDS"]
         ],
-        script=lambda wildcards: unit_code.files(FIGURES[wildcards.figure]),
-        style=SHIPPED / "src/transect/figure_style.py",
+        script=lambda wildcards: relative(*unit_code.files(FIGURES[wildcards.figure])),
+        style=relative(SHIPPED / "src/transect/figure_style.py"),
     output:
         "results/{study}/figures/{figure}.json",
     log:
         "results/{study}/log/draw/{figure}.log",
     params:
-        python=sys.executable,
+        python=lambda wildcards: sys.executable,
     shell:
-        "{params.python:q} -m transect.jobs draw {config[study]:q} {wildcards.figure} --output {output:q} > {log:q} 2>&1"
+        "{params.python:q} -P -m transect.jobs draw {config[study]:q} {wildcards.figure} --output {output:q} > {log:q} 2>&1"

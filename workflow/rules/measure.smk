@@ -25,11 +25,11 @@ rule measure:
         mem_mb=lambda wildcards, attempt: int(1000 * STUDY.numerics["memory_gb"] * attempt) + 1000,
         attempt=lambda wildcards, attempt: attempt,
     params:
-        python=sys.executable,
+        python=lambda wildcards: sys.executable,
         flags=" ".join(f"--{name.replace('_', '-')}" for name in ("retry_failed", "trust_remote_code") if config[name]),
     shell:
         "test {resources.attempt} -gt 1 -a -e results/{wildcards.study}/stopped/{wildcards.shard}.txt && exit 2;"
-        " {params.python:q} -m transect.jobs measure {config[study]:q} {wildcards.shard} --output {output:q} {params.flags}"
+        " {params.python:q} -P -m transect.jobs measure {config[study]:q} {wildcards.shard} --output {output:q} {params.flags}"
         " $(test {resources.attempt} -ge 3 && echo --last-attempt) > {log:q} 2>&1"
-        " || {{ test $? -ne 2 -a {resources.attempt} -ge 3 && {params.python:q} -m transect.jobs abandon {config[study]:q}"
+        " || {{ test $? -ne 2 -a {resources.attempt} -ge 3 && {params.python:q} -P -m transect.jobs abandon {config[study]:q}"
         " {wildcards.shard} --output {output:q} >> {log:q} 2>&1; }}"

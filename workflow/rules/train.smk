@@ -12,6 +12,6 @@ rule train:
     resources:
         mem_mb=lambda wildcards, attempt: int(1000 * STUDY.numerics["memory_gb"] * attempt) + 1000,
     params:
-        python=sys.executable,
+        python=lambda wildcards: sys.executable,
     shell:
-        "{params.python:q} -m transect.jobs train {config[study]:q} {wildcards.batch} --output {output:q} > {log:q} 2>&1"
+        "{params.python:q} -P -m transect.jobs train {config[study]:q} {wildcards.batch} --output {output:q} > {log:q} 2>&1"

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transect import children
+
 if TYPE_CHECKING:
     from transect.study import Study
 
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     args = _parser().parse_args()
     if args.step in ("train", "measure") and not set(ALLOCATOR) <= set(os.environ):
-        os.execve(sys.executable, [sys.executable, "-m", "transect.jobs", *sys.argv[1:]], os.environ | ALLOCATOR)
+        os.execve(sys.executable, children.python("transect.jobs", *sys.argv[1:]), children.environment() | ALLOCATOR)
 
     # one thread for BLAS, OpenMP and the tokenizers, before any of them is loaded; torch is given its number later
     os.environ.update(

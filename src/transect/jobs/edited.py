@@ -7,7 +7,6 @@ that they make now are compared with those that were measured; of measures and c
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transect import json_file, store, unit_code
+from transect import children, json_file, store, unit_code
 from transect.errors import InputError
 from transect.files import write_text
 from transect.grid import Cell
@@ -150,16 +149,7 @@ def _made_again(study: Study, digests: list[str]) -> dict[str, Made]:
     """What these items are made of now; without those that cannot be made. In a process like that of a job: planning imports no unit."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "items.json"
-        command = [
-            sys.executable,
-            "-m",
-            "transect.jobs",
-            "items",
-            str(study.path),
-            ",".join(digests),
-            "--output",
-            str(output),
-        ]
-        subprocess.run(command, cwd=study.project.root, capture_output=True, check=False)
+        command = children.python("transect.jobs", "items", str(study.path), ",".join(digests), "--output", str(output))
+        subprocess.run(command, cwd=study.project.root, env=children.environment(), capture_output=True, check=False)
         told: dict[str, Any] = json_file.read_object(output) if output.is_file() else {}
     return {d: Made(m["state"], tuple(m["files"]), m["sha256"]) for d, m in told.items() if "error" not in m}
