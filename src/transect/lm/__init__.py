@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from transect.lm import foreign_code  # noqa: F401  before transformers: it closes a way by which code of others is run
+
 if TYPE_CHECKING:
     from transect.lm.loading import load
     from transect.lm.model import Model

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMultimodalLM, GenerationConfig, PreTrainedConfig
 
 from transect.errors import InputError, LoadError, NotApplicable, nearest
+from transect.lm import foreign_code
 from transect.lm.folder import CONFIG
 from transect.lm.objectives import MAKERS, Objective, lacks_text_class, objective_of, reads_more
 from transect.lm.plausible import check_numbers, check_parts
@@ -25,10 +26,12 @@ def read_config(path: Path, raw: Mapping[str, Any], own_code: bool = False) -> t
     Raises LoadError for a configuration that no model has or that is of no language model, NotApplicable for one that reads more than
     text and whose text part cannot be run alone.
     """
+    foreign_code.refuse(path)
     _check_names(path, raw)
     check_numbers(path, raw)
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=own_code)
+        foreign_code.replace(config)
         text = config.get_text_config()
     except InputError:
         raise
@@ -65,7 +68,7 @@ def refusal(path: Path, raw: Mapping[str, Any], error: Exception, make: Callable
     make: what failed, of a configuration.
     """
     kind = raw.get("model_type")
-    told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    told = " ".join(foreign_code.told(error).split())[:200]
     if kind not in CONFIG_MAPPING:
         near = nearest(kind, CONFIG_MAPPING) if kind else ""
         return LoadError(f"{path / CONFIG}: transformers has no model_type {kind!r}, and no code of its own may be run.{near}")  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from transect.lm import foreign_code
 from transect.lm.batching import context_length
 from transect.lm.objectives import MAKERS, Objective
 from transect.run import CAUSAL, MASKED, SEQ2SEQ, UNKNOWN, Run
@@ -193,6 +194,8 @@ def _made(kind: str, given: Mapping[str, Any]) -> PreTrainedConfig:
     outside = [
         n for n, v in _fields(kind).items() if n.endswith("_token_id") and isinstance(v, int) and rows and v >= rows
     ]
+    if told := foreign_code.fault(given):
+        raise Uncountable(f"its configuration {told}")
     try:
         return AutoConfig.for_model(kind, **{**dict.fromkeys(outside, 0), **given})
     except Exception as error:  # strict classes raise what their fields' checks raise

@@ -33,6 +33,7 @@ from transect.errors import (
     nearest,
     panics_are_errors,
 )
+from transect.lm import foreign_code
 from transect.lm.batching import out_of_memory
 from transect.lm.configuring import check_generation, read_config
 from transect.lm.devices import check_device, placement
@@ -153,7 +154,7 @@ def _network(
     except Exception as error:  # anything may be wrong with a directory from outside; the message keeps what
         if out_of_memory(error):
             raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
-        raise LoadError(f"{path}: cannot be loaded ({type(error).__name__}: {error}).") from error
+        raise LoadError(f"{path}: cannot be loaded ({foreign_code.told(error)}).") from error
     if not quantizer or getattr(network, "hf_quantizer", None) is None:
         check_storage(path, network, held, report["unexpected_keys"], quantizer)
     check_tying(path, network, held)

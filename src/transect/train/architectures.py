@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from transect.errors import InputError, nearest
+from transect.lm import foreign_code
 from transect.lm.lstm import LstmConfig
 from transect.run import Run
 from transect.train.recipe import Recipe
@@ -101,6 +102,8 @@ def configuration(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) 
             f"Run {run.id!r}: vocab_size is {run.get('vocab_size')}, "
             f"but the tokenizer of its corpus has {len(tokenizer)} tokens."
         )
+    if told := foreign_code.fault(dict(recipe.config)):
+        raise InputError(f"Run {run.id!r}: its recipe's config {told}.")
     common = {
         "vocab_size": len(tokenizer),
         "hidden_size": run.get("d_model"),
