@@ -1,6 +1,7 @@
 """Running a study: Snakemake under a lock that dies with its owner, progress for people, an honest end."""
 
 import fcntl
+import json
 import os
 import shutil
 import signal
