@@ -1,5 +1,6 @@
 """Units are found by their file."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,18 @@ def test_a_file_whose_name_is_no_folder_is_refused(tmp_path: Path, name: str) ->
     """A unit's name stands in paths of results and in the workflow's rules."""
     with pytest.raises(InputError, match=r"\.py: .*(rename the file|rename one of them)"):
         units.find("measure", name, own(tmp_path, name=name))
+
+
+def test_a_projects_unit_imports_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its own folder and the project's; a file that is called like a module of Python's is not taken for it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    helped = "import colorsys\nimport _beside_it\nimport _in_the_project\n"
+    project = own(tmp_path, UNIT.replace("import absent_module\n", helped))
+    (tmp_path / "measures/_beside_it.py").write_text("x = 1\n")
+    (tmp_path / "_in_the_project.py").write_text("x = 2\n")
+    for place in (tmp_path, tmp_path / "measures"):
+        (place / "colorsys.py").write_text("raise SystemExit\n")
+    module = units.find("measure", "mine", project).load()
+    assert (module._beside_it.x, module._in_the_project.x) == (1, 2)
+    assert module.colorsys.rgb_to_hsv(1, 1, 1) == (0, 0, 1)

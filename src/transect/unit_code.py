@@ -16,25 +16,16 @@ from typing import Any
 
 from transect.errors import InputError
 from transect.files import PART
-from transect.project import SHIPPED
-from transect.units import KINDS, Unit, syntax
+from transect.units import Unit, syntax
 
 SHIPPED_STATE = "shipped"
 LARGE = 64 * 2**20  # bytes; a larger file is known by its size and time
 GENERATED = ("results", "__pycache__")
 
 
-def root_of(unit: Unit) -> Path | None:
-    """The project folder that a unit belongs to; None of a shipped one."""
-    own, shipped, _ = KINDS[unit.kind]
-    if unit.path.is_relative_to(SHIPPED / shipped):
-        return None
-    return next(p for p in unit.path.parents if unit.path.is_relative_to(p / own))
-
-
 def state(unit: Unit | None, options: Mapping[str, Any] | None = None, more: Iterable[Path] = ()) -> str:
     """The state of a unit as it is now. options: what is given to it, which may name files; more: files that it was seen to read."""
-    if unit is None or (root := root_of(unit)) is None:
+    if unit is None or (root := unit.root) is None:
         return SHIPPED_STATE
     found = {*files(unit, options), *(p for p in more if p.is_file())}
     digests = {p: _of_syntax(p, p.stat().st_mtime_ns) if p.suffix == ".py" else _of_content(p) for p in found}
@@ -49,7 +40,7 @@ def changed(before: str, now: str) -> list[str]:
 
 def files(unit: Unit, options: Mapping[str, Any] | None = None) -> list[Path]:
     """The file of a unit and, where it is a project's own, what it imports inside the project and the data that it names."""
-    root = root_of(unit)
+    root = unit.root
     if root is None:
         return [unit.path]
     code, left = [unit.path], [unit.path]

@@ -108,8 +108,19 @@ class Unit:
         declared = self["UNIT"]
         return str(declared.get(metric, "") if isinstance(declared, dict) else declared)
 
+    @property
+    def root(self) -> Path | None:
+        """The project folder that the unit belongs to; None of a shipped one."""
+        own, shipped, _ = KINDS[self.kind]
+        if self.path.is_relative_to(SHIPPED / shipped):
+            return None
+        return next(p for p in self.path.parents if self.path.is_relative_to(p / own))
+
     def load(self) -> ModuleType:
-        """Import the file. Shipped units keep their package name, so that they may import each other."""
+        """Import the file. Shipped units keep their package name, so that they may import each other.
+
+        A project's unit may import what lies in its own folder and in the project's; Python's modules and what is installed come first.
+        """
         source = SHIPPED / "src"
         if self.path.is_relative_to(source):
             return importlib.import_module(".".join(self.path.relative_to(source).with_suffix("").parts))
@@ -119,6 +130,8 @@ class Unit:
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
+            own = [str(folder) for folder in (self.path.parent, self.root) if folder is not None]
+            sys.path += [folder for folder in own if folder not in sys.path]
             try:
                 spec.loader.exec_module(module)
             except BaseException:

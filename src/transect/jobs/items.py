@@ -51,7 +51,7 @@ def make(cell: Cell, study: Study, path: Path) -> tuple[Made, pd.DataFrame]:
     """Make the items, write them to `path` and read them from there, as every later reader does."""
     unit = cell.entry.stimuli
     assert unit is not None
-    root = unit_code.root_of(unit)
+    root = unit.root
 
     def call() -> pd.DataFrame:
         found: pd.DataFrame = unit.load().items(seed=study.seed, **cell.parameters, **cell.entry.stimuli_options)
@@ -70,7 +70,7 @@ def state_now(cell: Cell, study: Study, known: Made | None = None) -> str:
     """The state of a cell's stimuli, of the corpus that they are of, and of the data that they read."""
     unit = cell.entry.stimuli
     assert unit is not None
-    root = unit_code.root_of(unit)
+    root = unit.root
     seen = [root / name for name in known.files] if known and root else []
     given = cell.parameters | cell.entry.stimuli_options
     states = {unit_code.state(unit, given, seen)}

@@ -22,8 +22,8 @@ CLOSED = "kernels"
 sys.modules.setdefault(CLOSED, None)  # type: ignore[arg-type]  # Python's own way: what is None there cannot be imported
 
 # _attn_implementation, attn_implementation_internal, experts_implementation and what may be called like them
-FIELD = re.compile(r"implementation(_internal)?$")
-KERNELS = re.compile(r"kernel(s|_\w*)?$")
+FIELD = re.compile(r"implementation(_internal)?\Z")
+KERNELS = re.compile(r"kernel(s|_\w*)?\Z")
 WISHES = ("use_kernels", "use_hub_kernels", "kernel_config", "kernels_config", "allow_all_kernels")
 # what torch computes; None: transformers chooses one of them
 PROGRAMS = {
