@@ -13,30 +13,34 @@ from transect import figure_style as style
 NEEDS = ["heads"]
 
 MOST = 8  # checkpoints shown: first, last and others evenly between them
+HEADING = 0.14  # inches above the first map, whose heading takes no part in the layout
+UNKNOWN = "; by the checkpoint's name where they are unknown"
 
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws heads.maps; one colour scale per outcome, the best head of each map framed and its score written."""
     maps, tests = tables["heads"]["maps"], tables["heads"]["tests"]
+    known = maps["tokens_seen"].notna()
+    maps = maps.assign(place=maps["tokens_seen"].astype(object).where(known, maps["revision"]))
     rows = list(maps[["outcome", "group"]].drop_duplicates().itertuples(index=False, name=None))
-    figure = Figure(
-        figsize=(style.PAGE, 0.5 + 0.92 * len(rows)), layout=ConstrainedLayoutEngine(h_pad=0.09, rect=(0, 0, 1, 0.98))
-    )
+    height = 0.5 + 0.92 * len(rows)
+    room = ConstrainedLayoutEngine(h_pad=0.09, rect=(0, 0, 1, 1 - HEADING / height))
+    figure = Figure(figsize=(style.PAGE, height), layout=room)
     FigureCanvasAgg(figure)
-    tokens = {outcome: _spaced(part["tokens_seen"].unique()) for outcome, part in maps.groupby("outcome")}
-    columns = max(map(len, tokens.values()))
+    places = {outcome: _spaced(part) for outcome, part in maps.groupby("outcome")}
+    columns = max(map(len, places.values()))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     images: dict[str, Any] = {}
     for line, (outcome, group) in zip(axes, rows, strict=True):
         part = maps[(maps["outcome"] == outcome) & (maps["group"] == group)]
         top = max(maps.loc[maps["outcome"] == outcome, "value"].max(), 1e-9)
         of_run = tests[(tests["outcome"] == outcome) & tests["run"].isin(part["run"])]
-        _marks(line[len(tokens[outcome]) - 1], of_run)
-        for ax, seen in zip(line, tokens[outcome], strict=False):
-            images[outcome] = _map(ax, part[part["tokens_seen"] == seen], top)
+        _marks(line[len(places[outcome]) - 1], of_run)
+        for ax, place in zip(line, places[outcome], strict=False):
+            images[outcome] = _map(ax, part[part["place"] == place], top)
             ax.annotate(
-                style.short(float(f"{seen:.2g}")),
+                place if isinstance(place, str) else style.short(float(f"{place:.2g}")),
                 (0.5, 1),
                 xytext=(0, 2),
                 textcoords="offset points",
@@ -44,7 +48,7 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
                 ha="center",
                 fontsize=6,
             )
-        for ax in line[len(tokens[outcome]) :]:
+        for ax in line[len(places[outcome]) :]:
             ax.remove()
         # wider than its map, so it takes no part in the layout, which would push the second map away
         heading = {
@@ -61,18 +65,19 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
             ax
             for line, (name, _) in zip(axes, rows, strict=True)
             if name == outcome
-            for ax in line[: len(tokens[outcome])]
+            for ax in line[: len(places[outcome])]
         ]
         figure.colorbar(
             image, ax=of_outcome, label=outcome if len(images) > 1 else "score", shrink=0.9, aspect=25, pad=0.01
         )
-    figure.supxlabel("head (columns), by training tokens (maps)", fontsize=7)
+    figure.supxlabel(f"head (columns), by training tokens (maps{'' if known.all() else UNKNOWN})", fontsize=7)
     return figure
 
 
-def _spaced(tokens: Any) -> list[float]:
-    every = np.sort(np.asarray(tokens, float))
-    return list(every[np.unique(np.linspace(0, len(every) - 1, min(MOST, len(every))).round().astype(int))])
+def _spaced(part: Any) -> list[float | str]:
+    """Where checkpoints stand: at their training tokens, or by their names, in the order of their steps."""
+    every = part.sort_values(["tokens_seen", "step"], kind="stable")["place"].drop_duplicates().tolist()
+    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(MOST, len(every))).round().astype(int))]
 
 
 def _map(ax: Any, part: Any, top: float) -> Any:

@@ -106,7 +106,7 @@ REFUSED = ("no measurements", "not identifiable")  # how a reason begins that st
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Decorator of a figure function: draws under STYLE, whatever the reader's own matplotlib settings are.
 
-    Where all tables that it needs are empty the figure says that nothing was measured; where there is nothing to draw in them, why.
+    Where all tables that it needs are empty the figure says so; where there is nothing to draw in them, why.
     """
 
     @wraps(draw)
@@ -116,7 +116,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
             matplotlib.rcParams.update(STYLE)
             tables = [table for need in draw.__globals__.get("NEEDS", []) for table in args[0][need].values()]
             if tables and not any(map(len, tables)):
-                return _nothing("nothing was measured yet")
+                return _nothing("nothing was measured yet, or what this figure needs is unknown, e.g. training tokens")
             made = draw(*args, **kwargs)
             if made.axes:
                 return made

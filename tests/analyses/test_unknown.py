@@ -93,6 +93,21 @@ def test_no_analysis_and_no_figure_breaks(name: str, world: str, measured: pd.Da
             assert "<NA>" not in unit.load().caption({name: tables})
 
 
+def test_head_maps_are_drawn_where_training_tokens_are_unknown(measured: pd.DataFrame) -> None:
+    """A map for each of two checkpoints, named, with a cell for every head; none is empty."""
+    registry = few(simulated.registry())
+    rows = measured[measured["run"].isin(registry["run"])]
+    last = rows[rows["tokens_seen"] == rows["tokens_seen"].max()].assign(tokens_seen=np.nan)
+    both = pd.concat([last.assign(revision="a", step=np.nan), last.assign(revision="main", step=np.nan)])
+    project = Project(SHIPPED)
+    tables = units.find("analysis", "heads", project).load().tables(both, registry, **OPTIONS["heads"])
+    drawn = units.find("figure", "head_maps", project).load().figure({"heads": tables})
+    maps = [ax for ax in drawn.axes if ax.images]
+    assert [ax.texts[0].get_text() for ax in maps] == ["a", "main"]
+    heads = last.loc[last["metric"] == "prefix_matching", ["layer", "head"]].drop_duplicates()
+    assert all(np.isfinite(ax.images[0].get_array()).sum() == len(heads) for ax in maps)
+
+
 def _without(value: Any, *names: str) -> Any:
     if isinstance(value, dict):
         return {k: _without(v, *names) for k, v in value.items()}
