@@ -51,7 +51,7 @@ def test_such_a_token_that_an_encoder_or_a_decoder_reads_costs_its_own_pair_only
         np.testing.assert_allclose(found[i], expected[i], atol=2e-5, equal_nan=True)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "mamba2", "bert", "fnet"])
+@pytest.mark.parametrize("kind", [*CAUSAL, *MORE_CAUSAL, *BOTH_WAYS])
 def test_a_forward_that_raises_costs_the_sequence_on_which_it_does(kind):
     """Planted, an error of any type: one sentence for that sequence, the others as before."""
     model, sound = model_of(kind), model_of(kind)

@@ -41,7 +41,9 @@ def test_greedy_equals_whole_forwards_where_the_cache_is_wrong(tmp_path):
         assert new == whole[len(ids) :]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in architectures.CAUSAL if kind not in ("rwkv", "lstm")])
+@pytest.mark.parametrize(
+    "kind", [k for k in (*architectures.CAUSAL, *architectures.MORE_CAUSAL) if k not in ("rwkv", "lstm")]
+)
 def test_several_ends_stop_as_in_transformers(kind):
     """A generation configuration that names four ends, among them what the model writes: generate(do_sample=False) of
     each prompt alone, to the token, on every architecture that transformers generates with."""

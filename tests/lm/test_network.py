@@ -294,7 +294,7 @@ def branching_sequences(vocab_size, *, stems=3, length=20, seed=3):
     return found
 
 
-@pytest.mark.parametrize("kind", architectures.CAUSAL)
+@pytest.mark.parametrize("kind", [*architectures.CAUSAL, *architectures.MORE_CAUSAL])
 def test_every_architecture_gives_the_plain_forward_s_scores(kind):
     """Sequences that share prefixes, batches of 1, 2, 7, 32 and the budget's own, packed where the trial allows it and
     unpacked: 1e-5 nats per token from one plain forward each."""

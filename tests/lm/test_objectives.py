@@ -12,6 +12,7 @@ from tests.architectures import (
     CAUSAL,
     LEAKING,
     MASKED,
+    MORE,
     MORE_MASKED,
     SEQ2SEQ,
     directory_of,
@@ -95,7 +96,7 @@ def test_what_an_encoder_without_a_head_can_do(tmp_path):
     assert rows["error"].isna().all() and model.capabilities >= {*fertility.REQUIRES}
 
 
-@pytest.mark.parametrize("kind", [*CAUSAL, *MASKED, *SEQ2SEQ])
+@pytest.mark.parametrize("kind", [*CAUSAL, *MASKED, *MORE, *LEAKING, *SEQ2SEQ])
 def test_a_stored_bias_that_the_configuration_denies_refuses_the_load(kind, tmp_path):
     """A parameter more beside one that the body has: refused by its name, when loaded and when described."""
     path = directory_of(tmp_path, kind)
