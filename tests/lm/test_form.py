@@ -25,7 +25,13 @@ def test_a_sequential_neox_is_no_parallel_one():
     assert form(AutoConfig.for_model("gpt_neox", use_parallel_residual=False), "causal")["parallel_residual"] is False
 
 
-@pytest.mark.parametrize("kind", ["mamba", "mamba2", "gptj", "lstm", "jetmoe"])
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "falcon_mamba"])
+def test_blocks_of_one_mixer_alone_have_a_norm_and_nothing_that_runs_beside_another(kind):
+    """Gu & Dao (2023): normalised before the mixer. Mamba 2's example has sizes that do not become small together."""
+    assert form(AutoConfig.for_model(kind), "causal") == ({} if kind == "mamba2" else {"norm_placement": "pre"})
+
+
+@pytest.mark.parametrize("kind", ["gptj", "lstm", "jetmoe"])
 def test_what_cannot_be_told_is_left_out(kind):
-    """No attention, sizes that the class refuses, equations that do not hold for parts that were found: nothing is said."""
+    """Sizes that the class refuses, no attention, equations that do not hold for parts that were found: nothing is said."""
     assert form(AutoConfig.for_model(kind), "causal") == {}

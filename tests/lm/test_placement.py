@@ -13,10 +13,8 @@ POST = {
 }
 REORDERED = {"olmo2", "olmo3", "exaone4"}
 SANDWICH = {"gemma2", "gemma3_text", "glm4"}
-# no attention, or parts that were not found
-UNKNOWN = {
-    *("mamba", "mamba2", "rwkv", "lstm", "falcon_mamba", "albert", "jetmoe", "diffllama", "minimax", "xlm", "flaubert"),
-}
+# parts that were not found, or a second mixer beside the attention
+UNKNOWN = {"rwkv", "lstm", "albert", "jetmoe", "minimax", "falcon_h1", "xlm", "flaubert"}
 TRUTH = {
     kind: next(
         (n for n, kinds in (("post", POST), ("post-reordered", REORDERED), ("sandwich", SANDWICH), (None, UNKNOWN)) if kind in kinds),
@@ -70,6 +68,15 @@ def test_a_block_whose_last_layer_differs_is_not_told():
     network = network_of("olmo2")
     for name in AFTER:
         setattr(network.model.layers[1], name, nn.Identity())
+    assert placed(network) is None
+
+
+def test_blocks_without_heads_are_asked_too():
+    """Planted, as in OLMo Hybrid: other mixers than attention normalise elsewhere."""
+    network = network_of("recurrent_gemma")
+    assert placed(network) == "pre"
+    for layer in network.model.layers[:2]:
+        layer.temporal_pre_norm = nn.Identity()
     assert placed(network) is None
 
 

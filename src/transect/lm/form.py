@@ -43,13 +43,14 @@ def form(config: PreTrainedConfig, objective: Objective) -> dict[str, Any]:
                 for matrix in (p for p in network.parameters() if p.dim() > 1):
                     matrix.normal_(std=ORDINARY)
         found = checked(network)
-        place = norm_placement(network, found) if found.form in FORMS else None
+        place = norm_placement(network, found)
     except Exception:  # some classes refuse sizes that others take: then it is not known
         return {}
+    told: dict[str, Any] = {"norm_placement": place} if place else {}
     # parts that are not what they were taken for may add up like parallel ones (JetMoE)
     if found.form not in FORMS or found.form == "parallel" and "attention" in found.absent:
-        return {}
-    return {"parallel_residual": found.form == "parallel"} | ({"norm_placement": place} if place else {})
+        return told
+    return {"parallel_residual": found.form == "parallel"} | told
 
 
 def _small(config: PreTrainedConfig) -> PreTrainedConfig:

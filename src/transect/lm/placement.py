@@ -3,12 +3,12 @@
 before  what the first linear map reads does not change with the size of the stream: a norm stands between them
 after   what is added to the stream does not change with the size of what the last linear map writes
 pre: before alone; post-reordered (OLMo 2): after alone; sandwich (Gemma 2): both; none: neither; post (BERT): the sums themselves are
-normalised (the form post-norm of lm/residual.py). Attention and MLP of every block must answer alike, and each answer must be clear:
+normalised (the form post-norm of lm/residual.py). Attention (or another mixer) and MLP of every block must answer alike, and clearly:
 without a norm the numbers follow the size exactly in proportion, but for a constant (a bias). Anything else is not told.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from transect.lm.anatomy import Anatomy, Block, example, is_linear
+from transect.lm.residual import sums
 from transect.lm.tracing import Call, Trace, after, before, hidden_in, trace, with_hidden_in
 
 # the largest number, as a power of 2 (which rounds nothing): what a norm adds to the variance, 1e-5 say, is far below rounding then
@@ -29,7 +30,7 @@ Hook = Callable[[nn.Module, float], Callable[[], None]]
 
 
 class _Part(NamedTuple):
-    """Attention or MLP of a block: what reads the stream, the calls that may hold its maps, the call whose output it adds."""
+    """Attention (or another mixer) or MLP of a block: what reads the stream, the calls that may hold its maps, the call whose output it adds."""
 
     reader: nn.Module
     calls: list[Call]
@@ -38,11 +39,14 @@ class _Part(NamedTuple):
 
 def norm_placement(network: PreTrainedModel, anatomy: Anatomy) -> str | None:
     """pre, post, post-reordered, sandwich or none; None where that is not clear. The network, in float32, is left as it was."""
-    if anatomy.form == "post-norm":
+    if anatomy.blocks and all(block.form == "post-norm" for block in anatomy.blocks):
         return "post"
     made = trace(network, example(network), anatomy.mechanism or "softmax")
+    parts = [_parts(made, block) for block in anatomy.blocks]
+    if not all(parts):
+        return None
     found = set()
-    for part in (part for block in anatomy.blocks for part in _parts(made, block)):
+    for part in (part for some in parts for part in some):
         norms = _before(network, part), _after(network, part)
         if norms[0] is False and _is_normalised(network, made, part):
             continue  # by the norm of the embedding, beside which a first one of its own is left out (ModernBERT)
@@ -50,20 +54,26 @@ def norm_placement(network: PreTrainedModel, anatomy: Anatomy) -> str | None:
     return NAMES.get(found.pop()) if len(found) == 1 else None  # type: ignore[arg-type]
 
 
-def _parts(made: Trace, block: Block) -> Iterator[_Part]:
-    """Those of a block whose attention and MLP were both found."""
-    if block.attention is None or block.mlp is None:
-        return
+def _parts(made: Trace, block: Block) -> list[_Part]:
+    """All that adds to the stream in a block; nothing where that is not known of all of it."""
     (call,) = made.of(block.module)
     inner = made.within(call)
-    attention, mlp = _first_with(inner, block.attention), _first_with(inner, block.mlp)
-    yield _Part(block.module, [c for c in inner if c.end <= attention.end], attention)
-    if block.reads_mid is not None:
-        start = made.of(block.reads_mid)[0].start
-        yield _Part(block.reads_mid, [c for c in inner if start <= c.start and c.end <= mlp.end], mlp)
-    else:
-        whole = made.of(block.mlp)[0]
-        yield _Part(block.module, [c for c in inner if whole.start <= c.start and c.end <= whole.end], mlp)
+    found = sums(call, inner, None, torch.finfo(torch.float32).eps)
+    # without heads another mixer is in their place
+    attention, mlp = block.attention or found.attention, block.mlp or found.mlp
+    form = found.form if block.attention is None else block.form
+    if attention is None or form not in ("sequential", "parallel", "single") or mlp is None and form != "single":
+        return []
+    term = _first_with(inner, attention)
+    parts = [_Part(block.module, [c for c in inner if c.end <= term.end], term)]
+    if mlp is None:
+        return parts
+    last, whole = _first_with(inner, mlp), made.of(mlp)[0]
+    reader = block.reads_mid or found.reads_mid if form == "sequential" else None
+    start = whole.start if reader is None else made.of(reader)[0].start
+    until = whole.end if reader is None else last.end
+    inside = [c for c in inner if start <= c.start and c.end <= until]
+    return [*parts, _Part(block.module if reader is None else reader, inside, last)]
 
 
 def _is_normalised(network: PreTrainedModel, made: Trace, part: _Part) -> bool:
