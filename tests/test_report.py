@@ -12,7 +12,7 @@ import pytest
 
 from transect.report import Figure, ReportData, Section, Table, render
 from transect.report.claims import claims_view
-from transect.report.figures import inline_svg
+from transect.report.svg import inline_svg
 from transect.report.tables import count, decimals_of_interval, header, number, number_cells
 
 NASTY = "</script><img src=x onerror=alert(1)> & \"quoted\" 'run'"
@@ -132,6 +132,98 @@ def test_svg_is_made_local() -> None:
 def test_random_ids_leave_no_trace() -> None:
     """Matplotlib draws new random ids each time: the embedded figure is the same."""
     assert inline_svg(SVG, "f1") == inline_svg(SVG.replace("p1a2", "p77c").replace("m9", "mZZ"), "f1")
+
+
+def figure(inside: str = "", root: str = "", namespaces: str = "") -> str:
+    """What is left of an SVG with this inside, or with these attributes of its root."""
+    return inline_svg(f'<svg xmlns="http://www.w3.org/2000/svg" {namespaces} {root}>{inside}</svg>', "f1")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<script>X</script>",
+        "<foreignObject><p xmlns='http://www.w3.org/1999/xhtml'>X</p></foreignObject>",
+        "<h:img xmlns:h='http://www.w3.org/1999/xhtml' src='X'/>",
+        "<h:meta xmlns:h='http://www.w3.org/1999/xhtml' http-equiv='refresh' content='0;X'/>",
+        "<h:form xmlns:h='http://www.w3.org/1999/xhtml' action='X'><h:input/></h:form>",
+        "<h:style xmlns:h='http://www.w3.org/1999/xhtml'>body{display:none}X</h:style>",
+        "<script xmlns='http://www.w3.org/1999/xhtml'>X</script>",
+        "<a href='X'><text>X</text></a>",
+        "<animate attributeName='href' to='X'/>",
+        "<animateTransform attributeName='X'/>",
+        "<set attributeName='onclick' to='X'/>",
+        "<iframe src='X'/>",
+        "<image href='https://X'/>",
+        "<image href='data:image/svg+xml;base64,X'/>",
+        "<image href='data:text/html,X'/>",
+        "<use href='https://X#a'/>",
+        "<use href='#X'/>",
+        "<use href='javascript:X'/>",
+        "<g onload='X'/>",
+        "<g ONCLICK='X'/>",
+        "<g data-x='X'/>",
+        "<g filter='url(https://X)'/>",
+        "<g fill='url(https://X)'/>",
+        "<g fill='u\\72l(https://X)'/>",
+        "<g style='fill: url(https://X)'/>",
+        "<g style='fill: \\75rl(https://X)'/>",
+        "<g style='fill: URL( X )'/>",
+        "<g style='fill: image-set(\"X\" 1x)'/>",
+        "<g style='fill: ur/**/l(X)'/>",
+        "<g style='background: url(#a), X'/>",
+        "<g style='position: fixed; X: 1'/>",
+        "<g style='fill: red; width: 100vw; transform: X'/>",
+        "<style>@import 'X';</style>",
+        "<style>@import url(X)</style>",
+        "<style>@font-face{src: url(X)}</style>",
+        "<style>@media all{X{fill: red}}</style>",
+        "<style>p ~ X{fill: red}</style>",
+        "<style>+ X{fill: red}</style>",
+        "<style>:has(X){fill: red}</style>",
+        "<style>p{background: url(X)}</style>",
+        "<style>p{position: X}</style>",
+        "<style>p{fill: X</style>",
+        "<cursor href='X'/>",
+        "<feImage href='X'/>",
+        "<filter><feImage href='https://X'/></filter>",
+        "<switch><text>X</text></switch>",
+    ],
+)
+def test_of_a_figure_only_what_draws_is_left(inside: str) -> None:
+    """Elements of SVG that draw, with attributes and properties that draw, and references within the figure."""
+    assert "X" not in figure(f"<rect id='a' width='3' height='3'/>{inside}")
+
+
+def test_what_draws_is_left_of_a_figure() -> None:
+    """Gradients, patterns, markers, classes, an image in the file, fonts: as they stand, by new names."""
+    inside = (
+        "<style>.line, rect{fill: red; stroke: rgb(1, 2, 3)} #b .line{stroke-width: 2}</style><linearGradient id='b'><stop offset='0' stop-color='red'/>"
+        "</linearGradient><g class='line thick' clip-path='url(#b)' style='fill: url(\"#b\"); font: 10px sans-serif; text-anchor: middle'>"
+        "<image width='2' height='2' href='data:image/png;base64,iVBORw0KGgo='/><textPath href='#b'>x</textPath></g>"
+    )
+    found = figure(inside, "width='3in' height='100' viewBox='0 0 3 3'")
+    for part in (
+        "#f1-svg .f1-line, #f1-svg rect{fill: red; stroke: rgb(1, 2, 3)}#f1-svg #f1-1 .f1-line{stroke-width: 2}", 'class="f1-line f1-thick"',
+        'clip-path="url(#f1-1)"', 'style="fill: url(#f1-1); font: 10px sans-serif; text-anchor: middle"', "data:image/png;base64,iVBORw0KGgo=",
+        '<textPath href="#f1-1">x', 'stop-color="red"', 'width="3in"', 'viewBox="0 0 3 3"',
+    ):  # fmt: skip
+        assert part in found
+
+
+def test_a_figure_stays_in_its_place() -> None:
+    """The style of the outermost element would be that of a box of the page."""
+    found = figure(root="style='position:fixed;width:100vw;height:100vh' class='summary' onload='x'")
+    assert (
+        found
+        == '<svg xmlns="http://www.w3.org/2000/svg" class="f1-summary" id="f1-svg" role="img" aria-labelledby="f1-caption" />'
+    )
+
+
+def test_a_figure_without_bottom_is_refused() -> None:
+    """5,000 groups in each other: one sentence."""
+    with pytest.raises(ValueError, match="Figure 'f1' is nested too deeply"):
+        figure("<g>" * 5_000 + "</g>" * 5_000)
 
 
 def test_a_figure_without_svg_is_refused(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from transect.report import ReportData, render
+from transect.report import Figure, ReportData, render
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -230,3 +231,32 @@ def test_without_script_the_page_is_whole(browser, address: str) -> None:
     assert page.locator("#learning-curves tbody tr:visible").count() == 3087
     assert page.locator(".table-tools:visible, .copy:visible, .downloads button:visible").count() == 0
     context.close()
+
+
+HOSTILE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:h="http://www.w3.org/1999/xhtml" viewBox="0 0 9 9" '
+    'style="position:fixed;top:0;left:0;width:100vw;height:100vh" onload="document.title=1"><script>document.title=1</script>'
+    '<h:img src="https://127.0.0.1:9/a.png" onerror="document.title=1"/><h:style>body{display:none}</h:style>'
+    '<h:meta http-equiv="refresh" content="0;https://127.0.0.1:9/b"/><h:form action="https://127.0.0.1:9/c"><h:input/></h:form>'
+    "<style>@import 'https://127.0.0.1:9/d.css'; ~ p{visibility:hidden} rect{fill:\\75rl(https://127.0.0.1:9/e)}</style>"
+    '<foreignObject width="9" height="9"><h:iframe src="https://127.0.0.1:9/f"/></foreignObject>'
+    '<rect width="9" height="9" style="fill: image-set(\'https://127.0.0.1:9/g\' 1x)"/><image href="https://127.0.0.1:9/h.png" width="9" height="9"/></svg>'
+)
+
+
+def test_a_hostile_figure_stays_in_its_frame(browser, report_data: ReportData, tmp_path: Path) -> None:
+    """It runs nothing, fetches nothing, hides nothing, and lies where a figure lies: within the column of the page."""
+    (tmp_path / "f.svg").write_text(HOSTILE)
+    section = replace(report_data.sections[0], figures=[Figure(tmp_path / "f", "A figure.")])
+    render(replace(report_data, sections=[section]), tmp_path / "report.html")
+    page, wrong = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    page.on("console", lambda m: wrong.append(m.text))
+    page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+    page.goto((tmp_path / "report.html").as_uri())
+    title = page.title()
+    page.wait_for_timeout(300)
+    box, frame = (page.locator(name).first.bounding_box() for name in ("figure svg", "figure"))
+    assert page.title() == title != "1" and page.get_by_text(report_data.question).first.is_visible()
+    assert frame["x"] - 1 <= box["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"] + 1 < 1280
+    page.close()
+    assert not wrong
