@@ -1,5 +1,6 @@
 """transect.sources: fetch a declared source from cache, mirror or network, and refuse any other version."""
 
+import http.client
 import http.server
 import io
 import lzma
@@ -10,6 +11,7 @@ import zipfile
 
 import pytest
 
+from tests.lm import chat_server
 from transect import sources
 from transect.errors import InputError, ResourceError
 
@@ -148,6 +150,24 @@ def test_a_redirect_leads_to_https_only(place):
     with pytest.raises(urllib.error.URLError, match="no https address|not allowed"):
         opener.open(f"http://127.0.0.1:{server.server_port}/", timeout=5)
     server.server_close()
+
+
+def test_a_download_that_stands_still_ends(monkeypatch):
+    """A byte now and then, and a body that breaks off, are errors; the same server's whole body is read."""
+    monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.2)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def received(sent: bytes, pause: float) -> bytes:
+        with chat_server.serve(str.upper) as chat:
+            chat.raw, chat.pause = [sent], pause
+            with opener.open(urllib.request.Request(chat.url, b"{}"), timeout=5) as response:
+                return sources._received(response)
+
+    assert received(chat_server.answer(b"abc"), 0) == b"abc"
+    with pytest.raises(TimeoutError, match="fewer than 1000 bytes a second"):
+        received(chat_server.answer(b"x" * 500), 0.01)
+    with pytest.raises(http.client.IncompleteRead):
+        received(chat_server.answer(b"abc").replace(b": 3", b": 9"), 0)
 
 
 def test_a_mirror_that_leads_elsewhere_still_gives_the_declared_content(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ Only https is asked, also where a server sends on to another address; an address
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -25,7 +26,8 @@ from transect.unpacking import Unreadable, unpacked
 
 MIRROR = "TRANSECT_MIRROR"
 CACHE = "TRANSECT_CACHE"
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60  # without a byte; and after as many, a download slower than SLOWEST ends
+SLOWEST = 1000  # bytes a second, over the whole download
 UNPACKED = (".xz", ".gz", ".bz2")  # a zip archive stays one, for a converter
 
 Source = Mapping[str, Any]
@@ -82,7 +84,7 @@ def download(source: Source, *, keep: bool = False) -> bytes:
         return kept.read_bytes()
     try:
         with urllib.request.build_opener(_OverHttps).open(url, timeout=TIMEOUT_SECONDS) as response:
-            content: bytes = response.read()
+            content = _received(response)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise ResourceError(
@@ -92,6 +94,19 @@ def download(source: Source, *, keep: bool = False) -> bytes:
     if keep:
         write_whole(kept, lambda part: part.write_bytes(content))
     return content
+
+
+def _received(response: Any) -> bytes:
+    """The whole body. Raises TimeoutError for a server that keeps the connection alive and sends next to nothing."""
+    body, start = bytearray(), time.monotonic()
+    while chunk := response.read1(2**20):
+        body += chunk
+        seconds = time.monotonic() - start
+        if seconds > TIMEOUT_SECONDS and len(body) < SLOWEST * seconds:
+            raise TimeoutError(f"it sends fewer than {SLOWEST} bytes a second")
+    if missing := getattr(response, "length", None):  # of a body that was announced longer, `read1` just ends
+        raise http.client.IncompleteRead(bytes(body), missing)
+    return bytes(body)
 
 
 class _OverHttps(urllib.request.HTTPRedirectHandler):
