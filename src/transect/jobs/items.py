@@ -38,10 +38,12 @@ def items_of(cell: Cell, study: Study) -> tuple[pd.DataFrame, str]:
     known = read_made(cell.items_digest, study)
     if path.is_file() and (known is None or known.state == state_now(cell, study, known)):
         items = store.read_table(path)
+        there = store.table_digest(items)
         if known is None:
-            known = Made(state_now(cell, study), (), store.table_digest(items))
+            known = Made(state_now(cell, study), (), there)
             write_made(cell.items_digest, study, known)
-        return items, known.sha256
+        if there == known.sha256:  # else somebody changed the file: they are made again
+            return items, there
     known, items = make(cell, study, path)
     write_made(cell.items_digest, study, known)
     return items, known.sha256

@@ -15,7 +15,7 @@ from filelock import SoftFileLease, Timeout
 from transect.errors import ResourceError
 
 NAME = "training.lock"
-SECONDS = 60.0  # of silence
+SECONDS = 120.0  # of silence; it is renewed every third of that
 LOOK_SECONDS = 0.5  # between two looks of one who waits
 TELL_SECONDS = (1.0, 15.0)  # after which it says that it waits: at first, and from then on
 
