@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, publish
+from tests.lm.test_cutting import BAD, panicking
 from tests.lm.test_loading import own_model
 from tests.shelf import tiny_model
 from transect.jobs.gather import gather
@@ -73,6 +74,45 @@ def test_a_cell_of_refused_items_only_has_failed(tmp_path: Path, monkeypatch: py
     cell = state_of(study)
     assert (cell["state"], cell["kind"]) == (FAILED, "data")
     assert cell["reason"].startswith("every item was refused, e.g. a: ")
+
+
+def test_a_text_that_the_tokenizer_gives_up_on_is_an_error_of_its_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """A library's panic, which no `except Exception` catches, used to end the job three times and to read as "out of memory?"."""
+    project = hub_project(tmp_path, monkeypatch, good=[GOOD[0], BAD, GOOD[0]])
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2", tokenizer=panicking()))
+    study = load_study(project)
+    measure_all(study)
+    cell = state_of(study)
+    assert (cell["state"], cell["refused"]) == (MEASURED, 1)
+    assert (
+        cell["reason"].startswith("1 items refused, e.g. b: ") and "the tokenizer cannot cut the text" in cell["reason"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"n_layer": 1000}, "asks for more than"),
+        ({"auto_map": [1]}, "auto_map is a list"),
+    ],
+)
+def test_a_folder_that_is_no_model_fails_its_cell(
+    fields: dict, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the data, which is not tried again, with the sentence; the job ends well."""
+    project = hub_project(tmp_path, monkeypatch)
+    path = tiny_model(tmp_path, "gpt2")
+    raw = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(raw | fields))
+    publish(project, "lab/plain", path)
+    study = load_study(project)
+    measure_all(study)
+    cell = state_of(study)
+    assert (
+        (cell["state"], cell["kind"]) == (FAILED, "data")
+        and told in cell["reason"]
+        and "config.json: " in cell["reason"]
+    )
 
 
 def test_the_self_check_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

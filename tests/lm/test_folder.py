@@ -124,7 +124,7 @@ def test_null_and_unknown_fields_are_left_alone(tmp_path):
         ('{"metadata": {}, "weight_map": {"a": {"b": "c"}}}', "is no name of a file"),
         ('{"metadata": {}, "weight_map": {"a": "' + "x" * 300 + '"}}', "is no name of a file"),
         ('{"metadata": {}, "weight_map": {}}', "it names no file"),
-        ('{"weight_map": {"a": "b"}}', "no object 'metadata'"),
+        ('{"weight_map": {"a": "config.json"}}', "no object 'metadata'"),
         ('{"metadata": {}}', "no object 'weight_map'"),
         ("[" * NESTED, "too deeply"),
         *(
@@ -136,6 +136,7 @@ def test_null_and_unknown_fields_are_left_alone(tmp_path):
 def test_an_index_that_is_none_is_told(text, told, tmp_path):
     """Names of files elsewhere among it: the index is data from outside."""
     put(tmp_path / "model.safetensors.index.json", text)
+    put(tmp_path / "config.json", "{}")
     with pytest.raises(LoadError, match=f"model.safetensors.index.json: .*{told}"):
         weight_files(tmp_path)
 

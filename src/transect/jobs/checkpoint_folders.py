@@ -1,11 +1,11 @@
 """Checkpoints of a training of one's own: a folder that holds a folder per step, named like step100 or checkpoint-500."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transect.errors import InputError
+from transect.errors import InputError, LoadError
+from transect.lm.folder import configuration
 from transect.suite_append import Template
 
 STEP = re.compile(r"(.*?)(\d+)")
@@ -82,7 +82,7 @@ def _check_one_network(folder: Path, names: list[str]) -> None:
 
 def _network(folder: Path) -> dict[str, Any]:
     try:
-        config = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{folder}: no readable config.json ({error}).") from None
+        config = configuration(folder)
+    except LoadError as error:
+        raise InputError(str(error)) from None
     return {key: value for key, value in config.items() if key not in OF_THE_PROGRAM}

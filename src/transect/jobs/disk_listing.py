@@ -20,6 +20,9 @@ from transect.audit.listing import CONFIGURATION, PICKLED, SAFE, File, Repositor
 from transect.errors import InputError
 from transect.run import Checkpoint, Run
 
+MB = 2**20
+LARGEST = 16 * MB  # bytes of a configuration
+
 
 def read_folder(folder: Path, runs: Sequence[Run]) -> dict[str, Repository]:
     """Run id -> what the folder holds of it; runs of which it holds nothing are left out. Raises InputError where that is all of them."""
@@ -98,12 +101,17 @@ def _file(path: Path) -> File:
         cached = path.is_symlink() and path.resolve().parent.name == "blobs" and len(named) == 64
         error = f"its sha256 is {digest[:12]}, its name in the cache {named[:12]}" if cached and named != digest else ""
         return File(path.name, size, digest, error=error)
-    content = path.read_bytes()
-    file = File(path.name, size, hashlib.sha1(b"blob %d\0" % size + content).hexdigest())
+    blob = hashlib.sha1(b"blob %d\0" % size)
+    with path.open("rb") as opened:
+        while part := opened.read(MB):
+            blob.update(part)
+    file = File(path.name, size, blob.hexdigest())
     if path.name != CONFIGURATION:
         return file
+    if size > LARGEST:
+        return replace(file, error=f"it has {size:,} bytes, and {LARGEST:,} are read at most")
     try:
-        data = json.loads(content)
-    except ValueError as error:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         return replace(file, error=f"it is no JSON ({error})")
     return replace(file, content=data) if isinstance(data, dict) else replace(file, error="it is no JSON object")

@@ -137,7 +137,7 @@ def _asked(ask: Callable[[], T], hub_id: str, revision: str) -> T | LoadError | 
     """The answer, or in one sentence why there is none."""
     try:
         return ask()
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         return LoadError(f"{hub_id} at revision {revision!r}: config.json is no JSON ({error}).")
     except Exception as error:
         if sentence := hub.refusal(error, hub_id, revision):

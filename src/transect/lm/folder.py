@@ -101,6 +101,12 @@ def check_settings(path: Path) -> None:
             settings(path, name)
 
 
+def places(auto_map: Mapping[str, Any]) -> list[str]:
+    """The classes of a folder's own code, as file.Class; of tokenizers a list names the slow and the fast one."""
+    named = (place if isinstance(place, list) else [place] for place in auto_map.values())
+    return [place for several in named for place in several if place]
+
+
 def weight_files(path: Path) -> list[Path]:
     """model.safetensors, or the files that its index names, in name order. Raises LoadError for what is not there."""
     if os.path.lexists(path / "model.safetensors"):
@@ -113,6 +119,8 @@ def weight_files(path: Path) -> list[Path]:
             raise LoadError(f"{path}: {len(missing)} of {len(named)} weight files that the index names are not there, e.g. {missing[0]}.")  # fmt: skip
         for name in named:
             _check_file(path / name)
+        if "metadata" not in read_object(path / INDEX):  # transformers reads it
+            raise LoadError(f"{path / INDEX}: this is no index of weights: it has no object 'metadata'.")
         return [path / name for name in named]
     stray = sorted(file.name for file in path.glob("*.safetensors"))
     if stray:
@@ -125,9 +133,8 @@ def weight_files(path: Path) -> list[Path]:
 def shards(path: Path) -> list[str]:
     """The names of the files that the index of a folder names, in order. Raises LoadError where it is no such index."""
     index = settings(path, INDEX)
-    for part in ("metadata", "weight_map"):
-        if not isinstance(index.get(part), dict):
-            raise LoadError(f"{path / INDEX}: this is no index of weights: it has no object {part!r}.")
+    if not isinstance(index.get("weight_map"), dict):
+        raise LoadError(f"{path / INDEX}: this is no index of weights: it has no object 'weight_map'.")
     names = list(index["weight_map"].values())
     wrong = [name for name in names if not _is_plain(name)]
     if wrong or not names:
@@ -184,8 +191,8 @@ def _check_texts(file: Path, config: Mapping[str, Any]) -> None:
         if wrong:
             raise LoadError(f"{file}: {name} holds {_kind(wrong[0])} ({str(wrong[0])[:40]!r}); it must hold texts.")
     for name, place in (config.get("auto_map") or {}).items():
-        places = place if isinstance(place, list) else [place]  # of tokenizers: the slow one and the fast one
-        if any(not isinstance(one, str | None) for one in places):
+        wrong = [one for one in (place if isinstance(place, list) else [place]) if not isinstance(one, str | None)]
+        if wrong:
             raise LoadError(f"{file}: auto_map: {name} is {_kind(place)}; it must be a text.")
 
 

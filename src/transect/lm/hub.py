@@ -12,7 +12,6 @@ Raises LoadError for what will not change by waiting (gated, missing, pickle onl
 """
 
 import errno
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from transect import addresses, names
 from transect.errors import LoadError, ResourceError, nearest
+from transect.lm import folder
 from transect.lm.hub_access import access, told
 
 # The top folder only: repositories also carry onnx/, original/ and fp16 copies of the same weights.
@@ -114,7 +114,7 @@ def _from_cache(hub_id: str, revision: str, cache: Path) -> Path | None:
     conversions = [name for name in _cached_revisions(hub_id, cache) if name.startswith("refs/pr/")]
     for name in [revision, *(sorted(conversions) if revision == "main" else [])]:
         try:
-            folder = snapshot_download(
+            place = snapshot_download(
                 hub_id,
                 revision=name,
                 cache_dir=cache,
@@ -124,7 +124,7 @@ def _from_cache(hub_id: str, revision: str, cache: Path) -> Path | None:
             )
         except LocalEntryNotFoundError:  # never downloaded, or interrupted
             return None
-        path = Path(folder)
+        path = Path(place)
         if (path / "config.json").exists() and _has_weights(path) and _has_tokenizer(path):
             return path
     return None
@@ -223,9 +223,8 @@ def _no_safetensors(hub_id: str, revision: str, path: Path) -> str:
 
 def _has_weights(path: Path) -> bool:
     """Whether every file of weights is there: those that the index names, or a single one."""
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        return all((path / name).exists() for name in set(json.loads(index.read_text())["weight_map"].values()))
+    if (path / folder.INDEX).exists():
+        return all((path / name).exists() for name in folder.shards(path))
     return any(file.exists() for file in path.glob("model*.safetensors"))
 
 
@@ -236,8 +235,8 @@ def _has_tokenizer(path: Path) -> bool:
 
 def _lacks_code(path: Path) -> bool:
     """Whether a Python file that the configuration names is not there."""
-    named = json.loads((path / "config.json").read_text(encoding="utf-8")).get("auto_map") or {}
-    return any(not (path / f"{str(place).split('.')[0]}.py").exists() for place in named.values())
+    named = folder.configuration(path).get("auto_map") or {}
+    return any(not (path / f"{place.split('.')[0]}.py").exists() for place in folder.places(named))
 
 
 def check_names(hub_id: str, revision: str) -> None:

@@ -38,7 +38,7 @@ from transect.lm.batching import out_of_memory
 from transect.lm.configuring import check_generation, read_config
 from transect.lm.devices import check_device, placement
 from transect.lm.extent import built
-from transect.lm.folder import check_files, check_settings, configuration, weight_files
+from transect.lm.folder import check_files, check_settings, configuration, places, weight_files
 from transect.lm.headers import numbers, tensors
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
@@ -101,7 +101,7 @@ def load(
 
 def _own_code(path: Path, config: Mapping[str, Any], allowed: bool) -> bool:
     """Whether the directory's own Python files compute the model. transformers' own class goes before code that is not allowed."""
-    references = [str(r) for r in (config.get("auto_map") or {}).values()]
+    references = places(config.get("auto_map") or {})
     if not references or not allowed and config.get("model_type") in (*CONFIG_MAPPING, "ngram"):
         return False
     foreign = [r for r in references if "--" in r]
