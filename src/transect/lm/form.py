@@ -47,8 +47,7 @@ def form(config: PreTrainedConfig, objective: Objective) -> dict[str, Any]:
     except Exception:  # some classes refuse sizes that others take: then it is not known
         return {}
     told: dict[str, Any] = {"norm_placement": place} if place else {}
-    # parts that are not what they were taken for may add up like parallel ones (JetMoE)
-    if found.form not in FORMS or found.form == "parallel" and "attention" in found.absent:
+    if found.form not in FORMS:
         return told
     return {"parallel_residual": found.form == "parallel"} | told
 

@@ -72,7 +72,12 @@ def _checked(network: PreTrainedModel, eps: float) -> Anatomy:
                 absent.setdefault(place, reason)
     blocks = tuple(_without(block, absent) for block in anatomy.blocks) if "residual_post" not in absent else ()
     mechanism = None if "pattern" in absent else anatomy.mechanism
-    return replace(anatomy, blocks=blocks, absent=absent, mechanism=mechanism)
+    found = replace(anatomy, blocks=blocks, absent=absent, mechanism=mechanism)
+    if found.form != "parallel" or "attention" not in absent or "attention" in silent:
+        return found
+    # sums of other parts than attention and MLP look like parallel ones, too (JetMoE)
+    absent["residual_mid"] = absent["attention"]
+    return replace(found, form="unknown", blocks=tuple(replace(block, form="unknown") for block in blocks))
 
 
 def _without(block: Block, absent: dict[str, str]) -> Block:
