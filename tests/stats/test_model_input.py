@@ -1,5 +1,7 @@
 """What is dropped, rounded, left out or refused before a model is fitted: planted tables, and values of lme4's documentation."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -228,3 +230,30 @@ def test_a_category_of_one_level_is_refused(fixed: str) -> None:
     frame = conditions().assign(k="only")
     with pytest.raises(InputError, match=r"'k'.* has one level in these rows \(only\)"):
         fit_table(frame, f"y ~ {fixed} + (1 | model)", allow_pseudoreplication=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"y": 1e-200}, "the response 'y' has no value beyond 1e-152; take another unit"),
+        ({"y": 1e200}, "the response 'y' has values beyond 1e"),
+        ({"log_params": 1e-150}, "'log_params' has no value beyond 1e-60; take another unit"),
+        ({"w": 1e-200}, "the weights 'w' lie between"),
+        ({"w": 1e200}, "the weights 'w' lie between"),
+    ],
+)
+@pytest.mark.parametrize("random", ["", " + (1 | model)"])
+def test_numbers_whose_squares_are_none_are_refused(changed: dict[str, float], sentence: str, random: str) -> None:
+    """A size that no variance can be told of: by column, with and without random terms."""
+    frame = conditions().assign(w=1.5)
+    frame = frame.assign(**{c: frame[c] * size for c, size in changed.items()})
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        fit_table(frame, f"y ~ log_params{random}", weights="w", allow_pseudoreplication=True)
+
+
+def test_an_interaction_of_a_number_far_from_0_is_refused_with_what_helps() -> None:
+    """log_params + 1e8 in an interaction: scale() tells them apart, and is fitted."""
+    frame = conditions().assign(far=lambda t: t["log_params"] + 1e8)
+    with pytest.raises(InputError, match=r"or write scale\(far\) for far, which is far from 0"):
+        fit_table(frame, "y ~ far*cond + (1 | model) + (1 | item)")
+    assert len(fit_table(frame, "y ~ scale(far)*cond + (1 | model) + (1 | item)").fit.beta) == 4

@@ -114,8 +114,8 @@ def test_an_offset_in_the_columns_span_changes_nothing_but_their_coefficients(fa
 
 
 def test_several_offsets_are_added_up() -> None:
-    """Wherever they stand, beside terms and random terms."""
-    parsed = parse("y ~ offset(a) + x*z + (1 | g) + offset(log(b))", offsets=True)
+    """Wherever they stand, beside terms and random terms; one that is written twice counts once (R's terms)."""
+    parsed = parse("y ~ offset(a) + x*z + (1 | g) + offset(log(b)) + offset(a)", offsets=True)
     assert parsed.offsets == ("a", "log(b)")
     assert parsed.fixed == parse("y ~ x*z + (1 | g)").fixed
     assert parsed.columns == ["y", "x", "z", "g", "a", "b"]

@@ -131,7 +131,7 @@ def _offsets(right: str, formula: str) -> tuple[str, tuple[str, ...]]:
         raise InputError(
             f"formula '{formula}': an offset is added; write + offset(z) with z the number to take away, negated"
         )
-    found = tuple(_variable(inside, formula) for _, inside in _OFFSET.findall(right))
+    found = tuple(dict.fromkeys(_variable(inside, formula) for _, inside in _OFFSET.findall(right)))
     if odd := [v for v in found if "(" in v and v.split("(")[0] not in (*TRANSFORMS, v)]:
         raise InputError(
             f"formula '{formula}': offset({odd[0]}): an offset is a column of numbers or one of its {', '.join(TRANSFORMS)}"

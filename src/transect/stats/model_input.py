@@ -19,7 +19,11 @@ from transect.stats.standard_units import StandardColumns
 NEARLY = 1e-7  # of a column's spread, left beside the others: numbers rounded to 7 digits can leave so much
 FLAT = 1e-10  # of a column's size: numbers have 16 digits
 SHOWN = 4  # columns that a message names
-LARGEST = 1e60  # of a predictor: its squares and their sums must be numbers
+LARGEST = (
+    1e60  # of a predictor and a weight, and 1 over it the least: their squares, and sums of these, must be numbers
+)
+LARGEST_RESPONSE = 1e152  # the same of a response, of which variances are told
+FAR = 1e3  # spreads off 0: from there a predictor and its interactions are hard to tell apart
 
 
 def complete_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -174,6 +178,9 @@ def refuse_aliased(design: Design, x: np.ndarray, where: str = "") -> None:
     if len(x) and np.abs(x).max(initial=0.0) > LARGEST:
         name = design.names[int(np.abs(x).max(0).argmax())]
         raise InputError(f"'{name}' has values beyond {LARGEST:g}{where}; take its logarithm, or another unit")
+    size = np.abs(x).max(0, initial=0.0)
+    for j in np.flatnonzero((size > 0) & (size < 1 / LARGEST)):
+        raise InputError(f"'{design.names[j]}' has no value beyond {1 / LARGEST:g}{where}; take another unit")
     kept = set(linear.independent_columns(x))
     lost = [j for j in range(x.shape[1]) if j not in kept]
     if lost:
@@ -205,8 +212,15 @@ def refuse_nearly_aliased(design: Design, x: np.ndarray) -> None:
         others = [design.names[i] for i in np.flatnonzero(weights > 1e-3 * beside[j])]
         raise InputError(
             f"'{design.names[j]}' is nearly collinear with {', '.join(others)}: only {np.diag(root)[j] / beside[j]:.0e} of its spread is "
-            "its own, so that rounding decides the estimates. Leave one of them out."
+            f"its own, so that rounding decides the estimates. Leave one of them out{_or_centred(design, x, int(j))}."
         )
+
+
+def _or_centred(design: Design, x: np.ndarray, j: int) -> str:
+    """What else helps where a column is an interaction of a number that lies far from 0."""
+    parts = [v for v in design.term_of[j] if len(design.term_of[j]) > 1 and v in design.names]
+    far = [v for v in parts if np.ptp(x[:, design.names.index(v)]) * FAR < np.abs(x[:, design.names.index(v)]).max()]
+    return f", or write scale({far[0]}) for {far[0]}, which is far from 0" if far else ""
 
 
 def response_of(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
@@ -217,7 +231,11 @@ def response_of(formula: Formula, rows: pd.DataFrame) -> np.ndarray:
         raise InputError(f"the response '{formula.response}' holds text, not numbers")
     response = less_offset(formula, rows)
     less = f" less {' and '.join(f'offset({v})' for v in formula.offsets)}" if formula.offsets else ""
-    if response.std() == 0:
+    size = float(np.abs(response).max())
+    if size > LARGEST_RESPONSE or 0 < size < 1 / LARGEST_RESPONSE:
+        beyond = f"values beyond {LARGEST_RESPONSE:g}" if size > 1 else f"no value beyond {1 / LARGEST_RESPONSE:g}"
+        raise InputError(f"the response '{formula.response}'{less} has {beyond}; take another unit")
+    if np.ptp(response) == 0:
         raise InputError(
             f"the response '{formula.response}'{less} is {response[0]:g} in every row: there is nothing to explain"
         )
@@ -285,4 +303,9 @@ def _rounding(shares: np.ndarray) -> float:
 def weights_of(column: pd.Series, name: str) -> np.ndarray:
     if not pd.api.types.is_numeric_dtype(column) or not (column > 0).all():
         raise InputError(f"the weights '{name}' must be numbers above 0 in every row")
+    if column.max() > LARGEST or column.min() < 1 / LARGEST:
+        raise InputError(
+            f"the weights '{name}' lie between {column.min():g} and {column.max():g}; they may between {1 / LARGEST:g} and "
+            f"{LARGEST:g}, where only what they are to each other counts"
+        )
     return column.to_numpy(float)

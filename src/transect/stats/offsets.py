@@ -1,8 +1,8 @@
 """Offsets of a formula: known parts of the linear predictor, whose coefficient is 1.
 
     y ~ x + offset(z)       gaussian: y = X beta + z + ...;   binomial: logit p = X beta + z + ...
-A gaussian model with an offset is that of y - z; fitted values, means and predictions hold z again. Several offsets are added up, as in
-R's lm, glm and lme4. Source: McCullagh & Nelder (1989), 6.2.
+A gaussian model with an offset is that of y - z; fitted values, means and predictions hold z again. Several offsets are added up, one
+that is written twice counts once, as in R's lm, glm and lme4. Source: McCullagh & Nelder (1989), 6.2.
 """
 
 import numpy as np
