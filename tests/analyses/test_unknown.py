@@ -1,6 +1,7 @@
 """Unknown is a level like any other: every analysis and its figures on studies of which facts are missing, as `registry add` leaves them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 
 from tests.analyses import simulated
-from transect import units
+from transect import factors, study, units
+from transect.errors import InputError
+from transect.jobs.gather import registry_table
 from transect.project import SHIPPED, Project
 
 PAIR = {"measure": "minimal_pair", "metric": "difference_nats", "name": "nats"}
@@ -117,3 +120,67 @@ def _without(value: Any, *names: str) -> Any:
 def test_every_analysis_is_here() -> None:
     """Those of the repository."""
     assert set(OPTIONS) == set(units.available("analysis", Project(SHIPPED)))
+
+
+SUITE = """
+suite: bare
+title: Bare
+description: Runs of which only what a suite file must say is known.
+sources: {here: a test}
+checkpoints: {last: {revision: main, steps: [null]}}
+defaults: {model_type: gpt2, objective: causal, mixer: attention, architecture: gpt2, checkpoints: last}
+runs:
+- {id: bare-1, hub_id: org/one}
+- {id: bare-2, hub_id: org/two}
+- {id: bare-3, hub_id: org/three}
+"""
+STUDY = """
+study: bare
+title: Bare
+question: Which runs?
+seed: 1
+population: {where: "suite == 'bare'"}
+measures: [{measure: induction, options: {conditions: [{length: 8, gap: 0}]}}]
+analyses: [{analysis: population, factors: [language, n_layers]}]
+"""
+
+
+def test_a_registry_that_states_the_least(tmp_path: Path) -> None:
+    """From suite file to table and figure: every factor is unknown, which is a level and a missing number."""
+    (tmp_path / "model_registry").mkdir()
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "model_registry/bare.yaml").write_text(SUITE)
+    (tmp_path / "studies/bare.yaml").write_text(STUDY)
+    project = Project(tmp_path)
+    registry = registry_table(study.load("bare", project))
+    assert registry["params_total"].isna().all() and (registry["language"] == "unknown").all()
+    rows = simulated.measurements(simulated.registry(), n_items=1).head(0)
+    tables = units.find("analysis", "population", project).load().tables(rows, registry, factors=factors.of_design())
+    figure = units.find("figure", "population", project).load()
+    figure.figure({"population": tables})
+    assert "<NA>" not in figure.caption({"population": tables})
+
+
+def without(registry: pd.DataFrame, field: str) -> pd.DataFrame:
+    """Nothing is known of one field, as the gathered table says it: a missing number, or the level `unknown`."""
+    number = pd.api.types.is_numeric_dtype(registry[field]) and not pd.api.types.is_bool_dtype(registry[field])
+    nothing = pd.Series(pd.NA, registry.index, "Int64") if number else "unknown"
+    return registry.assign(**{field: nothing})
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("variance_shares", "size_trend", "held_out_size")]
+
+
+@pytest.mark.parametrize("name", ["population", "representativeness", "baselines", *SLOW])
+def test_each_fact_in_turn_is_unknown(name: str, measured: pd.DataFrame) -> None:
+    """One optional field of all runs after another: tables and figures, or a sentence that says what is lacking."""
+    project, registry = Project(SHIPPED), simulated.registry()
+    unit = units.find("analysis", name, project).load()
+    rows = measured[measured["stimuli"] == measured["stimuli"].iloc[0]] if name == "variance_shares" else measured
+    for field in sorted(
+        set(factors.shared_fields()) & set(registry) - {"architecture", "objective", "mixer", "family"}
+    ):
+        try:
+            assert unit.tables(rows, without(registry, field), **OPTIONS[name])
+        except InputError as error:
+            assert field in str(error)
