@@ -1,5 +1,6 @@
 """Running a study: Snakemake under a lock that dies with its owner, progress for people, an honest end."""
 
+import errno
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 from transect.train.recipe import corpus_unit
 
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some shared disks are mounted without them
 USAGE = 2  # Snakemake's exit code where it does not know an argument
 
 
@@ -187,7 +189,12 @@ def _lock(study: Study) -> Iterator[int]:
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                raise InputError(
+                    f"{path}: this disk knows no locks ({error.strerror}), by which a study runs once at a time; `results` may be a link to "
+                    "a folder on another disk, and the store may stay where it is."
+                ) from None
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise InputError(
