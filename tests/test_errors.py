@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import WORLD
 from transect import cli
-from transect.errors import disk_full
+from transect.errors import LONGEST_TEXT, brief, disk_full
 
 
 @pytest.fixture
@@ -62,3 +62,20 @@ def test_other_libraries_say_so_in_words() -> None:
     """safetensors raises an error of its own, without a number."""
     assert disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert not disk_full(RuntimeError("out of memory"))
+
+
+def test_a_long_text_is_told_in_part() -> None:
+    """What was given stands in an error with its beginning and its end; a short one as it is."""
+    assert brief("short") == "short"
+    told = brief("a" * 50_000 + "the end")
+    assert told.startswith("aaaa") and told.endswith("the end") and len(told) < LONGEST_TEXT + 50
+    assert "(48,807 characters)" in told
+
+
+def test_an_error_of_a_command_is_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A study whose name is 30,000 characters long is refused in fewer than 1,300."""
+    monkeypatch.chdir(tmp_path)
+    code, text = told(capsys, "plan", "x" * 30_000)
+    assert code == 2 and 100 < len(text) < LONGEST_TEXT + 100

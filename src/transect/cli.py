@@ -10,7 +10,7 @@ from typing import Any
 
 from transect import addresses, children, model_commands, registry_commands, table_commands
 from transect.arguments import Parser, above_zero, positive
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, of_disk, panics_are_errors
+from transect.errors import InputError, LoadError, NotApplicable, ResourceError, brief, of_disk, panics_are_errors
 from transect.files import write_text
 from transect.project import SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _of_error(error: object) -> str:
     """What is shown of an error, without the passwords and keys of the addresses that it repeats."""
-    return f"transect: {addresses.shown(str(error))}"
+    return f"transect: {brief(addresses.shown(str(error)))}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 LISTED = 50  # names of a list
+LONGEST_TEXT = 1_200  # characters of what is told of one error; what was given stands in it, however long that is
 LONGEST_NAME = 200  # characters of a name that is compared with others, which takes the product of their lengths
 
 
@@ -73,6 +74,14 @@ def of_disk(error: BaseException) -> tuple[str, int] | None:
     if number in NOT_ALLOWED:
         return f"{place}this place cannot be used ({os.strerror(number)}).", 2
     return None
+
+
+def brief(text: str, most: int = LONGEST_TEXT) -> str:
+    """The text; of a longer one its first and its last characters, and how many are left out between."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end]} ... ({len(text) - most:,} characters) ... {text[-end:]}"
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transect.errors import LONGEST_NAME, brief
 from transect.project import find_project
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _tell_refused(rows: "pd.DataFrame", refused: "pd.DataFrame", out: Path) -> N
         place = f"{' on '.join(str(v) for v in key if v == v and v is not None)}: " if several else ""
         print(f"transect: {place}{len(here)} of {part['item'].nunique()} items were refused:", file=sys.stderr)
         for row in here.head(3).to_dict("records"):
-            print(f"  {row['item']}: {row['error']}", file=sys.stderr)
+            print(f"  {brief(str(row['item']), LONGEST_NAME)}: {brief(row['error'])}", file=sys.stderr)
         if len(here) > 3:
             print(f"  and {len(here) - 3} more (column error of {out})", file=sys.stderr)
 

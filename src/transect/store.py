@@ -29,7 +29,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from transect import cell_index, json_file, names
-from transect.errors import InputError
+from transect.errors import InputError, brief
 from transect.files import PART, check_inside, write_text, write_whole
 from transect.home import without_home
 
@@ -176,7 +176,7 @@ class Store:
         filled = []
         for record in records:
             table = values.get(record.key)
-            change: dict[str, Any] = {"reason": without_home(record.reason)}
+            change: dict[str, Any] = {"reason": brief(without_home(record.reason))}
             if table is not None:
                 change |= {"rows": len(table), "sha256": values_digest(table), "refused": len(refusals(table))}
             filled.append(Record(**{**asdict(record), **change}))
