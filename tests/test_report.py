@@ -15,7 +15,8 @@ from transect.report.claims import claims_view
 from transect.report.svg import inline_svg
 from transect.report.tables import count, decimals_of_interval, header, number, number_cells
 
-NASTY = "</script><img src=x onerror=alert(1)> & \"quoted\" 'run'"
+NASTY = "</script></style></textarea><!--<img src=x onerror=alert(1)> & \"quoted\" 'run' {{7*7}} {% raw %} --> ]]>"
+FILE = "<img src=x onerror=alert(1)> \"quoted\" 'run' {{7*7}}"
 CLAIM = {"claim": "A <b>claim</b>", "verdict": "supported", "estimate": 0.71, "lower": 0.6, "upper": 0.82}
 CLAIM |= {"units": "11 runs in 4 families", "reason": NASTY}
 SVG = (
@@ -79,9 +80,19 @@ def test_same_inputs_same_bytes(tmp_path: Path) -> None:
 def test_every_text_is_escaped(tmp_path: Path) -> None:
     """A text with markup in any place adds no element and no event handler."""
     table = Table(pd.DataFrame({NASTY: [NASTY, "b"]}), NASTY, {NASTY: NASTY})
+    odd = dict.fromkeys(("run", "measure", "stimuli", "entry", "revision"), NASTY)
     grid = pd.DataFrame(
-        [cells(), cells(run=NASTY, state="failed", error=NASTY), cells(step=1, state="missing", reason=NASTY)]
+        [
+            cells(**odd),
+            cells(run=NASTY, state="failed", error=NASTY),
+            cells(run=NASTY, step=1, state="missing", reason=NASTY),
+            cells(run=NASTY, measure=NASTY, state="not applicable", reason=NASTY),
+        ]
     )
+    (tmp_path / f"{FILE}.svg").write_text(SVG)
+    figures = [Figure(tmp_path / FILE, NASTY, NASTY, [NASTY])]
+    claims = pd.DataFrame([CLAIM | dict.fromkeys(("claim", "units", "reason", "unit", "sentence"), NASTY)])
+    runs = pd.DataFrame([{"run": NASTY, "role": "population", "suite": NASTY, NASTY: NASTY}])
     text = page(
         tmp_path,
         name=NASTY,
@@ -91,13 +102,20 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
         grid=grid,
         not_sampled=NASTY,
         design={"residual_df": {NASTY: 3}, "aliases": [NASTY], NASTY: NASTY},
-        sections=[Section(NASTY, NASTY, NASTY, tables={NASTY: table})],
+        claims=claims,
+        registry=runs,
+        population_figures=figures,
+        sections=[Section(NASTY, NASTY, NASTY, figures, tables={NASTY: table})],
         provenance={NASTY: {NASTY: NASTY}, "t": table, "s": NASTY},
     )
     tags = Elements(text).tags
-    assert "img" not in {tag for tag, _ in tags}
+    assert not {"img", "textarea", "iframe", "object"} & {tag for tag, _ in tags}
+    assert "{{7*7}}" in text
     assert not [a for _, attributes in tags for a in attributes if a.startswith("on")]
     assert sum(tag == "script" for tag, _ in tags) == 2
+    assert (
+        sum(tag == "style" for tag, _ in tags) == 2 + 2
+    )  # the page's own, with and without script, and one in each figure
 
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The cell store."""
 
+import csv
 import json
 import os
 import time
@@ -327,3 +328,14 @@ def test_a_link_in_the_store_leads_nothing_outside(tmp_path: Path, kind: str) ->
     with pytest.raises(InputError, match="symbolic link"):
         cells.write([record("k1")], {"k1": store.as_values("k1", ROWS)}, {})
     assert not list((tmp_path / "outside").iterdir())
+
+
+def test_texts_that_a_spreadsheet_takes_for_formulas_stand_as_they_are(tmp_path: Path) -> None:
+    """Values are those of the model or the item, in CSV as in Parquet: a sign put before them would be another text."""
+    texts = ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "=1\n2", "'=1"]
+    table = pd.DataFrame({"=item": texts})
+    store.write_csv(tmp_path / "t.csv", table)
+    store.write_table(tmp_path / "t.parquet", table)
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["=item"], *([text] for text in texts)]
+    assert store.read_table(tmp_path / "t.parquet")["=item"].tolist() == texts

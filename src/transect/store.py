@@ -79,7 +79,8 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV in one step: text in quotes, a missing value empty without them, every digit of a number.
 
     So R's read.csv(na.strings = "") and pandas' read_csv(keep_default_na=False, na_values=[""]) read what was written, also levels called
-    NA or None; a text without a letter comes back as missing. Lists become texts.
+    NA or None; a text without a letter comes back as missing. Lists become texts. A text that begins with = stands as it is: spreadsheets
+    take it for a formula, and another text would be another value.
     """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     for i, column in enumerate(arrow.schema):
