@@ -1,9 +1,11 @@
 """Tests of the n-gram model against a second implementation (dictionaries, one recursion each) and by hand."""
 
+import json
 from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.shelf import random_sequences, tiny_model, word_tokenizer
 from transect.errors import InputError, LoadError
@@ -136,3 +138,45 @@ def test_incomplete_tables_are_a_load_error(tmp_path):
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(LoadError, match="keys_2"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"order": 1}, "of order 1 has the tables keys_1, counts_1, .*holds counts_1, counts_2, keys_1, keys_2"),
+        ({"order": "x"}, "order is 'x'; it must be a whole number of at least 1"),
+        ({"order": None}, "order is 'None'"),
+        ({"order": -1}, "order is '-1'"),
+        ({"order": 10**9}, "order 1000000000 with 66 token types; types .* must be below 2"),
+        ({"vocab_size": 67}, "vocab_size is 67, and the tokenizer has 66 tokens"),
+        ({"vocab_size": True}, "vocab_size is 'True'"),
+        ({"smoothing": "kneserney"}, "smoothing is 'kneserney'; there are: .* Did you mean 'kneser_ney'"),
+    ],
+)
+def test_a_configuration_that_is_not_that_of_the_tables_is_refused(fields, told, tmp_path):
+    """Fewer orders, another base of the keys or an unknown smoothing would be another model, without a word."""
+    path = tiny_model(tmp_path, "ngram")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | fields))
+    with pytest.raises(LoadError, match=told):
+        load(path)
+
+
+@pytest.mark.parametrize("change", ["descending", "negative", "shorter", "floats", "beyond"])
+def test_tables_that_are_none_are_refused(change, tmp_path):
+    """Keys ascend within the vocabulary, and each has a count."""
+    path = tiny_model(tmp_path, "ngram")
+    tables = load_file(path / "model.safetensors")
+    if change == "descending":
+        tables["keys_2"] = tables["keys_2"][::-1].copy()
+    elif change == "negative":
+        tables["counts_2"] = -tables["counts_2"]
+    elif change == "shorter":
+        tables["counts_2"] = tables["counts_2"][1:].copy()
+    elif change == "floats":
+        tables["counts_1"] = tables["counts_1"].astype(np.float64)
+    else:
+        tables["keys_1"] = tables["keys_1"] + 66
+    save_file(tables, path / "model.safetensors")
+    with pytest.raises(LoadError, match="table of [12]-grams is none|one column of I64 each"):
+        load(path)
