@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from tests.shelf import random_sequences, tiny_model, word_tokenizer
 from transect.errors import InputError, LoadError
 from transect.lm import load
+from transect.lm.description import describe
 from transect.lm.ngram import NgramTables, fit_ngram, save_ngram
 
 BOS = 0
@@ -160,6 +161,16 @@ def test_a_configuration_that_is_not_that_of_the_tables_is_refused(fields, told,
     (path / "config.json").write_text(json.dumps(config | fields))
     with pytest.raises(LoadError, match=told):
         load(path)
+
+
+def test_what_cannot_be_described_is_told_too(tmp_path):
+    """`registry add` says what loading would."""
+    path = tiny_model(tmp_path, "ngram")
+    assert describe(path).facts["vocab_size"] == 66
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"order": "x"}))
+    with pytest.raises(LoadError, match="order is 'x'"):
+        describe(path)
 
 
 @pytest.mark.parametrize("change", ["descending", "negative", "shorter", "floats", "beyond"])

@@ -23,6 +23,7 @@ from transect.lm.extent import built
 from transect.lm.folder import check_files, check_settings, configuration, weight_files
 from transect.lm.form import form
 from transect.lm.headers import Tensor, tensors
+from transect.lm.ngram import stated
 from transect.lm.objectives import MAKERS, reads_more
 from transect.lm.storage import check_storage, named_quantizer
 from transect.lm.surplus import HEADLESS, check_report, dry_report, refuse_adapter
@@ -64,10 +65,9 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     numbers = headers.numbers(held)
     kind = raw.get("model_type")
     if kind == "ngram":
-        counts = f"{raw.get('order')}-gram counts: {numbers:,} numbers in tables"
-        found = Description(
-            {"objective": "causal", "mixer": "ngram", "vocab_size": raw.get("vocab_size")}, told=[counts]
-        )
+        order, _, vocab_size = stated(path)
+        counts = f"{order}-gram counts: {numbers:,} numbers in tables"
+        found = Description({"objective": "causal", "mixer": "ngram", "vocab_size": vocab_size}, told=[counts])
     else:
         if kind not in CONFIG_MAPPING and "auto_map" not in raw and not list(path.glob("*.py")):
             raise LoadError(f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}")  # fmt: skip

@@ -157,7 +157,7 @@ def save_ngram(tables: NgramTables, folder: Path, tokenizer: PreTrainedTokenizer
 
 def read_ngram(folder: Path) -> NgramTables:
     """Raises LoadError when the directory does not hold whole tables, or other ones than its configuration says."""
-    order, smoothing, vocab_size = _stated(folder)
+    order, smoothing, vocab_size = stated(folder)
     wanted = [f"{part}_{k}" for k in range(1, order + 1) for part in ("keys", "counts")]
     held = tensors([folder / WEIGHTS])
     if set(held) != set(wanted) or any(len(tensor.shape) != 1 or tensor.stored != "I64" for tensor in held.values()):
@@ -176,7 +176,7 @@ def read_ngram(folder: Path) -> NgramTables:
     return NgramTables(vocab_size, smoothing, tuple(keys), tuple(counts))
 
 
-def _stated(folder: Path) -> tuple[int, str, int]:
+def stated(folder: Path) -> tuple[int, str, int]:
     """Order, smoothing and size of the vocabulary, as the configuration says; raises LoadError for what cannot be."""
     config, file = configuration(folder), folder / CONFIG
     for name in ("order", "vocab_size"):
