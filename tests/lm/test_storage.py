@@ -10,6 +10,7 @@ from tests.shelf import tiny_model
 from transect.errors import LoadError
 from transect.lm import load
 from transect.lm.description import describe
+from transect.lm.headers import Tensor, tensors
 
 
 def edited(path, change, **fields):
@@ -96,6 +97,17 @@ def test_fp8_is_read_with_its_scales(tmp_path):
     ours = dict(model.network.named_parameters())
     assert len(codes) == 14 and ours.keys() == expected.keys()
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+def test_quantized_weights_that_lie_elsewhere_are_described(tmp_path):
+    """Of a repository whose weights are not here the headers tell the types, as files do; with floats in their place it is refused."""
+    settings = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    path = edited(tiny_model(tmp_path, "llama"), coded(torch.float8_e4m3fn, scale="weight_scale_inv"), quantization_config=settings)  # fmt: skip
+    held = tensors([path / "model.safetensors"])
+    (path / "model.safetensors").unlink()
+    assert describe(path, held).facts["n_layers"] == 2
+    with pytest.raises(LoadError, match="hold no codes"):
+        describe(path, {name: Tensor(tensor.shape, "F32") for name, tensor in held.items()})
 
 
 def test_fp8_without_its_scales_is_refused(tmp_path):

@@ -193,10 +193,10 @@ def _described(model: str, revision: str | None, project: Project, found: Curve 
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise InputError(f"{model!r} is no directory and no hub id (organisation/name).")
     try:
-        path, sizes = hub_files.fetch(model, revision or "main")
+        path, elsewhere = hub_files.fetch(model, revision or "main")
     except (LoadError, ResourceError) as error:
         raise type(error)(f"{str(error).rstrip('.')}; and there is no folder {model} here.") from error
-    return {"hub_id": model, "commit": path.name}, description.describe(path, sizes)
+    return {"hub_id": model, "commit": path.name}, description.describe(path, elsewhere)
 
 
 def _openings(model: str, given: Mapping[str, Any], tried: bool) -> list[str]:

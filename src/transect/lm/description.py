@@ -49,8 +49,8 @@ class Description:
 
 
 @panics_are_errors()
-def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> Description:
-    """The facts of a directory in hub layout. sizes: shapes of its tensors, where the weights are elsewhere (None: read from its files' headers).
+def describe(path: Path, elsewhere: Mapping[str, Tensor] | None = None) -> Description:
+    """The facts of a directory in hub layout. elsewhere: its tensors, where the weights are not here (None: read from its files' headers).
 
     Raises LoadError for a directory without a readable configuration, weights or tokenizer, NotApplicable for a model that reads more than
     text and whose text part cannot be run alone.
@@ -59,9 +59,7 @@ def describe(path: Path, sizes: Mapping[str, tuple[int, ...]] | None = None) -> 
     refuse_adapter(path)
     raw = configuration(path)
     check_settings(path)
-    held = (
-        tensors(weight_files(path)) if sizes is None else {name: Tensor(shape, "F32") for name, shape in sizes.items()}
-    )
+    held = tensors(weight_files(path)) if elsewhere is None else elsewhere
     numbers = headers.numbers(held)
     kind = raw.get("model_type")
     if kind == "ngram":

@@ -8,15 +8,14 @@ from pathlib import Path
 from transect.errors import LoadError, ResourceError
 from transect.lm import hub
 from transect.lm.folder import weight_files
+from transect.lm.headers import Tensor
 from transect.lm.hub_access import access, told
 
 SMALL = [pattern for pattern in hub.FILES if not pattern.endswith(".safetensors")]
 
 
-def fetch(
-    hub_id: str, revision: str = "main", cache: Path | None = None
-) -> tuple[Path, dict[str, tuple[int, ...]] | None]:
-    """The snapshot's folder, and the shapes of its tensors; None where the weights are in the cache and can be read there.
+def fetch(hub_id: str, revision: str = "main", cache: Path | None = None) -> tuple[Path, dict[str, Tensor] | None]:
+    """The snapshot's folder, and the shapes and types of its tensors; None where the weights are in the cache and can be read there.
 
     Raises LoadError or ResourceError as `hub.resolve` does.
     """
@@ -50,4 +49,6 @@ def fetch(
         raise LoadError(
             f"{hub_id} at revision {revision!r} has no readable safetensors weights ({told(error)})."
         ) from None
-    return path, {name: tuple(t.shape) for file in files.values() for name, t in file.tensors.items()}
+    return path, {
+        name: Tensor(tuple(t.shape), str(t.dtype)) for file in files.values() for name, t in file.tensors.items()
+    }
