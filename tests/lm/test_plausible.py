@@ -57,6 +57,7 @@ def test_a_number_that_no_model_has_is_refused(raw, told, tmp_path):
         {"model_type": "mamba2", "time_step_limit": [0.0, float("inf")], "state_size": 128},
         {"model_type": "gemma3n_text", "intermediate_size": [16384, 8192], "vocab_size_per_layer_input": 262_144},
         {"model_type": "deepseek_v3", "first_k_dense_replace": 0, "n_group": 8, "num_nextn_predict_layers": 0},
+        GPT2 | {"model_max_length": 10**30, "num_train_samples": 10**9, "n_seen": 10**12},
         {"model_type": "qwen2", "sliding_window": 0, "max_window_layers": 28, "use_sliding_window": False},
     ],
 )

@@ -25,7 +25,7 @@ COUNT, LAYERS, WHOLE = 100_000, 1_000, 2**53
 POSITIONS = 2**24  # the longest context that is published has 10 million
 IN_LISTS = 2**24  # lists repeat what stands beside such a number
 SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_ff", "vocab_size", "context_length")
-COUNTS = re.compile(r"(^|_)(n|num|layers?|blocks?|heads?|experts?|groups?|labels?|stages?|codebooks?|levels?|depth|buckets)(_|\Z)")  # fmt: skip
+COUNTS = re.compile(r"(^|_)(layers?|blocks?|heads?|experts?|groups?|labels?|stages?|codebooks?|levels?|depth|buckets)(_|\Z)")  # fmt: skip
 # of a field with such a word the number is a length or an id, not a count
 NOT_COUNTED = re.compile(r"(^|_)(size|dim|embd|ids?|ctx|positions?|length|tokens?|window|inner|state|steps|vocab|seq|len)(_|\Z)")  # fmt: skip
 EPSILON = re.compile(r"(^|_)(eps|epsilon)\Z")
@@ -83,7 +83,7 @@ def _fault(name: str, value: Any, most: int | None, rotation: bool) -> str:
         return "it must be a whole number" if most and isinstance(value, bool) else ""
     if most and (not isinstance(value, int) or not 1 <= value <= most):
         return f"it must be a whole number from 1 to {most:,}"
-    if isinstance(value, int) and abs(value) > WHOLE:
+    if isinstance(value, int) and abs(value) > WHOLE and not NOT_COUNTED.search(name):
         return f"no whole number may be above {WHOLE:,}"
     if isinstance(value, int) and value > COUNT and COUNTS.search(name) and not NOT_COUNTED.search(name):
         return f"no model has more than {COUNT:,}"
