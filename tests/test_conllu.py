@@ -1,9 +1,13 @@
 """transect.conllu: reading treebank sentences and joining a repository's source files."""
 
 import io
+import struct
 import zipfile
 
+import pytest
+
 from transect.conllu import join_sources, read_conllu
+from transect.errors import InputError
 
 # "Vamos al mar." with a multiword token (a + el), an empty node, and a word without a space after it.
 MAR = """# sent_id = s1
@@ -47,3 +51,18 @@ def test_sources_are_joined_by_sentence_id_without_the_released_ones():
             archive.writestr(name, content)
     joined = join_sources(packed.getvalue(), without=("dev.conllu",))
     assert joined == b"# newdoc\n# sent_id = a-1\n1\tA\n\n# sent_id = b-2\n1\tB2\n\n"
+
+
+def test_an_archive_that_is_none_or_too_large() -> None:
+    """One sentence; the size of what it holds is read from its list, here a list that says 3 GB."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as files:
+        files.writestr("x/not-to-release/sources/a.conllu", "")
+    packed = bytearray(file.getvalue())
+    struct.pack_into("<I", packed, packed.index(b"PK\x01\x02") + 24, 3 * 10**9)
+    for archive, told in (
+        (b"no archive", "not a zip file"),
+        (bytes(packed), "3,000,000,000 bytes; at most 1,000,000,000"),
+    ):
+        with pytest.raises(InputError, match=f"The archive of the treebank cannot be read .*{told}"):
+            join_sources(archive, ())

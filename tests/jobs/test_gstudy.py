@@ -41,7 +41,20 @@ def test_options_of_the_command_are_read() -> None:
     assert parse_numbers(["item=2", "item x rater=0.5"], "--cost") == {"item": 2.0, "item x rater": 0.5}
 
 
-@pytest.mark.parametrize("text", ["item", "=3", "item=a", "item=0", "item=5..2", "item=1..x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "item",
+        "=3",
+        "item=a",
+        "item=0",
+        "item=5..2",
+        "item=1..x",
+        "item=1..1000000000000",
+        "item=\u00b2",
+        "item=" + "9" * 5000,
+    ],
+)
 def test_levels_that_cannot_be_read(text: str) -> None:
     """The sentence names the option."""
     with pytest.raises(InputError, match="--levels"):
