@@ -140,7 +140,7 @@ def test_what_is_no_offset_is_refused(text: str, sentence: str) -> None:
 
 def test_an_analysis_without_offsets_refuses_them() -> None:
     """None is dropped in silence."""
-    with pytest.raises(InputError, match="only `transect fit` has it"):
+    with pytest.raises(InputError, match="analyses of a study and --relatedness take none"):
         parse("value ~ x + offset(z)")
 
 

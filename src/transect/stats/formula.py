@@ -239,7 +239,7 @@ def _hint(text: str, formula: str) -> str:
     if plus_one := re.search(rf"log\(\s*({_NAME})\s*\+\s*1\s*\)", formula):
         return f"write log1p({plus_one.group(1)})"
     if "offset(" in formula:
-        return "an offset is a term of its own, + offset(z), z a column of numbers; only `transect fit` has it"
+        return "an offset is a term of its own, + offset(z), z a column of numbers; analyses of a study and --relatedness take none"
     if re.search(r"\)\s*\^", formula):
         return "for all terms of (a + b)^2 write a * b"
     if text.startswith("I(") or "^" in text:
