@@ -12,14 +12,13 @@ from transect import addresses, children, model_commands, registry_commands, tab
 from transect.arguments import Parser, above_zero, positive
 from transect.errors import InputError, LoadError, NotApplicable, ResourceError, brief, of_disk, panics_are_errors
 from transect.files import write_text
-from transect.project import SETTINGS, SETTINGS_FILE, find_project
+from transect.project import FOLDERS, SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
 
 EXIT_CODES = (
     "Exit codes: 0 all asked for is there; 1 finished, but cells failed, a model cannot be loaded, or a resource gave out (a full disk); 2 the input is wrong, or "
     "a place cannot be written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP: what is finished is kept."
 )
-FOLDERS = ("studies", "model_registry", "stimuli", "measures", "corpora", "analyses/figures")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,8 +148,11 @@ def init(args: argparse.Namespace) -> int:
     folder: Path = args.folder
     if os.path.lexists(folder / SETTINGS_FILE):  # a link that leads nowhere would be written through
         raise InputError(f"{folder} is a project already ({SETTINGS_FILE} is there).")
-    for name in FOLDERS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for place in (folder / name for name in FOLDERS):
+        in_the_way = next((p for p in (place, *place.parents) if os.path.lexists(p) and not p.is_dir()), None)
+        if in_the_way is not None:
+            raise InputError(f"{in_the_way} is no folder, and {place} must be one; move it, or choose another folder.")
+        place.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"# {name}:   # {meaning}\n" for name, meaning in SETTINGS.items())
     write_text(folder / SETTINGS_FILE, f"# Settings of this project; remove the first # to set one.\n{lines}")
     print(

@@ -154,8 +154,13 @@ def add_model(args: argparse.Namespace) -> int:
     from transect.jobs.registry_add import add
     from transect.jobs.single import parse_options
 
+    project = find_project()
+    if project.plain:
+        raise InputError(
+            f"{project.root} is no project, so a suite in it would not be read; make it one: `transect init {project.root}`."
+        )
     added = add(
-        args.model, args.suite, find_project(), given=parse_options(args.set, "--set"), run=args.id, revision=args.revision,
+        args.model, args.suite, project, given=parse_options(args.set, "--set"), run=args.id, revision=args.revision,
         try_openings=args.try_openings, checkpoints=args.checkpoints, tokens_per_step=args.tokens_per_step,
     )  # fmt: skip
     if args.json:

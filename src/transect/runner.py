@@ -148,8 +148,12 @@ def snakemake(
     """The command line that runs a study's workflow."""
     # Snakemake reads the values of --config as YAML, after it has cut quotes off both ends
     path = f" {json.dumps(str(study.path), ensure_ascii=False)} "
+    # named, as Snakemake would take one of the folder in which the program was started; a profile may run commands
+    profiles = [root / "profiles/default" for root in study.project.roots]
+    profile = next(folder for folder in (*profiles, SHIPPED / "profiles/default") if folder.is_dir())
     return children.python(
         "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), "--directory", str(study.project.root),
+        "--workflow-profile", str(profile),
         "--cores", str(cores), "--nolock", "--config", f"study={path}", f"retry_failed={retry_failed}",
         f"trust_remote_code={trust_remote_code}", *arguments,
     )  # fmt: skip

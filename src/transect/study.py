@@ -27,7 +27,7 @@ from transect.grid import (
     narrow,
     not_applicable,
 )
-from transect.project import SHIPPED, Project
+from transect.project import SHIPPED, Project, tell
 from transect.registry import Registry
 from transect.run import Checkpoint, Run
 
@@ -281,4 +281,6 @@ def _find(name: str, project: Project) -> Path:
     }
     if name not in paths:
         raise InputError(f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}")
+    if paths[name].parent != SHIPPED / "studies" and (SHIPPED / "studies" / paths[name].name).is_file():
+        tell(f"the study {name!r} is that of {paths[name]}, in the place of the shipped one.")
     return paths[name]

@@ -18,7 +18,7 @@ from typing import Any
 
 from transect import names, yaml_file
 from transect.errors import InputError, nearest
-from transect.project import SHIPPED, Project
+from transect.project import SHIPPED, Project, tell
 
 # kind -> (folder in a user's project, folder in the repository, searched with subfolders)
 KINDS: dict[str, tuple[str, str, bool]] = {
@@ -116,6 +116,13 @@ class Unit:
             return None
         return next(p for p in self.path.parents if self.path.is_relative_to(p / own))
 
+    @property
+    def hides_shipped(self) -> bool:
+        """Whether the project's unit stands in the place of a shipped one of the same name."""
+        _, shipped, deep = KINDS[self.kind]
+        pattern = f"{'**/' if deep else ''}{self.name}.py"
+        return self.root is not None and any((SHIPPED / shipped).glob(pattern))
+
     def load(self) -> ModuleType:
         """Import the file. Shipped units keep their package name, so that they may import each other.
 
@@ -144,7 +151,7 @@ def available(kind: str, project: Project) -> dict[str, Path]:
     """Name -> file of every unit of a kind; a user's own unit hides a shipped one of the same name."""
     own, shipped, deep = KINDS[kind]
     found: dict[str, Path] = {}
-    for folder in (SHIPPED / shipped, *([project.root / own] if project.root != SHIPPED else [])):
+    for folder in (SHIPPED / shipped, *([project.root / own] if project.has_own else [])):
         for path in sorted(folder.glob("**/*.py" if deep else "*.py")):
             if not path.name.startswith("_"):
                 found[path.stem] = path
@@ -153,7 +160,7 @@ def available(kind: str, project: Project) -> dict[str, Path]:
 
 def _data_beside(kind: str, name: str, project: Project) -> str:
     """A clause about a file of data that is called like the stimulus set that is wanted; empty where there is none."""
-    files = sorted((project.root / "stimuli").glob("*.*")) if kind == "stimuli" else []
+    files = sorted((project.root / "stimuli").glob("*.*")) if kind == "stimuli" and project.has_own else []
     data = next((file for file in files if name in (file.stem, file.name) and file.suffix != ".py"), None)
     if data is None:
         return ""
@@ -181,7 +188,10 @@ def find(kind: str, name: str, project: Project, where: str = "") -> Unit:
     missing = [d for d in REQUIRED[kind] if d not in declared]
     if missing:
         raise InputError(f"{path}: a {kind} must declare {', '.join(missing)} as a literal at the top of its file.")
-    return Unit(kind, name, path, declared)
+    unit = Unit(kind, name, path, declared)
+    if unit.hides_shipped:
+        tell(f"the {kind} {name!r} is that of {path}, in the place of the shipped one.")
+    return unit
 
 
 def literals(path: Path) -> dict[str, Any]:

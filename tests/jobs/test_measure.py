@@ -1,6 +1,7 @@
 """The step that measures: refused items, the self-check, models with code of their own."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from tests.lm.test_loading import own_model
 from tests.shelf import tiny_model
 from transect.jobs.gather import gather
 from transect.jobs.measure import measure
+from transect.jobs.report import hiding
 from transect.lm.model import TokenScores
 from transect.lm.network import NetworkModel
+from transect.project import SHIPPED
 from transect.runner import outcome
 from transect.store import FAILED, MEASURED, Store
 
@@ -280,3 +283,23 @@ def test_memory_that_gives_out_is_tried_again(tmp_path: Path, monkeypatch: pytes
         assert tuple(state_of(study)[["state", "kind"]]) == (FAILED, "resource")
     measure_all(study)
     assert state_of(study)["state"] == MEASURED
+
+
+def test_a_unit_in_the_place_of_a_shipped_one_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's minimal_pair: its file stands in the provenance of its cells and in a table of the report; of others nothing is said."""
+    told = "Of this project, in the place of shipped ones"
+    project = hub_project(tmp_path, monkeypatch)
+    publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
+    study = load_study(project)
+    measure_all(study)
+    assert "in the place of shipped units" not in provenance_of(study) and not hiding(study)
+
+    own = project.root / "measures/minimal_pair.py"
+    own.parent.mkdir()
+    shipped = (SHIPPED / "src/transect/measures/behaviour/minimal_pair.py").read_text()
+    own.write_text(re.sub("^VERSION = .*", "VERSION = 99", shipped, flags=re.MULTILINE))
+    study = load_study(project)
+    measure_all(study)
+    assert provenance_of(study)["in the place of shipped units"] == {"minimal_pair": str(own)}
+    row = hiding(study)[told].iloc[0]
+    assert row.to_dict() == {"kind": "measure", "name": "minimal_pair", "file": "measures/minimal_pair.py"}

@@ -142,6 +142,10 @@ class _Job:
         start, project = time.time(), self.study.project
         run, same = checkpoint.run, identity(checkpoint, project)
         provenance: dict[str, Any] = {"identity": same, "access": run.get("access", UNKNOWN), "environment": environment(), "cells": {}}  # fmt: skip
+        if hiding := {
+            u.name: str(u.path) for c in wanted for u in (c.entry.measure, c.entry.stimuli) if u and u.hides_shipped
+        }:
+            provenance["in the place of shipped units"] = hiding
         try:
             allowed = code_allowed(run, self.trust_remote_code)
             path = locate(checkpoint, project, allowed)

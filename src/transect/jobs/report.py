@@ -242,7 +242,19 @@ def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
         "Training by run": costs,
         "Measures": _measures(study),
         "Analyses": pd.DataFrame([{"analysis": s["analysis"], "options": json.dumps(options(s))} for s in study.data["analyses"]]),
-    }  # fmt: skip
+    } | hiding(study)  # fmt: skip
+
+
+def hiding(study: Study) -> dict[str, pd.DataFrame]:
+    """A table of the project's units that stand in the place of shipped ones; empty where there are none."""
+    analyses = [units.find("analysis", spec["analysis"], study.project) for spec in study.data["analyses"]]
+    used = [*(u for e in study.entries for u in (e.measure, e.stimuli) if u), *analyses, *figures_of(study).values()]
+    rows = {
+        u.path: {"kind": u.kind, "name": u.name, "file": str(u.path.relative_to(study.project.root))}
+        for u in used
+        if u.hides_shipped
+    }
+    return {"Of this project, in the place of shipped ones": pd.DataFrame(rows.values())} if rows else {}
 
 
 def _training_cost(study: Study) -> pd.DataFrame:
