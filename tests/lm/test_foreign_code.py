@@ -1,18 +1,22 @@
 """No value of a configuration has code from elsewhere run."""
 
+import contextlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 
 from tests.shelf import random_sequences, tiny_model
-from transect.errors import LoadError
-from transect.lm import foreign_code, load
+from transect.errors import LoadError, UnavailableError
+from transect.lm import foreign_code, load, opening
 from transect.lm.description import describe
+from transect.lm.tokenizer import read_tokenizer
 
 NAMES = ["org/name", "kernels-community/flash-attn2", "org/name@main:attend", "paged|org/name", {"": "org/name"}]
 FIELDS = [
@@ -153,3 +157,99 @@ def test_no_kernel_is_asked_for(stub: Path, tmp_path: Path) -> None:
     assert not called and said.count("asks for") == 2 and "\n2\n" in said, said
     said, called = loaded(stub, "open", paths[0])
     assert called, said
+
+
+class _Call:
+    """Pickled: a call that leaves a file where it is read."""
+
+    def __init__(self, ran: Path) -> None:
+        self.ran = ran
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.ran), "w")
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "model.safetensors", "model-00001-of-00001.safetensors", "a.bin"]
+)
+def test_pickles_are_never_read(name: str, tmp_path: Path) -> None:
+    """Beside right weights they are left alone; in their place, under any name that the index may give, they are refused."""
+    path = tiny_model(tmp_path, "gpt2")
+    (path / "pytorch_model.bin").write_bytes(pickle.dumps(_Call(tmp_path / "RAN")))
+    assert load(path).n_layers == 2
+    (path / "model.safetensors").unlink()
+    (path / name).write_bytes(pickle.dumps(_Call(tmp_path / "RAN")))
+    if name not in ("pytorch_model.bin", "model.safetensors"):
+        changed(path, "model.safetensors.index.json", metadata={}, weight_map={"wte.weight": name})
+    with pytest.raises(LoadError):
+        load(path)
+    assert not (tmp_path / "RAN").exists()
+    pickle.loads((path / name).read_bytes()).close()
+    assert (tmp_path / "RAN").exists()  # control
+
+
+REFERENCES = ["evil.Own", "sub/evil.Own", "../evil.Own", "org/name--evil.Own"]
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("kind", ["llama", "unknown"])
+def test_code_that_files_name_is_not_run(kind: str, reference: str, tmp_path: Path) -> None:
+    """By auto_map of the model and the tokenizer, custom_generate, custom_pipelines, trust_remote_code: a known type is computed by
+    transformers, an unknown one refused."""
+    path = tiny_model(tmp_path, "llama")
+    for place in (path, path / "sub", path / "custom_generate", tmp_path):
+        place.mkdir(exist_ok=True)
+        for name in ("evil", "generate"):
+            (place / f"{name}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w').close()\n")
+    names = ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForMultimodalLM")
+    more = {
+        "trust_remote_code": True,
+        "custom_generate": reference,
+        "custom_pipelines": {"x": {"impl": reference, "pt": [reference]}},
+    }
+    changed(path, model_type=kind, auto_map=dict.fromkeys(names, reference), **more)
+    changed(path, "generation_config.json", **more)
+    changed(
+        path,
+        "tokenizer_config.json",
+        auto_map={"AutoTokenizer": [reference, reference]},
+        tokenizer_class=reference,
+        **more,
+    )
+    if kind == "llama":
+        assert load(path).n_layers == 2
+        describe(path)
+    else:
+        with pytest.raises((LoadError, UnavailableError), match="another repository|remote_code: true"):
+            load(path)
+    assert not (tmp_path / "RAN").exists()
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_tokenizer_that_is_converted_runs_no_code_of_its_own(reference: str, tmp_path: Path) -> None:
+    """tokenizer_config.json names a class in the folder: transformers' own class for the vocabulary is taken, or it is refused."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w').close()\n")
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz,:", "##e"])
+    )
+    auto_map = {"AutoTokenizer": [reference, reference]}
+    changed(tmp_path, "tokenizer_config.json", tokenizer_class="BertTokenizer", auto_map=auto_map)
+    changed(tmp_path, model_type="bert")
+    assert read_tokenizer(tmp_path).convert_tokens_to_ids("[MASK]") == 4
+    changed(tmp_path, "tokenizer_config.json", tokenizer_class="EvilTokenizer", auto_map=auto_map)
+    with contextlib.suppress(LoadError):
+        read_tokenizer(tmp_path)
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_a_template_of_chats_is_only_read(tmp_path: Path) -> None:
+    """It is a program of Jinja: loading, describing and looking for an opening run nothing of it."""
+    path = tiny_model(tmp_path, "llama")
+    call = f"cycler.__init__.__globals__.os.system('touch {tmp_path / 'RAN'}')"
+    changed(path, "tokenizer_config.json", chat_template="{{ bos_token }}{{ " + call + " }}")
+    model = load(path)
+    describe(path)
+    assert "cycler" in model.tokenizer.chat_template and opening.around(model.tokenizer) is not None
+    assert not (tmp_path / "RAN").exists()
+    jinja2.Template("{{ " + call + " }}").render()
+    assert (tmp_path / "RAN").exists()  # control

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from transect import children
 from transect.project import SHIPPED, Project
 from transect.store import Store, read_table
 
@@ -30,7 +31,7 @@ sys.addaudithook(hear)
 
 def transect(folder: Path, *arguments: str, umask: int = -1, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a user would, inside the project folder."""
-    command = [sys.executable, "-m", "transect.cli", *arguments]
+    command = children.python("transect.cli", *arguments)
     return subprocess.run(
         command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, umask=umask
     )
@@ -45,9 +46,14 @@ def finished_files(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the tiny study was run to its end, with secrets in the environment, the umask of a group, and a listener."""
-    folder = tmp_path_factory.mktemp("done") / "world"
+    """A project in which the tiny study was run to its end, with secrets in the environment, the umask of a group, and a listener.
+
+    Its name means something else to YAML, to Snakemake and to a shell; modules beside the study end every process that imports them.
+    """
+    folder = tmp_path_factory.mktemp("done") / "world #2: {x} [1] 'y'"
     shutil.copytree(WORLD, folder)
+    for name in ("random", "statistics", "types", "numpy", "yaml", "torch", "transect", "snakemake"):
+        (folder / f"{name}.py").write_text("raise SystemExit('a module beside the study was imported')\n")
     (folder.parent / "listener").mkdir()
     (folder.parent / "listener/sitecustomize.py").write_text(LISTENER)
     paths = os.pathsep.join([str(folder.parent / "listener"), os.environ.get("PYTHONPATH", "")])
@@ -283,18 +289,8 @@ def test_weights_that_changed_stop_the_run(tmp_path: Path, monkeypatch: pytest.M
 
 def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
     """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-s",
-        str(SHIPPED / "Snakefile"),
-        "-d",
-        str(done),
-        "-n",
-        "--config",
-        "study=tiny",
-    ]
+    given = ["-s", str(SHIPPED / "Snakefile"), "-d", str(done), "-n", "--config", "study=tiny"]
+    command = [str(Path(sys.executable).parent / "snakemake"), *given]
     result = subprocess.run(command, cwd=done, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr, (
         result.stdout + result.stderr
