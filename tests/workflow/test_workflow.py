@@ -290,7 +290,7 @@ def test_weights_that_changed_stop_the_run(tmp_path: Path, monkeypatch: pytest.M
 def test_plain_snakemake_has_nothing_to_do(done: Path) -> None:
     """The workflow is an ordinary one: `snakemake` after `transect run` finds all done."""
     given = ["-s", str(SHIPPED / "Snakefile"), "-d", str(done), "-n", "--config", "study=tiny"]
-    command = [str(Path(sys.executable).parent / "snakemake"), *given]
+    command = children.python("snakemake", *given)
     result = subprocess.run(command, cwd=done, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr, (
         result.stdout + result.stderr
