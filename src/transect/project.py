@@ -134,7 +134,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
             )
         kind, told = KINDS[name]
         value = settings[name]
-        wrong = type(value) is not kind or value == "" or (kind is int and value < 1)
+        wrong = type(value) is not kind or value == "" or (type(value) is int and value < 1)
         if value is not None and wrong:
             raise InputError(f"{path}: {name} is {str(value)[:60]!r}; it must be {told}.")
     return settings
