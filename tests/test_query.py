@@ -57,7 +57,20 @@ def test_unknown_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "objective.upper() == 'X'", "params_total ** 2 > 1", "[x for x in checkpoints]"]
+    "text",
+    [
+        "__import__('os')",
+        "objective.upper() == 'X'",
+        "params_total ** 2 > 1",
+        "[x for x in checkpoints]",
+        "objective.__class__ == 1",
+        "(seed := 1) == 1",
+        "f'{objective}' == 'causal'",
+        "(lambda: 1)() == 1",
+        "9 ** 9 ** 9 == 1",
+        "{1: objective}[1] == 'x'",
+        "objective[0] == 'c'",
+    ],
 )
 def test_nothing_is_evaluated(text: str) -> None:
     """Calls, attributes, arithmetic and comprehensions are refused."""
