@@ -86,3 +86,21 @@ def test_labels_are_moved_apart() -> None:
     """Three labels at one height end up a gap apart, around that height."""
     placed = style._apart(np.array([0.5, 0.5, 0.5]), 0.1)
     assert placed == pytest.approx([0.4, 0.5, 0.6])
+
+
+def test_a_long_title_stays_on_the_page_and_off_its_neighbour() -> None:
+    """It is broken where it would run out of the page or into the next panel's title; a short one stays as it is."""
+
+    @style.styled
+    def drawn() -> Figure:
+        figure, axes = style.panels(2, columns=2, height=1.05)
+        for ax in axes:
+            ax.set_title("a title that is much longer than half of a page is wide, whatever its panel")
+        axes[0].set_yticks([0, 1], ["short", "a label that moves the panel to the right"])
+        return figure
+
+    figure = drawn()
+    figure.draw_without_rendering()
+    left, right = (ax.findobj(lambda t: getattr(t, "get_text", str)().startswith("a title"))[0] for ax in figure.axes)
+    assert left.get_window_extent().x1 < right.get_window_extent().x0
+    assert right.get_window_extent().x1 <= figure.bbox.x1 and "\n" in right.get_text()

@@ -32,11 +32,12 @@ def _panel(ax: Any, part: Any, names: list[str]) -> None:
         ax.annotate(
             "chance",
             (chance, 1),
+            xytext=(2, 0),
             xycoords=("data", "axes fraction"),
+            textcoords="offset points",
             fontsize=5.5,
             color=style.GREY,
-            ha="center",
-            va="bottom",
+            va="top",
         )
     handles = {}
     for y, group in enumerate(groups):

@@ -18,9 +18,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from transect.files import write_bytes
 
+MARGIN = 4  # pixels between two titles
 COLUMN, PAGE = 3.5, 7.2  # inches: one column and the whole page of a journal
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
@@ -119,11 +121,28 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
                 return _nothing("nothing was measured yet, or what this figure needs is unknown, e.g. training tokens")
             made = draw(*args, **kwargs)
             if made.axes:
+                _break_titles(made)
                 return made
             reasons = [r for t in tables if "reason" in t for r in t["reason"].dropna() if r.startswith(REFUSED)]
             return _nothing(reasons[0] if reasons else "nothing in its tables has a place in this figure")
 
     return inside
+
+
+def _break_titles(figure: Figure) -> None:
+    """Break the titles of panels that would run out of the page, or into the title to their right."""
+    figure.draw_without_rendering()
+    titles = [
+        t for ax in figure.axes for t in ax.findobj(Text) if t.get_text() and t.get_text() == ax.get_title("left")
+    ]
+    extents = [title.get_window_extent() for title in titles]
+    for title, extent in zip(titles, extents, strict=True):
+        right = [other.x0 for other in extents if other.x0 > extent.x0 and abs(other.y0 - extent.y0) < extent.height]
+        room = min([*right, figure.bbox.x1]) - extent.x0 - MARGIN
+        if extent.width > room > 0:
+            lines = title.get_text().split("\n")
+            most = max(1, int(max(map(len, lines)) * room / extent.width))
+            title.set_text("\n".join(textwrap.fill(line, most) for line in lines))
 
 
 def _nothing(reason: str) -> Figure:
