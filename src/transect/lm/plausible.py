@@ -73,27 +73,31 @@ def check_parts(path: Path, config: Any) -> None:
 
 def _fault(name: str, value: Any, most: int | None, rotation: bool) -> str:
     """What a field must be, where it is not that; else empty. most: what a size may be at most, None for what is no size."""
-    if isinstance(value, str) and (most or EPSILON.search(name) or POSITIVE.search(name) or SHARE.search(name)):
-        return "it must be a number"
     if isinstance(value, list):
         if any(isinstance(one, int) and abs(one) > IN_LISTS for one in value):
             return f"no whole number in a list may be above {IN_LISTS:,}"
         return next((told for one in value if (told := _fault(name, one, most, rotation))), "")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "it must be a whole number" if most and isinstance(value, bool) else ""
-    if most and (not isinstance(value, int) or not 1 <= value <= most):
-        return f"it must be a whole number from 1 to {most:,}"
-    if isinstance(value, int) and abs(value) > WHOLE and not NOT_COUNTED.search(name):
-        return f"no whole number may be above {WHOLE:,}"
-    if isinstance(value, int) and value > COUNT and COUNTS.search(name) and not NOT_COUNTED.search(name):
-        return f"no model has more than {COUNT:,}"
-    if EPSILON.search(name) and not (math.isfinite(value) and value >= 0):
-        return "it must be finite and not negative"
-    if (POSITIVE.search(name) or rotation and FACTOR.search(name)) and not (math.isfinite(value) and value > 0):
-        return "it must be finite and above 0"
-    if SHARE.search(name) and not 0 <= value <= 1:
-        return "it must be a share, from 0 to 1"
-    return ""
+    if isinstance(value, bool):
+        return "it must be a whole number" if most else ""
+    if isinstance(value, str):
+        numeric = most or any(form.search(name) for form in (EPSILON, POSITIVE, SHARE))
+        return "it must be a number" if numeric else ""
+    if not isinstance(value, int | float):
+        return ""
+    return next((told for wrong, told in _rules(name, value, most, rotation) if wrong), "")
+
+
+def _rules(name: str, value: int | float, most: int | None, rotation: bool) -> Iterator[tuple[Any, str]]:
+    """(whether a number breaks a rule, the rule), the first that it breaks is told."""
+    whole = isinstance(value, int)
+    counted = whole and not NOT_COUNTED.search(name)
+    base = POSITIVE.search(name) or (rotation and FACTOR.search(name))
+    yield most and not (whole and 1 <= value <= most), f"it must be a whole number from 1 to {most or 0:,}"
+    yield counted and abs(value) > WHOLE, f"no whole number may be above {WHOLE:,}"
+    yield counted and value > COUNT and COUNTS.search(name), f"no model has more than {COUNT:,}"
+    yield EPSILON.search(name) and not 0 <= value < math.inf, "it must be finite and not negative"
+    yield base and not 0 < value < math.inf, "it must be finite and above 0"
+    yield SHARE.search(name) and not 0 <= value <= 1, "it must be a share, from 0 to 1"
 
 
 def _fields(part: Mapping[str, Any], place: str) -> Iterator[tuple[str, str, Any]]:
