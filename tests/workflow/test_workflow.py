@@ -56,7 +56,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.py").write_text("raise SystemExit('a module beside the study was imported')\n")
     (folder.parent / "listener").mkdir()
     (folder.parent / "listener/sitecustomize.py").write_text(LISTENER)
-    paths = os.pathsep.join([str(folder.parent / "listener"), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join(filter(None, [str(folder.parent / "listener"), os.environ.get("PYTHONPATH")]))
     listening = {"PYTHONPATH": paths, "HEARD": str(folder.parent / "heard"), "HF_HUB_OFFLINE": "1"}
     result = transect(folder, "run", "tiny", "-j", "2", umask=0o002, **SECRETS, **listening)
     (folder.parent / "said").write_text(result.stdout + result.stderr)
