@@ -142,7 +142,7 @@ def loaded(stub: Path, way: str, *paths: Path) -> tuple[str, bool]:
     """What a process with that package says of the folders, and whether a kernel was asked for."""
     called = stub / f"called-{way}"
     called.unlink(missing_ok=True)
-    where = os.pathsep.join([str(stub), os.environ.get("PYTHONPATH", "")])
+    where = os.pathsep.join(filter(None, [str(stub), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": where, "CALLED": str(called), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", LOAD, "", way, *map(str, paths)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -124,7 +124,9 @@ def test_a_study_without_hub_models_asks_no_network(done: Path) -> None:
 def test_a_folder_is_measured_without_a_network(done: Path, tmp_path: Path) -> None:
     """`transect measure FOLDER`, not told to stay offline, connects to no address and asks for no name."""
     (folder,) = {p.parent for p in sorted(done.glob("results/store/weights/*/*/*/*/model.safetensors"))[:1]}
-    listening = {"PYTHONPATH": os.pathsep.join([str(done.parent / "listener"), os.environ.get("PYTHONPATH", "")])}
+    listening = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(done.parent / "listener"), os.environ.get("PYTHONPATH")]))
+    }
     asked = [
         "measure",
         str(folder),
