@@ -1,9 +1,11 @@
-"""In which order are things learned? Balanced accuracy of several stimulus sets over training, and which is ahead.
+"""In which order are things learned? Balanced accuracy of several stimulus sets over training, and
+which is ahead.
 
-Balanced: the levels of `balance` (singular, plural) get equal weight, so that a preference for one of them scores 0.5.
-A set is compared with another within runs: what varies within a run is tested by run, with items as samples too
-(src/transect/stats/crossed_mean.py). Whether the order differs between languages is a question to configurations, not runs: the
-interaction language:item_set of the attribution analysis answers it.
+Balanced: the levels of `balance` (singular, plural) get equal weight, so that a preference for one
+of them scores 0.5. A set is compared with another within runs: what varies within a run is tested
+by run, with items as samples too (src/transect/stats/crossed_mean.py). Whether the order differs
+between languages is a question to configurations, not runs: the interaction language:item_set of
+the attribution analysis answers it.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     sets       column that tells the sets apart: stimuli (default), entry or an item_* column
@@ -12,8 +14,9 @@ Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     threshold  value that counts as acquired (default 0.75)
     chance     drawn as a line (default 0.5)
 
-Tables: accuracy (set, group, tokens_seen: mean and interval), onsets (run and set), differences (between two sets, per
-group, at the checkpoint that `at` names), baselines (the same sets, runs in the role of baseline).
+Tables: accuracy (set, group, tokens_seen: mean and interval), onsets (run and set), differences
+(between two sets, per group, at the checkpoint that `at` names), baselines (the same sets, runs in
+the role of baseline).
 """
 
 from itertools import combinations
@@ -30,15 +33,22 @@ from transect.stats.onset import onset
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "In which order is it learned?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
-    "accuracy": {"set": "items that are compared with others", "estimate": "balanced mean [outcome]"},
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
+    "accuracy": {
+        "set": "items that are compared with others",
+        "estimate": "balanced mean [outcome]",
+    },
     "onsets": {
         "set": "items that are compared with others",
         "status": "how the run reaches the threshold (src/transect/stats/onset.py)",
         "estimate": "tokens at which it does so for good [tokens]",
     },
     "differences": {"estimate": "first set - second set, within runs [outcome]"},
-    "baselines": {"set": "items that are compared with others", "estimate": "mean of the baseline [outcome]"},
+    "baselines": {
+        "set": "items that are compared with others",
+        "estimate": "mean of the baseline [outcome]",
+    },
 }
 
 LABELS = ["outcome", "group", "chance"]
@@ -49,36 +59,57 @@ MORE = {
     "baselines": ["architecture", "set", "estimate"],
 }
 OPTIONS = {"outcomes": ...}
-OWN: dict[str, Any] = {"sets": "stimuli", "balance": None, "by": [], "threshold": 0.75, "chance": 0.5}
+OWN: dict[str, Any] = {
+    "sets": "stimuli",
+    "balance": None,
+    "by": [],
+    "threshold": 0.75,
+    "chance": 0.5,
+}
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The four tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "acquisition_order")
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in MORE}
     for number, given in enumerate(chosen["outcomes"], start=1):
         outcome, own = read_outcome(given, OWN, f"acquisition_order, outcome {number}")
         labels = {"outcome": outcome.name, "chance": own["chance"]}
-        rows, shortcuts = (_rows(outcome, own, measurements, registry, role) for role in ("population", "baseline"))
-        last = outcome.per_item(measurements, registry, apart=[own["sets"]])[["run", "revision"]].drop_duplicates()
+        rows, shortcuts = (
+            _rows(outcome, own, measurements, registry, role) for role in ("population", "baseline")
+        )
+        last = outcome.per_item(measurements, registry, apart=[own["sets"]])[
+            ["run", "revision"]
+        ].drop_duplicates()
         for group, part in rows.groupby("group"):
             names = labels | {"group": group}
             found["accuracy"] += [names | row for row in _accuracy(part, outcome.bounds)]
             found["onsets"] += [names | row for row in _onsets(part, own["threshold"])]
             at_end = part.merge(last, on=["run", "revision"])
             paired = own["sets"] == "entry"
-            found["differences"] += [names | row for row in _differences(at_end, outcome.bounds, paired)]
+            found["differences"] += [
+                names | row for row in _differences(at_end, outcome.bounds, paired)
+            ]
         found["baselines"] += [labels | row for row in _baselines(shortcuts)]
     return {name: filled(part, LABELS + MORE[name]) for name, part in found.items()}
 
 
 def _rows(
-    outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, registry: pd.DataFrame, role: str
+    outcome: Outcome,
+    own: dict[str, Any],
+    measurements: pd.DataFrame,
+    registry: pd.DataFrame,
+    role: str,
 ) -> pd.DataFrame:
     """One row per run, checkpoint and item: set, half (level of `balance`), group, value."""
     rows = outcome.select(measurements, registry, roles=(role,))
     rows = rows.merge(
-        registry[["run", "configuration", "architecture", *(c for c in own["by"] if c not in rows)]], on="run"
+        registry[
+            ["run", "configuration", "architecture", *(c for c in own["by"] if c not in rows)]
+        ],
+        on="run",
     )
     half = rows[own["balance"]].astype(str) if own["balance"] else "all"
     group = group_labels(rows, own["by"])
@@ -92,20 +123,34 @@ def _halves(part: pd.DataFrame, sign: float = 1.0) -> dict[str, float]:
 
 
 def _mean(part: pd.DataFrame, weights: dict[str, float], bounds: Bounds) -> dict[str, Any]:
-    row = crossed_mean(part.assign(stratum=part["set"] + "|" + part["half"]), "run", "stratum", weights, bounds)
+    row = crossed_mean(
+        part.assign(stratum=part["set"] + "|" + part["half"]), "run", "stratum", weights, bounds
+    )
     n_runs, n_items = row.pop("n_units"), row.pop("n_items")
-    counts = {"n_configurations": part["configuration"].nunique(), "n_runs": n_runs, "n_items": n_items}
-    reason = row.get("reason", "") if np.isfinite(row["lower"]) else f"not identifiable: {n_runs} runs, fewer than 3"
+    counts = {
+        "n_configurations": part["configuration"].nunique(),
+        "n_runs": n_runs,
+        "n_items": n_items,
+    }
+    reason = (
+        row.get("reason", "")
+        if np.isfinite(row["lower"])
+        else f"not identifiable: {n_runs} runs, fewer than 3"
+    )
     return (
         row
         | counts
-        | {"units": f"{n_runs} runs of {counts['n_configurations']} configurations ({n_items} items)", "reason": reason}
+        | {
+            "units": f"{n_runs} runs of {counts['n_configurations']} configurations ({n_items} items)",
+            "reason": reason,
+        }
     )
 
 
 def _accuracy(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
     return [
-        {"set": name, "tokens_seen": None if pd.isna(tokens) else int(tokens)} | _mean(at, _halves(at), bounds)
+        {"set": name, "tokens_seen": None if pd.isna(tokens) else int(tokens)}
+        | _mean(at, _halves(at), bounds)
         for (name, tokens), at in part.groupby(["set", "tokens_seen"], dropna=False)
     ]
 
@@ -121,7 +166,14 @@ def _onsets(part: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     for (run, name), curve in means.reset_index().groupby(["run", "set"]):
         o = onset(curve["tokens_seen"], curve["value"], threshold)
         rows.append(
-            {"run": run, "set": name, "status": o.status, "estimate": o.estimate, "lower": o.lower, "upper": o.upper}
+            {
+                "run": run,
+                "set": name,
+                "status": o.status,
+                "estimate": o.estimate,
+                "lower": o.lower,
+                "upper": o.upper,
+            }
         )
     return rows
 
@@ -133,7 +185,9 @@ def _differences(part: pd.DataFrame, bounds: Bounds, paired: bool) -> list[dict[
         both = part[part["set"].isin([first, second])]
         if paired:
             both = _item_differences(both, first, f"{first} - {second}")
-            row = cut(_mean(both, _halves(both), UNBOUNDED), bounds[0] - bounds[1], bounds[1] - bounds[0])
+            row = cut(
+                _mean(both, _halves(both), UNBOUNDED), bounds[0] - bounds[1], bounds[1] - bounds[0]
+            )
             rows.append({"term": f"{first} - {second}"} | row)
             continue
         weights = _halves(part[part["set"] == first]) | _halves(part[part["set"] == second], -1.0)
@@ -142,10 +196,19 @@ def _differences(part: pd.DataFrame, bounds: Bounds, paired: bool) -> list[dict[
 
 
 def _item_differences(both: pd.DataFrame, first: str, term: str) -> pd.DataFrame:
-    """One row per run and item that both sets hold: its value in the first minus that in the second."""
+    """One row per run and item that both sets hold: its value in the first minus that in the
+    second.
+    """
     signed = both.assign(value=both["value"].where(both["set"] == first, -both["value"]))
-    of_item = signed.groupby(["configuration", "run", "half", "stimuli", "item"])["value"].agg(["sum", "size"])
-    return of_item[of_item["size"] == 2].rename(columns={"sum": "value"}).reset_index().assign(set=term)
+    of_item = signed.groupby(["configuration", "run", "half", "stimuli", "item"])["value"].agg(
+        ["sum", "size"]
+    )
+    return (
+        of_item[of_item["size"] == 2]
+        .rename(columns={"sum": "value"})
+        .reset_index()
+        .assign(set=term)
+    )
 
 
 def _baselines(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
-"""When does it emerge? Curves over training, the onset of each run, and onsets pooled over runs and compared.
+"""When does it emerge? Curves over training, the onset of each run, and onsets pooled over runs and
+compared.
 
-Curve: per group of runs and checkpoint the mean over configurations (each the mean of its seeds) with an interval over them that
-keeps the outcome's bounds (src/transect/stats/bounded.py); a single configuration is averaged over its seeds.
-Onset: the bracket of checkpoints in which a run crosses the threshold for good (src/transect/stats/onset.py),
-so "never within this training" and "before the first checkpoint" are kept apart.
+Curve: per group of runs and checkpoint the mean over configurations (each the mean of its seeds)
+with an interval over them that keeps the outcome's bounds (src/transect/stats/bounded.py); a single
+configuration is averaged over its seeds. Onset: the bracket of checkpoints in which a run crosses
+the threshold for good (src/transect/stats/onset.py), so "never within this training" and "before
+the first checkpoint" are kept apart.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py; `at` has no meaning here), each with
     threshold  the value that counts as emerged
@@ -11,8 +13,9 @@ Options: outcomes, a list of outcomes (src/transect/outcome.py; `at` has no mean
     chance     the value without the behaviour, drawn as a line (default none)
     hold       checkpoints in a row at or above the threshold (default 2)
 
-Tables: curves (outcome, group, tokens_seen: mean and interval), runs (every run's curve), onsets (one row per run),
-pooled (one row per outcome and group, in log10 tokens), order (which of two outcomes comes first, by runs).
+Tables: curves (outcome, group, tokens_seen: mean and interval), runs (every run's curve), onsets
+(one row per run), pooled (one row per outcome and group, in log10 tokens), order (which of two
+outcomes comes first, by runs).
 """
 
 from itertools import combinations
@@ -29,7 +32,8 @@ from transect.stats.onset import Onset, onset, pool
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "When does it emerge in training?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "curves": {"estimate": "mean over configurations [outcome]"},
     "runs": {"value": "value of the run at this checkpoint [outcome]"},
     "onsets": {
@@ -57,7 +61,9 @@ OPTIONS = {"outcomes": ...}
 OWN = {"threshold": ..., "by": [], "chance": None, "hold": 2}
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The five tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "emergence")
     runs, curves, onsets, pooled = [], [], [], []
@@ -68,7 +74,11 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         every = outcome.per_checkpoint(measurements, registry)
         frame = every.dropna(subset=["tokens_seen"]).merge(facts, on="run")
         frame["group"] = group_labels(frame, own["by"])
-        labels = {"outcome": outcome.name, "threshold": float(own["threshold"]), "chance": own["chance"]}
+        labels = {
+            "outcome": outcome.name,
+            "threshold": float(own["threshold"]),
+            "chance": own["chance"],
+        }
         runs.append(frame.assign(**labels))
         if frame.empty:
             reason = (
@@ -87,17 +97,21 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
             pooled.append(labels | {"group": group} | _pooled(part, found))
     return {
         "curves": filled(curves, [*LABELS, "tokens_seen", *COLUMNS[:-1]]),
-        "runs": filled(runs, [*LABELS, "configuration", "run", "step", "tokens_seen", "value"]).drop(
-            columns=["revision", "trials"], errors="ignore"
+        "runs": filled(
+            runs, [*LABELS, "configuration", "run", "step", "tokens_seen", "value"]
+        ).drop(columns=["revision", "trials"], errors="ignore"),
+        "onsets": filled(
+            onsets, [*LABELS, "configuration", "run", "status", "estimate", "lower", "upper"]
         ),
-        "onsets": filled(onsets, [*LABELS, "configuration", "run", "status", "estimate", "lower", "upper"]),
         "pooled": filled(pooled, [*LABELS, "estimate", "sd", "df", "lower", "upper"]),
         "order": _order(pd.DataFrame(onsets)),
     }
 
 
 def _curve(part: pd.DataFrame, bounds: Bounds) -> list[dict[str, Any]]:
-    """Mean and interval at every number of tokens; the units are configurations, or the seeds of the only one."""
+    """Mean and interval at every number of tokens; the units are configurations, or the seeds of
+    the only one.
+    """
     unit = "configuration" if part["configuration"].nunique() > 1 else "run"
     rows = []
     for tokens, at in part.groupby("tokens_seen"):
@@ -122,7 +136,12 @@ def _onsets(part: pd.DataFrame, found: dict[str, Onset]) -> list[dict[str, Any]]
     last = part.groupby("run")["tokens_seen"].max()
     configuration = part.groupby("run")["configuration"].first()
     return [
-        {"run": run, "configuration": configuration[run], "status": o.status, "estimate": o.estimate}
+        {
+            "run": run,
+            "configuration": configuration[run],
+            "status": o.status,
+            "estimate": o.estimate,
+        }
         | {"lower": o.lower, "upper": o.upper, "last_tokens": int(last[run])}
         for run, o in found.items()
     ]
@@ -147,9 +166,11 @@ def _pooled(part: pd.DataFrame, found: dict[str, Onset]) -> dict[str, Any]:
 
 
 def _order(onsets: pd.DataFrame) -> pd.DataFrame:
-    """Of every two outcomes of the same runs: whose bracket lies wholly before the other's. Units are configurations.
+    """Of every two outcomes of the same runs: whose bracket lies wholly before the other's. Units
+    are configurations.
 
-    A configuration is decided where its runs that are decided agree; sign test over the decided ones.
+    A configuration is decided where its runs that are decided agree; sign test over the decided
+    ones.
     """
     rows = []
     for first, second in combinations(onsets["outcome"].unique() if len(onsets) else [], 2):
@@ -157,16 +178,39 @@ def _order(onsets: pd.DataFrame) -> pd.DataFrame:
         both = a.join(b.add_suffix("_b"), how="inner")
         if both.empty:
             continue
-        sign = (both["upper"] <= both["lower_b"]).astype(int) - (both["upper_b"] <= both["lower"]).astype(int)
+        sign = (both["upper"] <= both["lower_b"]).astype(int) - (
+            both["upper_b"] <= both["lower"]
+        ).astype(int)
         each = sign.groupby(both["configuration"]).agg(["min", "max"])
-        before, after = ((each["min"] >= 0) & (each["max"] > 0)).sum(), ((each["max"] <= 0) & (each["min"] < 0)).sum()
-        p = stats.binomtest(int(before), int(before + after)).pvalue if before + after >= MIN_UNITS else np.nan
-        counts = {"before": int(before), "after": int(after), "undecided": int(len(each) - before - after)}
+        before, after = (
+            ((each["min"] >= 0) & (each["max"] > 0)).sum(),
+            ((each["max"] <= 0) & (each["min"] < 0)).sum(),
+        )
+        p = (
+            stats.binomtest(int(before), int(before + after)).pvalue
+            if before + after >= MIN_UNITS
+            else np.nan
+        )
+        counts = {
+            "before": int(before),
+            "after": int(after),
+            "undecided": int(len(each) - before - after),
+        }
         units = {
             "n_configurations": len(each),
             "n_runs": len(both),
             "units": f"{len(each)} configurations ({len(both)} runs)",
         }
         rows.append({"first": first, "second": second} | counts | {"p": p} | units)
-    columns = ["first", "second", "before", "after", "undecided", "p", "n_configurations", "n_runs", "units"]
+    columns = [
+        "first",
+        "second",
+        "before",
+        "after",
+        "undecided",
+        "p",
+        "n_configurations",
+        "n_runs",
+        "units",
+    ]
     return pd.DataFrame(rows, columns=columns)

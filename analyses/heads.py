@@ -1,20 +1,25 @@
-"""Which heads do it, and since when? The score of every head over training, in the run of each group where it is clearest.
+"""Which heads do it, and since when? The score of every head over training, in the run of each
+group where it is clearest.
 
-"Which heads" is many questions at once. Where the measure gives single sequences, the head's score on a sequence minus the score
-without the function (`against`) and a margin is tested one-sided, by flipping signs over the sequences (H0: symmetric about 0):
+"Which heads" is many questions at once. Where the measure gives single sequences, the head's score
+on a sequence minus the score without the function (`against`) and a margin is tested one-sided, by
+flipping signs over the sequences (H0: symmetric about 0):
     p_map    max-T over all heads of the run's map: any false head in the map at most 5 %, whatever their dependence
     tree     runs > layers > heads, BH at 5 % from the top with Simes' p of the children (src/transect/stats/multiplicity.py)
-Both are about this run: that the head does more than `margin` on further sequences, not that other runs have such a head.
+Both are about this run: that the head does more than `margin` on further sequences, not that other
+runs have such a head.
 
 Options: outcomes, a list of outcomes of a measure with heads (src/transect/outcome.py), each with
     by        registry columns: one run is shown per group (default none: one run)
     against   metric of the same measure that is the score of a head without the function, e.g. uniform_attention (default none)
-    sequences metric of single sequences, item <item>#<number>, e.g. prefix_matching_by_sequence (default none: no tests)
+    sequences metric of single sequences, item <item>#<number>, e.g. prefix_matching_by_sequence
+    (default none: no tests)
     margin    by how much a head must exceed `against` to count, in units of the metric (default 0)
 
-Tables: maps (outcome, group, run, tokens_seen, layer, head, value of the run shown), top (every run: its best head at the
-checkpoint that `at` names, the next best, and the value without the function), tests (every head of every run: excess over
-`against` and its p values, adjusted within its map; `rule` says what carries which control).
+Tables: maps (outcome, group, run, tokens_seen, layer, head, value of the run shown), top (every
+run: its best head at the checkpoint that `at` names, the next best, and the value without the
+function), tests (every head of every run: excess over `against` and its p values, adjusted within
+its map; `rule` says what carries which control).
 """
 
 from dataclasses import replace
@@ -28,7 +33,8 @@ from transect.stats.permutation import sign_flips, unit_maps
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Which heads do it, and since when?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "maps": {"value": "score of the head, mean over items [outcome]"},
     "top": {
         "value": "score of the run's best head [outcome]",
@@ -67,7 +73,9 @@ TESTED = [
 ]
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The three tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "heads")
     maps, tops, tests = [], [], []
@@ -76,15 +84,31 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         heads = _heads(outcome, measurements, registry)
         best = replace(outcome, reduce="max_head").per_run(measurements, registry)
         best["group"] = group_labels(best, own["by"])
-        top = _top(heads.merge(best[["run", "revision", "group", "configuration"]], on=["run", "revision"]))
+        top = _top(
+            heads.merge(best[["run", "revision", "group", "configuration"]], on=["run", "revision"])
+        )
         if own["against"]:
-            null = replace(outcome, metric=own["against"], reduce="mean").per_run(measurements, registry)
-            top = top.merge(null[["run", "value"]].rename(columns={"value": "without_function"}), on="run", how="left")
+            null = replace(outcome, metric=own["against"], reduce="mean").per_run(
+                measurements, registry
+            )
+            top = top.merge(
+                null[["run", "value"]].rename(columns={"value": "without_function"}),
+                on="run",
+                how="left",
+            )
         if own["sequences"]:
-            tested = _tests(outcome, own, measurements, registry).merge(top[["run", "group"]], on="run")
-            tests.append(tested.assign(outcome=outcome.name, against=own["against"], margin=own["margin"]))
+            tested = _tests(outcome, own, measurements, registry).merge(
+                top[["run", "group"]], on="run"
+            )
+            tests.append(
+                tested.assign(outcome=outcome.name, against=own["against"], margin=own["margin"])
+            )
         tops.append(top.assign(outcome=outcome.name))
-        shown = top.sort_values(["group", "value", "run"], ascending=[True, False, True]).groupby("group").head(1)
+        shown = (
+            top.sort_values(["group", "value", "run"], ascending=[True, False, True])
+            .groupby("group")
+            .head(1)
+        )
         maps.append(heads.merge(shown[["run", "group"]], on="run").assign(outcome=outcome.name))
     where = ["outcome", "group", "run", "tokens_seen", "layer", "head", "value"]
     return {
@@ -110,8 +134,12 @@ def _top(heads: pd.DataFrame) -> pd.DataFrame:
     return first[columns].merge(second, on="run", how="left")
 
 
-def _tests(outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, registry: pd.DataFrame) -> pd.DataFrame:
-    """Every head of every run at the checkpoint that `at` names (`TESTED`), one row each; empty without single sequences."""
+def _tests(
+    outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, registry: pd.DataFrame
+) -> pd.DataFrame:
+    """Every head of every run at the checkpoint that `at` names (`TESTED`), one row each; empty
+    without single sequences.
+    """
     alone = replace(outcome, metric=own["sequences"], item=(), reduce="mean")
     rows = alone.select(measurements, registry)
     if outcome.item:
@@ -120,9 +148,14 @@ def _tests(outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, re
     rows = rows.merge(chosen, on=["run", "revision"])
     null = pd.Series(0.0, index=rows["run"].unique())
     if own["against"]:
-        against = replace(outcome, metric=own["against"], reduce="mean").per_run(measurements, registry)
+        against = replace(outcome, metric=own["against"], reduce="mean").per_run(
+            measurements, registry
+        )
         null = against.set_index("run")["value"]
-    found = [_one_map(part, float(null[run]) + own["margin"]).assign(run=run) for run, part in rows.groupby("run")]
+    found = [
+        _one_map(part, float(null[run]) + own["margin"]).assign(run=run)
+        for run, part in rows.groupby("run")
+    ]
     if not found:
         return pd.DataFrame(columns=TESTED)
     table = pd.concat(found, ignore_index=True)
@@ -134,7 +167,9 @@ def _tests(outcome: Outcome, own: dict[str, Any], measurements: pd.DataFrame, re
 
 
 def _one_map(rows: pd.DataFrame, null: float) -> pd.DataFrame:
-    maps, _, cells = unit_maps(rows.assign(value=rows["value"] - null), "value", "item", ["layer", "head"])
+    maps, _, cells = unit_maps(
+        rows.assign(value=rows["value"] - null), "value", "item", ["layer", "head"]
+    )
     tested = sign_flips(maps, side="greater")
     rule = f"sign flips over {tested.sentence.replace('units', 'sequences')}; max-T in the map, tree BH over runs > layers > heads"
     return cells.assign(

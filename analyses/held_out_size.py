@@ -1,16 +1,18 @@
-"""Would the smaller models have told us? The largest size is left out, predicted from the others, and compared.
+"""Would the smaller models have told us? The largest size is left out, predicted from the others,
+and compared.
 
-value = a + b log10(size) + adjusting factors + e over the configurations of the other sizes (means over seeds); 95 %
-prediction interval of a new configuration, Student's t. Held out: the runs whose role in the study is held_out, else
-the largest size. `error_of_mean` is what the mean of the other sizes would have missed: the prediction that knows no size.
+value = a + b log10(size) + adjusting factors + e over the configurations of the other sizes (means
+over seeds); 95 % prediction interval of a new configuration, Student's t. Held out: the runs whose
+role in the study is held_out, else the largest size. `error_of_mean` is what the mean of the other
+sizes would have missed: the prediction that knows no size.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     size    column of the size (default params_non_embedding)
     by      registry columns: a separate trend in each of their groups (default none)
     adjust  factors that shift the level (default none)
 
-Tables: predictions (one row per held-out configuration), summary (per outcome and group: how many intervals hold the
-truth), lines (trend and prediction band, at the group's mix of factors).
+Tables: predictions (one row per held-out configuration), summary (per outcome and group: how many
+intervals hold the truth), lines (trend and prediction band, at the group's mix of factors).
 """
 
 from typing import Any
@@ -25,7 +27,8 @@ from transect.stats.scaling import trend
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Would the smaller models have predicted the largest?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "predictions": {
         "x": "size of the configuration that was held out [column size]",
         "truth": "its measured value, mean over its runs [outcome]",
@@ -52,7 +55,9 @@ OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "by": [], "adjust": []}
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The three tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "held_out_size")
     predictions, lines = [], []
@@ -61,7 +66,9 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         runs = outcome.per_run(measurements, registry, roles=("population", "held_out"))
         runs["group"] = group_labels(runs, own["by"], "all")
         for group, part in runs.groupby("group"):
-            found, lost = with_known(_configurations(part, own["size"], own["adjust"]), [own["size"], *own["adjust"]])
+            found, lost = with_known(
+                _configurations(part, own["size"], own["adjust"]), [own["size"], *own["adjust"]]
+            )
             names = {"outcome": outcome.name, "group": group, "size": own["size"]}
             predicted, line = _predict(found, own["size"], own["adjust"], outcome.bounds)
             said = "units" if "units" in predicted else "reason"
@@ -71,7 +78,18 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     labels = ["outcome", "group", "size"]
     table = filled(
         predictions,
-        [*labels, "configuration", "x", "truth", "estimate", "lower", "upper", "inside", "error", "error_of_mean"],
+        [
+            *labels,
+            "configuration",
+            "x",
+            "truth",
+            "estimate",
+            "lower",
+            "upper",
+            "inside",
+            "error",
+            "error_of_mean",
+        ],
     )
     return {
         "predictions": table,
@@ -82,23 +100,35 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
 
 def _configurations(runs: pd.DataFrame, size: str, adjust: list[str]) -> pd.DataFrame:
     grouped = runs.groupby("configuration", as_index=False)
-    facts = grouped[list(dict.fromkeys([size, *map(column_of, adjust), *(["role"] if "role" in runs else [])]))].first()
-    return facts.merge(grouped.agg(truth=("value", "mean"), n_runs=("run", "nunique")), on="configuration")
+    facts = grouped[
+        list(dict.fromkeys([size, *map(column_of, adjust), *(["role"] if "role" in runs else [])]))
+    ].first()
+    return facts.merge(
+        grouped.agg(truth=("value", "mean"), n_runs=("run", "nunique")), on="configuration"
+    )
 
 
-def _predict(found: pd.DataFrame, size: str, adjust: list[str], bounds: Bounds) -> tuple[pd.DataFrame, pd.DataFrame]:
-    marked = found["role"].eq("held_out") if "role" in found else pd.Series(False, index=found.index)
+def _predict(
+    found: pd.DataFrame, size: str, adjust: list[str], bounds: Bounds
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    marked = (
+        found["role"].eq("held_out") if "role" in found else pd.Series(False, index=found.index)
+    )
     out = marked if marked.any() else found[size].eq(found[size].max())
     train, test = found[~out].assign(value=found["truth"]), found[out]
     sizes = train[size].nunique()
     if sizes < 2 or test.empty:
         reason = f"not identifiable: {sizes} sizes are left when the largest is held out"
         nothing = pd.DataFrame([{"n_runs": 0}]) if test.empty else test.assign(x=test[size])
-        return nothing.assign(estimate=np.nan, lower=np.nan, upper=np.nan, reason=reason), pd.DataFrame()
+        return nothing.assign(
+            estimate=np.nan, lower=np.nan, upper=np.nan, reason=reason
+        ), pd.DataFrame()
     fitted = trend(train, f"log10({size})", tuple(adjust), bounds)
     predicted = fitted.predict(test)
     units = f"{len(train)} configurations at {sizes} sizes ({int(train['n_runs'].sum())} runs)"
-    rows = pd.concat([test[["configuration", "truth", "n_runs"]].reset_index(drop=True), predicted], axis=1)
+    rows = pd.concat(
+        [test[["configuration", "truth", "n_runs"]].reset_index(drop=True), predicted], axis=1
+    )
     rows["x"], rows["n_configurations"], rows["n_sizes"], rows["units"] = (
         test[size].to_numpy(),
         len(train),
@@ -114,8 +144,13 @@ def _predict(found: pd.DataFrame, size: str, adjust: list[str], bounds: Bounds) 
 
 
 def _line(fitted: Any, train: pd.DataFrame, test: pd.DataFrame, size: str) -> pd.DataFrame:
-    """Prediction band from the smallest to the largest size, averaged over the configurations that were held out."""
-    rows = [{"kind": "trained on", "x": x, "estimate": y} for x, y in zip(train[size], train["truth"], strict=True)]
+    """Prediction band from the smallest to the largest size, averaged over the configurations that
+    were held out.
+    """
+    rows = [
+        {"kind": "trained on", "x": x, "estimate": y}
+        for x, y in zip(train[size], train["truth"], strict=True)
+    ]
     if not fitted.refused:
         for x in np.geomspace(train[size].min(), max(test[size].max(), train[size].max()), 25):
             band = fitted.predict(test.assign(**{size: x}))[["estimate", "lower", "upper"]].mean()
@@ -124,7 +159,9 @@ def _line(fitted: Any, train: pd.DataFrame, test: pd.DataFrame, size: str) -> pd
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Per outcome and group: held-out configurations, how many lie inside, mean absolute errors of trend and of the mean."""
+    """Per outcome and group: held-out configurations, how many lie inside, mean absolute errors of
+    trend and of the mean.
+    """
     rows = []
     for (outcome, group), part in table.groupby(["outcome", "group"], sort=False):
         known = part[part["lower"].notna()]
@@ -133,7 +170,11 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
             "n_predicted": len(known),
             "n_inside": int(known["inside"].eq(True).sum()) if len(known) else 0,
         }
-        errors = {f"mean_absolute_{c}": known[c].abs().mean() for c in ("error", "error_of_mean") if c in known}
+        errors = {
+            f"mean_absolute_{c}": known[c].abs().mean()
+            for c in ("error", "error_of_mean")
+            if c in known
+        }
         first = part.iloc[0]
         rows.append(
             {"outcome": outcome, "group": group}

@@ -1,8 +1,10 @@
-"""Does size still matter when models are related? The effect of size under independence and under the registry's tree.
+"""Does size still matter when models are related? The effect of size under independence and under
+the registry's tree.
 
-Configurations (means over their seeds) are the tips of the tree class > family > suite > configuration; a configuration whose
-runs were trained from another one's stands below it. Regression of the tips on log10(size) with Var = sigma^2 V(lambda), where V
-holds the branches that two tips share (src/transect/stats/phylogeny.py), three times side by side:
+Configurations (means over their seeds) are the tips of the tree class > family > suite >
+configuration; a configuration whose runs were trained from another one's stands below it.
+Regression of the tips on log10(size) with Var = sigma^2 V(lambda), where V holds the branches that
+two tips share (src/transect/stats/phylogeny.py), three times side by side:
     star       lambda 0: all configurations independent
     estimated  Pagel's lambda by REML
     tree       lambda 1: related exactly as the tree says (Brownian motion, every branch of length 1)
@@ -12,8 +14,8 @@ Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     size    column of the size (default params_non_embedding)
     adjust  factors that shift the level (default none)
 
-Tables: effects (one row per outcome and phylogeny: the slope per tenfold size), lambdas (per outcome: lambda, its interval, what it is
-worth in words).
+Tables: effects (one row per outcome and phylogeny: the slope per tenfold size), lambdas (per
+outcome: lambda, its interval, what it is worth in words).
 """
 
 from typing import Any
@@ -31,7 +33,8 @@ from transect.stats.phylogeny import phylogenetic_regression, tree_covariance
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does size still matter when models are related?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "effects": {
         "phylogeny": "star (unrelated), estimated (Pagel's lambda) or tree (as related as the registry's tree says)",
         "lambda": "Pagel's lambda of the fit",
@@ -51,7 +54,9 @@ OPTIONS = {"outcomes": ...}
 OWN = {"size": "params_non_embedding", "adjust": []}
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The two tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "relatedness")
     effects, lambdas = [], []
@@ -60,23 +65,33 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         runs = outcome.per_run(measurements, registry)
         found, summary = _one_outcome(runs, own["size"], own["adjust"])
         if found.get("lower", pd.Series(dtype=float)).notna().any():
-            most = (outcome.bounds[1] - outcome.bounds[0]) / np.ptp(np.log10(runs[own["size"]].dropna().astype(float)))
+            most = (outcome.bounds[1] - outcome.bounds[0]) / np.ptp(
+                np.log10(runs[own["size"]].dropna().astype(float))
+            )
             found = pd.DataFrame([cut(row, -most, most) for row in found.to_dict("records")])
         effects.append(found.assign(outcome=outcome.name))
         lambdas.append({"outcome": outcome.name} | summary)
     return {
-        "effects": filled(effects, ["outcome", "phylogeny", "lambda", "term", *COLUMNS, "units", "reason"]),
-        "lambdas": filled(lambdas, ["outcome", "lambda", "lower", "upper", "p_star", "informative", "sentence"]),
+        "effects": filled(
+            effects, ["outcome", "phylogeny", "lambda", "term", *COLUMNS, "units", "reason"]
+        ),
+        "lambdas": filled(
+            lambdas, ["outcome", "lambda", "lower", "upper", "p_star", "informative", "sentence"]
+        ),
     }
 
 
-def _one_outcome(runs: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _one_outcome(
+    runs: pd.DataFrame, size: str, adjust: list[str]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     if runs.empty:
         row = {"phylogeny": "star", "term": f"log10({size})", "reason": "no measurements"}
         return pd.DataFrame([row]), {"sentence": "no measurements", "informative": False}
     kept = [a for a in adjust if runs[column_of(a)].nunique() > 1]
     units = runs.groupby("configuration", as_index=False).first().drop(columns="value")
-    units = units.merge(runs.groupby("configuration", as_index=False)["value"].mean(), on="configuration")
+    units = units.merge(
+        runs.groupby("configuration", as_index=False)["value"].mean(), on="configuration"
+    )
     units, lost = with_known(units, [size, *kept])
     term = f"log10({size})"
     said = f"{len(units)} configurations ({runs['run'].nunique()} runs, {_kinds(units)}){lost}"
@@ -86,14 +101,22 @@ def _one_outcome(runs: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.D
         covariance = tree_covariance(_parents(units, runs), list(units["configuration"]))
         related = covariance.to_numpy()[~np.eye(len(units), dtype=bool)]
         equal = len(related) > 0 and np.ptp(related) == 0
-        # of configurations that are all equally related the slope is that of the star, at any lambda
+        # of configurations that are all equally related the slope is that of the star, at any
+        # lambda
         formula = " + ".join([f"value ~ {term}", *kept])
         found, fitted = phylogenetic_regression(units, formula, "configuration", covariance + equal)
     except InputError as error:
-        row = {"phylogeny": "star", "term": term, "units": said, "reason": f"not identifiable: {error}"}
+        row = {
+            "phylogeny": "star",
+            "term": term,
+            "units": said,
+            "reason": f"not identifiable: {error}",
+        }
         return pd.DataFrame([row]), {"sentence": row["reason"], "informative": False}
     if equal:
-        found = found[(found["phylogeny"] == "star") & (found["term"] == term)].assign(units=said, reason="")
+        found = found[(found["phylogeny"] == "star") & (found["term"] == term)].assign(
+            units=said, reason=""
+        )
         return found, {
             "sentence": "all configurations are equally related in the tree: the star is the tree",
             "informative": False,
@@ -109,7 +132,9 @@ def _one_outcome(runs: pd.DataFrame, size: str, adjust: list[str]) -> tuple[pd.D
 
 
 def _parents(units: pd.DataFrame, runs: pd.DataFrame) -> dict[str, str | None]:
-    """Node -> the node above it. A level is named with those around it, as in the registry's tree (src/transect/kinship.py)."""
+    """Node -> the node above it. A level is named with those around it, as in the registry's tree
+    (src/transect/kinship.py).
+    """
     configuration, tips = runs.set_index("run")["configuration"], set(units["configuration"])
     levels = [level for level in LEVELS if level in units and level not in ("configuration", "run")]
     found: dict[str, str | None] = {}
@@ -122,7 +147,9 @@ def _parents(units: pd.DataFrame, runs: pd.DataFrame) -> dict[str, str | None]:
         parent = unit.get("parent")
         if isinstance(parent, str):
             node = configuration.get(parent, "")
-            if node not in tips or node == unit["configuration"]:  # the parent was not sampled: a node without a tip
+            if (
+                node not in tips or node == unit["configuration"]
+            ):  # the parent was not sampled: a node without a tip
                 node = f"{above}/{parent}"
                 found.setdefault(node, above)
             above = node
@@ -132,5 +159,9 @@ def _parents(units: pd.DataFrame, runs: pd.DataFrame) -> dict[str, str | None]:
 
 def _kinds(units: pd.DataFrame) -> str:
     counted = [(level, units[level].nunique()) for level in LEVELS[:3] if level in units]
-    plural = {"model_class": ("class", "classes"), "family": ("family", "families"), "suite": ("suite", "suites")}
+    plural = {
+        "model_class": ("class", "classes"),
+        "family": ("family", "families"),
+        "suite": ("suite", "suites"),
+    }
     return ", ".join(f"{n} {plural[level][n > 1]}" for level, n in counted)

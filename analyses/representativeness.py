@@ -1,12 +1,14 @@
-"""Whom does the sample speak for? Its strata against a stated population, and each outcome weighted to that population.
+"""Whom does the sample speak for? Its strata against a stated population, and each outcome weighted
+to that population.
 
-Options: population, {stratum: count or share}, what the study wants to speak of, e.g. {eng: 96000, spa: 5000, hin: 2800}
+Options: population, {stratum: count or share}, what the study wants to speak of, e.g. {eng: 96000,
+spa: 5000, hin: 2800}
          by, the registry column of the strata (default language)     source, where the population's counts were read
          outcomes (src/transect/outcome.py), one value per run, averaged within configurations
 
-Tables: strata (units of the sample beside the population, weights), estimates (unweighted, post-stratified, effective n,
-covered share). The unit is the configuration. What was not sampled is not estimated; units of an unknown stratum are
-counted in a row of their own and stand for nobody.
+Tables: strata (units of the sample beside the population, weights), estimates (unweighted,
+post-stratified, effective n, covered share). The unit is the configuration. What was not sampled is
+not estimated; units of an unknown stratum are counted in a row of their own and stand for nobody.
 """
 
 from typing import Any
@@ -20,7 +22,8 @@ from transect.stats.poststratification import coverage, post_stratify
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Whom does the sample speak for?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "strata": {
         "stratum": "level of the registry column `by`",
         "n": "configurations of the sample in it [configurations]",
@@ -43,7 +46,9 @@ OPTIONS: dict[str, Any] = {"population": ..., "by": "language", "source": "", "o
 OWN: dict[str, Any] = {}
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The two tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "representativeness")
     by = chosen["by"]
@@ -53,7 +58,9 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     sampled = registry[registry["role"] == "population"] if "role" in registry else registry
     units = sampled.drop_duplicates("configuration")
     known = units[_known(units[by])]
-    strata = coverage(known[by].astype(str).tolist(), population).assign(by=by, source=chosen["source"])
+    strata = coverage(known[by].astype(str).tolist(), population).assign(
+        by=by, source=chosen["source"]
+    )
     if lost := len(units) - len(known):
         row = {"stratum": UNKNOWN, "n": lost, "by": by, "source": chosen["source"]}
         strata = pd.concat([strata, pd.DataFrame([row])], ignore_index=True)
@@ -71,13 +78,21 @@ def _known(levels: pd.Series) -> pd.Series:
     return levels.notna() & (levels.astype(str) != UNKNOWN)
 
 
-def _estimate(outcome: Outcome, means: pd.DataFrame, by: str, population: dict[str, float]) -> pd.DataFrame:
+def _estimate(
+    outcome: Outcome, means: pd.DataFrame, by: str, population: dict[str, float]
+) -> pd.DataFrame:
     """One row; where the variation within strata cannot be told, the reason instead of an interval."""
     n = {"outcome": outcome.name, "n_configurations": len(means)}
     try:
-        found = post_stratify(means["value"].tolist(), means[by].astype(str).tolist(), population, outcome.bounds)
+        found = post_stratify(
+            means["value"].tolist(), means[by].astype(str).tolist(), population, outcome.bounds
+        )
     except InputError as error:
         return pd.DataFrame([n | {"reason": str(error)}])
     row = {name: value for name, value in found.row.items() if name != "p"}
-    said = {"unweighted": found.unweighted, "effective_n": found.effective_n, "covered": found.covered}
+    said = {
+        "unweighted": found.unweighted,
+        "effective_n": found.effective_n,
+        "covered": found.covered,
+    }
     return pd.DataFrame([n | {"reason": ""} | row | said])

@@ -1,10 +1,13 @@
-"""How far does it reach? Every family, size, language, suite and architecture predicted from the others.
+"""How far does it reach? Every family, size, language, suite and architecture predicted from the
+others.
 
-One row per configuration (mean over its seeds). Each level of a grouping is left out whole and predicted by least squares on
-size and factors fitted to the other levels (src/transect/stats/transfer.py), against two rivals: the mean of the others,
-and size alone (log10 of the size, and of the tokens seen where they differ). R2 of 1: the others tell all; 0: no more than their
-mean; below 0: worse than it. Coverage: share of the truths inside the 95 % prediction interval. Never random rows.
-A grouping with fewer than three levels cannot be judged, and its row says so.
+One row per configuration (mean over its seeds). Each level of a grouping is left out whole and
+predicted by least squares on size and factors fitted to the other levels
+(src/transect/stats/transfer.py), against two rivals: the mean of the others, and size alone (log10
+of the size, and of the tokens seen where they differ). R2 of 1: the others tell all; 0: no more
+than their mean; below 0: worse than it. Coverage: share of the truths inside the 95 % prediction
+interval. Never random rows. A grouping with fewer than three levels cannot be judged, and its row
+says so.
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     factors  terms beside size, e.g. [architecture, corpus_variant, "architecture:corpus_variant"]
@@ -12,8 +15,9 @@ Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
 groups   {name: registry column} of what is left out (default family, size, language, suite, architecture; size: the column
          of the size)
 
-Tables: reach (per outcome and grouping: R2 against the mean and over size alone, intervals over groups, coverage, log scores),
-delta (what each factor adds to size alone, in R2 out of the group), predictions (every configuration when its group was left out).
+Tables: reach (per outcome and grouping: R2 against the mean and over size alone, intervals over
+groups, coverage, log scores), delta (what each factor adds to size alone, in R2 out of the group),
+predictions (every configuration when its group was left out).
 """
 
 from typing import Any
@@ -27,7 +31,8 @@ from transect.stats.transfer import MEASURES, transfer
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "How far does it reach?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "reach": {
         "left_out": "name of the grouping of which each level is left out",
         "r2": "share of the squared error of the others' mean that the model saves",
@@ -80,7 +85,9 @@ OWN = {"factors": [], "size": "params_non_embedding"}
 SEEN = "log10(tokens_seen)"
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The three tables of the head of this file."""
     chosen = read_options(options, OPTIONS, "transfer")
     reach, deltas, predictions = [], [], []
@@ -94,7 +101,9 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
                     f"transfer: unknown column '{column}' of the grouping '{name}'.{nearest(column, registry)}"
                 )
             units = _configurations(runs, [own["size"], column, *own["factors"]])
-            row, added, each = transfer(units, column, _scale(units, own["size"]), own["factors"], outcome.bounds)
+            row, added, each = transfer(
+                units, column, _scale(units, own["size"]), own["factors"], outcome.bounds
+            )
             labels = {"outcome": outcome.name, "left_out": name}
             reach.append(labels | row)
             deltas.append(added.assign(**labels))
@@ -107,12 +116,16 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
     return {
         "reach": filled(reach, [*both, *measures, "coverage", "n_units", "n_groups", "reason"]),
         "delta": filled(deltas, [*both, "factor", "delta", "lower", "upper", "reason"]),
-        "predictions": filled(predictions, [*both, "level", "observed", "predicted", "lower", "upper"]),
+        "predictions": filled(
+            predictions, [*both, "level", "observed", "predicted", "lower", "upper"]
+        ),
     }
 
 
 def _configurations(runs: pd.DataFrame, terms: list[str]) -> pd.DataFrame:
-    """One row per configuration: value (mean over runs) and the columns of the terms; unknown ones are left out."""
+    """One row per configuration: value (mean over runs) and the columns of the terms; unknown ones
+    are left out.
+    """
     columns = {column_of(v) for term in parse("value ~ " + " + ".join(terms)).fixed for v in term}
     grouped = runs.groupby("configuration", as_index=False)
     facts = grouped[sorted({*columns, "tokens_seen"})].first()
@@ -120,7 +133,9 @@ def _configurations(runs: pd.DataFrame, terms: list[str]) -> pd.DataFrame:
 
 
 def _scale(units: pd.DataFrame, size: str) -> list[str]:
-    """The terms of size: log10 of the size, and of the tokens seen where they are known, above 0 and differ."""
+    """The terms of size: log10 of the size, and of the tokens seen where they are known, above 0
+    and differ.
+    """
     terms = [f"log10({size})"] if len(units) else []
     seen = units["tokens_seen"]
     return [*terms, SEEN] if seen.nunique() > 1 and (seen > 0).all() else terms

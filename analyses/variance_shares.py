@@ -1,11 +1,13 @@
-"""Where does the variance lie? Shares of configurations (divided over design factors), seeds, items and the rest.
+"""Where does the variance lie? Shares of configurations (divided over design factors), seeds, items
+and the rest.
 
 Per item:  y ~ 1 + (1 | configuration) + (1 | run) + (1 | item), REML; the rest is item x model and noise.
 Per run:   y ~ 1 + (1 | configuration); the rest is the seed (nothing can be said of it without configurations of two runs).
-The configurations' share is divided over the factors by their mean gain in adjusted R^2 over all orders of entry
-(src/transect/stats/shares.py): a factor of pure noise gets about 0, what no factor explains is named so. Configurations that leave no degree of freedom
-beside the factors are not divided: their share is one row, the factors' rows say why.
-Intervals: jackknife over configurations (Tukey 1958), t with configurations - 1 df, cut to [0, 1] (`cut` says where).
+The configurations' share is divided over the factors by their mean gain in adjusted R^2 over all
+orders of entry (src/transect/stats/shares.py): a factor of pure noise gets about 0, what no factor
+explains is named so. Configurations that leave no degree of freedom beside the factors are not
+divided: their share is one row, the factors' rows say why. Intervals: jackknife over configurations
+(Tukey 1958), t with configurations - 1 df, cut to [0, 1] (`cut` says where).
 
 Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
     factors    terms, at most 8, e.g. [architecture, log10(params_non_embedding), "corpus_variant:architecture"]
@@ -29,7 +31,8 @@ from transect.stats.shares import factor_shares
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Where does the variance lie?"
-TABLES = {  # table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+TABLES = {
     "shares": {
         "component": "factor, or what else varies",
         "estimate": "share of the total variance [share]",
@@ -43,7 +46,9 @@ UNEXPLAINED, REST = "configurations beyond these factors", "items × models, noi
 UNDIVIDED = "configurations"  # where they are too few to be divided over the factors
 
 
-def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -> dict[str, pd.DataFrame]:
+def tables(
+    measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any
+) -> dict[str, pd.DataFrame]:
     """The table of the head of this file."""
     chosen = read_options(options, OPTIONS, "variance_shares")
     parts = []
@@ -51,7 +56,9 @@ def tables(measurements: pd.DataFrame, registry: pd.DataFrame, **options: Any) -
         outcome, own = read_outcome(given, OWN, f"variance_shares, outcome {number}")
         rows = (outcome.per_item if own["items"] else outcome.per_run)(measurements, registry)
         if own["items"]:
-            rows = rows.assign(item=rows[["item", *own["items_by"]]].astype(str).agg(" ".join, axis=1))
+            rows = rows.assign(
+                item=rows[["item", *own["items_by"]]].astype(str).agg(" ".join, axis=1)
+            )
         rows, lost = with_known(rows, own["factors"])
         parts.append(_shares(rows, own["factors"], own["items"], lost).assign(outcome=outcome.name))
     return {"shares": filled(parts, ["outcome", "component", *COLUMNS[:-1], "units", "reason"])}
@@ -71,7 +78,9 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool, lost: str) -> p
     fitted = _fit(rows, items)
     whole = _components(rows, factors, items, fitted)
     kept = [rows[rows["configuration"] != name] for name in names]
-    left_out = pd.DataFrame([_components(part, factors, items, _fit(part, items, fitted)) for part in kept])
+    left_out = pd.DataFrame(
+        [_components(part, factors, items, _fit(part, items, fitted)) for part in kept]
+    )
     n = len(names)
     total = max(float(np.nansum(list(whole.values()))), 1e-300)
     share = {name: value / total for name, value in whole.items()}
@@ -91,24 +100,43 @@ def _shares(rows: pd.DataFrame, factors: list[str], items: bool, lost: str) -> p
         if np.isnan(value):
             reason = f"not identifiable: {n} configurations leave no degree of freedom beside the factors"
         elif np.isnan(row["lower"]):
-            reason = f"no interval: {n - 1} configurations leave no degree of freedom beside the factors"
-        found.append({"component": name} | row | {"variance": value} | counts | {"units": units, "reason": reason})
+            reason = (
+                f"no interval: {n - 1} configurations leave no degree of freedom beside the factors"
+            )
+        found.append(
+            {"component": name}
+            | row
+            | {"variance": value}
+            | counts
+            | {"units": units, "reason": reason}
+        )
     return pd.DataFrame(found)
 
 
 def _fit(rows: pd.DataFrame, items: bool, near: MixedFit | None = None) -> MixedFit | None:
-    """The variance components model; None where the outcome does not vary or no configuration has a second number."""
+    """The variance components model; None where the outcome does not vary or no configuration has a
+    second number.
+    """
     y = rows["value"].to_numpy(float)
     seeds = rows["run"].nunique() > rows["configuration"].nunique()
     if y.std() <= 1e-12 * max(1.0, np.abs(y).max()) or not (items or seeds):
         return None
     groups = [*(["item"] if items else []), "configuration", *(["run"] if seeds and items else [])]
-    return fit(y, np.ones((len(rows), 1)), ["(Intercept)"], [_grouping(rows, g) for g in groups], near=near)
+    return fit(
+        y, np.ones((len(rows), 1)), ["(Intercept)"], [_grouping(rows, g) for g in groups], near=near
+    )
 
 
-def _components(rows: pd.DataFrame, factors: list[str], items: bool, fitted: MixedFit | None) -> dict[str, float]:
+def _components(
+    rows: pd.DataFrame, factors: list[str], items: bool, fitted: MixedFit | None
+) -> dict[str, float]:
     """component -> variance, in units of the outcome squared."""
-    found = {"configuration": float(rows["value"].var(ddof=1)), "item": 0.0, "run": 0.0, "residual": 0.0}
+    found = {
+        "configuration": float(rows["value"].var(ddof=1)),
+        "item": 0.0,
+        "run": 0.0,
+        "residual": 0.0,
+    }
     if fitted is not None:
         found |= dict(zip(fitted.components["group"], fitted.components["variance"], strict=True))
     seeds = rows["run"].nunique() > rows["configuration"].nunique()
@@ -119,7 +147,9 @@ def _components(rows: pd.DataFrame, factors: list[str], items: bool, fitted: Mix
     if means["value"].var() > 0 and np.isnan(list(gained.values())).any():
         parts |= dict.fromkeys(gained, float("nan")) | {UNDIVIDED: found["configuration"]}
     else:
-        parts |= {name: max(0.0, np.nan_to_num(s)) * found["configuration"] for name, s in gained.items()}
+        parts |= {
+            name: max(0.0, np.nan_to_num(s)) * found["configuration"] for name, s in gained.items()
+        }
         parts[UNEXPLAINED] = max(0.0, found["configuration"] - sum(parts.values()))
     parts |= {"items": float(found["item"])} if items else {}
     if seeds:
@@ -128,7 +158,9 @@ def _components(rows: pd.DataFrame, factors: list[str], items: bool, fitted: Mix
 
 
 def _has_levels(factor: str, means: pd.DataFrame) -> bool:
-    columns = [c for part in factor.split(":") for c in means if c == part.split("(")[-1].rstrip(")")]
+    columns = [
+        c for part in factor.split(":") for c in means if c == part.split("(")[-1].rstrip(")")
+    ]
     return bool(columns) and all(means[c].nunique() > 1 for c in columns)
 
 

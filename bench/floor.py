@@ -1,9 +1,9 @@
 """The floor of scoring: what nobody who scores these sequences with this network can save.
 
-Each distinct prefix (but for whole sequences: final tokens are only predicted) once through the body, in dense batches
-without padding or a mask beyond the causal one; each of them once through the unembedding, into memory that is there
-already. Counted, not scored: the ids are of the right number and drawn at random, and no probability is taken from the
-logits.
+Each distinct prefix (but for whole sequences: final tokens are only predicted) once through the
+body, in dense batches without padding or a mask beyond the causal one; each of them once through
+the unembedding, into memory that is there already. Counted, not scored: the ids are of the right
+number and drawn at random, and no probability is taken from the logits.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,11 @@ from transformers import PreTrainedModel
 from transect.lm import load
 from transect.lm.network import NetworkModel
 
-ROW, ROWS, PRODUCT = 64, 64, 1024  # cells of a row, rows of a batch, positions of a product: what measured fastest
+ROW, ROWS, PRODUCT = (
+    64,
+    64,
+    1024,
+)  # cells of a row, rows of a batch, positions of a product: what measured fastest
 
 
 def distinct_prefixes(sequences: Sequence[Sequence[int]]) -> int:
@@ -27,7 +31,8 @@ def distinct_prefixes(sequences: Sequence[Sequence[int]]) -> int:
 def floor(
     network: PreTrainedModel, sequences: Sequence[Sequence[int]], *, normalise: bool = False
 ) -> Callable[[], None]:
-    """A function that does the floor's work for a network whose unembedding is one product without a bias.
+    """A function that does the floor's work for a network whose unembedding is one product without
+    a bias.
 
     normalise: with the logsumexp of the logits, which every log-probability needs.
     """
@@ -38,10 +43,14 @@ def floor(
     @torch.inference_mode()
     def run() -> None:
         generator = torch.Generator().manual_seed(0)
-        rows = torch.randint(0, head.shape[1], (-(-n // ROW), ROW), generator=generator).to(head.device)
+        rows = torch.randint(0, head.shape[1], (-(-n // ROW), ROW), generator=generator).to(
+            head.device
+        )
         left = n
         for first in range(0, len(rows), ROWS):
-            hidden = network.base_model(rows[first : first + ROWS], use_cache=False).last_hidden_state.flatten(0, 1)
+            hidden = network.base_model(
+                rows[first : first + ROWS], use_cache=False
+            ).last_hidden_state.flatten(0, 1)
             for part in hidden[:left].split(PRODUCT):
                 logits = torch.mm(part, head, out=buffer[: len(part)])
                 if normalise:

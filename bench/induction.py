@@ -1,7 +1,8 @@
-"""Induction: prefix matching [layer, head] on random sequences of which each occurs twice, by four programs.
+"""Induction: prefix matching [layer, head] on random sequences of which each occurs twice, by four
+programs.
 
-given: path, ids [row][position] (BOS, sequence, sequence), length (of a sequence), device; for the measure also n and
-seed, from which it draws the same ids by itself.
+given: path, ids [row][position] (BOS, sequence, sequence), length (of a sequence), device; for the
+measure also n and seed, from which it draws the same ids by itself.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,9 @@ REPEATS = 5  # in a round: half a second each
 
 
 def transect(given: Given) -> Run:
-    """The measure induction: the patterns are reduced where they arise, and the unembedding is not run."""
+    """The measure induction: the patterns are reduced where they arise, and the unembedding is not
+    run.
+    """
     import pandas as pd
 
     from transect.lm import load
@@ -27,7 +30,11 @@ def transect(given: Given) -> Run:
     nothing = pd.DataFrame({"item": []})
 
     def run() -> np.ndarray:
-        options = {"conditions": [{"length": given["length"]}], "n": given["n"], "seed": given["seed"]}
+        options = {
+            "conditions": [{"length": given["length"]}],
+            "n": given["n"],
+            "seed": given["seed"],
+        }
         rows = induction.measure(model, nothing, **options)
         rows = rows[rows["metric"] == "prefix_matching"]
         return rows.pivot(index="layer", columns="head", values="value").to_numpy(dtype=float)
@@ -43,14 +50,20 @@ def transformer_lens(given: Given, cached: bool) -> Run:
     """Its hooks on hook_pattern (no logits asked for), or its run_with_cache."""
     from bench.transformer_lens_bridge import bridge
 
-    model, ids = bridge(given["path"], given["device"]), torch.tensor(given["ids"], device=given["device"])
+    model, ids = (
+        bridge(given["path"], given["device"]),
+        torch.tensor(given["ids"], device=given["device"]),
+    )
 
     @torch.no_grad()
     def run() -> np.ndarray:
         found: dict[int, torch.Tensor] = {}
         if cached:
             _, cache = model.run_with_cache(ids)
-            found = {layer: _score(cache["pattern", layer], given["length"]) for layer in range(model.cfg.n_layers)}
+            found = {
+                layer: _score(cache["pattern", layer], given["length"])
+                for layer in range(model.cfg.n_layers)
+            }
         else:
 
             def keep(pattern: torch.Tensor, hook: Any) -> None:
@@ -67,7 +80,9 @@ def output_attentions(given: Given) -> Run:
     """transformers' own output_attentions=True on the eager model."""
     from transformers import AutoModelForCausalLM
 
-    network = AutoModelForCausalLM.from_pretrained(given["path"], attn_implementation="eager").eval()
+    network = AutoModelForCausalLM.from_pretrained(
+        given["path"], attn_implementation="eager"
+    ).eval()
     network.to(given["device"])
     ids = torch.tensor(given["ids"], device=given["device"])
 
@@ -82,7 +97,10 @@ def output_attentions(given: Given) -> Run:
 IMPLEMENTATIONS = {
     "transect": ("transect", transect),
     "TransformerLens, hooks": ("transformer_lens", lambda given: transformer_lens(given, False)),
-    "TransformerLens, run_with_cache": ("transformer_lens", lambda given: transformer_lens(given, True)),
+    "TransformerLens, run_with_cache": (
+        "transformer_lens",
+        lambda given: transformer_lens(given, True),
+    ),
     "transformers, output_attentions": ("transect", output_attentions),
 }
 

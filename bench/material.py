@@ -1,9 +1,11 @@
-"""What is measured: five BLiMP paradigms, a tokenizer trained on them, and random models of the shape of Pythia-70m.
+"""What is measured: five BLiMP paradigms, a tokenizer trained on them, and random models of the
+shape of Pythia-70m.
 
-make(folder) writes, once, folder/<kind> in hub layout for gpt_neox (6 layers, 512 wide, 8 heads, 50,304 tokens in the
-unembedding: 70,426,624 parameters, as Pythia-70m) and, of the same width and depth, bloom (alibi) and mamba2
-(recurrent). Weights are random: times do not depend on them, and results are compared between programs.
-Tokenizer: byte-level BPE trained on the sentences themselves, so that most words are one token.
+make(folder) writes, once, folder/<kind> in hub layout for gpt_neox (6 layers, 512 wide, 8 heads,
+50,304 tokens in the unembedding: 70,426,624 parameters, as Pythia-70m) and, of the same width and
+depth, bloom (alibi) and mamba2 (recurrent). Weights are random: times do not depend on them, and
+results are compared between programs. Tokenizer: byte-level BPE trained on the sentences
+themselves, so that most words are one token.
 """
 
 import json
@@ -25,25 +27,54 @@ PARADIGMS = {  # name -> sha256 of the file
     "passive_2": "4d49e438185bed4122a252dd9ee69bc8eccb2fe6c1b09ccc78198fd925fed8c5",
 }
 SOURCE = [
-    {"url": f"{BLIMP}{name}.jsonl", "sha256": sha, "licence": "CC BY 4.0", "mirror": f"blimp/dev/{name}.jsonl.xz"}
+    {
+        "url": f"{BLIMP}{name}.jsonl",
+        "sha256": sha,
+        "licence": "CC BY 4.0",
+        "mirror": f"blimp/dev/{name}.jsonl.xz",
+    }
     for name, sha in PARADIGMS.items()
 ]
 END = "<|endoftext|>"
 SHAPES: dict[str, dict[str, Any]] = {
     "gpt_neox": {
-        **{"hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8, "intermediate_size": 2048},
-        **{"max_position_embeddings": 2048, "use_parallel_residual": True, "tie_word_embeddings": False},
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+        **{
+            "hidden_size": 512,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 8,
+            "intermediate_size": 2048,
+        },
+        **{
+            "max_position_embeddings": 2048,
+            "use_parallel_residual": True,
+            "tie_word_embeddings": False,
+        },
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.25,
+        },
     },
     "bloom": {"hidden_size": 512, "n_layer": 6, "n_head": 8},
-    "mamba2": {"hidden_size": 512, "num_hidden_layers": 6, "num_heads": 16, "head_dim": 64, "n_groups": 1},
+    "mamba2": {
+        "hidden_size": 512,
+        "num_hidden_layers": 6,
+        "num_heads": 16,
+        "head_dim": 64,
+        "n_groups": 1,
+    },
 }
-SPREAD = 0.04  # standard deviation of the weights; twice the usual one, so that probabilities are not all alike
+# standard deviation of the weights; twice the usual one, so that probabilities are not all alike
+SPREAD = 0.04
 
 
 def pairs(n: int) -> list[tuple[str, str]]:
     """(good, bad) of the first n pairs of every paradigm."""
-    lines = [line for source in SOURCE for line in fetch(source).read_text(encoding="utf-8").splitlines()[:n]]
+    lines = [
+        line
+        for source in SOURCE
+        for line in fetch(source).read_text(encoding="utf-8").splitlines()[:n]
+    ]
     return [(pair["sentence_good"], pair["sentence_bad"]) for pair in map(json.loads, lines)]
 
 
@@ -66,7 +97,9 @@ def make(folder: Path) -> Path:
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.endswith("bias") and "dt_" not in name:
-                    parameter.normal_(0, 0.02)  # biases and norms too, so that nothing is zero or one by chance
+                    parameter.normal_(
+                        0, 0.02
+                    )  # biases and norms too, so that nothing is zero or one by chance
                 elif "norm" in name or ".ln_" in name:
                     parameter.add_(0.1 * torch.randn_like(parameter))
         network.save_pretrained(path)

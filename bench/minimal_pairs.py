@@ -1,8 +1,10 @@
-"""Minimal pairs: the log-probability sum of each sentence after the BOS, nats [sentence], by six programs.
+"""Minimal pairs: the log-probability sum of each sentence after the BOS, nats [sentence], by six
+programs.
 
 given: path (a model), sentences (good, bad, good, bad ...), device, dtype (optional).
-"transect" is the measure itself, tables in and out. "floor" is no implementation of the task: the least that a forward
-pass can be asked for, see bench/floor.py. Decisions: which sentence of a pair is the more probable.
+"transect" is the measure itself, tables in and out. "floor" is no implementation of the task: the
+least that a forward pass can be asked for, see bench/floor.py. Decisions: which sentence of a pair
+is the more probable.
 """
 
 from collections.abc import Callable
@@ -24,11 +26,15 @@ def transect(given: Given) -> Run:
 
     model = load(given["path"], device=given["device"], dtype=given.get("dtype", "float32"))
     good, bad = given["sentences"][::2], given["sentences"][1::2]
-    items = pd.DataFrame({"item": map(str, range(len(good))), "sentence_good": good, "sentence_bad": bad})
+    items = pd.DataFrame(
+        {"item": map(str, range(len(good))), "sentence_good": good, "sentence_bad": bad}
+    )
 
     def run() -> np.ndarray:
         rows = minimal_pair.measure(model, items, seed=0)
-        sums = [rows[rows["metric"] == f"logprob_{which}_nats"]["value"] for which in ("good", "bad")]
+        sums = [
+            rows[rows["metric"] == f"logprob_{which}_nats"]["value"] for which in ("good", "bad")
+        ]
         return np.stack(sums, axis=1).ravel()
 
     return run
@@ -48,7 +54,9 @@ def floor(given: Given) -> Run:
 
 
 def minicons(given: Given, batch: int) -> Run:
-    """IncrementalLMScorer.sequence_score in batches, in the order of the sentences, as its documentation does it."""
+    """IncrementalLMScorer.sequence_score in batches, in the order of the sentences, as its
+    documentation does it.
+    """
     from minicons import scorer
 
     model = scorer.IncrementalLMScorer(given["path"], given["device"])
@@ -64,16 +72,25 @@ def minicons(given: Given, batch: int) -> Run:
 
 
 def lm_eval(given: Given) -> Run:
-    """HFLM.loglikelihood with an empty context, which stands for the BOS; it sorts by length and batches by itself."""
+    """HFLM.loglikelihood with an empty context, which stands for the BOS; it sorts by length and
+    batches by itself.
+    """
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(pretrained=given["path"], device=given["device"], batch_size=32, dtype=given.get("dtype", "float32"))
+    model = HFLM(
+        pretrained=given["path"],
+        device=given["device"],
+        batch_size=32,
+        dtype=given.get("dtype", "float32"),
+    )
     requests = [
         Instance(request_type="loglikelihood", doc={}, arguments=("", sentence), idx=0)
         for sentence in given["sentences"]
     ]
-    return lambda: np.array([score for score, _ in model.loglikelihood(requests, disable_tqdm=True)])
+    return lambda: np.array(
+        [score for score, _ in model.loglikelihood(requests, disable_tqdm=True)]
+    )
 
 
 def naive(given: Given, batch: int = 32) -> Run:
@@ -89,7 +106,9 @@ def naive(given: Given, batch: int = 32) -> Run:
     def run() -> np.ndarray:
         sums = []
         for start in range(0, len(texts), batch):
-            read = tokenizer(texts[start : start + batch], return_tensors="pt", padding=True).to(given["device"])
+            read = tokenizer(texts[start : start + batch], return_tensors="pt", padding=True).to(
+                given["device"]
+            )
             ids, mask = read.input_ids, read.attention_mask
             logprobs = network(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
             chosen = logprobs[:, :-1].gather(2, ids[:, 1:, None])[..., 0] * mask[:, 1:]

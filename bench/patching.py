@@ -1,10 +1,12 @@
-"""Activation patching: the clean run's activation put into the corrupted run, everywhere, one place at a time.
+"""Activation patching: the clean run's activation put into the corrupted run, everywhere, one place
+at a time.
 
-Result: the mean over pairs of logit(answer) - logit(foil) at the last position, [layer, position] for the residual
-stream before each block, [layer, head] for each head's output at all positions.
-given: path, component (residual, head), stimuli (columns clean, corrupted, answer, foil, for the measure), the same as
-ids (clean and corrupted [pair][position], answer and foil [pair]), device.
-All programs but the measure patch all pairs of one place in one forward, as their documentation does it.
+Result: the mean over pairs of logit(answer) - logit(foil) at the last position, [layer, position]
+for the residual stream before each block, [layer, head] for each head's output at all positions.
+given: path, component (residual, head), stimuli (columns clean, corrupted, answer, foil, for the
+measure), the same as ids (clean and corrupted [pair][position], answer and foil [pair]), device.
+All programs but the measure patch all pairs of one place in one forward, as their documentation
+does it.
 """
 
 from collections.abc import Callable
@@ -50,7 +52,11 @@ def transformer_lens(given: Given) -> Run:
     @torch.no_grad()
     def run() -> np.ndarray:
         _, cache = model.run_with_cache(work.clean)
-        return patch(model, work.corrupted, cache, lambda logits: work.difference(logits[:, -1])).cpu().numpy()
+        return (
+            patch(model, work.corrupted, cache, lambda logits: work.difference(logits[:, -1]))
+            .cpu()
+            .numpy()
+        )
 
     return run
 
@@ -107,7 +113,9 @@ def naive(given: Given) -> Run:
     def run() -> np.ndarray:
         kept: dict[int, torch.Tensor] = {}
         hooks = [
-            place.register_forward_pre_hook(lambda _, args, layer=layer: kept.__setitem__(layer, args[0]))
+            place.register_forward_pre_hook(
+                lambda _, args, layer=layer: kept.__setitem__(layer, args[0])
+            )
             for layer, place in enumerate(places)
         ]
         network(work.clean)
@@ -123,7 +131,9 @@ def naive(given: Given) -> Run:
                 return value, *args[1:]
 
             hook = places[layer].register_forward_pre_hook(change)
-            found[layer, k] = float(work.difference(network(work.corrupted, use_cache=False).logits[:, -1]))
+            found[layer, k] = float(
+                work.difference(network(work.corrupted, use_cache=False).logits[:, -1])
+            )
             hook.remove()
         return found
 
@@ -141,7 +151,9 @@ class _Work:
 
     def difference(self, logits: torch.Tensor) -> torch.Tensor:
         """Mean over pairs; logits [pair, vocabulary]."""
-        return (logits.gather(1, self.answer[:, None]) - logits.gather(1, self.foil[:, None])).mean()
+        return (
+            logits.gather(1, self.answer[:, None]) - logits.gather(1, self.foil[:, None])
+        ).mean()
 
 
 IMPLEMENTATIONS = {
@@ -155,4 +167,8 @@ IMPLEMENTATIONS = {
 def smaller(given: Given) -> Given:
     """Two pairs."""
     ids = {name: values[:2] for name, values in given["ids"].items()}
-    return {**given, "stimuli": {name: values[:2] for name, values in given["stimuli"].items()}, "ids": ids}
+    return {
+        **given,
+        "stimuli": {name: values[:2] for name, values in given["stimuli"].items()},
+        "ids": ids,
+    }

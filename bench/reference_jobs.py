@@ -2,7 +2,8 @@
 
     python -m bench.reference_jobs PROGRAM JOB.json        (bench/references.py does it)
 
-JOB: {quantity: {model: {"path": directory, ...inputs}}}; the answer, the same with values, is the last line printed.
+JOB: {quantity: {model: {"path": directory, ...inputs}}}; the answer, the same with values, is the
+last line printed.
 """
 
 import json
@@ -23,22 +24,31 @@ def minicons_sums(given: Given) -> Any:
     from minicons import scorer
 
     model = scorer.IncrementalLMScorer(given["path"], "cpu")
-    return model.sequence_score(given["sentences"], reduction=lambda x: x.sum().item(), bos_token=True)
+    return model.sequence_score(
+        given["sentences"], reduction=lambda x: x.sum().item(), bos_token=True
+    )
 
 
 def minicons_surprisals(given: Given) -> Any:
-    """Surprisal of each token after the BOS, bits [sentence][token]: {"uncorrected", "corrected"} (bow_correction)."""
+    """Surprisal of each token after the BOS, bits [sentence][token]: {"uncorrected", "corrected"}
+    (bow_correction).
+    """
     from minicons import scorer
 
     model = scorer.IncrementalLMScorer(given["path"], "cpu")
     result = {}
     for name, correct in (("uncorrected", False), ("corrected", True)):
-        # one by one: minicons takes the padding for a part of the sentence when it looks at what follows the last token
+        # one by one: minicons takes the padding for a part of the sentence when it looks at what
+        # follows the last token
         rows = [
-            model.token_score([s], surprisal=True, base_two=True, bos_token=True, bow_correction=correct)[0]
+            model.token_score(
+                [s], surprisal=True, base_two=True, bos_token=True, bow_correction=correct
+            )[0]
             for s in given["sentences"]
         ]
-        result[name] = [[score for _, score in row[1:]] for row in rows]  # the BOS itself is listed with 0
+        result[name] = [
+            [score for _, score in row[1:]] for row in rows
+        ]  # the BOS itself is listed with 0
     return result
 
 
@@ -47,7 +57,8 @@ def minicons_pll(given: Given) -> Any:
     from minicons import scorer
 
     model = scorer.MaskedLMScorer(given["path"], "cpu")
-    # its own call of the tokenizer (batch_encode_plus) is gone from transformers 5; it also takes what a call gives
+    # its own call of the tokenizer (batch_encode_plus) is gone from transformers 5; it also takes
+    # what a call gives
     encoded = model.tokenizer(given["sentences"], padding=True)
     return {
         name: model.sequence_score(encoded, reduction=lambda x: x.sum().item(), PLL_metric=metric)
@@ -56,13 +67,17 @@ def minicons_pll(given: Given) -> Any:
 
 
 def minicons_seq2seq(given: Given) -> Any:
-    """Sum of log p over the tokens of each sentence in the decoder, the encoder reading `source`; nats [sentence]."""
+    """Sum of log p over the tokens of each sentence in the decoder, the encoder reading `source`;
+    nats [sentence].
+    """
     from minicons import scorer
 
     model = scorer.Seq2SeqScorer(given["path"], "cpu")
     # one by one: it hands the decoder no mask for the padding
     return [
-        model.conditional_score([given["source"]], [sentence], reduction=lambda x: x.sum().item())[0]
+        model.conditional_score([given["source"]], [sentence], reduction=lambda x: x.sum().item())[
+            0
+        ]
         for sentence in given["sentences"]
     ]
 
@@ -71,12 +86,17 @@ def minicons_seq2seq(given: Given) -> Any:
 
 
 def lm_eval_sums(given: Given) -> Any:
-    """loglikelihood of each sentence with an empty context, which lm-eval replaces by the BOS; nats [sentence]."""
+    """loglikelihood of each sentence with an empty context, which lm-eval replaces by the BOS; nats
+    [sentence].
+    """
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     model = HFLM(pretrained=given["path"], device="cpu", batch_size=8, dtype="float32")
-    requests = [Instance(request_type="loglikelihood", doc={}, arguments=("", s), idx=0) for s in given["sentences"]]
+    requests = [
+        Instance(request_type="loglikelihood", doc={}, arguments=("", s), idx=0)
+        for s in given["sentences"]
+    ]
     return [score for score, _ in model.loglikelihood(requests, disable_tqdm=True)]
 
 
@@ -84,9 +104,9 @@ def lm_eval_sums(given: Given) -> Any:
 
 
 def transformer_lens_patching(given: Given) -> Any:
-    """Per pair the logit difference answer - foil at the last position: {"clean", "corrupted"}, and with the clean
-    activation put into the corrupted run {"residual" [layer][position], "head" [layer][head]} (resid_pre; z, at all
-    positions).
+    """Per pair the logit difference answer - foil at the last position: {"clean", "corrupted"}, and
+    with the clean activation put into the corrupted run {"residual" [layer][position], "head"
+    [layer][head]} (resid_pre; z, at all positions).
     """
     from transformer_lens import patching
 
@@ -97,7 +117,9 @@ def transformer_lens_patching(given: Given) -> Any:
     for clean, corrupted, answer, foil in given["pairs"]:
         ids, other = torch.tensor([clean]), torch.tensor([corrupted])
 
-        def difference(logits: torch.Tensor, answer: int = answer, foil: int = foil) -> torch.Tensor:
+        def difference(
+            logits: torch.Tensor, answer: int = answer, foil: int = foil
+        ) -> torch.Tensor:
             return logits[0, -1, answer] - logits[0, -1, foil]
 
         with torch.no_grad():
@@ -106,16 +128,20 @@ def transformer_lens_patching(given: Given) -> Any:
                 {
                     "clean": difference(logits).item(),
                     "corrupted": difference(model(other)).item(),
-                    "residual": patching.get_act_patch_resid_pre(model, other, cache, difference).tolist(),
-                    "head": patching.get_act_patch_attn_head_out_all_pos(model, other, cache, difference).tolist(),
+                    "residual": patching.get_act_patch_resid_pre(
+                        model, other, cache, difference
+                    ).tolist(),
+                    "head": patching.get_act_patch_attn_head_out_all_pos(
+                        model, other, cache, difference
+                    ).tolist(),
                 }
             )
     return result
 
 
 def transformer_lens_induction(given: Given) -> Any:
-    """Prefix matching per condition [condition][layer][head]: mean of hook_pattern on the diagonal 1 - distance, over
-    the last `length` queries and all rows.
+    """Prefix matching per condition [condition][layer][head]: mean of hook_pattern on the diagonal
+    1 - distance, over the last `length` queries and all rows.
     """
     from bench.transformer_lens_bridge import bridge
 
@@ -126,7 +152,9 @@ def transformer_lens_induction(given: Given) -> Any:
             _, cache = model.run_with_cache(torch.tensor(condition["ids"]))
         patterns = [cache["pattern", layer] for layer in range(model.cfg.n_layers)]
         offset, length = 1 - condition["distance"], condition["length"]
-        result.append([p.diagonal(offset, -2, -1)[..., -length:].mean((0, -1)).tolist() for p in patterns])
+        result.append(
+            [p.diagonal(offset, -2, -1)[..., -length:].mean((0, -1)).tolist() for p in patterns]
+        )
     return result
 
 
@@ -138,7 +166,10 @@ JOBS = {
         "seq2seq": minicons_seq2seq,
     },
     "lm_eval": {"sums": lm_eval_sums},
-    "transformer_lens": {"patching": transformer_lens_patching, "induction": transformer_lens_induction},
+    "transformer_lens": {
+        "patching": transformer_lens_patching,
+        "induction": transformer_lens_induction,
+    },
 }
 PACKAGES = {"minicons": "minicons", "lm_eval": "lm-eval", "transformer_lens": "transformer-lens"}
 

@@ -1,9 +1,11 @@
-"""Make tests/lm/references/*.json anew: what other programs compute on the tiny models of tests/lm/peer_inputs.py.
+"""Make tests/lm/references/*.json anew: what other programs compute on the tiny models of
+tests/lm/peer_inputs.py.
 
     python -m bench.references [program ...]
 
-One file per program: its versions, for every quantity and model the sha256 of weights and ids (tests/lm/peer_inputs.py:
-digest), and the values as the program gave them, rounded to 7 decimals; bench/reference_jobs.py defines each quantity.
+One file per program: its versions, for every quantity and model the sha256 of weights and ids
+(tests/lm/peer_inputs.py: digest), and the values as the program gave them, rounded to 7 decimals;
+bench/reference_jobs.py defines each quantity.
 """
 
 import json
@@ -25,7 +27,9 @@ REFERENCES = ROOT / "tests" / "lm" / "references"
 def sums(folder: Path) -> dict[str, Any]:
     """Sentences for each causal model."""
     paths = {kind: inputs.causal_model(folder, kind) for kind in inputs.CAUSAL}
-    return {kind: {"path": str(path), "sentences": inputs.SENTENCES} for kind, path in paths.items()}
+    return {
+        kind: {"path": str(path), "sentences": inputs.SENTENCES} for kind, path in paths.items()
+    }
 
 
 def surprisals(folder: Path) -> dict[str, Any]:
@@ -79,22 +83,37 @@ def write(program: str) -> Path:
         folder = Path(temporary)
         job = {quantity: give(folder) for quantity, give in WANTED[program].items()}
         (folder / "job.json").write_text(json.dumps(job))
-        command = [str(make(program)), "-m", "bench.reference_jobs", program, str(folder / "job.json")]
+        command = [
+            str(make(program)),
+            "-m",
+            "bench.reference_jobs",
+            program,
+            str(folder / "job.json"),
+        ]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         answer = json.loads(done.stdout.strip().splitlines()[-1])
         shas = {
-            quantity: {name: inputs.digest(Path(given["path"]), inputs.ids_of(given)) for name, given in models.items()}
+            quantity: {
+                name: inputs.digest(Path(given["path"]), inputs.ids_of(given))
+                for name, given in models.items()
+            }
             for quantity, models in job.items()
         }
     path = REFERENCES / f"{program}.json"
-    path.write_text(_text({"program": program, "versions": answer["versions"], "inputs": shas, **answer["values"]}))
+    path.write_text(
+        _text(
+            {"program": program, "versions": answer["versions"], "inputs": shas, **answer["values"]}
+        )
+    )
     return path
 
 
 def _text(value: Any, depth: int = 0) -> str:
     """JSON with one line per list of numbers, so that a change can be read."""
     if isinstance(value, dict):
-        inner = ",\n".join(f"{' ' * (depth + 1)}{json.dumps(k)}: {_text(v, depth + 1)}" for k, v in value.items())
+        inner = ",\n".join(
+            f"{' ' * (depth + 1)}{json.dumps(k)}: {_text(v, depth + 1)}" for k, v in value.items()
+        )
         return f"{{\n{inner}\n{' ' * depth}}}" + ("\n" if depth == 0 else "")
     if isinstance(value, list) and value and isinstance(value[0], dict | list):
         inner = ",\n".join(f"{' ' * (depth + 1)}{_text(v, depth + 1)}" for v in value)

@@ -2,11 +2,11 @@
 
     python -m bench.run [--rounds 3] [--pairs 1000] [--patched 20] [--only CASE ...] [--threads 2]
 
-Every implementation is a process in its own environment (bench/worker.py) that has loaded before the first round. In
-each round they run one after the other, never at once, each round beginning with another one; idle ones use no CPU.
-Figures are CPU seconds (user and system, all threads), which other work on the machine disturbs least, and wall seconds
-beside them. On a CUDA GPU the same is done once more, with the share of the peak that the device reaches in a large
-matrix product.
+Every implementation is a process in its own environment (bench/worker.py) that has loaded before
+the first round. In each round they run one after the other, never at once, each round beginning
+with another one; idle ones use no CPU. Figures are CPU seconds (user and system, all threads),
+which other work on the machine disturbs least, and wall seconds beside them. On a CUDA GPU the same
+is done once more, with the share of the peak that the device reaches in a large matrix product.
 """
 
 import argparse
@@ -42,15 +42,32 @@ class Worker:
         self.name, self.result = name, folder / f"{name}.npy"
         self.log = folder / f"{name}.log"
         settings = {
-            **{"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"},
+            **{
+                "OMP_NUM_THREADS": str(threads),
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "TOKENIZERS_PARALLELISM": "false",
+            },
             **{"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"},
         }
-        command = [str(python_of(environment)), "-m", "bench.worker", case.task, name, str(given), str(self.result)]
+        command = [
+            str(python_of(environment)),
+            "-m",
+            "bench.worker",
+            case.task,
+            name,
+            str(given),
+            str(self.result),
+        ]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **settings}, text=True, stderr=log,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+                command,
+                cwd=ROOT,
+                env={**os.environ, **settings},
+                text=True,
+                stderr=log,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
         self.loaded = self._answer()
         self.rounds: list[dict[str, Any]] = []
 
@@ -60,7 +77,10 @@ class Worker:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         spent = self._answer()
-        print(f"  {self.name}: {spent['cpu_seconds']:.2f} CPU s, {spent['wall_seconds']:.2f} s", flush=True)
+        print(
+            f"  {self.name}: {spent['cpu_seconds']:.2f} CPU s, {spent['wall_seconds']:.2f} s",
+            flush=True,
+        )
         self.rounds.append(spent)
 
     def end(self) -> np.ndarray:
@@ -99,7 +119,9 @@ def compare(case: Case, device: str, rounds: int, threads: int, folder: Path) ->
     ran = [worker for worker in workers if worker.name not in failed]
     results = {worker.name: worker.end() for worker in ran}
     decide = getattr(import_module(f"bench.{case.task}"), "decisions", None)
-    return tables.Table(case, device, {w.name: (w.loaded, w.rounds) for w in ran}, results, decide, failed)
+    return tables.Table(
+        case, device, {w.name: (w.loaded, w.rounds) for w in ran}, results, decide, failed
+    )
 
 
 def _last_line(error: Exception) -> str:
@@ -108,7 +130,9 @@ def _last_line(error: Exception) -> str:
 
 
 def peak_flops(dtype: torch.dtype) -> float:
-    """Floating point operations per second in a product of two 8192 x 8192 matrices on the GPU, best of 5."""
+    """Floating point operations per second in a product of two 8192 x 8192 matrices on the GPU,
+    best of 5.
+    """
     a = torch.randn(8192, 8192, device="cuda", dtype=dtype)
     seconds = []
     for _ in range(6):
@@ -122,12 +146,19 @@ def peak_flops(dtype: torch.dtype) -> float:
 
 def main() -> None:
     """See the top."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=1000, help="per paradigm")
     parser.add_argument("--patched", type=int, default=20, help="pairs that are patched")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="e.g. pairs pairs_alibi patching_residual induction")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="CASE",
+        help="e.g. pairs pairs_alibi patching_residual induction",
+    )
     options = parser.parse_args()
     chosen = cases(options.pairs, options.patched)
     names = [case.name for case in chosen]
@@ -143,7 +174,9 @@ def main() -> None:
     except (InputError, ResourceError) as error:
         sys.exit(str(error))
     gpu = torch.cuda.is_available()
-    peaks = {name: peak_flops(getattr(torch, name)) for name in ("float32", "bfloat16")} if gpu else {}
+    peaks = (
+        {name: peak_flops(getattr(torch, name)) for name in ("float32", "bfloat16")} if gpu else {}
+    )
     if not gpu:
         print("No CUDA GPU here: the GPU's part is left out.")
     done = []
@@ -160,7 +193,11 @@ def _machine(options: argparse.Namespace) -> str:
     """One line on the machine and the day."""
     try:
         info = Path("/proc/cpuinfo").read_text()
-        model = next(line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name"))
+        model = next(
+            line.split(":")[1].strip()
+            for line in info.splitlines()
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         model = platform.processor()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""

@@ -1,4 +1,6 @@
-"""From rounds to tables: medians, ratios, differences; tables.md to read, one CSV per case to compute with."""
+"""From rounds to tables: medians, ratios, differences; tables.md to read, one CSV per case to
+compute with.
+"""
 
 import csv
 from collections.abc import Callable
@@ -46,10 +48,11 @@ class Table:
     failed: dict[str, str]
 
     def rows(self, peaks: dict[str, float]) -> list[dict[str, str]]:
-        """A row per implementation. Ratios: its time / ours, of medians; the range is over the rounds.
+        """A row per implementation. Ratios: its time / ours, of medians; the range is over the
+        rounds.
 
-        Differences are to ours; a floor has no result. share_of_peak: FLOP that it made / median wall time / the peak, where
-        there are peaks (FLOP per second by dtype, of a GPU).
+        Differences are to ours; a floor has no result. share_of_peak: FLOP that it made / median
+        wall time / the peak, where there are peaks (FLOP per second by dtype, of a GPU).
         """
         ours = self.measured.get(OURS, ({}, []))[1]
         rows = []
@@ -92,7 +95,10 @@ def write(folder: Path, done: list[Table], machine: str, peaks: dict[str, float]
     """tables.md and <case>_<device>.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     parts: list[str] = [f"# Bench\n\n{machine}.\n", LEGEND]
-    parts += [f"GPU, {name}: {flops / 1e12:.1f} TFLOP/s in a matrix product.\n" for name, flops in peaks.items()]
+    parts += [
+        f"GPU, {name}: {flops / 1e12:.1f} TFLOP/s in a matrix product.\n"
+        for name, flops in peaks.items()
+    ]
     for table in done:
         rows = table.rows(peaks)
         with (folder / f"{table.case.name}_{table.device}.csv").open("w", newline="") as file:
@@ -100,7 +106,10 @@ def write(folder: Path, done: list[Table], machine: str, peaks: dict[str, float]
             writer.writeheader()
             writer.writerows(rows)
         shown = [column for column in COLUMNS if any(row.get(column) for row in rows)]
-        lines = ["| " + " | ".join(column.replace("_", " ") for column in shown) + " |", "|---" * len(shown) + "|"]
+        lines = [
+            "| " + " | ".join(column.replace("_", " ") for column in shown) + " |",
+            "|---" * len(shown) + "|",
+        ]
         lines += ["| " + " | ".join(row.get(column, "") for column in shown) + " |" for row in rows]
         lines += [f"\n{name} did not run: {reason}" for name, reason in table.failed.items()]
         parts.append(f"## {table.case.title} ({table.device})\n\n" + "\n".join(lines) + "\n")

@@ -2,12 +2,13 @@
 
     python -m bench.worker TASK IMPLEMENTATION GIVEN.json RESULT.npy
 
-Answers on standard output, one JSON object per line: {"ready": CPU seconds of loading and warm-up, "resident_bytes"},
-then for every line read {"cpu_seconds", "wall_seconds", "peak_bytes"}; at the end of input the last result is written.
-A task whose work is short says REPEATS, how often a round does it; figures are of one time. Loading and a warm-up on
-another copy of the model (smaller work: lazy imports, thread pools) are outside the timed part. Work on texts
-(tokenization) is inside, and in the first round so is what a program checks at a model's first use. Peak: of resident
-memory on the CPU, of allocated memory on a GPU.
+Answers on standard output, one JSON object per line: {"ready": CPU seconds of loading and warm-up,
+"resident_bytes"}, then for every line read {"cpu_seconds", "wall_seconds", "peak_bytes"}; at the
+end of input the last result is written. A task whose work is short says REPEATS, how often a round
+does it; figures are of one time. Loading and a warm-up on another copy of the model (smaller work:
+lazy imports, thread pools) are outside the timed part. Work on texts (tokenization) is inside, and
+in the first round so is what a program checks at a model's first use. Peak: of resident memory on
+the CPU, of allocated memory on a GPU.
 """
 
 import importlib
@@ -40,7 +41,13 @@ def main(task: str, implementation: str, given_path: str, result_path: str) -> N
         answers.write(json.dumps(what) + "\n")
         answers.flush()
 
-    say({"ready": time.process_time(), "resident_bytes": _memory("VmRSS"), "flop": _flop(run) if gpu else None})
+    say(
+        {
+            "ready": time.process_time(),
+            "resident_bytes": _memory("VmRSS"),
+            "flop": _flop(run) if gpu else None,
+        }
+    )
     result = None
     for _ in sys.stdin:
         if gpu:
@@ -77,7 +84,9 @@ def _forget_peak() -> None:
 
 
 def _flop(run: Any) -> int | None:
-    """Floating point operations of one run (matrix products and attention), counted by torch; None where it cannot."""
+    """Floating point operations of one run (matrix products and attention), counted by torch; None
+    where it cannot.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     try:

@@ -1,4 +1,6 @@
-"""Events of bounded outcomes: whether the interval of a mean over few units holds the truth, at and near the bound."""
+"""Events of bounded outcomes: whether the interval of a mean over few units holds the truth, at and
+near the bound.
+"""
 
 from collections.abc import Callable
 
@@ -12,8 +14,12 @@ N_ITEMS = 100
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
 
 
-def coverage_of_a_share(truth: float, n_units: int, sd: float = 0.5) -> Callable[[np.random.Generator], bool]:
-    """Right or wrong: units normal in logits with this sd, of mean probability `truth`, 100 items each."""
+def coverage_of_a_share(
+    truth: float, n_units: int, sd: float = 0.5
+) -> Callable[[np.random.Generator], bool]:
+    """Right or wrong: units normal in logits with this sd, of mean probability `truth`, 100 items
+    each.
+    """
     centre = _centre(truth, sd) if truth < 1 else np.inf
 
     def event(rng: np.random.Generator) -> bool:
@@ -23,8 +29,12 @@ def coverage_of_a_share(truth: float, n_units: int, sd: float = 0.5) -> Callable
     return event
 
 
-def coverage_of_a_mass(truth: float, n_units: int, concentration: float = 50) -> Callable[[np.random.Generator], bool]:
-    """A mass in [0, 1] that is no count (attention): units of a beta distribution, a + b = concentration."""
+def coverage_of_a_mass(
+    truth: float, n_units: int, concentration: float = 50
+) -> Callable[[np.random.Generator], bool]:
+    """A mass in [0, 1] that is no count (attention): units of a beta distribution, a + b =
+    concentration.
+    """
     a, b = concentration * truth, concentration * (1 - truth)
 
     def event(rng: np.random.Generator) -> bool:

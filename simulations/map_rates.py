@@ -1,4 +1,6 @@
-"""Events of maps, trees of hypotheses and trees of groups: false discoveries where nothing is there, and Pagel's lambda."""
+"""Events of maps, trees of hypotheses and trees of groups: false discoveries where nothing is
+there, and Pagel's lambda.
+"""
 
 from collections.abc import Callable
 
@@ -14,7 +16,9 @@ LAMBDA = 0.6
 
 
 def _null_maps(rng: np.random.Generator, n_runs: int) -> np.ndarray:
-    """Maps of 6 layers x 6 heads of runs: noise with 4 df (heavy tails), half of its variance shared by the heads of a layer."""
+    """Maps of 6 layers x 6 heads of runs: noise with 4 df (heavy tails), half of its variance
+    shared by the heads of a layer.
+    """
     shape = (n_runs, 6, 6)
     return np.sqrt(0.5) * (rng.standard_t(4, (n_runs, 6, 1)) + rng.standard_t(4, shape))
 
@@ -31,13 +35,19 @@ def false_difference(rng: np.random.Generator) -> bool:
 
 
 def false_node(shared: float) -> Callable[[np.random.Generator], bool]:
-    """Any node of a tree of 6 layers x 8 heads rejected at q = 0.05; one-sided tests whose z correlate `shared` within a layer."""
-    cells = pd.DataFrame([(layer, head) for layer in range(6) for head in range(8)], columns=["layer", "head"])
+    """Any node of a tree of 6 layers x 8 heads rejected at q = 0.05; one-sided tests whose z
+    correlate `shared` within a layer.
+    """
+    cells = pd.DataFrame(
+        [(layer, head) for layer in range(6) for head in range(8)], columns=["layer", "head"]
+    )
     parents = nested_tree(cells, ["layer", "head"])
     leaves = list(cells.itertuples(index=False, name=None))
 
     def event(rng: np.random.Generator) -> bool:
-        z = np.sqrt(shared) * np.repeat(rng.normal(size=6), 8) + np.sqrt(1 - shared) * rng.normal(size=48)
+        z = np.sqrt(shared) * np.repeat(rng.normal(size=6), 8) + np.sqrt(1 - shared) * rng.normal(
+            size=48
+        )
         return bool(tree_bh(parents, dict(zip(leaves, norm.sf(z), strict=True)))["rejected"].any())
 
     return event
@@ -54,7 +64,9 @@ def _lambda_of(rng: np.random.Generator, v: pd.DataFrame) -> Lambda:
     """lambda of a trait of groups on a predictor of theirs; planted: LAMBDA."""
     n, shared = len(v), v.to_numpy()
     factor = np.linalg.cholesky(LAMBDA * shared + (1 - LAMBDA) * np.diag(np.diag(shared)))
-    return estimate_lambda(factor @ rng.normal(size=n), np.column_stack([np.ones(n), rng.normal(size=n)]), v)
+    return estimate_lambda(
+        factor @ rng.normal(size=n), np.column_stack([np.ones(n), rng.normal(size=n)]), v
+    )
 
 
 def coverage_of_lambda(rng: np.random.Generator) -> bool:

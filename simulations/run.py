@@ -1,7 +1,7 @@
 """make simulations: every rate of rates.py over n data sets each, written to docs/simulations.md.
 
-python -m simulations.run [-n 2000] [--only TEXT]: with --only the rates whose names hold the text are counted again and the others'
-rows stay; with fewer than 2000 data sets nothing is written.
+python -m simulations.run [-n 2000] [--only TEXT]: with --only the rates whose names hold the text
+are counted again and the others' rows stay; with fewer than 2000 data sets nothing is written.
 """
 
 import argparse
@@ -49,7 +49,10 @@ def count(first: str, start: int, end: int) -> np.ndarray:
 def shares(first: str, n: int, pool: ProcessPoolExecutor) -> dict[str, float]:
     """The share of n data sets in which each event of an experiment happened."""
     edges = np.linspace(0, n, 9).astype(int)
-    parts = [pool.submit(count, first, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [
+        pool.submit(count, first, int(a), int(b))
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
     total = sum(part.result() for part in parts)
     return dict(zip(experiments()[first], (total / n).tolist(), strict=True))
 
@@ -57,13 +60,26 @@ def shares(first: str, n: int, pool: ProcessPoolExecutor) -> dict[str, float]:
 def row(name: str, wanted: Rate, found: float, n: int) -> str:
     se = np.sqrt(max(found * (1 - found), 1e-9) / n)
     verdict = "yes" if wanted.low <= found <= wanted.high else "no"
-    cells = (name, str(n), f"{found:.3f}", f"{se:.3f}", f"{wanted.low:g} to {wanted.high:g}", verdict)
+    cells = (
+        name,
+        str(n),
+        f"{found:.3f}",
+        f"{se:.3f}",
+        f"{wanted.low:g} to {wanted.high:g}",
+        verdict,
+    )
     return f"| {' | '.join(cells)} |"
 
 
 def merged(text: str, counted: dict[str, str]) -> str:
-    """The page with the rows counted now in place of those before, in the order of RATES; rows of other names are dropped."""
-    before = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("| ")}
+    """The page with the rows counted now in place of those before, in the order of RATES; rows of
+    other names are dropped.
+    """
+    before = {
+        line.split(" | ")[0].removeprefix("| "): line
+        for line in text.splitlines()
+        if line.startswith("| ")
+    }
     rows = before | counted
     return HEAD + "\n".join(rows[name] for name in RATES if name in rows) + "\n"
 
@@ -71,14 +87,19 @@ def merged(text: str, counted: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=PUBLISHED, help="data sets per rate")
-    parser.add_argument("--only", default="", help="rates whose name holds this text; the others' rows stay")
+    parser.add_argument(
+        "--only", default="", help="rates whose name holds this text; the others' rows stay"
+    )
     args = parser.parse_args()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for first, names in experiments().items():
             if not any(args.only in name for name in names):
                 continue
             start = time.time()
-            rows = {name: row(name, RATES[name], share, args.n) for name, share in shares(first, args.n, pool).items()}
+            rows = {
+                name: row(name, RATES[name], share, args.n)
+                for name, share in shares(first, args.n, pool).items()
+            }
             print(*rows.values(), f"{time.time() - start:.0f} s", sep="\n", flush=True)
             if args.n >= PUBLISHED:
                 OUT.write_text(merged(OUT.read_text() if OUT.exists() else "", rows))

@@ -1,11 +1,14 @@
-"""Data sets for the label of a jump: a smooth latent made to jump by a threshold, and a latent that steps itself.
+"""Data sets for the label of a jump: a smooth latent made to jump by a threshold, and a latent that
+steps itself.
 
-4 to 10 runs at 7 to 12 sizes, each twice the one before; 60 items. Latent of run r, item i at size k:
+4 to 10 runs at 7 to 12 sizes, each twice the one before; 60 items. Latent of run r, item i at size
+k:
     m_k + run (SD u / 2) + run x size (SD u / 2) + item (SD u) + rest (SD u),   u = 0.05 to 0.25 of the rise in the gap of the jump
-m is smooth (a line, a saturating power law, a logistic whose middle 80 % take at least 60 % of the sizes) or 50 to 90 % step.
-The thresholded metric is latent > threshold, the threshold in the middle of one gap; or, in a third of the smooth cases, an exact
-match of 20 tokens, each right with probability 1 / (1 + exp(-latent)), the continuous metric then being the log probability of one token.
-Only jumps count: at least half of the thresholded metric's rise, without noise, in one gap.
+m is smooth (a line, a saturating power law, a logistic whose middle 80 % take at least 60 % of the
+sizes) or 50 to 90 % step. The thresholded metric is latent > threshold, the threshold in the middle
+of one gap; or, in a third of the smooth cases, an exact match of 20 tokens, each right with
+probability 1 / (1 + exp(-latent)), the continuous metric then being the log probability of one
+token. Only jumps count: at least half of the thresholded metric's rise, without noise, in one gap.
 """
 
 import numpy as np
@@ -91,11 +94,15 @@ def _jumps(y: np.ndarray) -> bool:
     return bool(np.diff(y).max() >= 0.5 * np.ptp(y))
 
 
-def _latents(rng: np.random.Generator, m: np.ndarray, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _latents(
+    rng: np.random.Generator, m: np.ndarray, spread: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Latents [row] of every run, size and item, with the row's size (0, 1, ..) and run."""
     n = int(rng.integers(4, 11))
     shape = (n, len(m), ITEMS)
     run, size, _ = (g.ravel() for g in np.meshgrid(*map(np.arange, shape), indexing="ij"))
     latent = m[:, None] + rng.normal(0, spread, ITEMS) + rng.normal(0, spread, shape)
-    latent = latent + rng.normal(0, spread / 2, (n, 1, 1)) + rng.normal(0, spread / 2, (n, len(m), 1))
+    latent = (
+        latent + rng.normal(0, spread / 2, (n, 1, 1)) + rng.normal(0, spread / 2, (n, len(m), 1))
+    )
     return latent.ravel(), size.astype(float), run

@@ -1,11 +1,13 @@
-"""Tiny random models of many architectures, built from their configurations alone: what the engine is tested on.
+"""Tiny random models of many architectures, built from their configurations alone: what the engine
+is tested on.
 
 network = network_of("gpt_neo")          # a PreTrainedModel in eval mode
 model = model_of("gpt_neo")              # the same as a Model, with a tokenizer (word pieces for masked models)
 path = directory_of(tmp_path, "gpt_neo") # the same in hub layout, for transect.lm.load
 
-Random biases and norms, so that a place that is one step off shows. d_head differs from d_model / n_heads where the
-configuration can say so, for the same reason. Encoder-decoder models: `SEQ2SEQ`, networks only through network_of.
+Random biases and norms, so that a place that is one step off shows. d_head differs from d_model /
+n_heads where the configuration can say so, for the same reason. Encoder-decoder models: `SEQ2SEQ`,
+networks only through network_of.
 """
 
 from pathlib import Path
@@ -26,25 +28,55 @@ from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 from tests.shelf import fill, piece_tokenizer, word_tokenizer
 from transect.lm.network import NetworkModel
 
-_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+_SIZE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 _STANDARD = {**_SIZE, "max_position_embeddings": 64}
 _GROUPED = {**_STANDARD, "num_key_value_heads": 2}
 _WIDE = {**_GROUPED, "head_dim": 16}
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 _WINDOWS = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
 _EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
-_MAMBA2 = {"state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 1, "expand": 2, "chunk_size": 8}
+_MAMBA2 = {
+    "state_size": 8,
+    "num_heads": 8,
+    "head_dim": 8,
+    "n_groups": 1,
+    "expand": 2,
+    "chunk_size": 8,
+}
 _PAIR = {
     "d_model": 32,
-    **{"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4},
+    **{
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+    },
     **{"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64},
 }
-_T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
+_T5 = {
+    "d_model": 32,
+    "d_kv": 16,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+}
 
 CAUSAL: dict[str, dict[str, object]] = {
     "gpt2": _GPT2,
     "gpt_neo": {
-        **{"hidden_size": 32, "num_layers": 2, "num_heads": 4, "intermediate_size": 48, "max_position_embeddings": 64},
+        **{
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "intermediate_size": 48,
+            "max_position_embeddings": 64,
+        },
         **{"attention_types": [[["global", "local"], 1]], "window_size": 4},
     },
     "gpt_neox": _STANDARD,
@@ -56,7 +88,13 @@ CAUSAL: dict[str, dict[str, object]] = {
     "biogpt": _STANDARD,
     "opt": {**_STANDARD, "ffn_dim": 48, "word_embed_proj_dim": 32},
     "xglm": {
-        **{"d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 48, "max_position_embeddings": 64},
+        **{
+            "d_model": 32,
+            "num_layers": 2,
+            "attention_heads": 4,
+            "ffn_dim": 48,
+            "max_position_embeddings": 64,
+        },
     },
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 64},
@@ -92,7 +130,13 @@ CAUSAL: dict[str, dict[str, object]] = {
     "ernie4_5": _WIDE,
     "modernbert-decoder": {**_STANDARD, "local_attention": 6, "global_attn_every_n_layers": 2},
     "recurrent_gemma": {
-        **{**_SIZE, "num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 8, "lru_width": 32},
+        **{
+            **_SIZE,
+            "num_hidden_layers": 3,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "lru_width": 32,
+        },
         **{"attention_window_size": 8, "block_types": ["recurrent", "recurrent", "attention"]},
     },
     "falcon_h1": {
@@ -101,7 +145,12 @@ CAUSAL: dict[str, dict[str, object]] = {
     },
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
     "mamba2": {"hidden_size": 32, "num_hidden_layers": 2, **_MAMBA2},
-    "rwkv": {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32, "context_length": 64},
+    "rwkv": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "attention_hidden_size": 32,
+        "context_length": 64,
+    },
     "lstm": {"hidden_size": 32, "num_hidden_layers": 2},
 }
 MASKED: dict[str, dict[str, object]] = {
@@ -110,10 +159,21 @@ MASKED: dict[str, dict[str, object]] = {
     "xlm-roberta": {**_STANDARD, "max_position_embeddings": 67},
     "camembert": {**_STANDARD, "max_position_embeddings": 67},
     "electra": {**_STANDARD, "embedding_size": 24},
-    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64},
+    "distilbert": {
+        "dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 48,
+        "max_position_embeddings": 64,
+    },
     "modernbert": {**_STANDARD, "local_attention": 6, "global_attn_every_n_layers": 2},
     "deberta-v2": {
-        **{**_STANDARD, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
+        **{
+            **_STANDARD,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 8,
+        },
         **{"max_relative_positions": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True},
     },
     "albert": {**_STANDARD, "embedding_size": 16},
@@ -146,8 +206,19 @@ MORE_CAUSAL: dict[str, dict[str, object]] = {
     "lfm2": {**_GROUPED, "layer_types": ["conv", "full_attention"]},
     "falcon_mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
     "deepseek_v2": {
-        **{**_STANDARD, "kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8},
-        **{"v_head_dim": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+        **{
+            **_STANDARD,
+            "kv_lora_rank": 8,
+            "q_lora_rank": 8,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 8,
+        },
+        **{
+            "v_head_dim": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+        },
         **{"first_k_dense_replace": 1, "n_group": 1, "topk_group": 1},
     },
     "jetmoe": {**_SIZE, "num_key_value_heads": 2, "kv_channels": 8, **_EXPERTS},
@@ -168,7 +239,12 @@ MORE_MASKED: dict[str, dict[str, object]] = {
 }
 # masked models that mix positions without a mask: their padding is read
 LEAKING: dict[str, dict[str, object]] = {
-    "fnet": {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "max_position_embeddings": 64},
+    "fnet": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    },
 }
 KINDS = (*CAUSAL, *MASKED)
 MORE = (*MORE_CAUSAL, *MORE_MASKED)
@@ -190,7 +266,13 @@ def network_of(kind: str, *, seed: int = 0, **config: object) -> PreTrainedModel
         special |= {"cls_token_id": 0, "sep_token_id": 1}
     sizes = {**CAUSAL, **MORE_CAUSAL, **MASKED, **MORE_MASKED, **LEAKING, **SEQ2SEQ}[kind]
     made = AutoConfig.for_model(kind, **{**special, **sizes, **config})
-    maker = AutoModelForMaskedLM if masked else AutoModelForSeq2SeqLM if kind in SEQ2SEQ else AutoModelForCausalLM
+    maker = (
+        AutoModelForMaskedLM
+        if masked
+        else AutoModelForSeq2SeqLM
+        if kind in SEQ2SEQ
+        else AutoModelForCausalLM
+    )
     network = maker.from_config(made)
     fill(network, seed)
     return network.eval()
@@ -204,7 +286,9 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
 def model_of(kind: str, *, seed: int = 0, **config: object) -> NetworkModel:
     """A tiny model, nothing written to disk; its path only names it."""
     objective = "masked" if kind in BOTH_WAYS else "seq2seq" if kind in SEQ2SEQ else "causal"
-    return NetworkModel(Path(kind), tokenizer_of(kind), [], network_of(kind, seed=seed, **config), objective)
+    return NetworkModel(
+        Path(kind), tokenizer_of(kind), [], network_of(kind, seed=seed, **config), objective
+    )
 
 
 def directory_of(folder: Path, kind: str, *, seed: int = 0, **config: object) -> Path:
@@ -223,7 +307,9 @@ def lighthouse() -> PreTrainedModel:
 
 
 class Lantern(nn.Module):
-    """One block of an architecture that nobody has seen: two norms, attention, a gate; names that mean nothing."""
+    """One block of an architecture that nobody has seen: two norms, attention, a gate; names that
+    mean nothing.
+    """
 
     def __init__(self):
         super().__init__()
@@ -233,7 +319,10 @@ class Lantern(nn.Module):
 
     def forward(self, x):
         """[batch, position, 32] -> the same, and something nobody needs."""
-        q, k, v = (part.unflatten(-1, (4, 8)).transpose(1, 2) for part in self.wick(self.north(x)).chunk(3, -1))
+        q, k, v = (
+            part.unflatten(-1, (4, 8)).transpose(1, 2)
+            for part in self.wick(self.north(x)).chunk(3, -1)
+        )
         later = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
         weights = (q @ k.transpose(-1, -2)).masked_fill(later, -1e9).softmax(-1)
         x = x + self.flame((weights @ v).transpose(1, 2).flatten(-2))
@@ -247,7 +336,10 @@ class LighthouseBody(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.words, self.storeys = nn.Embedding(63, 32), nn.ModuleList([Lantern(), Lantern(), Lantern()])
+        self.words, self.storeys = (
+            nn.Embedding(63, 32),
+            nn.ModuleList([Lantern(), Lantern(), Lantern()]),
+        )
         self.roof = nn.LayerNorm(32)
         self.post_init()
 

@@ -14,7 +14,9 @@ WORLD = Path(__file__).parent / "world"
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project folder with a suite that trains in seconds and a study of it; the current folder is inside it."""
+    """A project folder with a suite that trains in seconds and a study of it; the current folder is
+    inside it.
+    """
     folder = tmp_path / "world"
     shutil.copytree(WORLD, folder)
     monkeypatch.chdir(folder)

@@ -13,7 +13,8 @@ FAULT = 1e-3  # nats
 
 
 def check_every_token(scores: SelfCheck) -> Counter[tuple[str, str]]:
-    """FAULT, more or less, in each token of every noted sequence in turn is found in its cell and in no other, and nothing without it.
+    """FAULT, more or less, in each token of every noted sequence in turn is found in its cell and
+    in no other, and nothing without it.
 
     The references are computed once. Returns how many places were tried, by cell and call.
     """
@@ -22,14 +23,20 @@ def check_every_token(scores: SelfCheck) -> Counter[tuple[str, str]]:
         for name in ("_plain", "_exact"):
             patch.setattr(SelfCheck, name, _once(getattr(SelfCheck, name)))
         clean = scores.check()
-        assert clean.faults == {} and clean.sequences == sum(map(len, scores.samples.values()))  # all are scored again
+        assert clean.faults == {} and clean.sequences == sum(
+            map(len, scores.samples.values())
+        )  # all are scored again
         for (cell, call), noted in scores.samples.items():
             for sample in noted:
                 for place in np.flatnonzero(np.isfinite(sample.logprob)):
                     right = sample.logprob[place]
                     sample.logprob[place] += FAULT if place % 2 else -FAULT
                     faults = scores.check().faults
-                    assert faults == {cell: pytest.approx(FAULT, rel=0.2)}, (call, list(sample.ids), place)
+                    assert faults == {cell: pytest.approx(FAULT, rel=0.2)}, (
+                        call,
+                        list(sample.ids),
+                        place,
+                    )
                     sample.logprob[place] = right
                     tried[cell, call] += 1
     return tried

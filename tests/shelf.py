@@ -1,4 +1,5 @@
-"""The shared shelf of canonical cases: tiny models, the same on every machine, and their tokenizers.
+"""The shared shelf of canonical cases: tiny models, the same on every machine, and their
+tokenizers.
 
 path = tiny_model(tmp_path, "gpt_neox")        # a directory in hub layout, for transect.lm.load
 """
@@ -9,7 +10,12 @@ import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 import transect.lm.lstm  # noqa: F401  makes the architecture known to the Auto classes
 from transect.lm.ngram import fit_ngram, save_ngram
@@ -45,13 +51,25 @@ PIECES = [
 ]
 CAUSAL = ("gpt_neox", "gpt2", "llama", "mamba2")
 
-_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+_SIZE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
 CONFIGS = {
     "gpt_neox": {**_SIZE, "max_position_embeddings": 64},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
     "llama": {**_SIZE, "num_key_value_heads": 2, "max_position_embeddings": 64},
     "mamba2": {
-        **{"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 1},
+        **{
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "state_size": 8,
+            "num_heads": 8,
+            "head_dim": 8,
+            "n_groups": 1,
+        },
         **{"expand": 2, "chunk_size": 8},
     },
     "lstm": {"hidden_size": 32, "num_hidden_layers": 2},
@@ -82,16 +100,28 @@ def piece_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(PIECES))}
     pieces = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+    special = {
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "mask_token": "[MASK]",
+    }
     return PreTrainedTokenizerFast(tokenizer_object=pieces, unk_token="[UNK]", **special)
 
 
 def tiny_model(
-    folder: Path, kind: str, *, tokenizer: PreTrainedTokenizerFast | None = None, seed: int = 0, **config: object
+    folder: Path,
+    kind: str,
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    seed: int = 0,
+    **config: object,
 ) -> Path:
-    """A directory folder/<kind> in hub layout. kind: a key of CONFIGS, or "ngram" (order, smoothing).
+    """A directory folder/<kind> in hub layout. kind: a key of CONFIGS, or "ngram" (order,
+    smoothing).
 
-    Weights: 0.25 x standard normal; vectors: 0.1 x noise about their neutral value; by numpy's PCG64.
+    Weights: 0.25 x standard normal; vectors: 0.1 x noise about their neutral value; by numpy's
+    PCG64.
     """
     path = folder / kind
     path.mkdir(parents=True, exist_ok=True)
@@ -102,8 +132,14 @@ def tiny_model(
         save_ngram(fit_ngram(documents, len(tokenizer), **options), path, tokenizer)
         return path
     tokenizer = tokenizer or (piece_tokenizer() if kind == "bert" else word_tokenizer())
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
-    whole = transformers.AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **ids, **CONFIGS[kind], **config})
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": None,
+    }
+    whole = transformers.AutoConfig.for_model(
+        kind, **{"vocab_size": len(tokenizer), **ids, **CONFIGS[kind], **config}
+    )
     network = (AutoModelForMaskedLM if kind == "bert" else AutoModelForCausalLM).from_config(whole)
     fill(network, seed)
     network.save_pretrained(path)
@@ -131,4 +167,6 @@ def random_sequences(
 ) -> list[list[int]]:
     """n lists of ids, in no order of length."""
     rng = np.random.default_rng(seed)
-    return [rng.integers(0, vocab_size, rng.integers(shortest, longest + 1)).tolist() for _ in range(n)]
+    return [
+        rng.integers(0, vocab_size, rng.integers(shortest, longest + 1)).tolist() for _ in range(n)
+    ]

@@ -32,9 +32,13 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("form", ["?{}=S3CRET", "?api-version=2024-02-01&{}=S3CRET", "?a=1;{}=S3CRET", "#{}=S3CRET"])
+@pytest.mark.parametrize(
+    "form", ["?{}=S3CRET", "?api-version=2024-02-01&{}=S3CRET", "?a=1;{}=S3CRET", "#{}=S3CRET"]
+)
 def test_fields_that_hold_a_key_are_refused(name: str, form: str) -> None:
-    """Under each name that providers give it, wherever it stands; neither the sentence nor what is shown repeats it."""
+    """Under each name that providers give it, wherever it stands; neither the sentence nor what is
+    shown repeats it.
+    """
     url = "https://h.example/v1/chat" + form.format(name)
     assert f"carries the field {name!r}" in addresses.fault(url)
     assert "S3CRET" not in addresses.fault(url) + addresses.shown(f"see {url} there")
@@ -75,7 +79,11 @@ def test_what_stands_before_a_host_is_refused(user: str) -> None:
 )
 def test_other_addresses_are_left_alone(url: str) -> None:
     """Versions, names, ports, escapes; a field without a value holds nothing."""
-    assert addresses.fault(url) == "" and addresses.shown(url) == url and addresses.secret_in(url) is None
+    assert (
+        addresses.fault(url) == ""
+        and addresses.shown(url) == url
+        and addresses.secret_in(url) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,13 @@ def test_what_cannot_be_called_is_told(url: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a" * 10**6, "a://" * 10**5, "http://h/" + "?" * 10**5, "http://" + "@" * 10**5, "http://h/?" + "a=" * 10**5],
+    [
+        "a" * 10**6,
+        "a://" * 10**5,
+        "http://h/" + "?" * 10**5,
+        "http://" + "@" * 10**5,
+        "http://h/?" + "a=" * 10**5,
+    ],
 )
 def test_long_texts_are_looked_at_once(text: str) -> None:
     """No pattern goes back and forth: a megabyte takes seconds at most."""

@@ -18,24 +18,58 @@ def written(world: Project, outcome: str, analysis: str = "emergence") -> str:
     path: Path = world.root / "studies/tiny.yaml"
     text = path.read_text()
     assert LINE in text
-    path.write_text(text.replace(LINE, outcome).replace("analysis: emergence", f"analysis: {analysis}"))
+    path.write_text(
+        text.replace(LINE, outcome).replace("analysis: emergence", f"analysis: {analysis}")
+    )
     return "tiny"
 
 
 @pytest.mark.parametrize(
     ("outcome", "analysis", "told"),
     [
-        ("{measure: minimal_pair, metric: correct, treshold: 0.9}", "emergence", "outcome 1: unknown option 'treshold'.*Did you mean 'threshold'"),
+        (
+            "{measure: minimal_pair, metric: correct, treshold: 0.9}",
+            "emergence",
+            "outcome 1: unknown option 'treshold'.*Did you mean 'threshold'",
+        ),
         ("{measure: minimal_pair, metric: correct}", "emergence", "option 'threshold' is missing"),
-        ("{measure: minimal_pair, metric: corect, threshold: 0.9}", "emergence", "no metric 'corect'.*Did you mean 'correct'"),
-        ("{measure: minimal_pair, metric: correct, where: {architekture: x}, threshold: 0.9}", "emergence", "where: .*'architekture'.*Did you mean 'architecture'"),
-        ("{measure: minimal_pair, metric: correct, factors: [log2(d_modell)]}", "attribution", "factors: .*column 'd_modell'.*Did you mean 'd_model'"),
-        ("{measure: minimal_pair, metric: correct, factors: [lg(d_model)]}", "attribution", "unknown function 'lg'"),
-        ("{measure: minimal_pair, metric: correct, by: [langage]}", "size_trend", "by: .*'langage'.*Did you mean 'language'"),
-        ("{measure: minimal_pair, metric: correct, size: params}", "transfer", "size: .*column 'params'"),
-        ("{measure: minimal_pair, metric: correct, reduce: max}", "size_trend", "unknown reduce 'max'"),
+        (
+            "{measure: minimal_pair, metric: corect, threshold: 0.9}",
+            "emergence",
+            "no metric 'corect'.*Did you mean 'correct'",
+        ),
+        (
+            "{measure: minimal_pair, metric: correct, where: {architekture: x}, threshold: 0.9}",
+            "emergence",
+            "where: .*'architekture'.*Did you mean 'architecture'",
+        ),
+        (
+            "{measure: minimal_pair, metric: correct, factors: [log2(d_modell)]}",
+            "attribution",
+            "factors: .*column 'd_modell'.*Did you mean 'd_model'",
+        ),
+        (
+            "{measure: minimal_pair, metric: correct, factors: [lg(d_model)]}",
+            "attribution",
+            "unknown function 'lg'",
+        ),
+        (
+            "{measure: minimal_pair, metric: correct, by: [langage]}",
+            "size_trend",
+            "by: .*'langage'.*Did you mean 'language'",
+        ),
+        (
+            "{measure: minimal_pair, metric: correct, size: params}",
+            "transfer",
+            "size: .*column 'params'",
+        ),
+        (
+            "{measure: minimal_pair, metric: correct, reduce: max}",
+            "size_trend",
+            "unknown reduce 'max'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_an_analysis_does_not_know_is_told_when_planning(
     world: Project, outcome: str, analysis: str, told: str
 ) -> None:

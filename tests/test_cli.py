@@ -14,7 +14,16 @@ from transect.project import Project
 def test_list_by_property(capsys: pytest.CaptureFixture[str]) -> None:
     """`registry list --where` prints the runs that satisfy the query, as JSON too."""
     assert (
-        cli.main(["registry", "list", "--json", "--where", "suite == 'pythia' and d_model == 512 and seed == 3"]) == 0
+        cli.main(
+            [
+                "registry",
+                "list",
+                "--json",
+                "--where",
+                "suite == 'pythia' and d_model == 512 and seed == 3",
+            ]
+        )
+        == 0
     )
     assert [r["id"] for r in json.loads(capsys.readouterr().out)] == ["pythia-70m-seed3"]
 
@@ -53,35 +62,52 @@ def test_plan_counts_cells_and_costs(world: Project, capsys: pytest.CaptureFixtu
 
 
 def test_plan_of_the_shipped_studies_needs_no_network(capsys: pytest.CaptureFixture[str]) -> None:
-    """The study for a connected machine is planned offline: bytes to download are known from the registry."""
+    """The study for a connected machine is planned offline: bytes to download are known from the
+    registry.
+    """
     assert cli.main(["plan", "suites", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["download_gb"] > 1
 
 
 def test_measures_are_listed_without_torch() -> None:
-    """`transect measures`: what each is, its columns, options with defaults, metrics with units; torch is not imported."""
+    """`transect measures`: what each is, its columns, options with defaults, metrics with units;
+    torch is not imported.
+    """
     code = "import sys; from transect import cli; cli.main(['measures']); assert 'torch' not in sys.modules"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert "stimuli  sentence_good, sentence_bad" in told and "bos='auto', context=''" in told
     assert (
-        "conditions (needed, e.g. [{length: 32, gap: 0}])" in told and "recovery (share of clean - corrupted)" in told
+        "conditions (needed, e.g. [{length: 32, gap: 0}])" in told
+        and "recovery (share of clean - corrupted)" in told
     )
 
 
 def test_one_measure_is_described(capsys: pytest.CaptureFixture[str]) -> None:
-    """`transect measures NAME --json` has the texts of the file too; an unknown name is answered with the nearest."""
+    """`transect measures NAME --json` has the texts of the file too; an unknown name is answered
+    with the nearest.
+    """
     assert cli.main(["measures", "surprisal", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
-    assert told["options"] == {"bos": "'auto'", "regions": "None", "corrected": "True"} and told["stimuli"] == ["text"]
+    assert told["options"] == {"bos": "'auto'", "regions": "None", "corrected": "True"} and told[
+        "stimuli"
+    ] == ["text"]
     assert "Pimentel" in told["text"] and "Two rows per word" in told["rows"]
-    assert cli.main(["measures", "surprise"]) == 2 and "unknown measure 'surprise'" in capsys.readouterr().err
+    assert (
+        cli.main(["measures", "surprise"]) == 2
+        and "unknown measure 'surprise'" in capsys.readouterr().err
+    )
 
 
 def test_contrasts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Name, factor, kind, and what differs as well."""
     assert cli.main(["registry", "contrasts", "--json"]) == 0
     found = {row["contrast"]: row for row in json.loads(capsys.readouterr().out)}
-    assert found["mamba_pythia"]["factor"] == "architecture" and "tokenizer" in found["mamba_pythia"]["also"]
+    assert (
+        found["mamba_pythia"]["factor"] == "architecture"
+        and "tokenizer" in found["mamba_pythia"]["also"]
+    )
 
 
 def test_the_tree_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +118,12 @@ def test_the_tree_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_languages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """With family, type and the number of runs."""
-    assert cli.main(["registry", "languages", "--where", "language == 'tur' and suite == 'hplt'", "--json"]) == 0
+    assert (
+        cli.main(
+            ["registry", "languages", "--where", "language == 'tur' and suite == 'hplt'", "--json"]
+        )
+        == 0
+    )
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["iso"], found["family"], found["runs"]) == ("tur", "Turkic", 1)
 
@@ -105,13 +136,22 @@ def test_a_list_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert cli.main(["registry", "list", "--where", "suite == 'mamba'", "--csv"]) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert {"run", "params_total", "mixer", "configuration"} <= set(table) and (table["suite"] == "mamba").all()
+    assert {"run", "params_total", "mixer", "configuration"} <= set(table) and (
+        table["suite"] == "mamba"
+    ).all()
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["measure", "https://user:S3CRET@h.example/org/m", "--measure", "induction", "--out", "r.csv"],
+        [
+            "measure",
+            "https://user:S3CRET@h.example/org/m",
+            "--measure",
+            "induction",
+            "--out",
+            "r.csv",
+        ],
         ["measure", "https://h.example/m?token=S3CRET", "--measure", "induction", "--out", "r.csv"],
         ["run", "https://user:S3CRET@h.example/study.yaml"],
         ["fit", "https://user:S3CRET@h.example/t.csv", "y ~ x"],
@@ -119,7 +159,9 @@ def test_a_list_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
         ["verify", "small", "https://h.example/s.yaml?api-key=S3CRET"],
     ],
 )
-def test_an_error_repeats_no_secret(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_repeats_no_secret(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """An address in the place of a model, a study or a table is told without its password or key."""
     try:
         assert cli.main(arguments) == 2
@@ -129,9 +171,16 @@ def test_an_error_repeats_no_secret(arguments: list[str], capsys: pytest.Capture
     assert "S3CRET" not in told and "transect" in told
 
 
-def test_a_project_is_not_made_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A settings file that is a link which leads nowhere: one sentence, and nothing is made where it leads."""
+def test_a_project_is_not_made_through_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A settings file that is a link which leads nowhere: one sentence, and nothing is made where
+    it leads.
+    """
     (tmp_path / "s").mkdir()
     (tmp_path / "s/transect.yaml").symlink_to(tmp_path / "elsewhere.yaml")
     assert cli.main(["init", str(tmp_path / "s")]) == 2
-    assert "is a project already" in capsys.readouterr().err and not (tmp_path / "elsewhere.yaml").exists()
+    assert (
+        "is a project already" in capsys.readouterr().err
+        and not (tmp_path / "elsewhere.yaml").exists()
+    )

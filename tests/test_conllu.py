@@ -9,7 +9,8 @@ import pytest
 from transect.conllu import join_sources, read_conllu
 from transect.errors import InputError
 
-# "Vamos al mar." with a multiword token (a + el), an empty node, and a word without a space after it.
+# "Vamos al mar." with a multiword token (a + el), an empty node, and a word without a space after
+# it.
 MAR = """# sent_id = s1
 # text = Vamos al mar.
 1\tVamos\tir\tVERB\t_\tNumber=Plur|VerbForm=Fin\t0\troot\t_\t_
@@ -26,7 +27,13 @@ def test_words_are_found_in_the_text():
     """Start and end of each word; words inside a multiword token have no start of their own."""
     (sentence,) = read_conllu(MAR + "\n")
     places = [(w.form, w.start, w.end) for w in sentence.words]
-    assert places == [("Vamos", 0, 5), ("a", None, 8), ("el", None, 8), ("mar", 9, 12), (".", 12, 13)]
+    assert places == [
+        ("Vamos", 0, 5),
+        ("a", None, 8),
+        ("el", None, 8),
+        ("mar", 9, 12),
+        (".", 12, 13),
+    ]
     assert sentence.words[0].features == {"Number": "Plur", "VerbForm": "Fin"}
     assert [w.form for w in sentence.children[4]] == ["a", "el"]
 
@@ -37,7 +44,9 @@ def test_sentence_that_does_not_match_its_text_is_left_out():
 
 
 def test_sources_are_joined_by_sentence_id_without_the_released_ones():
-    """Sentences of the source files, sorted, without those of the named files and without the enhanced copies."""
+    """Sentences of the source files, sorted, without those of the named files and without the
+    enhanced copies.
+    """
     files = {
         "R/dev.conllu": "# sent_id = b-1\n1\tB\n\n",
         "R/not-to-release/sources/x/b.conllu": "# sent_id = b-2\n1\tB2\n\n# sent_id = b-1\n1\tB\n\n",
@@ -64,5 +73,7 @@ def test_an_archive_that_is_none_or_too_large() -> None:
         (b"no archive", "not a zip file"),
         (bytes(packed), "3,000,000,000 bytes; at most 1,000,000,000"),
     ):
-        with pytest.raises(InputError, match=f"The archive of the treebank cannot be read .*{told}"):
+        with pytest.raises(
+            InputError, match=f"The archive of the treebank cannot be read .*{told}"
+        ):
             join_sources(archive, ())

@@ -26,7 +26,9 @@ def test_without_by_the_size_differs_as_well(tmp_path: Path) -> None:
 
 
 def test_what_else_differs_is_named(tmp_path: Path) -> None:
-    """The pair differs in vocabulary besides the architecture; `amount` is declared, but one of the two is unknown."""
+    """The pair differs in vocabulary besides the architecture; `amount` is declared, but one of the
+    two is unknown.
+    """
     found = contrasts(kin_registry(tmp_path))["mixer_near"]
     assert found.also == {} and found.unseen == ["amount"]
     both = OTHER.replace("also: [amount]", "also: []")
@@ -43,12 +45,24 @@ def test_post_training_is_compared_with_the_parent_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("small-64-pile, other-64]", "small-64-pille, other-64]"), "there is no run 'small-64-pille'. Did you mean 'small-64-pile'"),
-        (("factor: architecture", "factor: architectur"), "no design factor 'architectur'.*Did you mean 'architecture'"),
-        (("also: [amount]", "also: [amounts]"), "no design factor 'amounts'.*Did you mean 'amount'"),
-        (("[[small-64-pile, other-64]]", "[[small-64-pile, small-64-web]]"), "no runs that are compared are known to differ in 'architecture'"),
+        (
+            ("small-64-pile, other-64]", "small-64-pille, other-64]"),
+            "there is no run 'small-64-pille'. Did you mean 'small-64-pile'",
+        ),
+        (
+            ("factor: architecture", "factor: architectur"),
+            "no design factor 'architectur'.*Did you mean 'architecture'",
+        ),
+        (
+            ("also: [amount]", "also: [amounts]"),
+            "no design factor 'amounts'.*Did you mean 'amount'",
+        ),
+        (
+            ("[[small-64-pile, other-64]]", "[[small-64-pile, small-64-web]]"),
+            "no runs that are compared are known to differ in 'architecture'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_one_sentence(tmp_path: Path, change: tuple[str, str], told: str) -> None:
     """File, contrast, what was given, the nearest guess."""
     with pytest.raises(InputError, match=told) as error:

@@ -19,7 +19,9 @@ def finish(of: Study, seconds: float, peak_mb: float = 600.0, load: float = 0.5)
         cells = [
             c
             for c in of.cells
-            if c.checkpoint == checkpoint and not c.reason and c.entry.measure.name == "minimal_pair"
+            if c.checkpoint == checkpoint
+            and not c.reason
+            and c.entry.measure.name == "minimal_pair"
         ]
         told = {
             "cells": {c.key: {"cpu_seconds": seconds} for c in cells},
@@ -28,7 +30,9 @@ def finish(of: Study, seconds: float, peak_mb: float = 600.0, load: float = 0.5)
         }
         if cells:
             Store(of.project.store).write(
-                [c.record(MEASURED) for c in cells], {c.key: as_values(c.key, ROWS) for c in cells}, told
+                [c.record(MEASURED) for c in cells],
+                {c.key: as_values(c.key, ROWS) for c in cells},
+                told,
             )
 
 
@@ -40,12 +44,15 @@ def test_nothing_finished_nothing_calibrated(world: Project) -> None:
 
 
 def test_finished_cells_set_the_speed(world: Project) -> None:
-    """Cells that took 2 s are expected to take 2 s again; a measure without any takes the ratio of the others."""
+    """Cells that took 2 s are expected to take 2 s again; a measure without any takes the ratio of
+    the others.
+    """
     of = study.load("tiny", world)
     finish(of, 2.0)
     speed = cost.measured_speed(of, Store(world.store).index())
     pair, copying = (
-        next(c for c in of.cells if c.entry.measure.name == m and not c.reason) for m in ("minimal_pair", "copying")
+        next(c for c in of.cells if c.entry.measure.name == m and not c.reason)
+        for m in ("minimal_pair", "copying")
     )
     assert cost.cell_seconds(pair, speed) == pytest.approx(2.0, rel=0.02) and cost.cell_seconds(
         copying, speed
@@ -69,5 +76,7 @@ def test_disk_and_download_follow_the_sizes(world: Project) -> None:
     """Four bytes per weight; runs that are trained here are not downloaded."""
     of = study.load("tiny", world)
     assert cost.checkpoint_bytes(of.runs[0]) == 4 * of.runs[0].get("params_total")
-    spent = cost.estimate(of, Store(world.store).index(), lambda cell, index: True, lambda run: False)
+    spent = cost.estimate(
+        of, Store(world.store).index(), lambda cell, index: True, lambda run: False
+    )
     assert spent.download_bytes == 0 < spent.disk_bytes

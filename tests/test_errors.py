@@ -1,4 +1,6 @@
-"""Disks that are full or may only be read: one sentence and the right exit code, from every command that writes."""
+"""Disks that are full or may only be read: one sentence and the right exit code, from every command
+that writes.
+"""
 
 import os
 import shutil
@@ -18,7 +20,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB with the tiny world in it."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True
+    )
     if done.returncode:
         pytest.skip("a small file system can be mounted by root only")
     shutil.copytree(WORLD, disk / "world")
@@ -39,7 +43,11 @@ def test_a_disk_that_may_only_be_read(small_disk: Path, capsys: pytest.CaptureFi
     os.chdir(small_disk / "world")
     for command in (["run", "tiny"], ["run", "tiny", "-n"], ["init", str(small_disk / "new")]):
         code, error = told(capsys, *command)
-        assert code == 2 and error.startswith(f"transect: {small_disk}/") and "Read-only file system" in error
+        assert (
+            code == 2
+            and error.startswith(f"transect: {small_disk}/")
+            and "Read-only file system" in error
+        )
         assert error.count("\n") == 1
     assert told(capsys, "plan", "tiny") == (0, "")
 

@@ -22,7 +22,10 @@ def _drawn() -> Figure:
 
 def test_drawn_twice_the_bytes_are_the_same(tmp_path: Path) -> None:
     """SVG, PDF and PNG of two drawings, and of one figure saved twice."""
-    first, second = style.save(_drawn(), tmp_path / "a" / "x"), style.save(_drawn(), tmp_path / "b" / "x")
+    first, second = (
+        style.save(_drawn(), tmp_path / "a" / "x"),
+        style.save(_drawn(), tmp_path / "b" / "x"),
+    )
     assert [p.name for p in first] == ["x.svg", "x.pdf", "x.png"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.suffix
@@ -49,8 +52,13 @@ def test_a_reader_s_own_settings_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_level_looks_the_same_beside_other_levels() -> None:
-    """The levels of the shipped studies have a fixed place; no two levels of a figure share colour and marker."""
-    assert style.looks(["mamba2", "gpt_neox parallel"])["mamba2"] == style.looks(["mamba2", "bert", "other"])["mamba2"]
+    """The levels of the shipped studies have a fixed place; no two levels of a figure share colour
+    and marker.
+    """
+    assert (
+        style.looks(["mamba2", "gpt_neox parallel"])["mamba2"]
+        == style.looks(["mamba2", "bert", "other"])["mamba2"]
+    )
     looks = style.looks(["mamba2", "a", "b", "bert", "c"])
     assert len({(k.colour, k.marker) for k in looks.values()}) == 5
 
@@ -89,18 +97,25 @@ def test_labels_are_moved_apart() -> None:
 
 
 def test_a_long_title_stays_on_the_page_and_off_its_neighbour() -> None:
-    """It is broken where it would run out of the page or into the next panel's title; a short one stays as it is."""
+    """It is broken where it would run out of the page or into the next panel's title; a short one
+    stays as it is.
+    """
 
     @style.styled
     def drawn() -> Figure:
         figure, axes = style.panels(2, columns=2, height=1.05)
         for ax in axes:
-            ax.set_title("a title that is much longer than half of a page is wide, whatever its panel")
+            ax.set_title(
+                "a title that is much longer than half of a page is wide, whatever its panel"
+            )
         axes[0].set_yticks([0, 1], ["short", "a label that moves the panel to the right"])
         return figure
 
     figure = drawn()
     figure.draw_without_rendering()
-    left, right = (ax.findobj(lambda t: getattr(t, "get_text", str)().startswith("a title"))[0] for ax in figure.axes)
+    left, right = (
+        ax.findobj(lambda t: getattr(t, "get_text", str)().startswith("a title"))[0]
+        for ax in figure.axes
+    )
     assert left.get_window_extent().x1 < right.get_window_extent().x0
     assert right.get_window_extent().x1 <= figure.bbox.x1 and "\n" in right.get_text()

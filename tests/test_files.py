@@ -35,7 +35,9 @@ def test_new_content_replaces_old(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("umask", [0o077, 0o002, 0o022])
 def test_the_umask_alone_says_who_may_read(tmp_path: Path, umask: int) -> None:
-    """Files are 0666 and folders 0777 less the umask, also where a library makes a private file, as safetensors does."""
+    """Files are 0666 and folders 0777 less the umask, also where a library makes a private file, as
+    safetensors does.
+    """
 
     def private(part: Path) -> None:
         part.unlink(missing_ok=True)
@@ -55,11 +57,17 @@ def test_the_umask_alone_says_who_may_read(tmp_path: Path, umask: int) -> None:
         os.umask(before)
     made = list((tmp_path / "new").rglob("*"))
     assert len(made) == 6
-    assert {p: p.stat().st_mode & 0o777 for p in made} == {p: (0o777 if p.is_dir() else 0o666) & ~umask for p in made}
+    assert {p: p.stat().st_mode & 0o777 for p in made} == {
+        p: (0o777 if p.is_dir() else 0o666) & ~umask for p in made
+    }
 
 
-def test_writing_asks_no_other_thread_for_its_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The umask is of the whole process: to set it for a moment would make another thread's file open to everybody."""
+def test_writing_asks_no_other_thread_for_its_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The umask is of the whole process: to set it for a moment would make another thread's file
+    open to everybody.
+    """
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
     files.write_text(tmp_path / "x.txt", "x")
     files.write_folder(tmp_path / "model", lambda part: (part / "x").write_text("x"))
@@ -68,7 +76,9 @@ def test_writing_asks_no_other_thread_for_its_umask(tmp_path: Path, monkeypatch:
 def test_folder_replaces_old(tmp_path: Path) -> None:
     """A folder is replaced as a whole: files of the old one are gone."""
     for name in ("a", "b"):
-        files.write_folder(tmp_path / "step1", lambda part, name=name: (part / name).write_text(name))
+        files.write_folder(
+            tmp_path / "step1", lambda part, name=name: (part / name).write_text(name)
+        )
     assert [p.name for p in (tmp_path / "step1").iterdir()] == ["b"]
 
 
@@ -76,7 +86,9 @@ BOTH_WAYS = pytest.mark.parametrize("exchange", [True, False], ids=["exchange", 
 
 
 def whole(folder: Path, size: int = 2) -> str:
-    """The content of a folder all of whose files say the same; "" where it is not there, "half" where some are missing."""
+    """The content of a folder all of whose files say the same; "" where it is not there, "half"
+    where some are missing.
+    """
     try:
         said = [(folder / str(i)).read_text() for i in range(size)]
     except FileNotFoundError:
@@ -95,7 +107,9 @@ def say(text: str, size: int = 2) -> Callable[[Path], None]:
 
 
 def killed_at(line: int, path: Path) -> bool:
-    """Whether a process that replaces the folder was killed when it came to the `line`th line of files.py, without any clean-up."""
+    """Whether a process that replaces the folder was killed when it came to the `line`th line of
+    files.py, without any clean-up.
+    """
     child = os.fork()
     if child == 0:
         left = [line]
@@ -116,10 +130,14 @@ def killed_at(line: int, path: Path) -> bool:
 def test_a_folder_is_whole_wherever_its_writer_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, exchange: bool
 ) -> None:
-    """Killed at every line in turn: the old one is there or the new one, or none where there was none; the next writer goes on."""
+    """Killed at every line in turn: the old one is there or the new one, or none where there was
+    none; the next writer goes on.
+    """
     if not exchange:  # as NFS, which knows no exchange
         monkeypatch.setattr(files, "_exchange", lambda one, other: False)
-    monkeypatch.setattr(files, "_sync", lambda path: None)  # a kill loses nothing that was not synchronised
+    monkeypatch.setattr(
+        files, "_sync", lambda path: None
+    )  # a kill loses nothing that was not synchronised
     path, seen, line = tmp_path / "step1", set(), 1
     while True:
         shutil.rmtree(tmp_path)
@@ -141,8 +159,12 @@ def test_a_folder_is_whole_wherever_its_writer_is_killed(
 
 
 @BOTH_WAYS
-def test_several_writers_of_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
-    """Two threads and two processes, 40 writes each: no error, a whole folder whenever one looks, nothing left beside it."""
+def test_several_writers_of_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    """Two threads and two processes, 40 writes each: no error, a whole folder whenever one looks,
+    nothing left beside it.
+    """
     if not exchange:
         monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     path = tmp_path / "step1"
@@ -170,8 +192,13 @@ def test_several_writers_of_one_folder(tmp_path: Path, monkeypatch: pytest.Monke
             looked += 1
         for writer in writers:
             writer.result()
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0] and looked > 10
-    assert whole(path)[2:] in map(str, range(40)) and [p.name for p in tmp_path.iterdir()] == ["step1"]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [
+        0,
+        0,
+    ] and looked > 10
+    assert whole(path)[2:] in map(str, range(40)) and [p.name for p in tmp_path.iterdir()] == [
+        "step1"
+    ]
 
 
 def test_a_link_in_the_place_of_a_folder_is_replaced(tmp_path: Path) -> None:
@@ -186,14 +213,19 @@ def test_a_link_in_the_place_of_a_folder_is_replaced(tmp_path: Path) -> None:
 
 
 def test_what_killed_writers_left_goes_after_a_day(tmp_path: Path) -> None:
-    """A part of this folder that nobody has touched for a day; that of a living writer, or of another folder, stays."""
+    """A part of this folder that nobody has touched for a day; that of a living writer, or of
+    another folder, stays.
+    """
     names = ["0" * 16 + "-step1", "1" * 16 + "-step1", "0" * 16 + "-last-step1"]
     for name in names:
         (tmp_path / f"{files.PART}{name}").mkdir()
     for name in (names[0], names[2]):
         os.utime(tmp_path / f"{files.PART}{name}", (0, 0))
     files.write_folder(tmp_path / "step1", say("new"))
-    assert {p.name for p in tmp_path.iterdir()} == {"step1", *(f"{files.PART}{n}" for n in names[1:])}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "step1",
+        *(f"{files.PART}{n}" for n in names[1:]),
+    }
 
 
 def test_an_error_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
@@ -210,7 +242,9 @@ def test_an_error_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
 
 
 def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
-    """Below a folder; the folder itself may be a link (results on a large disk), and links within it lead nowhere else."""
+    """Below a folder; the folder itself may be a link (results on a large disk), and links within
+    it lead nowhere else.
+    """
     (tmp_path / "large/tables").mkdir(parents=True)
     (tmp_path / "secret").mkdir()
     base = tmp_path / "results"
@@ -219,6 +253,9 @@ def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
     files.check_links(base)
     files.check_inside(base, base / "tables/x.csv")
     (base / "tables/out").symlink_to(tmp_path / "secret")
-    for refused in (lambda: files.check_links(base), lambda: files.check_inside(base, base / "tables/out/x.csv")):
+    for refused in (
+        lambda: files.check_links(base),
+        lambda: files.check_inside(base, base / "tables/out/x.csv"),
+    ):
         with pytest.raises(InputError, match="leads to .*/secret.* by a symbolic link"):
             refused()

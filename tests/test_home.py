@@ -22,11 +22,16 @@ def _home(monkeypatch: pytest.MonkeyPatch) -> None:
         ("in '/home/ada' and (/home/ada/b)", "in '~' and (~/b)"),
         ('{"path": "/home/ada/x"}', '{"path": "~/x"}'),
         ("file:///home/ada/x", "file://~/x"),
-        ("/home/adam/x /mnt/home/ada/x /home/ada.old/x ~/home/ada", "/home/adam/x /mnt/home/ada/x /home/ada.old/x ~/home/ada"),
+        (
+            "/home/adam/x /mnt/home/ada/x /home/ada.old/x ~/home/ada",
+            "/home/adam/x /mnt/home/ada/x /home/ada.old/x ~/home/ada",
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_is_told_as_a_tilde(text: str, told: str) -> None:
-    """Where it begins a path; another folder whose name begins so, or in which such a path stands, is left alone."""
+    """Where it begins a path; another folder whose name begins so, or in which such a path stands,
+    is left alone.
+    """
     assert home.without_home(text) == told
 
 

@@ -28,12 +28,16 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, content: bytes, told: st
     path.write_bytes(content)
     with pytest.raises(InputError, match=told) as error:
         json_file.read_object(path, "a")
-    assert str(error.value).startswith(f"{path}: this file is damaged") and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: this file is damaged") and "\n" not in str(
+        error.value
+    )
 
 
 def test_a_whole_file_is_read(tmp_path: Path) -> None:
     """What was written comes back."""
     (tmp_path / "x.json").write_text('{"a": [1, "\u00e9"]}', encoding="utf-8")
     assert (
-        json_file.read_object(tmp_path / "x.json", "a") == {"a": [1, "\u00e9"]} == json_file.read(tmp_path / "x.json")
+        json_file.read_object(tmp_path / "x.json", "a")
+        == {"a": [1, "\u00e9"]}
+        == json_file.read(tmp_path / "x.json")
     )

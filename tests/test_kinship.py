@@ -15,7 +15,13 @@ def test_levels_are_nested(tmp_path: Path) -> None:
     """Class > family > suite > configuration > run, each named with those around it."""
     registry = kin_registry(tmp_path)
     row = kinship.levels(runs_of(registry, "other-64"), registry).iloc[0]
-    assert list(row) == ["state-space", "state-space/two", "state-space/two/other", "state-space/two/other/other-64", "other-64"]  # fmt: skip
+    assert list(row) == [
+        "state-space",
+        "state-space/two",
+        "state-space/two/other",
+        "state-space/two/other/other-64",
+        "other-64",
+    ]
 
 
 def test_a_run_stands_under_its_parent(tmp_path: Path) -> None:
@@ -26,7 +32,9 @@ def test_a_run_stands_under_its_parent(tmp_path: Path) -> None:
 
 
 def test_shared_paths_give_the_covariance(tmp_path: Path) -> None:
-    """Two runs of a suite share class, family and suite (3 branches); runs of two classes share nothing."""
+    """Two runs of a suite share class, family and suite (3 branches); runs of two classes share
+    nothing.
+    """
     registry = kin_registry(tmp_path)
     ids = ["small-64-pile", "small-64-web", "other-64"]
     found = tree_covariance(kinship.parents(runs_of(registry, *ids), registry), ids)
@@ -36,7 +44,17 @@ def test_shared_paths_give_the_covariance(tmp_path: Path) -> None:
 def test_printed_counts(tmp_path: Path) -> None:
     """One line per suite with the numbers of its runs and configurations."""
     registry = kin_registry(tmp_path)
-    lines = kinship.printed([r for r in registry.runs.values() if r.suite in ("small", "other")], registry)
-    assert lines == ["decoder (6)", "  one (6)", "    small: 6 runs in 6 configurations",
-                     "encoder (1)", "  two (1)", "    other: 1 run in 1 configuration",
-                     "state-space (1)", "  two (1)", "    other: 1 run in 1 configuration"]  # fmt: skip
+    lines = kinship.printed(
+        [r for r in registry.runs.values() if r.suite in ("small", "other")], registry
+    )
+    assert lines == [
+        "decoder (6)",
+        "  one (6)",
+        "    small: 6 runs in 6 configurations",
+        "encoder (1)",
+        "  two (1)",
+        "    other: 1 run in 1 configuration",
+        "state-space (1)",
+        "  two (1)",
+        "    other: 1 run in 1 configuration",
+    ]

@@ -8,10 +8,34 @@ from transect.outcome import read_outcome
 
 REGISTRY = pd.DataFrame(
     [
-        {"run": "a", "configuration": "A", "objective": "causal", "role": "population", "architecture": "x"},
-        {"run": "b", "configuration": "B", "objective": "causal", "role": "population", "architecture": "y"},
-        {"run": "m", "configuration": "M", "objective": "masked", "role": "population", "architecture": "z"},
-        {"run": "n", "configuration": "N", "objective": "causal", "role": "baseline", "architecture": "bigram"},
+        {
+            "run": "a",
+            "configuration": "A",
+            "objective": "causal",
+            "role": "population",
+            "architecture": "x",
+        },
+        {
+            "run": "b",
+            "configuration": "B",
+            "objective": "causal",
+            "role": "population",
+            "architecture": "y",
+        },
+        {
+            "run": "m",
+            "configuration": "M",
+            "objective": "masked",
+            "role": "population",
+            "architecture": "z",
+        },
+        {
+            "run": "n",
+            "configuration": "N",
+            "objective": "causal",
+            "role": "baseline",
+            "architecture": "bigram",
+        },
     ]
 )
 
@@ -61,7 +85,9 @@ def test_the_largest_head_is_that_of_the_mean_over_items() -> None:
     assert _values(reduce="max_head") == {"a": 0.405, "b": 0.405}
 
 
-@pytest.mark.parametrize(("at", "value"), [("last", 0.405), ("first", 0.305), (150, 0.305), (100, 0.305)])
+@pytest.mark.parametrize(
+    ("at", "value"), [("last", 0.405), ("first", 0.305), (150, 0.305), (100, 0.305)]
+)
 def test_checkpoint_by_name_or_tokens(at: str | int, value: float) -> None:
     """A number means the last checkpoint that has seen no more tokens."""
     assert _values(reduce="max_head", at=at)["a"] == pytest.approx(value)
@@ -69,7 +95,9 @@ def test_checkpoint_by_name_or_tokens(at: str | int, value: float) -> None:
 
 def test_conditions_and_registry_columns_choose_rows() -> None:
     """`where` reads both, `item` is a short form."""
-    assert _values(where={"item_condition": "p", "architecture": "y"}, reduce="max_head") == {"b": 0.4}
+    assert _values(where={"item_condition": "p", "architecture": "y"}, reduce="max_head") == {
+        "b": 0.4
+    }
     assert _values(item="q", reduce="max_head")["a"] == 0.41
 
 
@@ -107,7 +135,10 @@ def test_wrong_options_are_explained(options: dict, message: str) -> None:
 def test_own_options_have_defaults_and_requirements() -> None:
     """... marks an option that must be given."""
     given = {"measure": "head", "metric": "score", "threshold": 0.5}
-    assert read_outcome(given, {"threshold": ..., "hold": 2}, "here")[1] == {"threshold": 0.5, "hold": 2}
+    assert read_outcome(given, {"threshold": ..., "hold": 2}, "here")[1] == {
+        "threshold": 0.5,
+        "hold": 2,
+    }
     with pytest.raises(InputError, match="'threshold' is missing"):
         read_outcome({"measure": "head", "metric": "score"}, {"threshold": ...}, "here")
 
@@ -115,23 +146,34 @@ def test_own_options_have_defaults_and_requirements() -> None:
 def _twice() -> pd.DataFrame:
     """The same rows by two entries, the second 0.5 above the first."""
     first = _measured()
-    return pd.concat([first.assign(entry="near"), first.assign(entry="far", value=first["value"] + 0.5)])
+    return pd.concat(
+        [first.assign(entry="near"), first.assign(entry="far", value=first["value"] + 0.5)]
+    )
 
 
 def test_an_entry_is_chosen_by_its_name() -> None:
     """The second entry alone, also item by item."""
-    outcome, _ = read_outcome({"measure": "head", "metric": "score", "entry": "far", "item": "p"}, {}, "here")
+    outcome, _ = read_outcome(
+        {"measure": "head", "metric": "score", "entry": "far", "item": "p"}, {}, "here"
+    )
     runs = outcome.per_run(_twice(), REGISTRY)
     assert dict(zip(runs["run"], runs["value"].round(6), strict=True)) == {
         "a": round(0.5 + 0.8 / 3, 6),
         "b": round(0.5 + 0.8 / 3, 6),
     }
-    assert set(outcome.per_item(_twice(), REGISTRY)["entry"]) == {"far"} and outcome.name == "head score far p"
+    assert (
+        set(outcome.per_item(_twice(), REGISTRY)["entry"]) == {"far"}
+        and outcome.name == "head score far p"
+    )
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"), [([], "several entries on set; say which with `entry`: 'near', 'far'"), (["near", "far"], "'near', 'far' meet at a checkpoint")]
-)  # fmt: skip
+    ("entry", "told"),
+    [
+        ([], "several entries on set; say which with `entry`: 'near', 'far'"),
+        (["near", "far"], "'near', 'far' meet at a checkpoint"),
+    ],
+)
 def test_two_entries_are_never_averaged(entry: list[str], told: str) -> None:
     """Without a choice, and with two that meet, there is an error and no mean."""
     outcome, _ = read_outcome({"measure": "head", "metric": "score", "entry": entry}, {}, "here")

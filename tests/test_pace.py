@@ -53,7 +53,9 @@ def measured(of: Study, checkpoints: int, seconds: float) -> None:
         cells = [c for c in of.cells if c.checkpoint == checkpoint]
         told = {"cells": {c.key: {"cpu_seconds": seconds} for c in cells}, "load_seconds": 0.1}
         Store(of.project.store).write(
-            [c.record(MEASURED) for c in cells], {c.key: as_values(c.key, ROWS) for c in cells}, told
+            [c.record(MEASURED) for c in cells],
+            {c.key: as_values(c.key, ROWS) for c in cells},
+            told,
         )
 
 
@@ -68,7 +70,9 @@ def cheap_steps(running: Pace) -> None:
 @pytest.mark.parametrize("seconds", [3.0, 30.0])
 @pytest.mark.parametrize("done", [3, 6, 10])
 def test_the_time_left_follows_what_is_done(running: Pace, seconds: float, done: int) -> None:
-    """`done` of 13 equal checkpoints in 100 s, ten and a hundred times as dear as the model's constants say: within a factor of 1.5."""
+    """`done` of 13 equal checkpoints in 100 s, ten and a hundred times as dear as the model's
+    constants say: within a factor of 1.5.
+    """
     cheap_steps(running)
     measured(running.study, done, seconds)
     left, _, _, told = running.now([])
@@ -91,16 +95,28 @@ def test_a_step_costs_what_it_cost_the_last_time(running: Pace) -> None:
 
 
 def test_what_runs_is_half_done_on_average(running: Pace) -> None:
-    """Two of three jobs have run for 100 s and none is finished: about 200 s are left, not ever more until the first one ends."""
+    """Two of three jobs have run for 100 s and none is finished: about 200 s are left, not ever
+    more until the first one ends.
+    """
     cheap_steps(running)
-    begun = LOG.split("Finished")[0] + "".join(f"[then]\nlocalrule measure:\n    jobid: {n}\n" for n in (1, 2))
+    begun = LOG.split("Finished")[0] + "".join(
+        f"[then]\nlocalrule measure:\n    jobid: {n}\n" for n in (1, 2)
+    )
     running.log.write_text(begun)
     assert 200 / 1.5 < running.now([])[3] < 200 * 1.5
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(2, "10 s"), (44, "40 s"), (94, "90 s"), (96, "1.5 min"), (150, "2.5 min"), (599, "10 min"), (3610, "60 min")],
+    [
+        (2, "10 s"),
+        (44, "40 s"),
+        (94, "90 s"),
+        (96, "1.5 min"),
+        (150, "2.5 min"),
+        (599, "10 min"),
+        (3610, "60 min"),
+    ],
 )
 def test_the_time_left_is_as_fine_as_it_is_worth(seconds: float, text: str) -> None:
     """10 s below 95 s, half a minute below ten, then a minute."""

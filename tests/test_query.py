@@ -28,20 +28,34 @@ def test_query_holds(text: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "objective == '\ud800'", "\ud800", "a\0b", "(" * 50_000, "f(" * 20_000, "x" * 100_000, f"'{'y' * 100_000}'", f"objective == '{'y' * 100_000}'",
-        f"objective in [{','.join(map(repr, range(20_000)))}]", "params_total == 0x" + "f" * 5_000, "params_total == " + "9" * 5_000,
-        f"objective == {'-' * 300}1", " and ".join(["objective == 'x'"] * 5_000), "objective == 'causal' or {" + "1," * 50_000 + "}",
+        "objective == '\ud800'",
+        "\ud800",
+        "a\0b",
+        "(" * 50_000,
+        "f(" * 20_000,
+        "x" * 100_000,
+        f"'{'y' * 100_000}'",
+        f"objective == '{'y' * 100_000}'",
+        f"objective in [{','.join(map(repr, range(20_000)))}]",
+        "params_total == 0x" + "f" * 5_000,
+        "params_total == " + "9" * 5_000,
+        f"objective == {'-' * 300}1",
+        " and ".join(["objective == 'x'"] * 5_000),
+        "objective == 'causal' or {" + "1," * 50_000 + "}",
     ],
-)  # fmt: skip
+)
 def test_odd_and_long_queries_are_one_short_sentence(text: str) -> None:
-    """Half a character, a NUL, nesting, numbers and names without end: told with their beginning and end, and printable."""
+    """Half a character, a NUL, nesting, numbers and names without end: told with their beginning
+    and end, and printable.
+    """
     with pytest.raises(InputError, match="^where: ") as told:
         query.parse(text, NAMES, held={"objective": ["causal"], "params_total": [1]})
     assert len(str(told.value).encode("utf-8")) < 350 and "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(
-    "text", ["language == 'eng'", "language != 'eng'", "not language == 'eng'", "language in ['eng']"]
+    "text",
+    ["language == 'eng'", "language != 'eng'", "not language == 'eng'", "language in ['eng']"],
 )
 def test_unknown_satisfies_nothing(text: str) -> None:
     """A run whose language is not known is selected neither by a condition nor by its opposite."""
@@ -97,7 +111,9 @@ def test_what_is_no_condition(text: str, told: str) -> None:
 
 def test_unknown_factor_is_named_with_the_nearest() -> None:
     """A misspelt factor is answered with the nearest one."""
-    with pytest.raises(InputError, match="unknown factor 'param_total'.*Did you mean 'params_total'"):
+    with pytest.raises(
+        InputError, match="unknown factor 'param_total'.*Did you mean 'params_total'"
+    ):
         query.parse("param_total > 3", NAMES, "studies/x.yaml: population.where")
 
 
@@ -112,10 +128,16 @@ HELD = {
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("objective == 'casual'", "no run has objective 'casual'; there are 'causal', 'masked'. Did you mean 'causal'"),
+        (
+            "objective == 'casual'",
+            "no run has objective 'casual'; there are 'causal', 'masked'. Did you mean 'causal'",
+        ),
         ("objective != 'casual'", "no run has objective 'casual'"),
         ("'casual' == objective", "no run has objective 'casual'"),
-        ("checkpoints > 3 and not (objective in ['causal', 'maskd'])", "'maskd'.*Did you mean 'masked'"),
+        (
+            "checkpoints > 3 and not (objective in ['causal', 'maskd'])",
+            "'maskd'.*Did you mean 'masked'",
+        ),
         ("objective not in ['maskd']", "Did you mean 'masked'"),
         ("params_total == 7e7 or params_total == 71000000", "The nearest is 70000000"),
         ("params_total == '70000000'", "Write it as 70000000"),
@@ -141,18 +163,24 @@ def test_a_constant_that_no_run_has_is_told(text: str, told: str) -> None:
     ],
 )
 def test_what_runs_have_is_no_fault(text: str) -> None:
-    """Bounds need not be met, an integer may be written with a point, and `unknown` can always be asked for."""
+    """Bounds need not be met, an integer may be written with a point, and `unknown` can always be
+    asked for.
+    """
     query.parse(text, NAMES, "where", HELD)
 
 
 def test_malformed_query_is_one_sentence() -> None:
     """What cannot be read is said with its place."""
-    with pytest.raises(InputError, match=r"--where: cannot read the query 'objective ==' at its end"):
+    with pytest.raises(
+        InputError, match=r"--where: cannot read the query 'objective ==' at its end"
+    ):
         query.parse("objective ==", NAMES, "--where")
 
 
 def test_depth_is_bounded_where_a_query_is_read() -> None:
-    """A query that could be read but not asked of a run, deeper in the stack, would end in a traceback there."""
+    """A query that could be read but not asked of a run, deeper in the stack, would end in a
+    traceback there.
+    """
     assert query.parse("not " * 90 + "objective == 'causal'", NAMES)(RUN) is True
     for text in ("not " * 300 + "objective == 'causal'", "[" * 120 + "]" * 120 + " == objective"):
         with pytest.raises(InputError, match="nested too deeply"):

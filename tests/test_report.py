@@ -17,7 +17,13 @@ from transect.report.tables import count, decimals_of_interval, header, number, 
 
 NASTY = "</script></style></textarea><!--<img src=x onerror=alert(1)> & \"quoted\" 'run' {{7*7}} {% raw %} --> ]]>"
 FILE = "<img src=x onerror=alert(1)> \"quoted\" 'run' {{7*7}}"
-CLAIM = {"claim": "A <b>claim</b>", "verdict": "supported", "estimate": 0.71, "lower": 0.6, "upper": 0.82}
+CLAIM = {
+    "claim": "A <b>claim</b>",
+    "verdict": "supported",
+    "estimate": 0.71,
+    "lower": 0.6,
+    "upper": 0.82,
+}
 CLAIM |= {"units": "11 runs in 4 families", "reason": NASTY}
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
@@ -30,21 +36,35 @@ SVG = (
 
 
 def cells(**changes: object) -> dict:
-    cell = {"run": "r1", "measure": "minimal_pair", "stimuli": "agreement", "entry": "", "revision": "step0", "step": 0}
+    cell = {
+        "run": "r1",
+        "measure": "minimal_pair",
+        "stimuli": "agreement",
+        "entry": "",
+        "revision": "step0",
+        "step": 0,
+    }
     return cell | {"state": "measured", "reason": None, "error": None} | changes
 
 
 def report(**changes: object) -> ReportData:
     grid = [cells(step=s, revision=f"step{s}") for s in range(3)]
     grid += [
-        cells(measure="induction", stimuli="", state="not applicable", reason="needs attention; this model has none")
+        cells(
+            measure="induction",
+            stimuli="",
+            state="not applicable",
+            reason="needs attention; this model has none",
+        )
     ]
     data = ReportData(
         name="tiny",
         title="A title",
         question="A question?",
         claims=pd.DataFrame([CLAIM]),
-        registry=pd.DataFrame([{"run": "r1", "role": "population", "suite": "s"}, {"run": NASTY, "role": "held_out"}]),
+        registry=pd.DataFrame(
+            [{"run": "r1", "role": "population", "suite": "s"}, {"run": NASTY, "role": "held_out"}]
+        ),
         grid=pd.DataFrame(grid),
     )
     return replace(data, **changes)
@@ -71,7 +91,11 @@ def test_same_inputs_same_bytes(tmp_path: Path) -> None:
     """Two renders of one study are byte-identical, and leave no partial file."""
     (tmp_path / "f.svg").write_text(SVG)
     changes = {
-        "sections": [Section("S", figures=[Figure(tmp_path / "f", "c")], tables={"t": pd.DataFrame({"a": [1.5]})})]
+        "sections": [
+            Section(
+                "S", figures=[Figure(tmp_path / "f", "c")], tables={"t": pd.DataFrame({"a": [1.5]})}
+            )
+        ]
     }
     assert page(tmp_path, **changes) == page(tmp_path, **changes)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.svg", "report.html"]
@@ -91,7 +115,9 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
     )
     (tmp_path / f"{FILE}.svg").write_text(SVG)
     figures = [Figure(tmp_path / FILE, NASTY, NASTY, [NASTY])]
-    claims = pd.DataFrame([CLAIM | dict.fromkeys(("claim", "units", "reason", "unit", "sentence"), NASTY)])
+    claims = pd.DataFrame(
+        [CLAIM | dict.fromkeys(("claim", "units", "reason", "unit", "sentence"), NASTY)]
+    )
     runs = pd.DataFrame([{"run": NASTY, "role": "population", "suite": NASTY, NASTY: NASTY}])
     text = page(
         tmp_path,
@@ -121,7 +147,9 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
 def test_nothing_is_fetched(tmp_path: Path) -> None:
     """No element has an address outside the page, and the policy in the head forbids all fetching."""
     (tmp_path / "f.svg").write_text(SVG)
-    tags = Elements(page(tmp_path, sections=[Section("S", figures=[Figure(tmp_path / "f", "c")])])).tags
+    tags = Elements(
+        page(tmp_path, sections=[Section("S", figures=[Figure(tmp_path / "f", "c")])])
+    ).tags
     addresses = [v for _, a in tags for k, v in a.items() if k in ("href", "src", "xlink:href")]
     assert all(address.startswith(("#", "data:")) for address in addresses)
     policy = next(a["content"] for tag, a in tags if tag == "meta" and a.get("http-equiv"))
@@ -129,9 +157,13 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
 
 
 def test_ids_are_unique_and_links_arrive(tmp_path: Path) -> None:
-    """No id occurs twice, even with two copies of a figure and sections of one name; every # link has its target."""
+    """No id occurs twice, even with two copies of a figure and sections of one name; every # link
+    has its target.
+    """
     (tmp_path / "f.svg").write_text(SVG)
-    section = Section("Claims", figures=[Figure(tmp_path / "f", "c")], tables={"runs": pd.DataFrame({"a": [1]})})
+    section = Section(
+        "Claims", figures=[Figure(tmp_path / "f", "c")], tables={"runs": pd.DataFrame({"a": [1]})}
+    )
     tags = Elements(page(tmp_path, sections=[section, section], provenance={"runs": {"a": 1}})).tags
     ids = [a["id"] for _, a in tags if "id" in a]
     assert len(ids) == len(set(ids))
@@ -139,7 +171,9 @@ def test_ids_are_unique_and_links_arrive(tmp_path: Path) -> None:
 
 
 def test_svg_is_made_local() -> None:
-    """Ids and references are renamed together; dates, scripts, handlers and outside links are gone; style is scoped."""
+    """Ids and references are renamed together; dates, scripts, handlers and outside links are gone;
+    style is scoped.
+    """
     svg = inline_svg(SVG, "f7")
     assert 'clip-path="url(#f7-1)"' in svg and 'href="#f7-2"' in svg and "fill: url(#f7-2)" in svg
     assert "#f7-svg *{stroke-linejoin: round}" in svg
@@ -149,12 +183,16 @@ def test_svg_is_made_local() -> None:
 
 def test_random_ids_leave_no_trace() -> None:
     """Matplotlib draws new random ids each time: the embedded figure is the same."""
-    assert inline_svg(SVG, "f1") == inline_svg(SVG.replace("p1a2", "p77c").replace("m9", "mZZ"), "f1")
+    assert inline_svg(SVG, "f1") == inline_svg(
+        SVG.replace("p1a2", "p77c").replace("m9", "mZZ"), "f1"
+    )
 
 
 def figure(inside: str = "", root: str = "", namespaces: str = "") -> str:
     """What is left of an SVG with this inside, or with these attributes of its root."""
-    return inline_svg(f'<svg xmlns="http://www.w3.org/2000/svg" {namespaces} {root}>{inside}</svg>', "f1")
+    return inline_svg(
+        f'<svg xmlns="http://www.w3.org/2000/svg" {namespaces} {root}>{inside}</svg>', "f1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,12 +247,16 @@ def figure(inside: str = "", root: str = "", namespaces: str = "") -> str:
     ],
 )
 def test_of_a_figure_only_what_draws_is_left(inside: str) -> None:
-    """Elements of SVG that draw, with attributes and properties that draw, and references within the figure."""
+    """Elements of SVG that draw, with attributes and properties that draw, and references within
+    the figure.
+    """
     assert "X" not in figure(f"<rect id='a' width='3' height='3'/>{inside}")
 
 
 def test_what_draws_is_left_of_a_figure() -> None:
-    """Gradients, patterns, markers, classes, an image in the file, fonts: as they stand, by new names."""
+    """Gradients, patterns, markers, classes, an image in the file, fonts: as they stand, by new
+    names.
+    """
     inside = (
         "<style>.line, rect{fill: red; stroke: rgb(1, 2, 3)} #b .line{stroke-width: 2}</style><linearGradient id='b'><stop offset='0' stop-color='red'/>"
         "</linearGradient><g class='line thick' clip-path='url(#b)' style='fill: url(\"#b\"); font: 10px sans-serif; text-anchor: middle'>"
@@ -222,16 +264,24 @@ def test_what_draws_is_left_of_a_figure() -> None:
     )
     found = figure(inside, "width='3in' height='100' viewBox='0 0 3 3'")
     for part in (
-        "#f1-svg .f1-line, #f1-svg rect{fill: red; stroke: rgb(1, 2, 3)}#f1-svg #f1-1 .f1-line{stroke-width: 2}", 'class="f1-line f1-thick"',
-        'clip-path="url(#f1-1)"', 'style="fill: url(#f1-1); font: 10px sans-serif; text-anchor: middle"', "data:image/png;base64,iVBORw0KGgo=",
-        '<textPath href="#f1-1">x', 'stop-color="red"', 'width="3in"', 'viewBox="0 0 3 3"',
-    ):  # fmt: skip
+        "#f1-svg .f1-line, #f1-svg rect{fill: red; stroke: rgb(1, 2, 3)}#f1-svg #f1-1 .f1-line{stroke-width: 2}",
+        'class="f1-line f1-thick"',
+        'clip-path="url(#f1-1)"',
+        'style="fill: url(#f1-1); font: 10px sans-serif; text-anchor: middle"',
+        "data:image/png;base64,iVBORw0KGgo=",
+        '<textPath href="#f1-1">x',
+        'stop-color="red"',
+        'width="3in"',
+        'viewBox="0 0 3 3"',
+    ):
         assert part in found
 
 
 def test_a_figure_stays_in_its_place() -> None:
     """The style of the outermost element would be that of a box of the page."""
-    found = figure(root="style='position:fixed;width:100vw;height:100vh' class='summary' onload='x'")
+    found = figure(
+        root="style='position:fixed;width:100vw;height:100vh' class='summary' onload='x'"
+    )
     assert (
         found
         == '<svg xmlns="http://www.w3.org/2000/svg" class="f1-summary" id="f1-svg" role="img" aria-labelledby="f1-caption" />'
@@ -255,7 +305,9 @@ def test_the_pdf_is_linked_relative_to_the_page(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "f.svg").write_text(SVG)
     (tmp_path / "figures" / "f.pdf").write_bytes(b"%PDF")
-    text = page(tmp_path, sections=[Section("S", figures=[Figure(tmp_path / "figures" / "f", "c")])])
+    text = page(
+        tmp_path, sections=[Section("S", figures=[Figure(tmp_path / "figures" / "f", "c")])]
+    )
     assert '<a href="figures/f.pdf">PDF</a>' in text
 
 
@@ -271,29 +323,39 @@ def test_the_pdf_is_linked_relative_to_the_page(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_named(tmp_path: Path, change: dict, said: str) -> None:
-    """Unknown verdicts, states, roles and runs and missing columns are refused in one sentence; nothing is written."""
+    """Unknown verdicts, states, roles and runs and missing columns are refused in one sentence;
+    nothing is written.
+    """
     with pytest.raises(ValueError, match=said):
         page(tmp_path, **change)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_square_shows_its_worst_state(tmp_path: Path) -> None:
-    """Measured, failed and not applicable checkpoints of one run: the square fails with 1 of 2 applicable measured."""
+    """Measured, failed and not applicable checkpoints of one run: the square fails with 1 of 2
+    applicable measured.
+    """
     states = ["measured", "failed", "not applicable"]
     text = page(tmp_path, grid=pd.DataFrame([cells(step=i, state=s) for i, s in enumerate(states)]))
-    square = re.search(r'<button type="button" class="square ([^"]*)"[^>]*aria-label="([^"]*)"', text)
+    square = re.search(
+        r'<button type="button" class="square ([^"]*)"[^>]*aria-label="([^"]*)"', text
+    )
     assert square and square[1] == "failed part"
     assert square[2] == "r1, minimal_pair on agreement: 1 of 2 checkpoints measured, 1 failed"
 
 
 def test_no_hole_is_silent(tmp_path: Path) -> None:
-    """Each state but measured has a line with its reason in the table of holes, worst first, and its details."""
+    """Each state but measured has a line with its reason in the table of holes, worst first, and
+    its details.
+    """
     grid = [
         cells(),
         cells(step=1, state="failed", error="Traceback\nValueError: bad token"),
         cells(step=2, state="missing"),
     ]
-    grid += [cells(measure="induction", stimuli=None, state="not applicable", reason="needs attention")]
+    grid += [
+        cells(measure="induction", stimuli=None, state="not applicable", reason="needs attention")
+    ]
     text = page(tmp_path, grid=pd.DataFrame(grid))
     holes = text[text.index('id="holes"') :]
     said = ["ValueError: bad token", "planned, not measured yet", "needs attention"]
@@ -306,11 +368,17 @@ def test_no_hole_is_silent(tmp_path: Path) -> None:
 def test_what_is_absent_is_said(tmp_path: Path) -> None:
     """A study without claims, holes, sections or provenance says so instead of showing nothing."""
     text = page(tmp_path, claims=pd.DataFrame(columns=list(CLAIM)), grid=pd.DataFrame([cells()]))
-    assert "states no claims" in text and "there are no holes" in text and "No provenance was recorded" in text
+    assert (
+        "states no claims" in text
+        and "there are no holes" in text
+        and "No provenance was recorded" in text
+    )
 
 
 def test_what_is_unknown_of_every_run_is_no_value_that_they_share(tmp_path: Path) -> None:
-    """Models of one's own: the facts that nobody told are named in one list, apart from the values that the runs have in common."""
+    """Models of one's own: the facts that nobody told are named in one list, apart from the values
+    that the runs have in common.
+    """
     facts = {
         "role": "population",
         "mixer": "attention",
@@ -325,9 +393,18 @@ def test_what_is_unknown_of_every_run_is_no_value_that_they_share(tmp_path: Path
 
 def test_a_claim_reads_as_a_sentence() -> None:
     """Effect and interval have the digits that the interval allows, and minus signs."""
-    row = CLAIM | {"claim": "Size matters.", "estimate": -0.21234, "lower": -0.6311, "upper": 0.2099, "unit": "nats"}
+    row = CLAIM | {
+        "claim": "Size matters.",
+        "estimate": -0.21234,
+        "lower": -0.6311,
+        "upper": 0.2099,
+        "unit": "nats",
+    }
     view = claims_view(pd.DataFrame([row]))[0]
-    assert view["sentence"] == "Size matters: supported (−0.21 nats [−0.63, 0.21]; 11 runs in 4 families)."
+    assert (
+        view["sentence"]
+        == "Size matters: supported (−0.21 nats [−0.63, 0.21]; 11 runs in 4 families)."
+    )
 
 
 def test_a_claim_says_that_its_interval_was_cut() -> None:
@@ -338,25 +415,55 @@ def test_a_claim_says_that_its_interval_was_cut() -> None:
 
 
 def test_a_claim_that_is_not_identifiable_has_no_numbers() -> None:
-    """Without an estimate there is no effect, no interval and no drawing, and the sentence is whole."""
-    row = CLAIM | {"claim": "C", "verdict": "not identifiable", "estimate": math.nan, "lower": None, "upper": None}
+    """Without an estimate there is no effect, no interval and no drawing, and the sentence is
+    whole.
+    """
+    row = CLAIM | {
+        "claim": "C",
+        "verdict": "not identifiable",
+        "estimate": math.nan,
+        "lower": None,
+        "upper": None,
+    }
     view = claims_view(pd.DataFrame([row]))[0]
     assert (view["effect"], view["interval"], view["mark"]) == ("", "", None)
     assert view["sentence"] == "C: not identifiable (11 runs in 4 families)."
 
 
 def test_the_interval_is_drawn_where_it_lies() -> None:
-    """Interval [1, 3] beyond a region up to 0.5: positions keep that order, an open region reaches the edge."""
-    row = CLAIM | {"estimate": 2, "lower": 1, "upper": 3, "region_lower": -math.inf, "region_upper": 0.5}
+    """Interval [1, 3] beyond a region up to 0.5: positions keep that order, an open region reaches
+    the edge.
+    """
+    row = CLAIM | {
+        "estimate": 2,
+        "lower": 1,
+        "upper": 3,
+        "region_lower": -math.inf,
+        "region_upper": 0.5,
+    }
     mark = claims_view(pd.DataFrame([row]))[0]["mark"]
     assert (
-        0 == mark["region"][0] < mark["zero"] < mark["region"][1] < mark["low"] < mark["estimate"] < mark["high"] < 100
+        0
+        == mark["region"][0]
+        < mark["zero"]
+        < mark["region"][1]
+        < mark["low"]
+        < mark["estimate"]
+        < mark["high"]
+        < 100
     )
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(7, "7"), (9999, "9999"), (35008, "35,008"), (70426624, "70.4M"), (999999999, "1.00B"), (299892736000, "300B")]
+    [
+        (7, "7"),
+        (9999, "9999"),
+        (35008, "35,008"),
+        (70426624, "70.4M"),
+        (999999999, "1.00B"),
+        (299892736000, "300B"),
+    ]
     + [(11846072320, "11.8B"), (-12345, "−12,345")],
 )
 def test_counts(value: int, text: str) -> None:
@@ -381,10 +488,15 @@ def test_numbers(value: float, places: int | None, text: str) -> None:
 
 
 def test_full_values_stand_behind_short_ones() -> None:
-    """The raw value of a cell is the shortest text that reads back as the same float; p-values have a floor."""
+    """The raw value of a cell is the shortest text that reads back as the same float; p-values have
+    a floor.
+    """
     assert number_cells("x", pd.Series([0.123456789012]))[0].raw == "0.123456789012"
     assert number_cells("p_holm", pd.Series([2.4e-9, 0.5]))[0][:2] == ("<0.001", "2.4e-09")
-    assert [c.text for c in number_cells("seed", pd.Series([20261120, None], dtype="Int64"))] == ["20261120", "–"]
+    assert [c.text for c in number_cells("seed", pd.Series([20261120, None], dtype="Int64"))] == [
+        "20261120",
+        "–",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -405,7 +517,9 @@ def test_units_in_headers(name: str, expected: tuple[str, str]) -> None:
     assert header(name, {"slope": "nats/doubling"}) == expected
 
 
-@pytest.mark.parametrize(("low", "high", "places"), [(0.6, 0.82, 2), (-0.011, 0.019, 3), (10, 35, 0), (1, 1, None)])
+@pytest.mark.parametrize(
+    ("low", "high", "places"), [(0.6, 0.82, 2), (-0.011, 0.019, 3), (10, 35, 0), (1, 1, None)]
+)
 def test_digits_follow_the_interval(low: float, high: float, places: int | None) -> None:
     """Two significant digits of the width."""
     assert decimals_of_interval(low, high) == places
@@ -413,6 +527,8 @@ def test_digits_follow_the_interval(low: float, high: float, places: int | None)
 
 def test_all_rows_are_in_the_page(tmp_path: Path) -> None:
     """Of 1,000 rows 800 wait for "show all" (and print), none is left out."""
-    text = page(tmp_path, sections=[Section("S", tables={"long": pd.DataFrame({"x": range(1000)})})])
+    text = page(
+        tmp_path, sections=[Section("S", tables={"long": pd.DataFrame({"x": range(1000)})})]
+    )
     block = text[text.index('id="long"') : text.index('id="provenance"')]
     assert block.count('<tr class="more">') == 800 and block.count("<td") == 1000

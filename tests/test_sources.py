@@ -1,4 +1,6 @@
-"""transect.sources: fetch a declared source from cache, mirror or network, and refuse any other version."""
+"""transect.sources: fetch a declared source from cache, mirror or network, and refuse any other
+version.
+"""
 
 import http.client
 import http.server
@@ -76,7 +78,9 @@ def test_damaged_cache_is_replaced(monkeypatch):
 def test_another_version_in_the_mirror_is_refused(tmp_path, monkeypatch):
     """Other content in the mirror is an input error that names the file."""
     mirror_with(tmp_path, monkeypatch, lzma.compress(b"abcd"))
-    with pytest.raises(InputError, match=r"abc\.txt\.xz is not the declared version.*declared is ba7816bf8f01"):
+    with pytest.raises(
+        InputError, match=r"abc\.txt\.xz is not the declared version.*declared is ba7816bf8f01"
+    ):
         sources.fetch(ABC)
 
 
@@ -90,7 +94,9 @@ def test_another_version_behind_the_url_is_refused(monkeypatch):
 def test_a_mirror_without_the_file_is_named(tmp_path, monkeypatch):
     """A mirror that lacks the file gives one sentence with both places."""
     monkeypatch.setenv("TRANSECT_MIRROR", str(tmp_path))
-    with pytest.raises(InputError, match=r"has no file 'set/abc\.txt\.xz', the local copy of https://example"):
+    with pytest.raises(
+        InputError, match=r"has no file 'set/abc\.txt\.xz', the local copy of https://example"
+    ):
         sources.fetch(ABC)
 
 
@@ -117,7 +123,12 @@ def test_only_https(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://user:S3CRET@example.org/abc", "https://example.org/abc?token=S3CRET", "http://u:S3CRET@h/abc"]
+    "url",
+    [
+        "https://user:S3CRET@example.org/abc",
+        "https://example.org/abc?token=S3CRET",
+        "http://u:S3CRET@h/abc",
+    ],
 )
 def test_a_secret_in_an_address_is_refused(monkeypatch, url):
     """Before the cache is looked at, and without repeating it."""
@@ -133,7 +144,9 @@ def test_a_secret_in_an_address_is_refused(monkeypatch, url):
     "place", ["http://127.0.0.1:9/x", "file:///etc/passwd", "ftp://127.0.0.1/x", "//127.0.0.1:9/x"]
 )
 def test_a_redirect_leads_to_https_only(place):
-    """A server (of plain http, which is what can be served here) that sends elsewhere is not followed."""
+    """A server (of plain http, which is what can be served here) that sends elsewhere is not
+    followed.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *args):
@@ -153,7 +166,9 @@ def test_a_redirect_leads_to_https_only(place):
 
 
 def test_a_download_that_stands_still_ends(monkeypatch):
-    """A byte now and then, and a body that breaks off, are errors; the same server's whole body is read."""
+    """A byte now and then, and a body that breaks off, are errors; the same server's whole body is
+    read.
+    """
     monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.2)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -183,7 +198,9 @@ def test_a_mirror_that_leads_elsewhere_still_gives_the_declared_content(tmp_path
 
 
 def test_a_mirrored_source_needs_no_https(tmp_path, monkeypatch):
-    """An old address of plain http still names a source of which there is a copy: nothing is asked over it."""
+    """An old address of plain http still names a source of which there is a copy: nothing is asked
+    over it.
+    """
     mirror_with(tmp_path, monkeypatch, lzma.compress(b"abc"))
     assert sources.fetch(ABC | {"url": "http://example.org/abc.txt"}).read_bytes() == b"abc"
 
@@ -197,7 +214,9 @@ def test_a_mirror_is_a_folder(monkeypatch):
 
 
 def test_archive_is_downloaded_once_for_several_sources(monkeypatch):
-    """What is derived from an archive has the declared content; the archive is kept for the next one."""
+    """What is derived from an archive has the declared content; the archive is kept for the next
+    one.
+    """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a/b", "abc")

@@ -12,7 +12,8 @@ import pytest
 
 from transect import stopping
 
-# a program whose grandchild ignores SIGINT and SIGTERM, in a session of its own: what a server or a pool of workers may be
+# a program whose grandchild ignores SIGINT and SIGTERM, in a session of its own: what a server or a
+# pool of workers may be
 STUBBORN = """
 import pathlib, signal, time
 for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,7 +72,10 @@ def test_an_ignored_signal_stays_ignored() -> None:
 def test_a_request_is_an_exception_with_a_sentence() -> None:
     """SIGTERM within the program; afterwards it means what it meant before."""
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(stopping.Stopped, match="stopped by SIGTERM: what is finished is kept"), stopping.stoppable():
+    with (
+        pytest.raises(stopping.Stopped, match="stopped by SIGTERM: what is finished is kept"),
+        stopping.stoppable(),
+    ):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
     assert signal.getsignal(signal.SIGTERM) == before
@@ -81,7 +85,9 @@ def test_what_runs_in_the_background_can_be_interrupted() -> None:
     """A shell starts programs behind & with SIGINT ignored; what they start is not to inherit that."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = stopping.start([sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL)
+        process = stopping.start(
+            [sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL
+        )
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) != 0

@@ -27,8 +27,15 @@ def record(key: str, state: str = MEASURED, **more: str) -> Record:
 
 def written(tmp_path: Path) -> Store:
     cells = Store(tmp_path)
-    values = {"k1": store.as_values("k1", ROWS), "k2": store.as_values("k2", ROWS.assign(layer=[0, 1]))}
-    cells.write([record("k1"), record("k2"), record("k3", FAILED, reason="no", kind="data")], values, {"seconds": 1})
+    values = {
+        "k1": store.as_values("k1", ROWS),
+        "k2": store.as_values("k2", ROWS.assign(layer=[0, 1])),
+    }
+    cells.write(
+        [record("k1"), record("k2"), record("k3", FAILED, reason="no", kind="data")],
+        values,
+        {"seconds": 1},
+    )
     return cells
 
 
@@ -77,7 +84,9 @@ def test_damage_is_found(tmp_path: Path) -> None:
 
 def test_same_values_same_bytes(tmp_path: Path) -> None:
     """Two stores with the same cells hold the same bytes."""
-    files = [next((written(tmp_path / name).root / "cells").glob("*/*/*.parquet")) for name in ("a", "b")]
+    files = [
+        next((written(tmp_path / name).root / "cells").glob("*/*/*.parquet")) for name in ("a", "b")
+    ]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -91,7 +100,10 @@ def test_same_values_same_bytes(tmp_path: Path) -> None:
             ROWS.assign(value=[1.0, np.nan]),
             "1 of 2 rows of a measure hold no number and no error, e.g. correct of item b",
         ),
-        (ROWS.assign(error=["too long", None]), "hold a number and an error, e.g. correct of item a"),
+        (
+            ROWS.assign(error=["too long", None]),
+            "hold a number and an error, e.g. correct of item a",
+        ),
         (ROWS.assign(value=[1.0, np.nan], error=["", ""]), "no number and no error"),
     ],
 )
@@ -123,18 +135,26 @@ def test_refused_items_are_counted_and_come_back(tmp_path: Path) -> None:
 
 
 def test_digest_depends_on_errors() -> None:
-    """Another reason is another digest; without errors it is that of a table which has no such column (files of before)."""
+    """Another reason is another digest; without errors it is that of a table which has no such
+    column (files of before).
+    """
     plain = store.as_values("k", ROWS)
     one, two = (
-        store.values_digest(store.as_values("k", REFUSED.replace("it is empty", e))) for e in ("it is empty", "x")
+        store.values_digest(store.as_values("k", REFUSED.replace("it is empty", e)))
+        for e in ("it is empty", "x")
     )
     assert one != two
     # computed by version 0.1.0 of this project, before the column was there
-    assert store.values_digest(plain) == "308f802c95c4ef221a1c23a0d65275731848e0412501581edb9c2688f3754089"
+    assert (
+        store.values_digest(plain)
+        == "308f802c95c4ef221a1c23a0d65275731848e0412501581edb9c2688f3754089"
+    )
 
 
 def test_files_without_the_column_of_errors_are_read(tmp_path: Path) -> None:
-    """A store of before (no `error`, no `refused`, an index without it): values and index come back, and can be added to."""
+    """A store of before (no `error`, no `refused`, an index without it): values and index come
+    back, and can be added to.
+    """
     cells = written(tmp_path)
     file = next(tmp_path.glob("cells/*/*/*.parquet"))
     old = pq.read_table(file)
@@ -142,7 +162,9 @@ def test_files_without_the_column_of_errors_are_read(tmp_path: Path) -> None:
     assert b"refused" not in metadata
     table = old.drop(["error"]).replace_schema_metadata({"transect": metadata})
     pq.write_table(table, file, write_page_checksum=True)
-    index = cells.index().reset_index().drop(columns="refused").assign(modified=file.stat().st_mtime_ns)
+    index = (
+        cells.index().reset_index().drop(columns="refused").assign(modified=file.stat().st_mtime_ns)
+    )
     pq.write_table(pa.Table.from_pandas(index, preserve_index=False), tmp_path / "index.parquet")
     cells.write([record("k4")], {"k4": store.as_values("k4", REFUSED)}, {})
     now = cells.index()
@@ -155,18 +177,40 @@ def test_files_without_the_column_of_errors_are_read(tmp_path: Path) -> None:
 def test_a_revision_may_be_several_folders_deep(tmp_path: Path) -> None:
     """refs/pr/1 of the hub: its cells are found, and its provenance."""
     cells = Store(tmp_path)
-    cells.write([Record("k", "run-1", "refs/pr/1", "m", "s", MEASURED)], {"k": store.as_values("k", ROWS)}, {"a": 1})
+    cells.write(
+        [Record("k", "run-1", "refs/pr/1", "m", "s", MEASURED)],
+        {"k": store.as_values("k", ROWS)},
+        {"a": 1},
+    )
     index = cells.index()
-    assert index.loc["k", "revision"] == "refs/pr/1" and cells.read(index)["value"].tolist() == [1.0, 0.0]
-    assert list(cells.provenance_of("run-1", "refs/pr/1").values()) == cells.provenance(index["file"]) == [{"a": 1}]
+    assert index.loc["k", "revision"] == "refs/pr/1" and cells.read(index)["value"].tolist() == [
+        1.0,
+        0.0,
+    ]
+    assert (
+        list(cells.provenance_of("run-1", "refs/pr/1").values())
+        == cells.provenance(index["file"])
+        == [{"a": 1}]
+    )
 
 
 def with_records(file: Path, records: str) -> None:
     """A file of cells whose metadata are these."""
-    pq.write_table(pq.read_table(file).replace_schema_metadata({"transect": records}), file, write_page_checksum=True)
+    pq.write_table(
+        pq.read_table(file).replace_schema_metadata({"transect": records}),
+        file,
+        write_page_checksum=True,
+    )
 
 
-GOOD = {"key": "k9", "run": "run-1", "revision": "step0", "measure": "m", "stimuli": "s", "state": MEASURED}
+GOOD = {
+    "key": "k9",
+    "run": "run-1",
+    "revision": "step0",
+    "measure": "m",
+    "stimuli": "s",
+    "state": MEASURED,
+}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +231,10 @@ GOOD = {"key": "k9", "run": "run-1", "revision": "step0", "measure": "m", "stimu
                 ({"key": None}, "record 2 has key 'None'"),
                 ({"key": ["x"]}, "record 2 has key"),
                 ({"key": ""}, "record 2 has key ''"),
-                ({"state": "done"}, "record 2 has the state 'done'; there are measured, not applicable, failed"),
+                (
+                    {"state": "done"},
+                    "record 2 has the state 'done'; there are measured, not applicable, failed",
+                ),
                 ({"state": "missing"}, "state 'missing'"),
                 ({"rows": "3"}, "rows '3'"),
                 ({"rows": True}, "rows 'True'"),
@@ -201,7 +248,9 @@ GOOD = {"key": "k9", "run": "run-1", "revision": "step0", "measure": "m", "stimu
 def test_a_damaged_file_is_named_and_the_others_are_read(
     tmp_path: Path, content: bytes | str | None, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Cut off, or without the records that the store writes: one sentence with the file and what to do, once; nothing else is lost."""
+    """Cut off, or without the records that the store writes: one sentence with the file and what to
+    do, once; nothing else is lost.
+    """
     cells = written(tmp_path)
     cells.write([record("other")], {"other": store.as_values("other", ROWS)}, {})
     file = next(f for f in tmp_path.glob("cells/*/*/*.parquet") if pq.read_table(f).num_rows > 2)
@@ -231,7 +280,9 @@ def changed(table: pa.Table, column: str, value: object) -> pa.Table:
     """The first row with another value, everything else as it was, the metadata too."""
     values = table[column].to_pylist()
     at = table.column_names.index(column)
-    return table.set_column(at, table.schema.field(at), pa.array([value, *values[1:]], table.schema.field(at).type))
+    return table.set_column(
+        at, table.schema.field(at), pa.array([value, *values[1:]], table.schema.field(at).type)
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +301,7 @@ def changed(table: pa.Table, column: str, value: object) -> pa.Table:
         lambda t: t.drop(["stamp"]),
         lambda t: pa.table({"key": [1]}),
     ],
-)  # fmt: skip
+)
 def test_an_edited_index_hides_nothing_and_invents_nothing(
     tmp_path: Path, edit: Callable[[pa.Table], pa.Table]
 ) -> None:
@@ -270,7 +321,9 @@ def test_an_index_that_is_no_table_is_made_anew(tmp_path: Path, content: bytes) 
 
 
 def test_a_file_that_changes_within_its_time_is_read_again(tmp_path: Path) -> None:
-    """Another content of the same size at the same path, its modified time put back: the new records count."""
+    """Another content of the same size at the same path, its modified time put back: the new
+    records count.
+    """
     cells = written(tmp_path)
     file = next(tmp_path.glob("cells/*/*/*.parquet"))
     records = pq.read_schema(file).metadata[b"transect"].decode()
@@ -295,7 +348,9 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{", "\xff"])
-def test_damaged_provenance_is_told(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_provenance_is_told(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is reported leaves it out with a sentence; what is compared with it is refused."""
     cells = written(tmp_path)
     file = next(tmp_path.glob("provenance/*/*/*.json"))
@@ -305,12 +360,17 @@ def test_damaged_provenance_is_told(tmp_path: Path, content: str, capsys: pytest
         cells.provenance_of("run-1", "step0")
 
 
-@pytest.mark.parametrize(("run", "revision"), [("../out", "main"), ("m", "../../../out"), ("m", "/out"), ("/out", "main"), ("m", "main\n")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("run", "revision"),
+    [("../out", "main"), ("m", "../../../out"), ("m", "/out"), ("/out", "main"), ("m", "main\n")],
+)
 def test_nothing_is_written_outside(tmp_path: Path, run: str, revision: str) -> None:
     """Whoever reads names checks them, and so does the store, before it makes a folder."""
     cells = Store(tmp_path / "a/b/store")
     with pytest.raises(InputError, match="the run|the revision"):
-        cells.write([Record("k", run, revision, "m", "s", MEASURED)], {"k": store.as_values("k", ROWS)}, {})
+        cells.write(
+            [Record("k", run, revision, "m", "s", MEASURED)], {"k": store.as_values("k", ROWS)}, {}
+        )
     with pytest.raises(InputError):
         cells.provenance_of(run, revision)
     assert not list(tmp_path.iterdir())
@@ -331,7 +391,9 @@ def test_a_link_in_the_store_leads_nothing_outside(tmp_path: Path, kind: str) ->
 
 
 def test_texts_that_a_spreadsheet_takes_for_formulas_stand_as_they_are(tmp_path: Path) -> None:
-    """Values are those of the model or the item, in CSV as in Parquet: a sign put before them would be another text."""
+    """Values are those of the model or the item, in CSV as in Parquet: a sign put before them would
+    be another text.
+    """
     texts = ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "=1\n2", "'=1"]
     table = pd.DataFrame({"=item": texts})
     store.write_csv(tmp_path / "t.csv", table)

@@ -12,7 +12,9 @@ from transect.project import SHIPPED, Project
 
 def keys(project: Project) -> dict[tuple[str, str, str], str]:
     cells = studies.load("tiny", project).cells
-    return {(c.checkpoint.run.id, c.checkpoint.revision, c.entry.measure.name): c.key for c in cells}
+    return {
+        (c.checkpoint.run.id, c.checkpoint.revision, c.entry.measure.name): c.key for c in cells
+    }
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -119,11 +121,11 @@ def test_not_applicable_is_decided_when_planning(world: Project) -> None:
 def test_a_model_behind_an_interface_is_marked(world: Project) -> None:
     """Nothing can be read of it: its cells are not applicable, with the reason, and never a hole."""
     suite = world.root / "model_registry" / "tiny.yaml"
-    entry = (
-        "- {id: %s, model_type: unknown, mixer: attention, architecture: unknown, checkpoints: counted, access: api}\n"
-    )
+    entry = "- {id: %s, model_type: unknown, mixer: attention, architecture: unknown, checkpoints: counted, access: api}\n"
     suite.write_text(suite.read_text() + entry % "behind-a" + entry % "behind-b")
-    cells = [c for c in studies.load("tiny", world).cells if c.checkpoint.run.id.startswith("behind")]
+    cells = [
+        c for c in studies.load("tiny", world).cells if c.checkpoint.run.id.startswith("behind")
+    ]
     assert len(cells) == 4 == len({c.key for c in cells})
     assert all("offers text only, through an interface (access: api)" in c.reason for c in cells)
 
@@ -131,19 +133,43 @@ def test_a_model_behind_an_interface_is_marked(world: Project) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("measure: copying", "measure: copyng"), "line 9: measures: unknown measure 'copyng'; there are: .*Did you mean 'copying'"),
-        (("stimuli: agreement", "stimuli: grammar_heldout"), "reads the column 'sentence_good', which the stimuli grammar_heldout lack"),
-        (("stimuli: agreement, ", ""), "minimal_pair needs stimuli with the columns sentence_good, sentence_bad"),
-        (("'tiny' and mixer == 'attention'", "'tiny' and mixer == 'ssd'"), "line 4: the population is empty: no run of the registry satisfies"),
-        (("'tiny' and mixer == 'attention'", "'tinny'"), "line 4: population.where: no run has suite 'tinny'.*Did you mean 'tiny'"),
-        (("{measure: minimal_pair, metric", "{measure: induction, metric"), "needs the measure 'induction', which .* it takes copying, minimal_pair"),
+        (
+            ("measure: copying", "measure: copyng"),
+            "line 9: measures: unknown measure 'copyng'; there are: .*Did you mean 'copying'",
+        ),
+        (
+            ("stimuli: agreement", "stimuli: grammar_heldout"),
+            "reads the column 'sentence_good', which the stimuli grammar_heldout lack",
+        ),
+        (
+            ("stimuli: agreement, ", ""),
+            "minimal_pair needs stimuli with the columns sentence_good, sentence_bad",
+        ),
+        (
+            ("'tiny' and mixer == 'attention'", "'tiny' and mixer == 'ssd'"),
+            "line 4: the population is empty: no run of the registry satisfies",
+        ),
+        (
+            ("'tiny' and mixer == 'attention'", "'tinny'"),
+            "line 4: population.where: no run has suite 'tinny'.*Did you mean 'tiny'",
+        ),
+        (
+            ("{measure: minimal_pair, metric", "{measure: induction, metric"),
+            "needs the measure 'induction', which .* it takes copying, minimal_pair",
+        ),
         (("n: 8", "m: 8"), "copying has no option 'm'; it has conditions, n, tokens, bos"),
-        (("frames: 10", "frame: 10"), "agreement has no option 'frame'; it has frames.*Did you mean 'frames'"),
+        (
+            ("frames: 10", "frame: 10"),
+            "agreement has no option 'frame'; it has frames.*Did you mean 'frames'",
+        ),
         (("seed: 1", "seed: one"), "line 6: seed is 'one'; it must be of type integer"),
-        (("analysis: emergence", "analysis: emergense"), "unknown analysis 'emergense'.*Did you mean 'emergence'"),
+        (
+            ("analysis: emergence", "analysis: emergense"),
+            "unknown analysis 'emergense'.*Did you mean 'emergence'",
+        ),
         (("question:", "kwestion:"), "lacks question|unknown field 'kwestion'"),
     ],
-)  # fmt: skip
+)
 def test_bad_study_is_one_sentence(world: Project, change: tuple[str, str], told: str) -> None:
     """The sentence names the file, the field and what is allowed."""
     edit(world.root / "studies/tiny.yaml", *change)
@@ -178,21 +204,28 @@ def added_measure(world: Project, requires: str) -> None:
 
 
 def test_a_misspelt_requirement_is_an_error_when_planning(world: Project) -> None:
-    """It would make every cell not applicable, without a word: it is told with the nearest capability instead."""
+    """It would make every cell not applicable, without a word: it is told with the nearest
+    capability instead.
+    """
     added_measure(world, "hiden")
     with pytest.raises(
-        InputError, match=r"own.py requires 'hiden' of a model \(REQUIRES\); there are: logits, .*Did you mean 'hidden'"
+        InputError,
+        match=r"own.py requires 'hiden' of a model \(REQUIRES\); there are: logits, .*Did you mean 'hidden'",
     ):
         studies.load("tiny", world)
 
 
 def test_a_key_rests_on_what_the_measure_imports(world: Project) -> None:
-    """The VERSION of an engine file that a measure imports is part of its key, besides those that it requires."""
+    """The VERSION of an engine file that a measure imports is part of its key, besides those that
+    it requires.
+    """
     added_measure(world, "hidden")
     cell = next(c for c in studies.load("tiny", world).cells if c.entry.measure.name == "own")
     parts = engine_versions(cell.entry.measure, cell.checkpoint.run)
     assert {"loading", "network", "batching", "scoring", "words"} <= set(parts)
-    other = next(c for c in studies.load("tiny", world).cells if c.entry.measure.name == "minimal_pair")
+    other = next(
+        c for c in studies.load("tiny", world).cells if c.entry.measure.name == "minimal_pair"
+    )
     assert "words" not in engine_versions(other.entry.measure, other.checkpoint.run)
 
 
@@ -200,7 +233,9 @@ def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
     """The tokenizer for every model; what is looked at in a network, for measures that look."""
     added_measure(world, "hidden")
     cells = {c.entry.measure.name: c for c in studies.load("tiny", world).cells}
-    parts = {name: set(engine_versions(c.entry.measure, c.checkpoint.run)) for name, c in cells.items()}
+    parts = {
+        name: set(engine_versions(c.entry.measure, c.checkpoint.run)) for name, c in cells.items()
+    }
     assert all("tokenizer" in found for found in parts.values())
     assert {"anatomy", "identities", "residual", "tracing"} <= parts["own"] - parts["minimal_pair"]
 
@@ -213,7 +248,11 @@ def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
             "where: {word_order: SOV}, threshold: 0.9",
             "no run of the study has word_order 'SOV'; there are 'SVO'",
         ),
-        ("threshold: 0.9", "stimuli: agreemnt, threshold: 0.9", "takes it on agreement. Did you mean 'agreement'"),
+        (
+            "threshold: 0.9",
+            "stimuli: agreemnt, threshold: 0.9",
+            "takes it on agreement. Did you mean 'agreement'",
+        ),
         (
             "seed: 1",
             "seed: 1\ndesign: {where: \"mixer == 'atention'\", terms: [d_model]}",
@@ -226,7 +265,9 @@ def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
         ),
     ],
 )
-def test_what_no_run_has_is_told_before_anything_runs(world: Project, old: str, new: str, told: str) -> None:
+def test_what_no_run_has_is_told_before_anything_runs(
+    world: Project, old: str, new: str, told: str
+) -> None:
     """A misspelt level, run or stimulus set would silently give a smaller study."""
     edit(world.root / "studies/tiny.yaml", old, new)
     with pytest.raises(InputError, match=told):
@@ -235,7 +276,9 @@ def test_what_no_run_has_is_told_before_anything_runs(world: Project, old: str, 
 
 @pytest.mark.parametrize("name", ["store", "con", "abc\n", "x" * 101])
 def test_the_name_of_a_study_is_a_folder_of_its_own(world: Project, name: str) -> None:
-    """Neither a device, nor with a last newline, nor the folder of the cells: results of a study are made anew."""
+    """Neither a device, nor with a last newline, nor the folder of the cells: results of a study
+    are made anew.
+    """
     text = (world.root / "studies/tiny.yaml").read_text()
     path = world.root / "studies" / f"{name}.yaml"
     path.write_text(text.replace("study: tiny", f"study: {name!r}".replace("'", '"')))
@@ -245,6 +288,10 @@ def test_the_name_of_a_study_is_a_folder_of_its_own(world: Project, name: str) -
 
 def test_a_name_of_an_entry_is_one_line(world: Project) -> None:
     """A last newline is no part of what reports and outcomes call an entry."""
-    edit(world.root / "studies/tiny.yaml", "measures:\n", 'measures:\n- {measure: copying, name: "abc\\n"}\n')
+    edit(
+        world.root / "studies/tiny.yaml",
+        "measures:\n",
+        'measures:\n- {measure: copying, name: "abc\\n"}\n',
+    )
     with pytest.raises(InputError, match=r"name is 'abc\\n'; it must be 1 to 60 characters"):
         studies.load("tiny", world)

@@ -1,4 +1,6 @@
-"""Text that is put into suite files: what stood there stays, byte for byte, and the result is the old content and the new entry."""
+"""Text that is put into suite files: what stood there stays, byte for byte, and the result is the
+old content and the new entry.
+"""
 
 import pytest
 import yaml
@@ -88,9 +90,13 @@ def test_every_shipped_suite_can_be_extended():
         before = yaml.load(text, Loader=LOADER)
         if "runs" not in before:  # schema.yaml
             continue
-        more = {"sources": {"files": "read, here"}, "checkpoints": {"new_rule": {"revision": "main", "steps": [None]}}}
+        more = {
+            "sources": {"files": "read, here"},
+            "checkpoints": {"new_rule": {"revision": "main", "steps": [None]}},
+        }
         after = yaml.load(
-            suite_append.append(text, {"id": "new", "corpus": "unknown"}, more, ["corpus"]), Loader=LOADER
+            suite_append.append(text, {"id": "new", "corpus": "unknown"}, more, ["corpus"]),
+            Loader=LOADER,
         )
         assert after == before | {
             "runs": [*before["runs"], {"id": "new", "corpus": "unknown"}],
@@ -108,7 +114,9 @@ def test_braces_are_doubled():
 
 
 def test_a_new_file():
-    """The head that the schema asks for, then the run, with what only a person can know under a comment."""
+    """The head that the schema asks for, then the run, with what only a person can know under a
+    comment.
+    """
     text = suite_append.new_file(
         "mine",
         ENTRY,

@@ -14,13 +14,20 @@ def span(first: int, last: int, by: int = 1) -> dict[str, int]:
 
 
 def test_ranges_are_written_out() -> None:
-    """Both ends are steps; a range that is shorter than its stride has its ends (which do not rise where they are one too many)."""
+    """Both ends are steps; a range that is shorter than its stride has its ends (which do not rise
+    where they are one too many).
+    """
     assert steps([None, 0, span(1, 3), span(10, 30, 10)]) == [None, 0, 1, 2, 3, 10, 20, 30]
 
 
 @pytest.mark.parametrize(
     "parts",
-    [[span(0, 10**12)], [span(0, 10**30)], [span(1, 60_000), span(60_001, 110_000)], list(range(100_001))],
+    [
+        [span(0, 10**12)],
+        [span(0, 10**30)],
+        [span(1, 60_000), span(60_001, 110_000)],
+        list(range(100_001)),
+    ],
     ids=["range", "beyond int64", "two", "listed"],
 )
 def test_no_rule_has_more_than_100_000_steps(parts: list[object]) -> None:

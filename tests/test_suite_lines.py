@@ -43,7 +43,9 @@ CSV = "label,params_total,d_model\na,10,\nb,,64\nc,30,\n"
     ],
 )
 def test_place(run, field, expected, tmp_path):
-    """Entry, joined table, `each`, defaults, and the row of a CSV table; the entry itself for what stands nowhere."""
+    """Entry, joined table, `each`, defaults, and the row of a CSV table; the entry itself for what
+    stands nowhere.
+    """
     (tmp_path / "demo.yaml").write_text(SUITE)
     (tmp_path / "demo.csv").write_text(CSV)
     assert place(tmp_path / "demo.yaml", run, field) == f"{tmp_path}/{expected}"

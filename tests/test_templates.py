@@ -43,7 +43,9 @@ def test_fields_are_filled_in(text: str, filled: str) -> None:
     ],
 )
 def test_nothing_else_is(text: str) -> None:
-    """No attribute, index, conversion or wide width; no width of a text; no more than 10,000 characters."""
+    """No attribute, index, conversion or wide width; no width of a text; no more than 10,000
+    characters.
+    """
     with pytest.raises(ValueError):
         templates.filled(text, FACTS)
 

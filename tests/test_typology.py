@@ -1,4 +1,6 @@
-"""Features of URIEL; the figures are those that were measured with lang2vec 1.1.2 when its traps were found."""
+"""Features of URIEL; the figures are those that were measured with lang2vec 1.1.2 when its traps
+were found.
+"""
 
 import sys
 from pathlib import Path
@@ -19,8 +21,12 @@ def test_distances() -> None:
     assert np.diag(found).tolist() == [0, 0, 0]
 
 
-def test_a_program_of_that_name_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """lang2vec installs a script lang2vec.py beside `transect`, whose folder is the first of sys.path when that is started."""
+def test_a_program_of_that_name_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lang2vec installs a script lang2vec.py beside `transect`, whose folder is the first of
+    sys.path when that is started.
+    """
     (tmp_path / "lang2vec.py").write_text("raise OSError('the program, not the package')")
     for name in [n for n in sys.modules if n.split(".")[0] == "lang2vec"]:
         monkeypatch.delitem(sys.modules, name)
@@ -44,7 +50,8 @@ def test_a_macrolanguage_has_the_features_of_its_language() -> None:
 def test_a_language_that_uriel_lacks_is_unknown() -> None:
     """Never 0: its features and distances are missing."""
     assert (
-        typology.features(["tlh"]).isna().all(axis=None) and typology.distances(["tlh", "eng"]).isna().sum().sum() == 3
+        typology.features(["tlh"]).isna().all(axis=None)
+        and typology.distances(["tlh", "eng"]).isna().sum().sum() == 3
     )
 
 
@@ -52,7 +59,9 @@ def test_most_languages_of_the_registry_have_distances() -> None:
     """All but those for which URIEL has no code."""
     codes = list(languages.described())
     known = typology.features(codes).notna().all(axis=1)
-    assert known.sum() == sum(language.uriel is not None for language in languages.described().values())
+    assert known.sum() == sum(
+        language.uriel is not None for language in languages.described().values()
+    )
 
 
 def test_an_unknown_set() -> None:

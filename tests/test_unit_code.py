@@ -1,4 +1,6 @@
-"""The state of a project's own unit: its syntax, what it imports inside the project, the data that it names."""
+"""The state of a project's own unit: its syntax, what it imports inside the project, the data that
+it names.
+"""
 
 from pathlib import Path
 
@@ -58,8 +60,12 @@ def edit(project: Project, file: str, old: str, new: str) -> list[str]:
         ("lexicon.csv", "a", "b"),
     ],
 )
-def test_an_edit_that_may_change_values_is_seen(project: Project, file: str, old: str, new: str) -> None:
-    """Code, a default, what it imports inside the project, a file of data that it names: the file is told."""
+def test_an_edit_that_may_change_values_is_seen(
+    project: Project, file: str, old: str, new: str
+) -> None:
+    """Code, a default, what it imports inside the project, a file of data that it names: the file
+    is told.
+    """
     assert f"measures/{file}" in edit(project, file, old, new)
 
 
@@ -73,7 +79,9 @@ def test_an_edit_that_may_change_values_is_seen(project: Project, file: str, old
         ("_shared.py", "    return", '    """Itself."""\n    return'),
     ],
 )
-def test_comments_docstrings_and_layout_are_not(project: Project, file: str, old: str, new: str) -> None:
+def test_comments_docstrings_and_layout_are_not(
+    project: Project, file: str, old: str, new: str
+) -> None:
     """What cannot change a value leaves the state as it is."""
     assert edit(project, file, old, new) == []
 
@@ -88,7 +96,9 @@ def test_comments_docstrings_and_layout_are_not(project: Project, file: str, old
     ],
 )
 def test_data_are_found_as_people_name_them(project: Project, written: str, file: str) -> None:
-    """A computed name, a folder and a name, a path from the project's root, a file called like the unit."""
+    """A computed name, a folder and a name, a path from the project's root, a file called like the
+    unit.
+    """
     (project.root / "measures/counts.py").write_text(MEASURE.replace('"lexicon.csv"', written))
     (project.root / file).parent.mkdir(exist_ok=True)
     (project.root / file).write_text("a")
@@ -103,12 +113,16 @@ def test_a_file_that_an_option_names_is_part_of_it(project: Project) -> None:
     (project.root / "names.csv").write_text("a")
     before = unit_code.state(unit, {"names": ["names.csv"]})
     (project.root / "names.csv").write_text("b")
-    assert unit_code.changed(before, unit_code.state(unit, {"names": ["names.csv"]})) == ["names.csv"]
+    assert unit_code.changed(before, unit_code.state(unit, {"names": ["names.csv"]})) == [
+        "names.csv"
+    ]
 
 
 def test_results_are_no_part_of_it(project: Project) -> None:
     """What this program writes into the project is no data of a unit."""
-    (project.root / "measures/counts.py").write_text(MEASURE.replace('"lexicon.csv"', '"results/index.parquet"'))
+    (project.root / "measures/counts.py").write_text(
+        MEASURE.replace('"lexicon.csv"', '"results/index.parquet"')
+    )
     (project.root / "results").mkdir()
     before = state(project)
     (project.root / "results/index.parquet").write_text("b")
@@ -121,6 +135,8 @@ def test_shipped_units_have_no_state() -> None:
 
 
 def test_the_files_of_an_analysis_are_inputs_of_its_rule(project: Project) -> None:
-    """Its own file, what it imports in the project, and the data that it names: a change of any computes it again."""
+    """Its own file, what it imports in the project, and the data that it names: a change of any
+    computes it again.
+    """
     found = unit_code.files(units.find("measure", "counts", project))
     assert [p.name for p in found] == ["counts.py", "_shared.py", "lexicon.csv"]

@@ -30,17 +30,23 @@ def test_own_unit_hides_the_shipped_one(tmp_path: Path) -> None:
 
 def test_unknown_unit_is_named_with_the_nearest() -> None:
     """The sentence holds the place, the allowed names and the nearest."""
-    with pytest.raises(InputError, match=r"x.yaml: unknown measure 'inducton'; there are: .*Did you mean 'induction'"):
+    with pytest.raises(
+        InputError,
+        match=r"x.yaml: unknown measure 'inducton'; there are: .*Did you mean 'induction'",
+    ):
         units.find("measure", "inducton", Project(SHIPPED), "x.yaml")
 
 
 def test_a_file_of_data_is_told_from_a_stimulus_set(tmp_path: Path) -> None:
-    """stimuli/pairs.jsonl, asked for with its ending or without: the sentence says which Python file is missing, and what it needs."""
+    """stimuli/pairs.jsonl, asked for with its ending or without: the sentence says which Python
+    file is missing, and what it needs.
+    """
     (tmp_path / "stimuli").mkdir()
     (tmp_path / "stimuli/pairs.jsonl").write_text("{}")
     for name in ("pairs", "pairs.jsonl"):
         with pytest.raises(
-            InputError, match=r"pairs.jsonl is data: write a file stimuli/pairs.py with VERSION and COLUM"
+            InputError,
+            match=r"pairs.jsonl is data: write a file stimuli/pairs.py with VERSION and COLUM",
         ):
             units.find("stimuli", name, Project(tmp_path))
 
@@ -48,7 +54,9 @@ def test_a_file_of_data_is_told_from_a_stimulus_set(tmp_path: Path) -> None:
 def test_missing_declaration_is_told(tmp_path: Path) -> None:
     """A measure without a literal VERSION is refused."""
     with pytest.raises(InputError, match="must declare VERSION"):
-        units.find("measure", "mine", own(tmp_path, UNIT.replace("VERSION = 3", "VERSION = int('3')")))
+        units.find(
+            "measure", "mine", own(tmp_path, UNIT.replace("VERSION = 3", "VERSION = int('3')"))
+        )
 
 
 def test_broken_unit_is_told(tmp_path: Path) -> None:
@@ -74,7 +82,9 @@ def test_an_option_without_default_must_be_given(tmp_path: Path) -> None:
     unit = units.find("measure", "mine", own(tmp_path, text))
     assert unit.options() == {"size": None, "more": "3"}
     unit.check_options(["size"], "x.yaml")
-    with pytest.raises(InputError, match=r"x.yaml: mine needs the option size, e.g. size: \[{n: 2}\]"):
+    with pytest.raises(
+        InputError, match=r"x.yaml: mine needs the option size, e.g. size: \[{n: 2}\]"
+    ):
         unit.check_options(["more"], "x.yaml")
 
 
@@ -85,8 +95,12 @@ def test_a_file_whose_name_is_no_folder_is_refused(tmp_path: Path, name: str) ->
         units.find("measure", name, own(tmp_path, name=name))
 
 
-def test_a_projects_unit_imports_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its own folder and the project's; a file that is called like a module of Python's is not taken for it."""
+def test_a_projects_unit_imports_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its own folder and the project's; a file that is called like a module of Python's is not
+    taken for it.
+    """
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     helped = "import colorsys\nimport _beside_it\nimport _in_the_project\n"

@@ -56,7 +56,11 @@ def test_files_in_a_row(ending: str) -> None:
 def test_what_is_damaged(ending: str) -> None:
     """Cut off, or something else: a clause about it, never another error."""
     packed = PACKED[ending](bytes(range(256)) * 64)
-    for wrong in (packed[: len(packed) // 2], b"not packed", packed[:-40] + bytes(20) + packed[-20:]):
+    for wrong in (
+        packed[: len(packed) // 2],
+        b"not packed",
+        packed[:-40] + bytes(20) + packed[-20:],
+    ):
         with pytest.raises(Unreadable, match="."):
             unpacked(wrong, ending)
 

@@ -28,7 +28,9 @@ def log_of(folder: Path, *arguments: str) -> tuple[str, int]:
     """The log of Snakemake on the file above, and its exit code."""
     (folder / "Snakefile").write_text(SNAKEFILE.replace("python -c", f"{sys.executable} -c"))
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     return done.stdout, done.returncode
 
 
@@ -39,7 +41,10 @@ def test_failed_jobs_are_told_with_the_end_of_their_logs(tmp_path: Path) -> None
         "A job of the step die failed (killed by SIGKILL: out of memory, or a limit of the machine?); log/die.log ends with\n  nothing"
         in told
     )
-    assert "A job of the step fail failed; log/fail.log ends with\n  1\n  there is no such thing" in told
+    assert (
+        "A job of the step fail failed; log/fail.log ends with\n  1\n  there is no such thing"
+        in told
+    )
     assert "Snakemake says" not in told
 
 
@@ -51,7 +56,9 @@ def test_failed_jobs_are_told_with_the_end_of_their_logs(tmp_path: Path) -> None
         (["nothing.txt"], "MissingRuleException: No rule to produce nothing.txt", 1),
     ],
 )
-def test_the_error_of_snakemake_is_told(tmp_path: Path, arguments: list[str], error: str, code: int) -> None:
+def test_the_error_of_snakemake_is_told(
+    tmp_path: Path, arguments: list[str], error: str, code: int
+) -> None:
     """Its own last error as one line: what was asked of it is wrong, no job failed."""
     text, returned = log_of(tmp_path, *arguments)
     assert error in workflow_errors.own_error(text) and returned == code, text

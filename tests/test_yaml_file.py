@@ -29,9 +29,16 @@ def test_what_is_malformed(tmp_path: Path, content: bytes, told: str) -> None:
 
 
 def test_merged_keys_may_be_overridden() -> None:
-    """`<<` brings in facts that the mapping itself may state otherwise, also when what is merged has merged others."""
+    """`<<` brings in facts that the mapping itself may state otherwise, also when what is merged
+    has merged others.
+    """
     text = "[&a {x: 1, y: 1}, &b {<<: *a, x: 2}, {<<: *b, x: 3}, {<<: *b}]"
-    assert yaml_file.parse(text, "") == [{"x": 1, "y": 1}, {"x": 2, "y": 1}, {"x": 3, "y": 1}, {"x": 2, "y": 1}]
+    assert yaml_file.parse(text, "") == [
+        {"x": 1, "y": 1},
+        {"x": 2, "y": 1},
+        {"x": 3, "y": 1},
+        {"x": 2, "y": 1},
+    ]
 
 
 def test_a_date_is_a_text() -> None:
@@ -40,10 +47,13 @@ def test_a_date_is_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "line"), [(["a"], 1), (["b", 1, "x"], 4), (["b", 1, "y", 1], 5), (["b", 1, "absent"], 4), ([], 1)]
+    ("keys", "line"),
+    [(["a"], 1), (["b", 1, "x"], 4), (["b", 1, "y", 1], 5), (["b", 1, "absent"], 4), ([], 1)],
 )
 def test_line_of_a_value(tmp_path: Path, keys: list[str | int], line: int) -> None:
-    """The line under a path of keys, counted from 1; of the nearest ancestor where the value is absent."""
+    """The line under a path of keys, counted from 1; of the nearest ancestor where the value is
+    absent.
+    """
     path = tmp_path / "x.yaml"
     path.write_text(TEXT)
     assert yaml_file.line(path, keys) == line
@@ -68,10 +78,22 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1,
         ("a: 1\nb: &b [1, {c: *b}]", "line 2: .*the anchor 'b' holds itself"),
         ("- x\n" * 2_500_001, r"it has 10,000,004 bytes; of YAML at most 10,000,000 are read"),
     ],
-    ids=["sequences", "mappings", "dashes", "questions", "blocks", "chain", "nines", "circle", "long"],
+    ids=[
+        "sequences",
+        "mappings",
+        "dashes",
+        "questions",
+        "blocks",
+        "chain",
+        "nines",
+        "circle",
+        "long",
+    ],
 )
 def test_no_document_is_built_beyond_the_limits(tmp_path: Path, content: str, told: str) -> None:
-    """Depth and size are told before a parser's recursion, or whoever walks what aliases stand for, meets them."""
+    """Depth and size are told before a parser's recursion, or whoever walks what aliases stand for,
+    meets them.
+    """
     path = tmp_path / "x.yaml"
     path.write_text(content)
     with pytest.raises(InputError, match=told):

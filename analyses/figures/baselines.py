@@ -1,4 +1,6 @@
-"""Model against shortcut: the model's mean with its interval, the baselines as open marks, one row per group."""
+"""Model against shortcut: the model's mean with its interval, the baselines as open marks, one row
+per group.
+"""
 
 from typing import Any
 
@@ -42,13 +44,22 @@ def _panel(ax: Any, part: Any, names: list[str]) -> None:
     handles = {}
     for y, group in enumerate(groups):
         here = part[part["group"] == group]
-        ax.hlines(y, here["estimate"].min(), here["estimate"].max(), color="#d9d9d9", lw=0.8, zorder=0)
+        ax.hlines(
+            y, here["estimate"].min(), here["estimate"].max(), color="#d9d9d9", lw=0.8, zorder=0
+        )
         for _, row in here.iterrows():
             if row["who"] == "model":
                 if np.isfinite(row["lower"]):
                     ax.hlines(y, row["lower"], row["upper"], color=style.COLOURS[0], lw=2)
                 handles["model"] = ax.plot(
-                    [row["estimate"]], [y], ls="", marker="o", color=style.COLOURS[0], mec="white", mew=0.5, ms=5
+                    [row["estimate"]],
+                    [y],
+                    ls="",
+                    marker="o",
+                    color=style.COLOURS[0],
+                    mec="white",
+                    mew=0.5,
+                    ms=5,
                 )[0]
             else:
                 i = 1 + names.index(row["who"])

@@ -1,4 +1,6 @@
-"""Delta over scale: what each factor adds to size alone in groups that were left out, as a grid of numbers."""
+"""Delta over scale: what each factor adds to size alone in groups that were left out, as a grid of
+numbers.
+"""
 
 import textwrap
 from typing import Any
@@ -13,7 +15,9 @@ NEEDS = ["transfer"]
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws transfer.delta: one panel per outcome, factors x groupings; bold where the interval excludes 0."""
+    """Draws transfer.delta: one panel per outcome, factors x groupings; bold where the interval
+    excludes 0.
+    """
     delta = tables["transfer"]["delta"]
     parts = dict(list(delta.groupby("outcome", sort=False)))
     rows = max([part["factor"].nunique() for part in parts.values()], default=1)
@@ -35,9 +39,19 @@ def _panel(ax: Any, part: Any, outcome: str) -> None:
         row = grid.loc[(factors[i], groups[j])]
         clear = row["lower"] > 0 or row["upper"] < 0
         text = ("+" if value > 0 else "") + style.number(value)
-        ax.text(j, i, text, ha="center", va="center", fontsize=6.5, fontweight="bold" if clear else "normal")
+        ax.text(
+            j,
+            i,
+            text,
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            fontweight="bold" if clear else "normal",
+        )
     ax.set_xticks(range(len(groups)), groups)
-    ax.set_yticks(range(len(factors)), [style.plain(f.replace("_", " ")).replace(":", " × ") for f in factors])
+    ax.set_yticks(
+        range(len(factors)), [style.plain(f.replace("_", " ")).replace(":", " × ") for f in factors]
+    )
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)

@@ -19,7 +19,9 @@ UNKNOWN = "; by the checkpoint's name where they are unknown"
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws heads.maps; one colour scale per outcome, the best head of each map framed and its score written."""
+    """Draws heads.maps; one colour scale per outcome, the best head of each map framed and its
+    score written.
+    """
     maps, tests = tables["heads"]["maps"], tables["heads"]["tests"]
     known = maps["tokens_seen"].notna()
     maps = maps.assign(place=maps["tokens_seen"].astype(object).where(known, maps["revision"]))
@@ -50,7 +52,8 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
             )
         for ax in line[len(places[outcome]) :]:
             ax.remove()
-        # wider than its map, so it takes no part in the layout, which would push the second map away
+        # wider than its map, so it takes no part in the layout, which would push the second map
+        # away
         heading = {
             "xytext": (0, 11),
             "textcoords": "offset points",
@@ -68,16 +71,32 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
             for ax in line[: len(places[outcome])]
         ]
         figure.colorbar(
-            image, ax=of_outcome, label=outcome if len(images) > 1 else "score", shrink=0.9, aspect=25, pad=0.01
+            image,
+            ax=of_outcome,
+            label=outcome if len(images) > 1 else "score",
+            shrink=0.9,
+            aspect=25,
+            pad=0.01,
         )
-    figure.supxlabel(f"head (columns), by training tokens (maps{'' if known.all() else UNKNOWN})", fontsize=7)
+    figure.supxlabel(
+        f"head (columns), by training tokens (maps{'' if known.all() else UNKNOWN})", fontsize=7
+    )
     return figure
 
 
 def _spaced(part: Any) -> list[float | str]:
-    """Where checkpoints stand: at their training tokens, or by their names, in the order of their steps."""
-    every = part.sort_values(["tokens_seen", "step"], kind="stable")["place"].drop_duplicates().tolist()
-    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(MOST, len(every))).round().astype(int))]
+    """Where checkpoints stand: at their training tokens, or by their names, in the order of their
+    steps.
+    """
+    every = (
+        part.sort_values(["tokens_seen", "step"], kind="stable")["place"].drop_duplicates().tolist()
+    )
+    return [
+        every[i]
+        for i in np.unique(
+            np.linspace(0, len(every) - 1, min(MOST, len(every))).round().astype(int)
+        )
+    ]
 
 
 def _map(ax: Any, part: Any, top: float) -> Any:
@@ -88,7 +107,13 @@ def _map(ax: Any, part: Any, top: float) -> Any:
         spine.set_color("#bbbbbb")
     grid = part.pivot_table(index="layer", columns="head", values="value")
     image = ax.imshow(
-        grid.to_numpy(), cmap="cividis", vmin=0, vmax=top, origin="lower", aspect="auto", interpolation="nearest"
+        grid.to_numpy(),
+        cmap="cividis",
+        vmin=0,
+        vmax=top,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
     )
     if grid.size:
         layer, head = np.unravel_index(np.nanargmax(grid.to_numpy()), grid.shape)
@@ -96,7 +121,15 @@ def _map(ax: Any, part: Any, top: float) -> Any:
         ax.set_xlabel(f"{value:.2f}", fontsize=5.5, labelpad=1)
         if value > 0.5 * top:
             ax.add_patch(
-                Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec=style.COLOURS[1], lw=1.2, clip_on=False)
+                Rectangle(
+                    (head - 0.5, layer - 0.5),
+                    1,
+                    1,
+                    fill=False,
+                    ec=style.COLOURS[1],
+                    lw=1.2,
+                    clip_on=False,
+                )
             )
     if ax.get_subplotspec().is_first_col():
         ax.set_yticks(range(len(grid)), [f"{int(i)}" for i in grid.index], fontsize=5)
@@ -104,10 +137,21 @@ def _map(ax: Any, part: Any, top: float) -> Any:
 
 
 def _marks(ax: Any, tests: Any) -> None:
-    """Dots on the heads of the last map that survive family-wise, rings on those that survive in the tree only."""
+    """Dots on the heads of the last map that survive family-wise, rings on those that survive in
+    the tree only.
+    """
     for _, head in tests[tests["family_wise"].eq(True) | tests["tree"].eq(True)].iterrows():
         inside = "white" if head["family_wise"] else "none"
-        ax.plot([head["head"]], [head["layer"]], marker="o", ms=3.4, color=inside, mec="black", mew=0.8, zorder=5)
+        ax.plot(
+            [head["head"]],
+            [head["layer"]],
+            marker="o",
+            ms=3.4,
+            color=inside,
+            mec="black",
+            mew=0.8,
+            zorder=5,
+        )
 
 
 def caption(tables: dict[str, dict[str, Any]]) -> str:
@@ -126,7 +170,10 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     ]
     return (
         "Score of every head at several checkpoints, in the run of each group where it ends highest (a choice, not a mean); "
-        "below each map its largest score. " + "; ".join(said) + "." + _tested(tables["heads"]["tests"])
+        "below each map its largest score. "
+        + "; ".join(said)
+        + "."
+        + _tested(tables["heads"]["tests"])
     )
 
 

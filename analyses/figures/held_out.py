@@ -1,4 +1,6 @@
-"""The size that was left out: the trend of the others, its 95 % prediction band, and what was then measured."""
+"""The size that was left out: the trend of the others, its 95 % prediction band, and what was then
+measured.
+"""
 
 from typing import Any
 
@@ -13,7 +15,11 @@ NEEDS = ["held_out_size"]
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     """Draws held_out_size.lines and held_out_size.predictions, one panel per outcome and group."""
     found = tables["held_out_size"]
-    pairs = list(found["predictions"][["outcome", "group"]].drop_duplicates().itertuples(index=False, name=None))
+    pairs = list(
+        found["predictions"][["outcome", "group"]]
+        .drop_duplicates()
+        .itertuples(index=False, name=None)
+    )
     figure, axes = style.panels(len(pairs), columns=3, height=1.75)
     drawn: dict[str, list[Any]] = {}
     for ax, (outcome, group) in zip(axes, pairs, strict=True):
@@ -41,8 +47,23 @@ def _panel(ax: Any, lines: Any, predictions: Any) -> None:
     if len(seen):
         ax.plot(seen["x"], seen["estimate"], ls="", marker="o", color=colour, mec="white", mew=0.4)
     known = predictions["lower"].notna()
-    ax.vlines(predictions["x"][known], predictions["lower"][known], predictions["upper"][known], color=other, lw=0.9)
-    ax.plot(predictions["x"], predictions["truth"], ls="", marker="D", color="white", mec=other, mew=1.0, ms=4)
+    ax.vlines(
+        predictions["x"][known],
+        predictions["lower"][known],
+        predictions["upper"][known],
+        color=other,
+        lw=0.9,
+    )
+    ax.plot(
+        predictions["x"],
+        predictions["truth"],
+        ls="",
+        marker="D",
+        color="white",
+        mec=other,
+        mew=1.0,
+        ms=4,
+    )
     if not known.any():
         ax.text(
             0.5,
@@ -68,7 +89,9 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         if not row["n_predicted"]:
             said.append(f"{name}: {row['reason']}")
             continue
-        of_trend, of_mean = (style.number(row[f"mean_absolute_{c}"]) for c in ("error", "error_of_mean"))
+        of_trend, of_mean = (
+            style.number(row[f"mean_absolute_{c}"]) for c in ("error", "error_of_mean")
+        )
         errors = f"mean absolute error {of_trend} (mean of the smaller sizes: {of_mean})"
         said.append(
             f"{name}: {row['n_inside']} of {row['n_predicted']} held-out configurations inside, {errors}, predicted from {row['units']}"

@@ -1,4 +1,6 @@
-"""Onsets on one axis of training tokens: each run's bracket of checkpoints, and the pooled onset with its interval."""
+"""Onsets on one axis of training tokens: each run's bracket of checkpoints, and the pooled onset
+with its interval.
+"""
 
 from typing import Any
 
@@ -24,7 +26,9 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     for y, (outcome, group) in enumerate(rows):
         look = looks[outcome]
         _runs(ax, at, y, onsets[(onsets["outcome"] == outcome) & (onsets["group"] == group)], look)
-        _pool(ax, y, pooled[(pooled["outcome"] == outcome) & (pooled["group"] == group)].iloc[0], look)
+        _pool(
+            ax, y, pooled[(pooled["outcome"] == outcome) & (pooled["group"] == group)].iloc[0], look
+        )
     ax.set_yticks(range(len(rows)), [f"{outcome}: {group}" for outcome, group in rows])
     for tick, (outcome, _) in zip(ax.get_yticklabels(), rows, strict=True):
         tick.set_color(looks[outcome].colour)
@@ -36,17 +40,26 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
 
 
 def _runs(ax: Any, at: Any, y: float, part: Any, look: style.Look) -> None:
-    """Thin lines below the row's centre; a run that never reaches the threshold is an arrow at its end."""
+    """Thin lines below the row's centre; a run that never reaches the threshold is an arrow at its
+    end.
+    """
     reached = part[part["status"].isin(["interval", "left"])].sort_values(["lower", "upper"])
     offsets = np.linspace(0.12, 0.38, len(reached)) if len(reached) > 1 else np.array([0.25])
     ax.hlines(
-        y + offsets[: len(reached)], at(reached["lower"]), at(reached["upper"]), color=look.colour, lw=0.5, alpha=0.45
+        y + offsets[: len(reached)],
+        at(reached["lower"]),
+        at(reached["upper"]),
+        color=look.colour,
+        lw=0.5,
+        alpha=0.45,
     )
     never = int((part["status"] == "right").sum())
     y += 0.25 if never < len(part) else 0.0
     if never:
         end = float(at([part["last_tokens"].max()])[0])
-        ax.plot([end], [y], marker=">", color="white", mec=look.colour, ms=5, clip_on=False, zorder=4)
+        ax.plot(
+            [end], [y], marker=">", color="white", mec=look.colour, ms=5, clip_on=False, zorder=4
+        )
         ax.annotate(
             f"not reached: {never} of {len(part)} runs",
             (end, y),
@@ -65,10 +78,22 @@ def _pool(ax: Any, y: float, row: Any, look: style.Look) -> None:
     left, right = ax.get_xlim()
     low, high = max(row["lower"], left), min(row["upper"], right)
     ax.hlines(y, low, high, color=look.colour, lw=2.2, zorder=3)
-    for beyond, edge, marker in ((row["lower"] < left, left, "<"), (row["upper"] > right, right, ">")):
+    for beyond, edge, marker in (
+        (row["lower"] < left, left, "<"),
+        (row["upper"] > right, right, ">"),
+    ):
         if beyond:  # the interval goes on outside the picture
             ax.plot([edge], [y], marker=marker, color=look.colour, ms=5, clip_on=False, zorder=4)
-    ax.plot([row["estimate"]], [y], marker=look.marker, color=look.colour, mec="white", mew=0.6, ms=6, zorder=5)
+    ax.plot(
+        [row["estimate"]],
+        [y],
+        marker=look.marker,
+        color=look.colour,
+        mec="white",
+        mew=0.6,
+        ms=6,
+        zorder=5,
+    )
 
 
 def caption(tables: dict[str, dict[str, Any]]) -> str:

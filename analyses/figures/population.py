@@ -1,4 +1,6 @@
-"""The population: every run by size and training tokens, marked by architecture; baselines and held-out runs are told apart."""
+"""The population: every run by size and training tokens, marked by architecture; baselines and
+held-out runs are told apart.
+"""
 
 from typing import Any
 
@@ -14,7 +16,8 @@ NEEDS = ["population"]
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws population.runs: by training tokens, or, where all runs have seen as many (or nobody knows), by language.
+    """Draws population.runs: by training tokens, or, where all runs have seen as many (or nobody
+    knows), by language.
 
     Runs of which size or tokens are unknown have no place; the caption counts them.
     """
@@ -24,19 +27,40 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     if runs.empty:
         figure, (ax,) = style.panels(1, height=0.6)
         ax.set_axis_off()
-        ax.text(0.5, 0.5, "no run of known size", ha="center", va="center", color=style.GREY, style="italic")
+        ax.text(
+            0.5,
+            0.5,
+            "no run of known size",
+            ha="center",
+            va="center",
+            color=style.GREY,
+            style="italic",
+        )
         return figure
     same = tokens.nunique() < 2
     languages = sorted(runs["language"].astype(str).unique())
     figure, (ax,) = style.panels(1, height=0.9 + 0.32 * len(languages) if same else 2.9, width=5.6)
     looks = style.looks(runs["architecture"])
-    dodge = {name: i - (len(looks) - 1) / 2 for i, name in enumerate(looks)}  # architectures stand above each other
-    places = runs.assign(y=runs["language"].astype(str).map(languages.index) if same else np.log10(tokens))
+    dodge = {
+        name: i - (len(looks) - 1) / 2 for i, name in enumerate(looks)
+    }  # architectures stand above each other
+    places = runs.assign(
+        y=runs["language"].astype(str).map(languages.index) if same else np.log10(tokens)
+    )
     step = 0.19 if same else 0.05 * max(float(np.ptp(places["y"])), 0.2)
     for (x, y, name, role), part in places.groupby([size, "y", "architecture", "role"]):
         look = looks[name]
         face = "white" if role == "held_out" else look.colour
-        ax.plot([x], [y + step * dodge[name]], ls="", marker=look.marker, color=face, mec=look.colour, mew=0.8, ms=3.6)
+        ax.plot(
+            [x],
+            [y + step * dodge[name]],
+            ls="",
+            marker=look.marker,
+            color=face,
+            mec=look.colour,
+            mew=0.8,
+            ms=3.6,
+        )
         if len(part) > 1:
             ax.annotate(
                 str(len(part)),
@@ -62,9 +86,14 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
         ax.set_yticks(np.log10(ticks), [style.short(float(f"{t:.2g}")) for t in ticks])
         ax.set_ylabel("training tokens")
     ax.grid(True)
-    handles = [Line2D([], [], ls="", marker=k.marker, color=k.colour, label=name) for name, k in looks.items()]
+    handles = [
+        Line2D([], [], ls="", marker=k.marker, color=k.colour, label=name)
+        for name, k in looks.items()
+    ]
     if (runs["role"] == "held_out").any():
-        handles.append(Line2D([], [], ls="", marker="o", color="white", mec="black", label="held out"))
+        handles.append(
+            Line2D([], [], ls="", marker="o", color="white", mec="black", label="held out")
+        )
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
     return figure
 
@@ -72,10 +101,17 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
 def caption(tables: dict[str, dict[str, Any]]) -> str:
     """Counts of runs and configurations, and of each level."""
     runs, levels = tables["population"]["runs"], tables["population"]["levels"]
-    counts = {role: (part["run"].nunique(), part["configuration"].nunique()) for role, part in runs.groupby("role")}
-    said = ", ".join(f"{role.replace('_', ' ')}: {n} runs in {k} configurations" for role, (n, k) in counts.items())
+    counts = {
+        role: (part["run"].nunique(), part["configuration"].nunique())
+        for role, part in runs.groupby("role")
+    }
+    said = ", ".join(
+        f"{role.replace('_', ' ')}: {n} runs in {k} configurations"
+        for role, (n, k) in counts.items()
+    )
     each = "; ".join(
-        f"{factor.replace('_', ' ')}: " + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows())
+        f"{factor.replace('_', ' ')}: "
+        + ", ".join(f"{r['level']} {r['n_runs']}" for _, r in part.iterrows())
         for factor, part in levels.groupby("factor", sort=False)
     )
     by = f" Runs per level: {each}." if each else ""
@@ -88,15 +124,25 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
 
 
 def _placed(runs: pd.DataFrame) -> tuple[pd.DataFrame, str, pd.Series]:
-    """The runs that have a place, the column of their size, and their tokens (NaN where no run's are known)."""
+    """The runs that have a place, the column of their size, and their tokens (NaN where no run's
+    are known).
+    """
     runs = runs.reindex(
-        columns=[*runs.columns, *({"train_tokens", "params_total", "params_non_embedding", "language"} - set(runs))]
+        columns=[
+            *runs.columns,
+            *({"train_tokens", "params_total", "params_non_embedding", "language"} - set(runs)),
+        ]
     )
     measured, trained = (
-        pd.to_numeric(runs[c], errors="coerce").astype("Float64") for c in ("tokens_measured", "train_tokens")
+        pd.to_numeric(runs[c], errors="coerce").astype("Float64")
+        for c in ("tokens_measured", "train_tokens")
     )
     tokens = measured.fillna(trained).astype(float)
     sized = runs["params_total"].notna()
-    size = "params_non_embedding" if runs.loc[sized, "params_non_embedding"].notna().all() else "params_total"
+    size = (
+        "params_non_embedding"
+        if runs.loc[sized, "params_non_embedding"].notna().all()
+        else "params_total"
+    )
     here = sized & (tokens.notna() | tokens.isna().all())
     return runs[here], size, tokens[here]

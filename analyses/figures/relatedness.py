@@ -10,7 +10,11 @@ from transect import figure_style as style
 NEEDS = ["relatedness"]
 
 MARKERS = {"star": "o", "estimated": "s", "tree": "^"}
-NAMES = {"star": "star: independent (λ = 0)", "estimated": "λ estimated", "tree": "tree: as related as it says (λ = 1)"}
+NAMES = {
+    "star": "star: independent (λ = 0)",
+    "estimated": "λ estimated",
+    "tree": "tree: as related as it says (λ = 1)",
+}
 
 
 @style.styled
@@ -29,14 +33,23 @@ def _panel(ax: Any, part: Any, outcome: str) -> None:
     for y, row in part.iterrows():
         if not np.isfinite(row["lower"]):
             ax.annotate(
-                str(row["reason"]), (0.02, 0.5), xycoords="axes fraction", color=style.GREY, fontsize=6, wrap=True
+                str(row["reason"]),
+                (0.02, 0.5),
+                xycoords="axes fraction",
+                color=style.GREY,
+                fontsize=6,
+                wrap=True,
             )
             continue
         colour = style.COLOURS[list(MARKERS).index(row["phylogeny"])]
         clear = row["lower"] > 0 or row["upper"] < 0
         ax.hlines(y, row["lower"], row["upper"], color=colour, lw=1.3)
         ax.plot(
-            [row["estimate"]], [y], marker=MARKERS[row["phylogeny"]], color=colour if clear else "white", mec=colour
+            [row["estimate"]],
+            [y],
+            marker=MARKERS[row["phylogeny"]],
+            color=colour if clear else "white",
+            mec=colour,
         )
     names = [
         NAMES[p].replace("λ estimated", f"λ estimated: {style.number(v)}")
@@ -53,7 +66,9 @@ def _panel(ax: Any, part: Any, outcome: str) -> None:
 
 def caption(tables: dict[str, dict[str, Any]]) -> str:
     """What lambda is worth in each outcome."""
-    said = [f"{r['outcome']}: {r['sentence']}" for _, r in tables["relatedness"]["lambdas"].iterrows()]
+    said = [
+        f"{r['outcome']}: {r['sentence']}" for _, r in tables["relatedness"]["lambdas"].iterrows()
+    ]
     return (
         "Slope per tenfold size with 95 % intervals if models are independent (star), as related as lambda says, and as the registry's tree "
         "says (class, family, suite, configuration, parent); filled marks where the interval excludes 0. "

@@ -1,4 +1,6 @@
-"""Outcome by size as it was fitted: partial residuals, and a line with its band for each level of the widest adjusting factor."""
+"""Outcome by size as it was fitted: partial residuals, and a line with its band for each level of
+the widest adjusting factor.
+"""
 
 import textwrap
 from typing import Any
@@ -12,14 +14,17 @@ NEEDS = ["size_trend"]
 
 @style.styled
 def figure(tables: dict[str, dict[str, Any]]) -> Figure:
-    """Draws size_trend.points and size_trend.lines: a panel per outcome and group (all configurations where there is none)."""
+    """Draws size_trend.points and size_trend.lines: a panel per outcome and group (all
+    configurations where there is none).
+    """
     found = tables["size_trend"]
     panels = _panels(found["slopes"])
     figure, axes = style.panels(len(panels), columns=2, height=2.3)
     drawn: dict[str, list[Any]] = {}
     for ax, (outcome, group) in zip(axes, panels, strict=True):
         points, lines = (
-            t[(t["outcome"] == outcome) & (t["group"] == group)] for t in (found["points"], found["lines"])
+            t[(t["outcome"] == outcome) & (t["group"] == group)]
+            for t in (found["points"], found["lines"])
         )
         drawn.setdefault(outcome, []).append((ax, points, lines))
         size = found["slopes"].loc[found["slopes"]["outcome"] == outcome, "size"].iloc[0]
@@ -37,7 +42,9 @@ def _panels(slopes: Any) -> list[tuple[str, str]]:
     """(outcome, group): the groups of an outcome where it has any, else all of its configurations."""
     every = list(slopes[["outcome", "group"]].itertuples(index=False, name=None))
     grouped = {outcome for outcome, group in every if group != "all"}
-    return [(outcome, group) for outcome, group in every if group != "all" or outcome not in grouped]
+    return [
+        (outcome, group) for outcome, group in every if group != "all" or outcome not in grouped
+    ]
 
 
 def _panel(ax: Any, points: Any, lines: Any, size: str) -> None:
@@ -45,10 +52,19 @@ def _panel(ax: Any, points: Any, lines: Any, size: str) -> None:
     for i, (level, part) in enumerate(points.groupby("level")):
         look, line = looks[level], lines[lines["level"] == level]
         shift = 1 + 0.02 * (i - (len(looks) - 1) / 2)  # levels of one size stand side by side
-        dots = {"ls": "", "marker": look.marker, "color": look.colour, "mec": "white", "mew": 0.4, "alpha": 0.85}
+        dots = {
+            "ls": "",
+            "marker": look.marker,
+            "color": look.colour,
+            "mec": "white",
+            "mew": 0.4,
+            "alpha": 0.85,
+        }
         ax.plot(part["x"] * shift, part["adjusted"], **dots)
         if len(line):
-            ax.fill_between(line["x"], line["lower"], line["upper"], color=look.colour, alpha=0.13, lw=0)
+            ax.fill_between(
+                line["x"], line["lower"], line["upper"], color=look.colour, alpha=0.13, lw=0
+            )
             ax.plot(line["x"], line["estimate"], color=look.colour, ls=look.line)
     style.size_axis(ax, points["x"], size)
     ax.grid(axis="y")
@@ -60,7 +76,9 @@ def _name(ax: Any, points: Any, lines: Any) -> None:
     for level, part in points.groupby("level"):
         line = lines[lines["level"] == level]
         x, y = (
-            (line["x"].iloc[-1], line["estimate"].iloc[-1]) if len(line) else (part["x"].max(), part["adjusted"].mean())
+            (line["x"].iloc[-1], line["estimate"].iloc[-1])
+            if len(line)
+            else (part["x"].max(), part["adjusted"].mean())
         )
         ends.append((x, y, level, looks[level].colour))
     if set(looks) != {""}:
@@ -71,9 +89,15 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     """How to read the points, and the slopes with their intervals."""
     found, said = tables["size_trend"], []
     for _, row in found["slopes"].iterrows():
-        value = f"{style.interval(row)} per tenfold size, {row['units']}" if not row["reason"] else row["reason"]
+        value = (
+            f"{style.interval(row)} per tenfold size, {row['units']}"
+            if not row["reason"]
+            else row["reason"]
+        )
         said.append(f"{row['outcome']}, {row['group']}: {value}")
-    factors = sorted({style.plain(str(f)).replace("_", " ") for f in found["points"]["factor"] if f})
+    factors = sorted(
+        {style.plain(str(f)).replace("_", " ") for f in found["points"]["factor"] if f}
+    )
     each = (
         f", one for each level of {' or '.join(factors)} (the adjusting factor whose levels lie furthest apart)"
         if factors
@@ -82,5 +106,7 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
     return (
         f"Lines: the fitted trend with its 95 % band{each}, over the sizes that occur; the slope is common to all. Points: "
         "configurations (means over seeds) as partial residuals, moved to the mix of the other factors that the lines stand for. "
-        + "; ".join(said) + "." + style.cut_note(found["slopes"])
-    )  # fmt: skip
+        + "; ".join(said)
+        + "."
+        + style.cut_note(found["slopes"])
+    )

@@ -8,7 +8,13 @@ from transect import figure_style as style
 
 NEEDS = ["variance_shares"]
 
-OTHER = ["configurations", "configurations beyond these factors", "seeds", "items", "items × models, noise"]
+OTHER = [
+    "configurations",
+    "configurations beyond these factors",
+    "seeds",
+    "items",
+    "items × models, noise",
+]
 GREYS = dict(zip(OTHER, ["#555555", "#555555", "#8c8c8c", "#bdbdbd", "#e6e6e6"], strict=True))
 WIDE = 0.035  # a part narrower than this share of the bar has no room for its number
 
@@ -26,17 +32,34 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     for y, outcome in enumerate(outcomes):
         left = 0.0
         for name in [*factors, *OTHER]:
-            width = shares.loc[(shares["outcome"] == outcome) & (shares["component"] == name), "estimate"].sum()
+            width = shares.loc[
+                (shares["outcome"] == outcome) & (shares["component"] == name), "estimate"
+            ].sum()
             if width == 0:
                 continue
             colour = GREYS.get(name) or looks[name].colour
             hatch = "" if name in GREYS else looks[name].hatch
             handles[name] = ax.barh(
-                y, width, left=left, height=0.66, color=colour, hatch=hatch, edgecolor="white", lw=0.6
+                y,
+                width,
+                left=left,
+                height=0.66,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                lw=0.6,
             )
             if width > WIDE:
                 box = {"facecolor": "white", "edgecolor": "none", "pad": 0.9, "alpha": 0.9}
-                ax.text(left + width / 2, y, f"{100 * width:.0f} %", ha="center", va="center", fontsize=6, bbox=box)
+                ax.text(
+                    left + width / 2,
+                    y,
+                    f"{100 * width:.0f} %",
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    bbox=box,
+                )
             left += width
     ax.set_xlim(0, 1)
     ax.set_ylim(len(outcomes) - 0.5, -0.5)
@@ -48,7 +71,9 @@ def figure(tables: dict[str, dict[str, Any]]) -> Figure:
     names = [n for n in [*factors, *OTHER] if n in handles]
     labels = [" × ".join(part.replace("_", " ") for part in n.split(":")) for n in names]
     shown: list[Any] = [handles[n] for n in names]
-    figure.legend(shown, labels, loc="outside lower center", ncols=4, handlelength=1.6, handleheight=1.1)
+    figure.legend(
+        shown, labels, loc="outside lower center", ncols=4, handlelength=1.6, handleheight=1.1
+    )
     return figure
 
 
@@ -63,4 +88,8 @@ def caption(tables: dict[str, dict[str, Any]]) -> str:
         ]
         units = shown["units"].iloc[0] if len(shown) else part["reason"].iloc[0]
         said.append(f"{outcome}: {', '.join(parts)} ({units})")
-    return "Shares of variance with 95 % jackknife intervals over configurations. " + ". ".join(said) + "."
+    return (
+        "Shares of variance with 95 % jackknife intervals over configurations. "
+        + ". ".join(said)
+        + "."
+    )

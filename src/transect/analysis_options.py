@@ -1,8 +1,10 @@
-"""What a study file asks of an analysis, checked when the study is planned: hours before the analysis runs, without importing it.
+"""What a study file asks of an analysis, checked when the study is planned: hours before the
+analysis runs, without importing it.
 
-An analysis declares its options as literals: OPTIONS {name: default} of the whole and OWN {name: default} of each of its
-outcomes (... marks one that must be given). Names of options, of metrics and of the columns that factors and groups read are
-compared with what there is. An analysis that declares no OPTIONS is not checked.
+An analysis declares its options as literals: OPTIONS {name: default} of the whole and OWN {name:
+default} of each of its outcomes (... marks one that must be given). Names of options, of metrics
+and of the columns that factors and groups read are compared with what there is. An analysis that
+declares no OPTIONS is not checked.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,20 +19,45 @@ from transect.stats.formula import column_of, parse
 from transect.units import Unit
 
 TERMS = ("factors", "adjust", "slopes")  # options that hold terms of a formula
-COLUMNS = ("by", "match", "items_by", "influence", "size", "balance", "sets")  # and names of columns
+COLUMNS = (
+    "by",
+    "match",
+    "items_by",
+    "influence",
+    "size",
+    "balance",
+    "sets",
+)  # and names of columns
 METRICS = ("against", "sequences")  # and metrics of the outcome's measure
 MEASURED = {
-    *("measure", "metric", "stimuli", "entry", "item", "region", "word", "position", "layer", "head"),
+    *(
+        "measure",
+        "metric",
+        "stimuli",
+        "entry",
+        "item",
+        "region",
+        "word",
+        "position",
+        "layer",
+        "head",
+    ),
     *("run", "role", "revision", "step", "tokens_seen"),
 }
 
 
 def check_analysis(
-    analysis: Unit, given: Mapping[str, Any], entries: Sequence[Entry], factors: Collection[str], place: str
+    analysis: Unit,
+    given: Mapping[str, Any],
+    entries: Sequence[Entry],
+    factors: Collection[str],
+    place: str,
 ) -> None:
-    """Raise InputError for an option, metric, entry or column that `analysis` does not know, and for a required one that is missing.
+    """Raise InputError for an option, metric, entry or column that `analysis` does not know, and
+    for a required one that is missing.
 
-    given: the options of the study's line; entries: the measures that it takes; factors: the columns of the registry.
+    given: the options of the study's line; entries: the measures that it takes; factors: the
+    columns of the registry.
     """
     if "OPTIONS" not in analysis.declared:
         return
@@ -51,13 +78,19 @@ def check_analysis(
         _check_columns(outcome.where, known, f"{here}: where")
         _check_entry(outcome, by_stimuli(entries, outcome.measure), here)
         for metric in [outcome.metric, *(own[name] for name in METRICS if own.get(name))]:
-            _check_metric(outcome.measure, metric, {e.measure.name: e.measure for e in entries}, here)
+            _check_metric(
+                outcome.measure, metric, {e.measure.name: e.measure for e in entries}, here
+            )
 
 
 def check_where(
-    outcomes: Iterable[Any], held: Mapping[str, Collection[Any]], entries: Sequence[Entry], place: str
+    outcomes: Iterable[Any],
+    held: Mapping[str, Collection[Any]],
+    entries: Sequence[Entry],
+    place: str,
 ) -> None:
-    """Raise InputError for an outcome that speaks of what the study does not have: it would silently speak of less, or of nothing.
+    """Raise InputError for an outcome that speaks of what the study does not have: it would
+    silently speak of less, or of nothing.
 
     held: column of the registry -> the values that the study's runs have.
     """
@@ -96,8 +129,12 @@ def _check_option(name: str, value: Any, known: Collection[str], place: str) -> 
 
 def _check_columns(names: Iterable[Any], known: Collection[str], place: str) -> None:
     for name in names:
-        if name not in known and not str(name).startswith("item_"):  # conditions of items are known once they are made
-            raise InputError(f"{place}: no run and no measure has a column '{name}'.{nearest(str(name), known)}")
+        if name not in known and not str(name).startswith(
+            "item_"
+        ):  # conditions of items are known once they are made
+            raise InputError(
+                f"{place}: no run and no measure has a column '{name}'.{nearest(str(name), known)}"
+            )
 
 
 def _check_entry(outcome: Outcome, names: Mapping[str, list[str]], place: str) -> None:
@@ -106,8 +143,10 @@ def _check_entry(outcome: Outcome, names: Mapping[str, list[str]], place: str) -
     known = list(dict.fromkeys(name for part in chosen.values() for name in part if name))
     for name in outcome.entry:
         if name not in known:
-            raise InputError(f"{place}: the study has no entry {name!r} of {outcome.measure}; it has {', '.join(known) or 'one, without a name'}."
-                             f"{nearest(name, known)}")  # fmt: skip
+            raise InputError(
+                f"{place}: the study has no entry {name!r} of {outcome.measure}; it has {', '.join(known) or 'one, without a name'}."
+                f"{nearest(name, known)}"
+            )
     several = next((s for s, part in chosen.items() if len(part) > 1), None)
     if several is not None and not outcome.entry:
         raise InputError(
@@ -126,9 +165,11 @@ def _check_metric(measure: str, metric: str, measures: Mapping[str, Unit], place
 
 
 def with_bounds(given: Mapping[str, Any], measures: Mapping[str, Unit]) -> dict[str, Any]:
-    """The options of an analysis, each of its outcomes with the bounds that its measure declares of the metric (BOUNDS).
+    """The options of an analysis, each of its outcomes with the bounds that its measure declares of
+    the metric (BOUNDS).
 
-    What is no outcome of one of the measures (a user's own analysis may list anything) stays as it is.
+    What is no outcome of one of the measures (a user's own analysis may list anything) stays as it
+    is.
     """
 
     def bound(outcome: Any) -> Any:
@@ -137,4 +178,6 @@ def with_bounds(given: Mapping[str, Any], measures: Mapping[str, Unit]) -> dict[
         return {"bounds": declared} | dict(outcome) if declared else outcome
 
     outcomes = given.get("outcomes")
-    return dict(given) | ({"outcomes": [bound(o) for o in outcomes]} if isinstance(outcomes, list) else {})
+    return dict(given) | (
+        {"outcomes": [bound(o) for o in outcomes]} if isinstance(outcomes, list) else {}
+    )

@@ -1,4 +1,6 @@
-"""Arguments of the command line: the parser whose errors repeat no secret, and the types of numbers."""
+"""Arguments of the command line: the parser whose errors repeat no secret, and the types of
+numbers.
+"""
 
 import argparse
 from typing import NoReturn
@@ -7,7 +9,9 @@ from transect import addresses
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, but an error shows no password or key of an address that was given; its subcommands' parsers are of this kind too."""
+    """argparse's, but an error shows no password or key of an address that was given; its
+    subcommands' parsers are of this kind too.
+    """
 
     def error(self, message: str) -> NoReturn:
         super().error(addresses.shown(message))
@@ -16,7 +20,9 @@ class Parser(argparse.ArgumentParser):
 def positive(text: str) -> int:
     """An integer of at least 1. Raises ArgumentTypeError for another text."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be an integer of at least 1.")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; it must be an integer of at least 1."
+        )
     return int(text)
 
 
@@ -27,5 +33,7 @@ def above_zero(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation; it must be a number above 0.")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no standard deviation; it must be a number above 0."
+        )
     return value

@@ -1,9 +1,12 @@
-"""The index of a store: the records of all its files in one table, kept so that planning need not open each of them.
+"""The index of a store: the records of all its files in one table, kept so that planning need not
+open each of them.
 
-A kept row is believed only while its file is the one that it was read from: modified and changed at the same times, as large, and the
-same inode. So a content that is exchanged is read, also where its modified time was put back. And no kept row is believed unless
-the whole table has the digest that it was written with: rows that somebody edited hide no cell and invent none, they are read again.
-(Whoever may write the files of cells themselves is believed; `transect verify` reads those alone, and the values with their digests.)
+A kept row is believed only while its file is the one that it was read from: modified and changed at
+the same times, as large, and the same inode. So a content that is exchanged is read, also where its
+modified time was put back. And no kept row is believed unless the whole table has the digest that
+it was written with: rows that somebody edited hide no cell and invent none, they are read again.
+(Whoever may write the files of cells themselves is believed; `transect verify` reads those alone,
+and the values with their digests.)
 """
 
 import hashlib
@@ -22,18 +25,25 @@ from transect.files import PART, write_whole
 NAME = "index.parquet"
 OF_FILE = ["file", "modified", "stamp"]  # columns besides those of a record
 DIGEST = b"transect index"
-Read = Callable[[str], pd.DataFrame]  # the records of a file (its path within the store), one row each
+Read = Callable[
+    [str], pd.DataFrame
+]  # the records of a file (its path within the store), one row each
 
 
-def read(root: Path, columns: Iterable[str], records: Read, kept: bool = True) -> tuple[pd.DataFrame, list[str]]:
-    """The records of all files, in the order in which they were written, and a sentence for each file that is damaged: it is passed over.
+def read(
+    root: Path, columns: Iterable[str], records: Read, kept: bool = True
+) -> tuple[pd.DataFrame, list[str]]:
+    """The records of all files, in the order in which they were written, and a sentence for each
+    file that is damaged: it is passed over.
 
     columns: of a record. kept: whether what was kept may be used, and is kept anew.
     """
     wanted = [*columns, *OF_FILE]
     files = _files(root)
     known = _kept(root / NAME, wanted) if kept else pd.DataFrame(columns=wanted)
-    known = known[known["stamp"] == known["file"].map({f: stamp for f, (_, stamp) in files.items()})]
+    known = known[
+        known["stamp"] == known["file"].map({f: stamp for f, (_, stamp) in files.items()})
+    ]
     read_before, new, faults = set(known["file"]), [], []
     for file, (modified, stamp) in sorted(files.items()):
         if file not in read_before:
@@ -76,8 +86,12 @@ def _kept(path: Path, columns: list[str]) -> pd.DataFrame:
 
 def _keep(path: Path, table: pd.DataFrame) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), DIGEST: _digest(arrow.to_pandas())})
-    write_whole(path, lambda part: pq.write_table(arrow, part, compression="zstd", write_page_checksum=True))
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), DIGEST: _digest(arrow.to_pandas())}
+    )
+    write_whole(
+        path, lambda part: pq.write_table(arrow, part, compression="zstd", write_page_checksum=True)
+    )
 
 
 def _digest(table: pd.DataFrame) -> bytes:

@@ -10,7 +10,15 @@ from typing import Any
 
 from transect import addresses, children, model_commands, registry_commands, table_commands
 from transect.arguments import Parser, above_zero, positive
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, brief, of_disk, panics_are_errors
+from transect.errors import (
+    InputError,
+    LoadError,
+    NotApplicable,
+    ResourceError,
+    brief,
+    of_disk,
+    panics_are_errors,
+)
 from transect.files import write_text
 from transect.project import FOLDERS, SETTINGS, SETTINGS_FILE, find_project
 from transect.stopping import Stopped, stoppable
@@ -75,20 +83,28 @@ def run(args: argparse.Namespace) -> int:
         return subprocess.call(command, env=children.environment())
     print(_cost_sentence(study, cores), flush=True)
     ended = runner.run(
-        study, cores, retry_failed=args.retry_failed, trust_remote_code=args.trust_remote_code, say=_say,
+        study,
+        cores,
+        retry_failed=args.retry_failed,
+        trust_remote_code=args.trust_remote_code,
+        say=_say,
         arguments=tuple(args.snakemake),
-    )  # fmt: skip
+    )
     if args.csv:
         from transect.jobs.gather import copy_as_csv
 
         copied = copy_as_csv(study.results)
         if not args.json:
-            print(f"csv      {', '.join(path.name for path in copied) or 'nothing is gathered yet'} in {study.results}")
+            print(
+                f"csv      {', '.join(path.name for path in copied) or 'nothing is gathered yet'} in {study.results}"
+            )
     return _tell(ended, args.json)
 
 
 def plan(args: argparse.Namespace) -> int:
-    """What `run` would do and cost, what the sample can tell apart, and with what power; before any computing."""
+    """What `run` would do and cost, what the sample can tell apart, and with what power; before any
+    computing.
+    """
     from transect.jobs import plan as job
 
     study = _unedited(args)
@@ -146,53 +162,80 @@ def verify(args: argparse.Namespace) -> int:
 def init(args: argparse.Namespace) -> int:
     """Make a project folder for your own studies, models and measures."""
     folder: Path = args.folder
-    if os.path.lexists(folder / SETTINGS_FILE):  # a link that leads nowhere would be written through
+    if os.path.lexists(
+        folder / SETTINGS_FILE
+    ):  # a link that leads nowhere would be written through
         raise InputError(f"{folder} is a project already ({SETTINGS_FILE} is there).")
     for place in (folder / name for name in FOLDERS):
-        in_the_way = next((p for p in (place, *place.parents) if os.path.lexists(p) and not p.is_dir()), None)
+        in_the_way = next(
+            (p for p in (place, *place.parents) if os.path.lexists(p) and not p.is_dir()), None
+        )
         if in_the_way is not None:
-            raise InputError(f"{in_the_way} is no folder, and {place} must be one; move it, or choose another folder.")
+            raise InputError(
+                f"{in_the_way} is no folder, and {place} must be one; move it, or choose another folder."
+            )
         place.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"# {name}:   # {meaning}\n" for name, meaning in SETTINGS.items())
-    write_text(folder / SETTINGS_FILE, f"# Settings of this project; remove the first # to set one.\n{lines}")
+    write_text(
+        folder / SETTINGS_FILE,
+        f"# Settings of this project; remove the first # to set one.\n{lines}",
+    )
     print(
         f"{folder}: put studies into studies/, models into model_registry/, your own units into stimuli/, measures/, corpora/ and analyses/."
     )
-    print("They are read beside those that are shipped. Then, inside this folder: transect run STUDY")
+    print(
+        "They are read beside those that are shipped. Then, inside this folder: transect run STUDY"
+    )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="transect", description="How far does a finding about one language model reach?", epilog=EXIT_CODES
+        prog="transect",
+        description="How far does a finding about one language model reach?",
+        epilog=EXIT_CODES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function: Any, group: Any = commands, study: bool = False) -> argparse.ArgumentParser:
+    def add(
+        name: str, function: Any, group: Any = commands, study: bool = False
+    ) -> argparse.ArgumentParser:
         command = group.add_parser(
             name, help=(function.__doc__ or "").strip().rstrip("."), description=function.__doc__
         )
         command.set_defaults(command=function)
         command.add_argument("--json", action="store_true", help="machine-readable output")
         if study:
-            command.add_argument("study", metavar="STUDY", help="a study's name or the path of its file")
-            command.add_argument("-j", "--cores", type=positive, help="cores to use (default: the setting, else all)")
+            command.add_argument(
+                "study", metavar="STUDY", help="a study's name or the path of its file"
+            )
+            command.add_argument(
+                "-j", "--cores", type=positive, help="cores to use (default: the setting, else all)"
+            )
         return command
 
     runs = add("run", run, study=True)
     runs.add_argument("-n", "--dry-run", action="store_true", help="show the jobs, compute nothing")
     runs.add_argument(
-        "--csv", action="store_true", help="measurements, grid and registry as CSV too, beside their Parquet files"
+        "--csv",
+        action="store_true",
+        help="measurements, grid and registry as CSV too, beside their Parquet files",
     )
     runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
     runs.add_argument("--trust-remote-code", action="store_true", help=model_commands.REMOTE_CODE)
     runs.epilog = "What follows -- goes to Snakemake as it is, e.g. -- --executor slurm --jobs 100."
     plans = add("plan", plan, study=True)
     plans.add_argument(
-        "--effect", type=float, metavar="X", help="tell the power for a difference (or a change per tenfold) of X"
+        "--effect",
+        type=float,
+        metavar="X",
+        help="tell the power for a difference (or a change per tenfold) of X",
     )
     plans.add_argument(
-        "--sd", type=above_zero, metavar="S", help="of a unit beside the factors (default: from finished cells)"
+        "--sd",
+        type=above_zero,
+        metavar="S",
+        help="of a unit beside the factors (default: from finished cells)",
     )
     plans.add_argument(
         "--suggest",
@@ -201,7 +244,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="the K runs, and untrained designs, that would add most",
     )
-    plans.add_argument("--criterion", choices=["D", "A"], default="D", help="by which additions are ranked")
+    plans.add_argument(
+        "--criterion", choices=["D", "A"], default="D", help="by which additions are ranked"
+    )
     plans.add_argument(
         "--contrast",
         action="append",
@@ -219,7 +264,9 @@ def _parser() -> argparse.ArgumentParser:
     add("verify", verify, study=True)
     model_commands.add_to(add)
     table_commands.add_to(add)
-    entries = commands.add_parser("registry", help="the models").add_subparsers(required=True, metavar="COMMAND")
+    entries = commands.add_parser("registry", help="the models").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
     registry_commands.add_to(add, entries)
     add("init", init).add_argument("folder", metavar="DIR", type=Path)
     return parser
@@ -249,15 +296,27 @@ def _cost_sentence(study: Any, cores: int) -> str:
     size = f"{max(cost.disk_bytes, 1e7) / 1e9:.2f} GB of disk" + (
         f" ({cost.download_bytes / 1e9:.2f} GB to download)" if cost.download_bytes else ""
     )
-    return (f"{study.name}: {cost.trainings} runs to train, {cost.cells} cells to measure on {cost.loads} checkpoints; "
-            f"about {cost.minutes(cores):.0f} min on {cores} cores and {size}.")  # fmt: skip
+    return (
+        f"{study.name}: {cost.trainings} runs to train, {cost.cells} cells to measure on {cost.loads} checkpoints; "
+        f"about {cost.minutes(cores):.0f} min on {cores} cores and {size}."
+    )
 
 
 def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
     if as_json:
-        print(json.dumps({"states": ended.states, "failures": ended.failures.to_dict("records"),
-                          "refused": ended.refused.to_dict("records"), "errors": ended.errors,
-                          "report": str(ended.report) if ended.report.is_file() else None, **(more or {})}, indent=1))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "states": ended.states,
+                    "failures": ended.failures.to_dict("records"),
+                    "refused": ended.refused.to_dict("records"),
+                    "errors": ended.errors,
+                    "report": str(ended.report) if ended.report.is_file() else None,
+                    **(more or {}),
+                },
+                indent=1,
+            )
+        )
         return ended.exit_code
     from transect.report.grid import entry_label  # here: it imports pandas and jinja2
 

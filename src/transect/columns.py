@@ -1,7 +1,9 @@
-"""What the columns of a study's tables mean, where a name means the same in every table; an analysis declares its own (TABLES).
+"""What the columns of a study's tables mean, where a name means the same in every table; an
+analysis declares its own (TABLES).
 
-A meaning is a text that ends with the unit in brackets, where there is one: "weight of the largest file [bytes]".
-[outcome] is the unit of the outcome's metric, which the column `unit` names row by row.
+A meaning is a text that ends with the unit in brackets, where there is one: "weight of the largest
+file [bytes]". [outcome] is the unit of the outcome's metric, which the column `unit` names row by
+row.
 """
 
 import re
@@ -82,7 +84,9 @@ SHARED: dict[str, str] = {
 
 
 def told(text: str) -> tuple[str, str]:
-    """Meaning and unit of a declared column: "size of the head [pixels]" -> ("size of the head", "pixels")."""
+    """Meaning and unit of a declared column: "size of the head [pixels]" -> ("size of the head",
+    "pixels").
+    """
     found = re.fullmatch(r"(.*?)(?:\s*\[([^\[\]]*)\])?", text, re.DOTALL)
     assert found is not None
     return found[1], found[2] or ""

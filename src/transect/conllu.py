@@ -1,7 +1,8 @@
-"""CoNLL-U, the file format of Universal Dependencies: sentences whose words are found again in their raw text.
+"""CoNLL-U, the file format of Universal Dependencies: sentences whose words are found again in
+their raw text.
 
-Ten columns: ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC. An ID like 3-4 is a multiword token, 5.1 an empty
-node (skipped).
+Ten columns: ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC. An ID like 3-4 is a multiword
+token, 5.1 an empty node (skipped).
 Source: https://universaldependencies.org/format.html
 """
 
@@ -16,8 +17,8 @@ from transect.errors import InputError
 
 @dataclass
 class Word:
-    """A syntactic word. `start` is its place in the text, None inside a multiword token; `end` is the end of its
-    surface token.
+    """A syntactic word. `start` is its place in the text, None inside a multiword token; `end` is
+    the end of its surface token.
     """
 
     id: int
@@ -46,11 +47,15 @@ class Sentence:
 
 
 def read_conllu(text: str) -> Iterator[Sentence]:
-    """The sentences of a CoNLL-U file whose words can all be found in their text; empty nodes are skipped."""
+    """The sentences of a CoNLL-U file whose words can all be found in their text; empty nodes are
+    skipped.
+    """
     for block in text.split("\n\n"):
         comments: dict[str, str] = {}
         words: list[Word] = []
-        surface: dict[int, tuple[int, str]] = {}  # first word of a multiword token -> (last word, form)
+        surface: dict[
+            int, tuple[int, str]
+        ] = {}  # first word of a multiword token -> (last word, form)
         for line in filter(None, block.split("\n")):
             if line.startswith("#"):
                 key, _, value = line[1:].partition("=")
@@ -61,15 +66,27 @@ def read_conllu(text: str) -> Iterator[Sentence]:
                 first, last = map(int, column[0].split("-"))
                 surface[first] = (last, column[1])
             elif "." not in column[0]:
-                features = dict(f.split("=", 1) for f in column[5].split("|")) if column[5] != "_" else {}
-                words.append(Word(int(column[0]), column[1], column[2], column[3], features, int(column[6]), column[7]))
+                features = (
+                    dict(f.split("=", 1) for f in column[5].split("|")) if column[5] != "_" else {}
+                )
+                words.append(
+                    Word(
+                        int(column[0]),
+                        column[1],
+                        column[2],
+                        column[3],
+                        features,
+                        int(column[6]),
+                        column[7],
+                    )
+                )
         if words and place(words, surface, comments.get("text", "")):
             yield Sentence(comments["sent_id"], comments["text"], words)
 
 
 def place(words: list[Word], surface: dict[int, tuple[int, str]], text: str) -> bool:
-    """Find every word in the text, from left to right; False where something other than white space lies between two
-    words.
+    """Find every word in the text, from left to right; False where something other than white space
+    lies between two words.
     """
     at, i = 0, 0
     while i < len(words):
@@ -85,20 +102,32 @@ def place(words: list[Word], surface: dict[int, tuple[int, str]], text: str) -> 
 
 
 def join_sources(archive: bytes, without: Iterable[str]) -> bytes:
-    """The zip archive of a UD repository -> one CoNLL-U file of the sentences of its sources, by sent_id, without
-    those of the named files.
+    """The zip archive of a UD repository -> one CoNLL-U file of the sentences of its sources, by
+    sent_id, without those of the named files.
     """
     try:
         files = unpacking.archive(archive)
     except unpacking.Unreadable as error:
         raise InputError(f"The archive of the treebank cannot be read ({error}).") from None
     names = [n for n in files.namelist() if n.endswith(".conllu")]
-    blocks = {n: [b.strip("\n") for b in files.read(n).decode("utf-8").split("\n\n") if b.strip()] for n in names}
+    blocks = {
+        n: [b.strip("\n") for b in files.read(n).decode("utf-8").split("\n\n") if b.strip()]
+        for n in names
+    }
     excluded = {sent_id(b) for n in names if Path(n).name in without for b in blocks[n]}
-    sources = [n for n in names if "/not-to-release/sources/" in n and not n.endswith(".enhanced.conllu")]
+    sources = [
+        n for n in names if "/not-to-release/sources/" in n and not n.endswith(".enhanced.conllu")
+    ]
     kept = {sent_id(b): b for n in sources for b in blocks[n]}
     return "".join(kept[key] + "\n\n" for key in sorted(kept.keys() - excluded)).encode("utf-8")
 
 
 def sent_id(block: str) -> str:
-    return next((line.partition("=")[2].strip() for line in block.split("\n") if line.startswith("# sent_id")), "")
+    return next(
+        (
+            line.partition("=")[2].strip()
+            for line in block.split("\n")
+            if line.startswith("# sent_id")
+        ),
+        "",
+    )

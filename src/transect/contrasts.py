@@ -1,7 +1,9 @@
-"""Named contrasts of the registry: which runs are compared in one design factor, and what else differs between them.
+"""Named contrasts of the registry: which runs are compared in one design factor, and what else
+differs between them.
 
-A contrast of a suite file names its runs by a query (`runs`, compared where they agree in the fields `by`), as `pairs`, or as
-every run of a query with the run it was trained from (`parent`). What differs is found from the facts, not believed.
+A contrast of a suite file names its runs by a query (`runs`, compared where they agree in the
+fields `by`), as `pairs`, or as every run of a query with the run it was trained from (`parent`).
+What differs is found from the facts, not believed.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,8 @@ from transect.run import Run, Suite
 
 @dataclass(frozen=True)
 class Contrast:
-    """`sets`: runs that are compared with each other. `factor`: a design factor, or one field of it.
+    """`sets`: runs that are compared with each other. `factor`: a design factor, or one field of
+    it.
 
     `also`: design factor -> fields that differ within some set, besides the one that is compared.
     """
@@ -42,13 +45,17 @@ class Contrast:
 
 
 def contrasts(registry: Registry) -> dict[str, Contrast]:
-    """Every contrast, by name. Raises InputError for an unknown run, factor or field, and for a contrast that compares nothing."""
+    """Every contrast, by name. Raises InputError for an unknown run, factor or field, and for a
+    contrast that compares nothing.
+    """
     found: dict[str, Contrast] = {}
     for suite in registry.suites:
         for spec in suite.contrasts:
             place = f"{suite.path}, contrast {spec['name']}"
             if spec["name"] in found:
-                raise InputError(f"{place}: suite {found[spec['name']].suite} has a contrast of that name.")
+                raise InputError(
+                    f"{place}: suite {found[spec['name']].suite} has a contrast of that name."
+                )
             found[spec["name"]] = _contrast(spec, suite, registry, place)
     return found
 
@@ -58,7 +65,9 @@ def _contrast(spec: Mapping[str, Any], suite: Suite, registry: Registry, place: 
     bundles = {f.factor for f in fields.values() if f.factor}
     for name in (spec["factor"], *spec.get("also", [])):
         if name not in bundles and not (name in fields and fields[name].factor):
-            raise InputError(f"{place}: there is no design factor {name!r}; there are {', '.join(sorted(bundles))}.{nearest(name, bundles)}")  # fmt: skip
+            raise InputError(
+                f"{place}: there is no design factor {name!r}; there are {', '.join(sorted(bundles))}.{nearest(name, bundles)}"
+            )
     sets = _sets(spec, registry, place)
     differs: dict[str, list[str]] = {}
     for runs in sets:
@@ -66,10 +75,20 @@ def _contrast(spec: Mapping[str, Any], suite: Suite, registry: Registry, place: 
             differs[factor] = list(dict.fromkeys(differs.get(factor, []) + names))
     compared = spec["factor"] if spec["factor"] in bundles else str(fields[spec["factor"]].factor)
     if spec["factor"] not in {compared, *differs.get(compared, [])} or compared not in differs:
-        raise InputError(f"{place}: no runs that are compared are known to differ in {spec['factor']!r}.")
+        raise InputError(
+            f"{place}: no runs that are compared are known to differ in {spec['factor']!r}."
+        )
     also = {f: names for f, names in differs.items() if f != compared}
-    return Contrast(spec["name"], suite.name, spec["factor"], spec["kind"], sets, also, tuple(spec.get("also", [])),
-                    spec.get("notes", ""))  # fmt: skip
+    return Contrast(
+        spec["name"],
+        suite.name,
+        spec["factor"],
+        spec["kind"],
+        sets,
+        also,
+        tuple(spec.get("also", [])),
+        spec.get("notes", ""),
+    )
 
 
 def _sets(spec: Mapping[str, Any], registry: Registry, place: str) -> tuple[tuple[Run, ...], ...]:
@@ -78,14 +97,22 @@ def _sets(spec: Mapping[str, Any], registry: Registry, place: str) -> tuple[tupl
     if "parent" in spec:
         children = [run for run in registry.select(spec["parent"], place) if run.get("parent")]
         return tuple((_run(child.facts["parent"], registry, place), child) for child in children)
-    runs = registry.select(spec["runs"], place) if isinstance(spec["runs"], str) else [_run(r, registry, place) for r in spec["runs"]]  # fmt: skip
+    runs = (
+        registry.select(spec["runs"], place)
+        if isinstance(spec["runs"], str)
+        else [_run(r, registry, place) for r in spec["runs"]]
+    )
     values = registry.factors
     for name in spec.get("by", []):
         if name not in values:
-            raise InputError(f"{place}: `by` names {name!r}, which no run has.{nearest(name, values)}")
+            raise InputError(
+                f"{place}: `by` names {name!r}, which no run has.{nearest(name, values)}"
+            )
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(registry.values[run.id].get(name) for name in spec.get("by", [])), []).append(run)
+        groups.setdefault(
+            tuple(registry.values[run.id].get(name) for name in spec.get("by", [])), []
+        ).append(run)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

@@ -1,11 +1,13 @@
-"""What a study will cost: seconds of computing, bytes of downloads, disk and memory. A rough model, calibrated by finished work of the store.
+"""What a study will cost: seconds of computing, bytes of downloads, disk and memory. A rough model,
+calibrated by finished work of the store.
 
     training seconds    steps x (a + b x params_total x tokens per step)
     measuring seconds   per load + cells x (c + d x params_total)
     memory of a job     process + weights of its largest checkpoint + twice the memory for the activations of a batch
-The constants were fitted once on one core of a 2024 server; a store with finished training or cells corrects them by recorded over
-predicted: seconds summed, because a few loads and cells take most of them (the first of a process), of loads and of the cells of each
-measure on each stimulus set (of all cells, where a measure has none yet); of memory the median.
+The constants were fitted once on one core of a 2024 server; a store with finished training or cells
+corrects them by recorded over predicted: seconds summed, because a few loads and cells take most of
+them (the first of a process), of loads and of the cells of each measure on each stimulus set (of
+all cells, where a measure has none yet); of memory the median.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,7 +58,10 @@ class Cost:
 
 
 def estimate(
-    study: Study, index: pd.DataFrame, is_stale: Callable[[Cell, pd.DataFrame], bool], trained: Callable[[Run], bool]
+    study: Study,
+    index: pd.DataFrame,
+    is_stale: Callable[[Cell, pd.DataFrame], bool],
+    trained: Callable[[Run], bool],
 ) -> Cost:
     """The cost of what the store and the weights lack."""
     wanted = [c for c in study.cells if not c.reason]
@@ -64,7 +69,9 @@ def estimate(
     loads = {c.checkpoint for c in stale}
     untrained = [r for r in study.runs if r.trained_here and not trained(r)]
     speed = measured_speed(study, index)
-    measure = sum(load_seconds(c.run, speed) for c in loads) + sum(cell_seconds(c, speed) for c in stale)
+    measure = sum(load_seconds(c.run, speed) for c in loads) + sum(
+        cell_seconds(c, speed) for c in stale
+    )
     hub = [c for c in loads if c.run.on_hub]
     kept = hub + [c for r in untrained for c in r.checkpoints]
     waiting, keys = {r.id for r in untrained}, {c.key for c in stale}
@@ -94,23 +101,32 @@ def training_seconds(run: Run) -> float:
 
 
 def calibration(study: Study) -> float:
-    """Recorded over predicted CPU seconds of the finished training of this study's runs; 1 where nothing is finished."""
+    """Recorded over predicted CPU seconds of the finished training of this study's runs; 1 where
+    nothing is finished.
+    """
     from transect.jobs.train import COST, weights_folder
 
     train = []
     for run in study.runs:
         path = weights_folder(run, study.project) / COST if run.trained_here else Path()
-        if run.trained_here and path.is_file() and (run.get("trained_here", {}).get("recipe") == "neural"):
-            train.append((json_file.read_object(path, "cpu_seconds")["cpu_seconds"], training_seconds(run)))
+        if (
+            run.trained_here
+            and path.is_file()
+            and (run.get("trained_here", {}).get("recipe") == "neural")
+        ):
+            train.append(
+                (json_file.read_object(path, "cpu_seconds")["cpu_seconds"], training_seconds(run))
+            )
     return _ratio(train)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Recorded over predicted, of finished cells: by (measure, stimuli), of all cells, of loads, of memory; `cells`: how many were read.
+    """Recorded over predicted, of finished cells: by (measure, stimuli), of all cells, of loads, of
+    memory; `cells`: how many were read.
 
-    `largest`: weights of the largest of them. What grows with the weights is not known from models of a tenth of the size, so for
-    larger ones the ratio holds for the constant part only.
+    `largest`: weights of the largest of them. What grows with the weights is not known from models
+    of a tenth of the size, so for larger ones the ratio holds for the constant part only.
     """
 
     by_measure: Mapping[tuple[str, str], float]
@@ -123,21 +139,35 @@ class Speed:
 
 def measured_speed(study: Study, index: pd.DataFrame) -> Speed:
     """From what the store recorded of finished cells of any study, of runs that the registry knows."""
-    done = index[(index["state"] == MEASURED) & index["run"].isin(study.registry.runs)] if len(index) else index
+    done = (
+        index[(index["state"] == MEASURED) & index["run"].isin(study.registry.runs)]
+        if len(index)
+        else index
+    )
     files = done["file"].drop_duplicates().tolist() if len(done) else []
     done = done[done["file"].isin(set(files[:: max(1, len(files) // READ)]))] if files else done
-    kinds = dict(zip(done.index, zip(done["measure"], done["stimuli"], strict=True), strict=True)) if files else {}
+    kinds = (
+        dict(zip(done.index, zip(done["measure"], done["stimuli"], strict=True), strict=True))
+        if files
+        else {}
+    )
     cells: dict[tuple[str, str], list[tuple[float, float]]] = {}
     loads, memory, largest = [], [], 0
     store = Store(study.project.store)
-    for file, name in done.drop_duplicates("file").set_index("file")["run"].items() if files else ():
+    for file, name in (
+        done.drop_duplicates("file").set_index("file")["run"].items() if files else ()
+    ):
         run = study.registry.runs[str(name)]
         largest = max(largest, _weights(run))
         for told in store.provenance([str(file)]):
             if "load_seconds" in told:
-                loads.append((told["load_seconds"], LOAD_SECONDS + LOAD_SECONDS_PER_WEIGHT * _weights(run)))
+                loads.append(
+                    (told["load_seconds"], LOAD_SECONDS + LOAD_SECONDS_PER_WEIGHT * _weights(run))
+                )
             if "peak_memory_mb" in told:
-                memory.append(told["peak_memory_mb"] * 2**20 / _job_bytes(run, study.numerics["batch_mb"]))
+                memory.append(
+                    told["peak_memory_mb"] * 2**20 / _job_bytes(run, study.numerics["batch_mb"])
+                )
             for key, spent in told.get("cells", {}).items():
                 if key in kinds and "cpu_seconds" in spent:
                     predicted = CELL_SECONDS + CELL_SECONDS_PER_WEIGHT * _weights(run)
@@ -150,7 +180,11 @@ def measured_speed(study: Study, index: pd.DataFrame) -> Speed:
 
 def _ratio(seconds: list[tuple[float, float]]) -> float:
     """Recorded over predicted, summed; 1 where nothing is recorded."""
-    return sum(recorded for recorded, _ in seconds) / sum(predicted for _, predicted in seconds) if seconds else 1.0
+    return (
+        sum(recorded for recorded, _ in seconds) / sum(predicted for _, predicted in seconds)
+        if seconds
+        else 1.0
+    )
 
 
 def cell_seconds(cell: Cell, speed: Speed) -> float:
@@ -160,8 +194,12 @@ def cell_seconds(cell: Cell, speed: Speed) -> float:
 
 def entry_seconds(run: Run, entry: Entry, speed: Speed) -> float:
     """Of one core, for one measure on one checkpoint of a run."""
-    ratio = speed.by_measure.get((entry.measure.name, entry.stimuli.name if entry.stimuli else ""), speed.cell)
-    return ratio * CELL_SECONDS + _known(ratio, run, speed) * CELL_SECONDS_PER_WEIGHT * _weights(run)
+    ratio = speed.by_measure.get(
+        (entry.measure.name, entry.stimuli.name if entry.stimuli else ""), speed.cell
+    )
+    return ratio * CELL_SECONDS + _known(ratio, run, speed) * CELL_SECONDS_PER_WEIGHT * _weights(
+        run
+    )
 
 
 def _known(ratio: float, run: Run, speed: Speed) -> float:
@@ -170,7 +208,9 @@ def _known(ratio: float, run: Run, speed: Speed) -> float:
 
 def load_seconds(run: Run, speed: Speed) -> float:
     """Of one checkpoint that lies on the disk."""
-    return speed.load * LOAD_SECONDS + _known(speed.load, run, speed) * LOAD_SECONDS_PER_WEIGHT * _weights(run)
+    return speed.load * LOAD_SECONDS + _known(
+        speed.load, run, speed
+    ) * LOAD_SECONDS_PER_WEIGHT * _weights(run)
 
 
 def checkpoint_bytes(run: Run) -> int:
@@ -181,7 +221,9 @@ def checkpoint_bytes(run: Run) -> int:
 def memory_bytes(run: Run, study: Study, speed: Speed) -> float:
     """The largest memory of a job that measures a run."""
     batch = study.numerics["batch_mb"]
-    return _job_bytes(run, batch) + (speed.memory - 1) * (_job_bytes(run, batch) - checkpoint_bytes(run))
+    return _job_bytes(run, batch) + (speed.memory - 1) * (
+        _job_bytes(run, batch) - checkpoint_bytes(run)
+    )
 
 
 def _job_bytes(run: Run, batch_mb: float) -> float:

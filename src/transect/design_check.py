@@ -1,10 +1,12 @@
-"""What a sample of runs can and cannot tell, before anything is computed: the design check of `transect plan`.
+"""What a sample of runs can and cannot tell, before anything is computed: the design check of
+`transect plan`.
 
-For each design factor (design_factors.py): at which level it varies and over how many units of that level; whether it can be judged:
-it must vary, over at least 3 units of its level (design.md), and not follow from another factor (stats/aliasing.py); what varies with
-it; and which runs of the registry would tell it apart (design_remedies.py). The seeds are judged against each other only: their
-values mean nothing across configurations. A contrast of architectures that is one of objectives is refused, and so is one of
-post-training between runs that are not parent and child.
+For each design factor (design_factors.py): at which level it varies and over how many units of that
+level; whether it can be judged: it must vary, over at least 3 units of its level (design.md), and
+not follow from another factor (stats/aliasing.py); what varies with it; and which runs of the
+registry would tell it apart (design_remedies.py). The seeds are judged against each other only:
+their values mean nothing across configurations. A contrast of architectures that is one of
+objectives is refused, and so is one of post-training between runs that are not parent and child.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +54,9 @@ class DesignCheck:
     factors: tuple[FactorCheck, ...]
     aliases: tuple[aliasing.Alias, ...]
     by_form: tuple[tuple[str, str], ...]
-    besides: Mapping[str, Mapping[str, list[str]]]  # factor -> factor -> fields that tell its levels apart
+    besides: Mapping[
+        str, Mapping[str, list[str]]
+    ]  # factor -> factor -> fields that tell its levels apart
     alone: Mapping[str, list[pd.DataFrame]]  # factor -> groups of runs that differ in nothing else
     remedies: tuple[Remedy, ...]
     refused: tuple[str, ...]
@@ -74,16 +78,20 @@ def check(
     pool: Sequence[Run] = (),
     prices: Sequence[float] = (),
 ) -> DesignCheck:
-    """The check of `runs`. `within`: ids of runs that are sampled at several checkpoints; `tokens`: seen at each one's last.
+    """The check of `runs`. `within`: ids of runs that are sampled at several checkpoints; `tokens`:
+    seen at each one's last.
 
-    `pool`: the runs that could be added, `prices` what each would cost (any unit, ties are broken by it).
+    `pool`: the runs that could be added, `prices` what each would cost (any unit, ties are broken
+    by it).
     """
     table = factor_table(runs, registry, tokens)
     frame, names = table.frame, table.factors
     design = [n for n in names if n not in SEEDS]
     numeric = [n for n in table.numeric if n in names]
     reports = {r.factor: r for r in aliasing.factor_reports(frame, names, LEVELS, numeric)}
-    found = aliasing.aliases(frame, design, numeric, levels=LEVELS[:-1], largest=3 if len(runs) <= 400 else 2)
+    found = aliasing.aliases(
+        frame, design, numeric, levels=LEVELS[:-1], largest=3 if len(runs) <= 400 else 2
+    )
     found += aliasing.aliases(frame, [n for n in SEEDS if n in names])
     factors = [_factor_check(reports[n], table, found, runs, within) for n in names]
     factors += [
@@ -93,9 +101,17 @@ def check(
     ]
     skip = ("size", "amount", *SEEDS)
     varying = [n for n in design if n not in numeric and reports[n].varies]
-    beside = {n: besides(runs, dict(zip(frame["run"], frame[n], strict=True)), registry.fields, skip) for n in varying}
-    alone = {n: groups for n in [*varying, *SEEDS] if n in names and reports[n].varies
-             and (groups := aliasing.alone(frame, n, [m for m in names if m != n]))}  # fmt: skip
+    beside = {
+        n: besides(runs, dict(zip(frame["run"], frame[n], strict=True)), registry.fields, skip)
+        for n in varying
+    }
+    alone = {
+        n: groups
+        for n in [*varying, *SEEDS]
+        if n in names
+        and reports[n].varies
+        and (groups := aliasing.alone(frame, n, [m for m in names if m != n]))
+    }
     few = {
         f.factor: (f.level, FEW - f.n_units if f.n_levels > 1 else 1)
         for f in factors
@@ -106,9 +122,16 @@ def check(
     if pool and any(f.factor == "post_training" and f.reason for f in factors):
         mended.append(_kin(runs, pool))
     return DesignCheck(
-        tuple(runs), table, tuple(factors), tuple(found), tuple(aliasing.told_by_form(_configurations(frame), design, ["size"])),
-        beside, alone, tuple(mended), tuple(_refused(found, runs, table)),
-    )  # fmt: skip
+        tuple(runs),
+        table,
+        tuple(factors),
+        tuple(found),
+        tuple(aliasing.told_by_form(_configurations(frame), design, ["size"])),
+        beside,
+        alone,
+        tuple(mended),
+        tuple(_refused(found, runs, table)),
+    )
 
 
 def _configurations(frame: pd.DataFrame) -> pd.DataFrame:
@@ -147,12 +170,18 @@ def _factor_check(
     elif n_units < FEW:
         reason = _few(n_units, level)
     elif whole:
-        reason = "it cannot be told from " + ", nor from ".join(" and ".join(a.others) for a in whole)
-    return FactorCheck(name, table.parts[name], level, n_units, report.n_levels, report.unknown, value, reason)
+        reason = "it cannot be told from " + ", nor from ".join(
+            " and ".join(a.others) for a in whole
+        )
+    return FactorCheck(
+        name, table.parts[name], level, n_units, report.n_levels, report.unknown, value, reason
+    )
 
 
 def _kin(runs: Sequence[Run], pool: Sequence[Run]) -> Remedy:
-    """A run that was trained from a sampled one, or from which a sampled one was trained: post-training is compared over such pairs."""
+    """A run that was trained from a sampled one, or from which a sampled one was trained:
+    post-training is compared over such pairs.
+    """
     ids, parents = {r.id for r in runs}, {r.facts.get("parent") for r in runs}
     kin = [r.id for r in pool if r.facts.get("parent") in ids or r.id in parents]
     return Remedy("post_training", (), tuple(kin[:1]), (), True)
@@ -169,13 +198,17 @@ def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
 
 
 def refusal(factor: str, left: Sequence[Run], right: Sequence[Run]) -> str:
-    """Why a contrast of two groups of runs is not one of this factor; empty where it may be read as such.
+    """Why a contrast of two groups of runs is not one of this factor; empty where it may be read as
+    such.
 
-    Objective and architecture are two factors: a masked model against a causal one says nothing of architecture. Post-training
-    compares a run with the one that it was trained from.
+    Objective and architecture are two factors: a masked model against a causal one says nothing of
+    architecture. Post-training compares a run with the one that it was trained from.
     """
     if factor == "architecture":
-        objectives = [sorted({field_value(r, "objective") or "unknown" for r in side}) for side in (left, right)]
+        objectives = [
+            sorted({field_value(r, "objective") or "unknown" for r in side})
+            for side in (left, right)
+        ]
         if not set(objectives[0]) & set(objectives[1]) - {"unknown"}:
             return (
                 f"architecture is aliased with objective here: {', '.join(objectives[0])} on one side, "
@@ -183,8 +216,13 @@ def refusal(factor: str, left: Sequence[Run], right: Sequence[Run]) -> str:
             )
     if factor == "post_training":
         ids = [{r.id for r in side} for side in (left, right)]
-        strangers = [r.id for side, other in ((left, 1), (right, 0)) for r in side
-                     if r.facts.get("parent") not in ids[other] and not any(c.facts.get("parent") == r.id for c in (left, right)[other])]  # fmt: skip
+        strangers = [
+            r.id
+            for side, other in ((left, 1), (right, 0))
+            for r in side
+            if r.facts.get("parent") not in ids[other]
+            and not any(c.facts.get("parent") == r.id for c in (left, right)[other])
+        ]
         if strangers:
             return f"post-training is compared between parent and child only, and {', '.join(strangers[:3])} has neither on the other side"
     return ""
@@ -195,7 +233,14 @@ def _refused(found: Sequence[aliasing.Alias], runs: Sequence[Run], table: Factor
     refused = []
     frame = table.frame
     by_id = {r.id: r for r in runs}
-    alias = next((a for a in found if a.factor == "architecture" and a.others == ("objective",) and a.aliased), None)
+    alias = next(
+        (
+            a
+            for a in found
+            if a.factor == "architecture" and a.others == ("objective",) and a.aliased
+        ),
+        None,
+    )
     if alias is not None:
         groups = [[by_id[i] for i in part["run"]] for _, part in frame.groupby("objective")]
         reason = refusal("architecture", groups[0], groups[1])
@@ -205,8 +250,10 @@ def _refused(found: Sequence[aliasing.Alias], runs: Sequence[Run], table: Factor
         lone = [r.id for r in runs if not any(r in pair for pair in pairs(runs))]
         if lone:
             told = ", ".join(lone[:5]) + (f" and {len(lone) - 5} more" if len(lone) > 5 else "")
-            refused.append(f"Post-training is compared between parent and child only ({len(pairs(runs))} pairs here), so it cannot be "
-                           f"compared over these: {told}.")  # fmt: skip
+            refused.append(
+                f"Post-training is compared between parent and child only ({len(pairs(runs))} pairs here), so it cannot be "
+                f"compared over these: {told}."
+            )
     return refused
 
 

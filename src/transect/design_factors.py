@@ -1,4 +1,5 @@
-"""Runs -> a table of their design factors: one row per run, one column per factor, as a check of the sample reads it.
+"""Runs -> a table of their design factors: one row per run, one column per factor, as a check of
+the sample reads it.
 
 A factor is a bundle of fields (factors.py). Its value is
 
@@ -7,8 +8,8 @@ A factor is a bundle of fields (factors.py). Its value is
     tokenizer   its key
     corpus      the corpus, and its variant where that is told and not the usual one
     others      the values, joined, of those of its fields that all sampled runs know and in which they differ; else of those that a
-                suite varies by design; else of all known ones. Unknown where one of them is, unless another shows the run to differ
-                from all of the sample
+                suite varies by design; else of all known ones. Unknown where one of them is, unless
+                another shows the run to differ from all of the sample
 The level columns family, suite, configuration and run group the rows from coarse to fine.
 """
 
@@ -29,14 +30,20 @@ LEVELS = ("family", "suite", "configuration", "run")
 SEEDS = ("init_seed", "order_seed")
 NUMBERS = {"size": ("params_non_embedding", "params_total"), "amount": ("train_tokens",)}
 SAME_AMOUNT = 1.05  # amounts that differ by no more, 300 and 299.9 billion tokens, are one amount
-REFINED = {"corpus": ("corpus", "corpus_variant")}  # the second refines the first, which must be known
+REFINED = {
+    "corpus": ("corpus", "corpus_variant")
+}  # the second refines the first, which must be known
 USUAL = "standard"  # a variant that is none
-LEADING = {"tokenizer": ("tokenizer",)}  # vocab_size counts padding rows too: equal tokenizers may differ in it
+LEADING = {
+    "tokenizer": ("tokenizer",)
+}  # vocab_size counts padding rows too: equal tokenizers may differ in it
 
 
 @dataclass(frozen=True)
 class FactorTable:
-    """`frame`: the level columns and one per factor, [run, ...]; `parts`: factor -> the fields whose values it joins."""
+    """`frame`: the level columns and one per factor, [run, ...]; `parts`: factor -> the fields
+    whose values it joins.
+    """
 
     frame: pd.DataFrame
     parts: Mapping[str, tuple[str, ...]]
@@ -66,9 +73,14 @@ def factor_table(
     tokens: Mapping[str, int] | None = None,
     sample: Sequence[Run] | None = None,
 ) -> FactorTable:
-    """The table of `runs`. `sample`: the runs by which it is decided what is known (all of them); `tokens`: seen at the end, by run id."""
+    """The table of `runs`. `sample`: the runs by which it is decided what is known (all of them);
+    `tokens`: seen at the end, by run id.
+    """
     sample = runs if sample is None else sample
-    names = [*FACTORS, *sorted({f.factor for f in registry.fields.values() if f.factor} - set(FACTORS))]
+    names = [
+        *FACTORS,
+        *sorted({f.factor for f in registry.fields.values() if f.factor} - set(FACTORS)),
+    ]
     parts = {name: found for name in names if (found := _parts(name, sample, registry.fields))}
     columns: dict[str, list[Any]] = {name: [] for name in parts}
     here = {f: {field_value(r, f) for r in sample} for fields in parts.values() for f in fields}
@@ -83,15 +95,23 @@ def factor_table(
     }
     frame = pd.DataFrame({**levels, **columns})
     if "amount" in frame:
-        frame["amount"] = _about(frame["amount"], frame.loc[frame["run"].isin({r.id for r in sample}), "amount"])
-    labels = {pair: text for name, fields in parts.items() for pair, text in _labels(name, fields, runs, frame).items()}
+        frame["amount"] = _about(
+            frame["amount"], frame.loc[frame["run"].isin({r.id for r in sample}), "amount"]
+        )
+    labels = {
+        pair: text
+        for name, fields in parts.items()
+        for pair, text in _labels(name, fields, runs, frame).items()
+    }
     return FactorTable(frame, parts, labels)
 
 
 def _parts(factor: str, runs: Sequence[Run], fields: Mapping[str, Field]) -> tuple[str, ...]:
     """The fields that make up a factor's value; none where no run knows one."""
     if factor in NUMBERS:
-        known = [f for f in NUMBERS[factor] if all(_number(r, f) for r in runs)] or list(NUMBERS[factor])
+        known = [f for f in NUMBERS[factor] if all(_number(r, f) for r in runs)] or list(
+            NUMBERS[factor]
+        )
         return (known[0],) if any(_number(r, known[0]) for r in runs) else ()
     if factor in REFINED:
         return REFINED[factor] if any(field_value(r, REFINED[factor][0]) for r in runs) else ()
@@ -99,9 +119,18 @@ def _parts(factor: str, runs: Sequence[Run], fields: Mapping[str, Field]) -> tup
     values = {f: [field_value(r, f) for r in runs] for f in bundle}
     whole = [f for f in bundle if None not in values[f]]
     varying = [f for f in whole if len(set(values[f])) > 1]
-    # what a suite varies by design counts, although other suites do not tell it, where nothing that all tell varies
-    told = [f for f in bundle if f not in whole and 2 * values[f].count(None) <= len(runs) and _varies_within(f, runs)]
-    part = max((f for f in bundle if any(values[f])), key=lambda f: len(runs) - values[f].count(None), default=None)
+    # what a suite varies by design counts, although other suites do not tell it, where nothing that
+    # all tell varies
+    told = [
+        f
+        for f in bundle
+        if f not in whole and 2 * values[f].count(None) <= len(runs) and _varies_within(f, runs)
+    ]
+    part = max(
+        (f for f in bundle if any(values[f])),
+        key=lambda f: len(runs) - values[f].count(None),
+        default=None,
+    )
     return tuple(varying or told or whole or ([part] if part else []))
 
 
@@ -111,8 +140,13 @@ def _about(amounts: pd.Series, sampled: pd.Series) -> pd.Series:
     for amount in sorted(sampled.dropna().unique()):
         if not anchors or amount > SAME_AMOUNT * anchors[-1]:
             anchors.append(float(amount))
-    near = {a: [b for b in anchors if 1 / SAME_AMOUNT <= a / b <= SAME_AMOUNT] for a in amounts.dropna().unique()}
-    return amounts.map({a: min(bs, key=lambda b: abs(b - a)) if bs else a for a, bs in near.items()})
+    near = {
+        a: [b for b in anchors if 1 / SAME_AMOUNT <= a / b <= SAME_AMOUNT]
+        for a in amounts.dropna().unique()
+    }
+    return amounts.map(
+        {a: min(bs, key=lambda b: abs(b - a)) if bs else a for a, bs in near.items()}
+    )
 
 
 def _varies_within(field: str, runs: Sequence[Run]) -> bool:
@@ -123,7 +157,11 @@ def _varies_within(field: str, runs: Sequence[Run]) -> bool:
 
 
 def _value(
-    factor: str, fields: Sequence[str], run: Run, tokens: Mapping[str, int], here: Mapping[str, set[str | None]]
+    factor: str,
+    fields: Sequence[str],
+    run: Run,
+    tokens: Mapping[str, int],
+    here: Mapping[str, set[str | None]],
 ) -> Any:
     """`here`: field -> its values in the sample."""
     if factor == "amount":
@@ -135,7 +173,11 @@ def _value(
         told = [v for v in values if v is not None and v != USUAL]
         return " | ".join(told) if field_value(run, fields[0]) else UNKNOWN
     new = any(v is not None and v not in here[f] for f, v in zip(fields, values, strict=True))
-    return UNKNOWN if None in values and not new else " | ".join("?" if v is None else v for v in values)
+    return (
+        UNKNOWN
+        if None in values and not new
+        else " | ".join("?" if v is None else v for v in values)
+    )
 
 
 def field_value(run: Run, field: str) -> str | None:
@@ -152,11 +194,19 @@ def field_value(run: Run, field: str) -> str | None:
 
 def _number(run: Run, field: str) -> int | None:
     value = run.facts.get(field)
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+    return (
+        int(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        else None
+    )
 
 
-def _labels(factor: str, fields: Sequence[str], runs: Sequence[Run], frame: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Of sizes the name in the suite (160m), of joined values the first field that tells them apart."""
+def _labels(
+    factor: str, fields: Sequence[str], runs: Sequence[Run], frame: pd.DataFrame
+) -> dict[tuple[str, str], str]:
+    """Of sizes the name in the suite (160m), of joined values the first field that tells them
+    apart.
+    """
     if factor in REFINED:
         return {}
     if factor == "size":
@@ -164,7 +214,10 @@ def _labels(factor: str, fields: Sequence[str], runs: Sequence[Run], frame: pd.D
     values = frame[factor].astype(str)
     for field in fields:
         own = [field_value(r, field) or UNKNOWN for r in runs]
-        if len(fields) > 1 and len(set(zip(values, own, strict=True))) == len(set(own)) == values.nunique():
+        if (
+            len(fields) > 1
+            and len(set(zip(values, own, strict=True))) == len(set(own)) == values.nunique()
+        ):
             return {(factor, value): text for value, text in zip(values, own, strict=True)}
     return {}
 
@@ -181,9 +234,11 @@ def _size(run: Run, value: float) -> str:
 def besides(
     runs: Iterable[Run], groups: Mapping[str, Any], fields: Mapping[str, Field], skip: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Design factor -> its fields whose known values two groups of runs have none in common of, so that each tells the groups apart.
+    """Design factor -> its fields whose known values two groups of runs have none in common of, so
+    that each tells the groups apart.
 
-    `groups`: run id -> group. `skip`: factors that vary within groups by design (size, seeds, amount).
+    `groups`: run id -> group. `skip`: factors that vary within groups by design (size, seeds,
+    amount).
     """
     found: dict[str, list[str]] = {}
     rows = [(groups[r.id], r) for r in runs]

@@ -1,9 +1,10 @@
 """The fewest runs of the registry whose addition would let a sample tell what it cannot tell now.
 
-For an alias: the smallest set of runs after which every contrast of the factor among the sampled levels is estimable beside those that
-it is aliased with (stats/separation.py). For a factor that does not vary, or over too few units of its level: the runs that differ from
-some sampled run in it and in as little else as can be. Of equal sets first the one that brings fewest new values of other factors, then
-the cheapest. What is unknown counts as half a difference.
+For an alias: the smallest set of runs after which every contrast of the factor among the sampled
+levels is estimable beside those that it is aliased with (stats/separation.py). For a factor that
+does not vary, or over too few units of its level: the runs that differ from some sampled run in it
+and in as little else as can be. Of equal sets first the one that brings fewest new values of other
+factors, then the cheapest. What is unknown counts as half a difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,9 @@ LIKE = 1.5  # sizes and amounts within this ratio count as equal where runs are 
 
 @dataclass(frozen=True)
 class Remedy:
-    """`runs` would tell `factor` from `others`, or, without others, let it vary; empty where no run of the registry does."""
+    """`runs` would tell `factor` from `others`, or, without others, let it vary; empty where no run
+    of the registry does.
+    """
 
     factor: str
     others: tuple[str, ...]
@@ -46,7 +49,9 @@ class Pool:
         self.table: FactorTable = factor_table([*runs, *pool], registry, tokens, sample=runs)
         self.here = self.table.frame.iloc[: len(runs)]
         self.there = self.table.frame.iloc[len(runs) :].reset_index(drop=True)
-        self.prices = np.asarray(prices, float) / (np.sum(prices) + 1)  # below one difference, also all together
+        self.prices = np.asarray(prices, float) / (
+            np.sum(prices) + 1
+        )  # below one difference, also all together
         self.differs = {
             name: _differences(self.here[name], self.there[name], name in self.table.numeric)
             for name in self.table.factors
@@ -54,24 +59,42 @@ class Pool:
 
     def apart(self, alias: Alias) -> Remedy:
         """What tells the two sides of an alias apart."""
-        names = [n for n in self.table.factors if n not in (*SEEDS, *self.table.numeric, alias.factor, *alias.others)]
+        names = [
+            n
+            for n in self.table.factors
+            if n not in (*SEEDS, *self.table.numeric, alias.factor, *alias.others)
+        ]
         fresh = pd.DataFrame(
-            {n: known(self.there[n]) & ~self.there[n].isin(set(self.here[n])) for n in names}, index=self.there.index
+            {n: known(self.there[n]) & ~self.there[n].isin(set(self.here[n])) for n in names},
+            index=self.there.index,
         )
         numeric = [n for n in self.table.numeric if n in (alias.factor, *alias.others)]
         weights = (fresh.sum(axis=1) + self.prices).tolist()
         way = separating(self.here, self.there, alias.factor, alias.others, numeric, weights)
         chosen = list(way.chosen) if way else []
         brings = tuple(n for n in names if fresh.loc[chosen, n].any())
-        return Remedy(alias.factor, alias.others, tuple(self.there.loc[chosen, "run"]), brings, bool(way and way.exact))
+        return Remedy(
+            alias.factor,
+            alias.others,
+            tuple(self.there.loc[chosen, "run"]),
+            brings,
+            bool(way and way.exact),
+        )
 
     def varied(self, factor: str, level: str = "run", n: int = 1) -> Remedy:
-        """n runs of as many units of a level that are not sampled, each with as few differences as can be; one must be in the factor."""
+        """n runs of as many units of a level that are not sampled, each with as few differences as
+        can be; one must be in the factor.
+        """
         others = [m for m in self.table.factors if m != factor]
-        total = sum((self.differs[m] for m in others), np.zeros(self.differs[factor].shape)) + self.prices
+        total = (
+            sum((self.differs[m] for m in others), np.zeros(self.differs[factor].shape))
+            + self.prices
+        )
         allowed = self.differs[factor] == 1.0
         allowed &= ~self.there[level].isin(set(self.here[level])).to_numpy()[None, :]
-        if level != "run":  # another unit of a level that is sampled counts as well as one of a new level
+        if (
+            level != "run"
+        ):  # another unit of a level that is sampled counts as well as one of a new level
             same = known(self.there[factor]).to_numpy()[None, :] & (self.differs[factor] == 0.0)
             allowed |= same & ~self.there[level].isin(set(self.here[level])).to_numpy()[None, :]
         total = np.where(allowed, total, np.inf)
@@ -83,7 +106,9 @@ class Pool:
             i, j = np.unravel_index(np.argmin(total), total.shape)
             chosen.append(int(j))
             brings |= dict.fromkeys(
-                m if self.differs[m][i, j] == 1.0 else f"{m} (unknown)" for m in others if self.differs[m][i, j]
+                m if self.differs[m][i, j] == 1.0 else f"{m} (unknown)"
+                for m in others
+                if self.differs[m][i, j]
             )
             total[:, (self.there[level] == self.there.at[j, level]).to_numpy()] = np.inf
         if len(chosen) < n:
@@ -92,7 +117,9 @@ class Pool:
 
 
 def _differences(here: pd.Series, there: pd.Series, numeric: bool) -> np.ndarray:
-    """1 where a run of the pool differs from one of the sample, 0.5 where one of them is unknown, [sample, pool]."""
+    """1 where a run of the pool differs from one of the sample, 0.5 where one of them is unknown,
+    [sample, pool].
+    """
     if numeric:
         ratio = np.log(here.to_numpy(float))[:, None] - np.log(there.to_numpy(float))[None, :]
         return np.where(np.isnan(ratio), 0.5, (np.abs(ratio) > np.log(LIKE)).astype(float))
@@ -102,12 +129,20 @@ def _differences(here: pd.Series, there: pd.Series, numeric: bool) -> np.ndarray
     return np.where(unknown, 0.5, other)
 
 
-def remedies(pool: Pool, aliases: Sequence[Alias], few: Mapping[str, tuple[str, int]]) -> list[Remedy]:
-    """One for each alias (of those that go both ways, one) and for each factor of `few`: name -> (level, units that are wanting)."""
+def remedies(
+    pool: Pool, aliases: Sequence[Alias], few: Mapping[str, tuple[str, int]]
+) -> list[Remedy]:
+    """One for each alias (of those that go both ways, one) and for each factor of `few`: name ->
+    (level, units that are wanting).
+    """
     found: list[Remedy] = []
     done = set()
     for alias in aliases:
-        key = frozenset((alias.factor, *alias.others)) if alias.kind == "same" else (alias.factor, alias.others)
+        key = (
+            frozenset((alias.factor, *alias.others))
+            if alias.kind == "same"
+            else (alias.factor, alias.others)
+        )
         if (
             alias.factor not in SEEDS
             and alias.aliased

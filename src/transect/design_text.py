@@ -1,4 +1,6 @@
-"""The design check in words: a short table, then sentences that a co-author could paste; and the same as facts for --json."""
+"""The design check in words: a short table, then sentences that a co-author could paste; and the
+same as facts for --json.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,8 +11,13 @@ from transect.design_factors import SEEDS
 from transect.design_remedies import Remedy
 from transect.stats.aliasing import Alias, known
 
-NAMES = {"amount": "amount of training", "init_seed": "seed of the initialisation", "order_seed": "data order",
-         "post_training": "post-training", "training_details": "details of training"}  # fmt: skip
+NAMES = {
+    "amount": "amount of training",
+    "init_seed": "seed of the initialisation",
+    "order_seed": "data order",
+    "post_training": "post-training",
+    "training_details": "details of training",
+}
 SHOWN = 4  # names in a list, before it is cut
 
 
@@ -24,7 +31,13 @@ def listed(items: Iterable[str], last: str = "and", shown: int = 100) -> str:
     names = list(items)
     if len(names) > shown + 1:
         names = [*names[:shown], f"{len(names) - shown} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"
+    return (
+        names[0]
+        if len(names) == 1
+        else f"{', '.join(names[:-1])} {last} {names[-1]}"
+        if names
+        else "none"
+    )
 
 
 def number(value: float) -> str:
@@ -52,7 +65,11 @@ def _but(check: DesignCheck, factor: str) -> str:
     if factor in SEEDS and twin:
         return f", but only together with {listed(twin)}"
     part = any(a.factor == factor and a.kind == "partial" for a in check.aliases)
-    near = [name(a.others[0]) for a in check.aliases if a.factor == factor and a.kind == "near" and len(a.others) == 1]
+    near = [
+        name(a.others[0])
+        for a in check.aliases
+        if a.factor == factor and a.kind == "near" and len(a.others) == 1
+    ]
     return ", in part" * part + (f", but it nearly goes with {listed(near)}" if near else "")
 
 
@@ -73,7 +90,10 @@ def alias_sentences(check: DesignCheck) -> list[str]:
     done: set[str] = set()
     for a in check.aliases:
         if a.kind == "same" and a.factor not in done:
-            group = [a.factor, *(b.others[0] for b in check.aliases if b.factor == a.factor and b.kind == "same")]
+            group = [
+                a.factor,
+                *(b.others[0] for b in check.aliases if b.factor == a.factor and b.kind == "same"),
+            ]
             done |= set(group)
             told.append(
                 f"{_capital(listed(map(name, group)))} always change together ({_over(a)}): what differs cannot be put down to one of them."
@@ -85,12 +105,20 @@ def alias_sentences(check: DesignCheck) -> list[str]:
                 f"{_capital(name(a.factor))} follows from {listed(map(name, a.others))}{together} ({_over(a)}), so an effect of the one cannot be told from the other's."
             )
         elif a.kind == "partial" and len(a.others) == 1:
-            told.append(f"{_capital(name(a.factor))}: {a.aliased} of {a.df} contrasts cannot be told from {listed(map(name, a.others))} ({_over(a)})"
-                        + (f"; nothing links {_groups(check, a)}." if a.groups and a.factor not in SEEDS else "."))  # fmt: skip
+            told.append(
+                f"{_capital(name(a.factor))}: {a.aliased} of {a.df} contrasts cannot be told from {listed(map(name, a.others))} ({_over(a)})"
+                + (
+                    f"; nothing links {_groups(check, a)}."
+                    if a.groups and a.factor not in SEEDS
+                    else "."
+                )
+            )
     sets: dict[str, list[str]] = {}
     for a in check.aliases:
         if a.kind == "partial" and len(a.others) > 1:
-            sets.setdefault(a.factor, []).append(f"{' + '.join(map(name, a.others))} ({a.aliased} of {a.df})")
+            sets.setdefault(a.factor, []).append(
+                f"{' + '.join(map(name, a.others))} ({a.aliased} of {a.df})"
+            )
     told += [
         f"{_capital(name(f))}: further contrasts cannot be told from others together: {listed(given, shown=SHOWN)}."
         for f, given in sets.items()
@@ -100,7 +128,9 @@ def alias_sentences(check: DesignCheck) -> list[str]:
         key = frozenset((a.factor, *a.others))
         if a.kind == "near" and key not in near:
             near.add(key)
-            told.append(f"{_capital(name(a.factor))} goes nearly with {listed(map(name, a.others))}: {_share(a)}.")
+            told.append(
+                f"{_capital(name(a.factor))} goes nearly with {listed(map(name, a.others))}: {_share(a)}."
+            )
     told += [
         f"Each {name(n)} has one value of {name(f)}: only the assumed straight line in the logarithm of {name(n)} tells them apart."
         for f, n in check.by_form
@@ -121,7 +151,9 @@ def _over(a: Alias) -> str:
 
 def _groups(check: DesignCheck, a: Alias) -> str:
     groups = [listed([check.table.label(a.factor, v) for v in g], shown=SHOWN) for g in a.groups]
-    return " | ".join(groups[:SHOWN]) + (f" | {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else "")
+    return " | ".join(groups[:SHOWN]) + (
+        f" | {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else ""
+    )
 
 
 def beside_sentences(check: DesignCheck) -> list[str]:
@@ -131,10 +163,17 @@ def beside_sentences(check: DesignCheck) -> list[str]:
         fields = {f: names for f, names in check.besides.get(factor, {}).items() if f != factor}
         own = [n for n in check.besides.get(factor, {}).get(factor, []) if n != factor]
         means = f"Levels of {name(factor)} differ in {listed(own)}" if own else ""
-        more = listed(f"{name(f)} ({listed(names)})" if names != [f] else name(f) for f, names in fields.items())
+        more = listed(
+            f"{name(f)} ({listed(names)})" if names != [f] else name(f)
+            for f, names in fields.items()
+        )
         if own or fields:
             told.append(
-                (f"{means}; besides, in {more}." if means else f"With {name(factor)} differ also {more}.")
+                (
+                    f"{means}; besides, in {more}."
+                    if means
+                    else f"With {name(factor)} differ also {more}."
+                )
                 if fields
                 else f"{means}."
             )
@@ -142,9 +181,13 @@ def beside_sentences(check: DesignCheck) -> list[str]:
 
 
 def alone_sentences(check: DesignCheck) -> list[str]:
-    """Where a seed or a category varies with nothing else; for seeds also the known defects of the runs that it rests on."""
+    """Where a seed or a category varies with nothing else; for seeds also the known defects of the
+    runs that it rests on.
+    """
     told = []
-    varying = [f.factor for f in check.factors if f.n_levels > 1 and f.factor not in check.table.numeric]
+    varying = [
+        f.factor for f in check.factors if f.n_levels > 1 and f.factor not in check.table.numeric
+    ]
     for factor in varying:
         groups = check.alone.get(factor, [])
         if not groups:
@@ -157,24 +200,33 @@ def alone_sentences(check: DesignCheck) -> list[str]:
         )
         every = check.table.frame["size"].nunique() if "size" in check.table.frame else 1
         where = f" only at {listed(sizes)}" if len(sizes) <= SHOWN and len(sizes) < every else ""
-        told.append(f"{_capital(name(factor))} varies alone{where}: {len(ids)} runs in {len(groups)} group{'s' * (len(groups) > 1)} "
-                    f"({listed(ids, shown=SHOWN)}).{_defects(check, factor, ids) if factor in SEEDS else ''}")  # fmt: skip
+        told.append(
+            f"{_capital(name(factor))} varies alone{where}: {len(ids)} runs in {len(groups)} group{'s' * (len(groups) > 1)} "
+            f"({listed(ids, shown=SHOWN)}).{_defects(check, factor, ids) if factor in SEEDS else ''}"
+        )
     never = [name(f) for f in varying if f not in check.alone]
     if never:
-        told.append(f"{_capital(listed(never))} never var{'y' if len(never) > 1 else 'ies'} alone: between any two runs that differ in "
-                    f"{'one of them' if len(never) > 1 else 'it'} something else differs, or is unknown.")  # fmt: skip
+        told.append(
+            f"{_capital(listed(never))} never var{'y' if len(never) > 1 else 'ies'} alone: between any two runs that differ in "
+            f"{'one of them' if len(never) > 1 else 'it'} something else differs, or is unknown."
+        )
     return told
 
 
 def _defects(check: DesignCheck, factor: str, ids: Sequence[str]) -> str:
-    """Of the runs on which a factor rests, and, for a seed, of those that were meant to vary it and of which it is unknown."""
+    """Of the runs on which a factor rests, and, for a seed, of those that were meant to vary it and
+    of which it is unknown.
+    """
     frame = check.table.frame
     meant = set(ids) | (set(frame.loc[~known(frame[factor]), "run"]) if factor in SEEDS else set())
     found = defects([r for r in check.runs if r.id in meant], check.runs)
     by_reason: dict[str, list[str]] = {}
     for run, reason in found.items():
         by_reason.setdefault(reason, []).append(run)
-    return "".join(f" Known defect of {listed(runs, shown=SHOWN)}: {reason}." for reason, runs in by_reason.items())
+    return "".join(
+        f" Known defect of {listed(runs, shown=SHOWN)}: {reason}."
+        for reason, runs in by_reason.items()
+    )
 
 
 def remedy_sentences(check: DesignCheck) -> list[str]:
@@ -184,11 +236,16 @@ def remedy_sentences(check: DesignCheck) -> list[str]:
     for r in check.remedies:
         if r.runs:
             step = "" if r.exact else " (found step by step: fewer may do)"
-            told.append(f"To {_aim(check, r.factor, map(name, r.others))}: add {listed(r.runs)}{_brought(r)}{step}.")
+            told.append(
+                f"To {_aim(check, r.factor, map(name, r.others))}: add {listed(r.runs)}{_brought(r)}{step}."
+            )
         else:
-            hopeless.setdefault(r.factor, []).extend([listed(map(name, r.others))] if r.others else [])
+            hopeless.setdefault(r.factor, []).extend(
+                [listed(map(name, r.others))] if r.others else []
+            )
     told += [
-        f"No runs of the registry would {_aim(check, factor, others, 'or')}." for factor, others in hopeless.items()
+        f"No runs of the registry would {_aim(check, factor, others, 'or')}."
+        for factor, others in hopeless.items()
     ]
     return told
 
@@ -197,7 +254,11 @@ def _aim(check: DesignCheck, factor: str, others: Iterable[str], last: str = "an
     names = list(others)
     if names:
         return f"tell {name(factor)} from {listed(names, last)}"
-    return f"give {name(factor)} enough units" if check.factor(factor).n_levels > 1 else f"let {name(factor)} vary"
+    return (
+        f"give {name(factor)} enough units"
+        if check.factor(factor).n_levels > 1
+        else f"let {name(factor)} vary"
+    )
 
 
 def _brought(r: Remedy) -> str:
@@ -216,9 +277,15 @@ def cannot_show(check: DesignCheck) -> list[str]:
     constant = [f for f in check.factors if f.n_levels < 2 and f.level != "checkpoint" and f.value]
     if constant:
         n = len(check.runs)
-        told.append(f"{_capital(listed(name(f.factor) for f in constant))} cannot be judged: {'all ' + str(n) + ' runs' if n > 1 else 'the run'} have one value "
-                    f"({listed(f'{name(f.factor)} {f.value[:40]}' for f in constant)}).")  # fmt: skip
-    unknown = [name(f.factor) for f in check.factors if f.n_levels < 2 and not f.value and f.level != "checkpoint"]
+        told.append(
+            f"{_capital(listed(name(f.factor) for f in constant))} cannot be judged: {'all ' + str(n) + ' runs' if n > 1 else 'the run'} have one value "
+            f"({listed(f'{name(f.factor)} {f.value[:40]}' for f in constant)})."
+        )
+    unknown = [
+        name(f.factor)
+        for f in check.factors
+        if f.n_levels < 2 and not f.value and f.level != "checkpoint"
+    ]
     if unknown:
         told.append(f"{_capital(listed(unknown))} cannot be judged: no run tells.")
     told += [
@@ -245,22 +312,52 @@ def _capital(text: str) -> str:
 def facts(check: DesignCheck) -> dict[str, Any]:
     """All of the check as values of JSON."""
     aliases = [
-        {"factor": a.factor, "others": list(a.others), "kind": a.kind, "share": a.share, "contrasts": a.df, "aliased": a.aliased,
-         "units": a.n_units, "unknown": a.unknown, "effective_units": a.effective_units, "groups": [list(g) for g in a.groups]}
+        {
+            "factor": a.factor,
+            "others": list(a.others),
+            "kind": a.kind,
+            "share": a.share,
+            "contrasts": a.df,
+            "aliased": a.aliased,
+            "units": a.n_units,
+            "unknown": a.unknown,
+            "effective_units": a.effective_units,
+            "groups": [list(g) for g in a.groups],
+        }
         for a in check.aliases
-    ]  # fmt: skip
+    ]
     return {
         "runs": len(check.runs),
-        "factors": [{"factor": f.factor, "fields": list(f.fields), "level": f.level if f.n_levels > 1 or f.level == "checkpoint" else None,
-                     "units": f.n_units, "values": f.n_levels, "unknown": f.unknown, "value": f.value or None, "judged": not f.reason,
-                     "reason": f.reason or None} for f in check.factors],  # fmt: skip
+        "factors": [
+            {
+                "factor": f.factor,
+                "fields": list(f.fields),
+                "level": f.level if f.n_levels > 1 or f.level == "checkpoint" else None,
+                "units": f.n_units,
+                "values": f.n_levels,
+                "unknown": f.unknown,
+                "value": f.value or None,
+                "judged": not f.reason,
+                "reason": f.reason or None,
+            }
+            for f in check.factors
+        ],
         "aliases": aliases,
         "told_apart_by_form_only": [list(p) for p in check.by_form],
         "besides": {f: dict(b) for f, b in check.besides.items()},
         "varies_alone": {f: [list(g["run"]) for g in groups] for f, groups in check.alone.items()},
         "parents_and_children": [[a.id, b.id] for a, b in pairs(check.runs)],
-        "remedies": [{"factor": r.factor, "others": list(r.others), "runs": list(r.runs), "brings": list(r.brings), "exact": r.exact} for r in check.remedies],
+        "remedies": [
+            {
+                "factor": r.factor,
+                "others": list(r.others),
+                "runs": list(r.runs),
+                "brings": list(r.brings),
+                "exact": r.exact,
+            }
+            for r in check.remedies
+        ],
         "refused": list(check.refused),
         "aliased": alias_sentences(check),
         "cannot_show": cannot_show(check),
-    }  # fmt: skip
+    }

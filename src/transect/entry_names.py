@@ -1,8 +1,9 @@
-"""Names that tell apart the lines of a study's `measures` that take the same measure on the same stimuli with other options.
+"""Names that tell apart the lines of a study's `measures` that take the same measure on the same
+stimuli with other options.
 
-A name reaches the grid, the rows, outcomes and the report. It is no part of a cell's key, so renaming measures nothing.
-An entry that stands alone needs none. Entries without a name that never meet at a checkpoint (`all but last` and `last`) are one
-series, and have none either.
+A name reaches the grid, the rows, outcomes and the report. It is no part of a cell's key, so
+renaming measures nothing. An entry that stands alone needs none. Entries without a name that never
+meet at a checkpoint (`all but last` and `last`) are one series, and have none either.
 """
 
 import ast
@@ -20,7 +21,8 @@ LONGEST = 30  # characters of a value in a name
 
 
 def named(entries: Sequence[Entry], meet: Callable[[Entry, Entry], bool]) -> tuple[Entry, ...]:
-    """The entries, those without a name named by what differs among them (`bos=false`) where they have to be told apart.
+    """The entries, those without a name named by what differs among them (`bos=false`) where they
+    have to be told apart.
 
     meet: whether two entries are measured at one checkpoint.
     """
@@ -40,17 +42,28 @@ def by_stimuli(entries: Iterable[Entry], measure: str) -> dict[str, list[str]]:
     """Stimulus set -> the names under which a measure stands on it, in the order of the study."""
     found: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.measure.name == measure and entry.name not in found.setdefault(entry.stimuli_name, []):
+        if entry.measure.name == measure and entry.name not in found.setdefault(
+            entry.stimuli_name, []
+        ):
             found[entry.stimuli_name].append(entry.name)
     return found
 
 
 def _differences(group: Sequence[Entry]) -> list[str]:
-    """Of each entry the settings that are not the same in all of them; their checkpoints where nothing else differs."""
+    """Of each entry the settings that are not the same in all of them; their checkpoints where
+    nothing else differs.
+    """
     settings = [_settings(entry) for entry in group]
-    keys = [k for k in dict.fromkeys(k for s in settings for k in s) if len({s.get(k) for s in settings}) > 1]
+    keys = [
+        k
+        for k in dict.fromkeys(k for s in settings for k in s)
+        if len({s.get(k) for s in settings}) > 1
+    ]
     if not keys:
-        settings, keys = [{"checkpoints": yaml_file.inline(e.checkpoints or "all")} for e in group], ["checkpoints"]
+        settings, keys = (
+            [{"checkpoints": yaml_file.inline(e.checkpoints or "all")} for e in group],
+            ["checkpoints"],
+        )
     return [", ".join(f"{k}={_short(s[k])}" for k in keys if k in s) for s in settings]
 
 

@@ -7,23 +7,38 @@ import os
 from collections.abc import Iterable, Iterator
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+NOT_ALLOWED = (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)
 
 LISTED = 50  # names of a list
-LONGEST_TEXT = 1_200  # characters of what is told of one error; what was given stands in it, however long that is
-LONGEST_NAME = 200  # characters of a name that is compared with others, which takes the product of their lengths
+# characters of what is told of one error; what was given stands in it, however long that is
+LONGEST_TEXT = 1_200
+# characters of a name that is compared with others, which takes the product of their lengths
+LONGEST_NAME = 200
 
 
 class InputError(ValueError):
-    """The input is wrong: one sentence that names what was given, where, and what is allowed. Exit code 2."""
+    """The input is wrong: one sentence that names what was given, where, and what is allowed. Exit
+    code 2.
+    """
 
 
 class UnavailableError(InputError):
-    """Rightly asked for, but not on this machine or not with these flags (a device, a model's own code): the next run tries again."""
+    """Rightly asked for, but not on this machine or not with these flags (a device, a model's own
+    code): the next run tries again.
+    """
 
 
 class NotApplicable(Exception):
-    """A measure does not exist for this model; the message is the reason. The cell is neither missing nor failed."""
+    """A measure does not exist for this model; the message is the reason. The cell is neither
+    missing nor failed.
+    """
 
 
 class LoadError(RuntimeError):
@@ -31,7 +46,9 @@ class LoadError(RuntimeError):
 
 
 class ForwardError(LoadError):
-    """A network's own forward raises: one sentence that names what it raised. The item is refused or, where every one fails, the cell."""
+    """A network's own forward raises: one sentence that names what it raised. The item is refused
+    or, where every one fails, the cell.
+    """
 
 
 class LibraryPanic(LoadError):
@@ -44,9 +61,11 @@ class ResourceError(RuntimeError):
 
 @contextlib.contextmanager
 def panics_are_errors() -> Iterator[None]:
-    """Raise LibraryPanic in place of a Rust library's panic, which is no Exception, so that no `except Exception` would catch it.
+    """Raise LibraryPanic in place of a Rust library's panic, which is no Exception, so that no
+    `except Exception` would catch it.
 
-    Its class cannot be imported, and each library has its own: it is known by its name. Ctrl-C and exits pass.
+    Its class cannot be imported, and each library has its own: it is known by its name. Ctrl-C and
+    exits pass.
     """
     try:
         yield
@@ -57,15 +76,21 @@ def panics_are_errors() -> Iterator[None]:
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether a write failed for want of room; libraries that are written in other languages say so in their text only."""
+    """Whether a write failed for want of room; libraries that are written in other languages say so
+    in their text only.
+    """
     told = str(error)
-    return getattr(error, "errno", None) in DISK_FULL or any(os.strerror(number) in told for number in DISK_FULL)
+    return getattr(error, "errno", None) in DISK_FULL or any(
+        os.strerror(number) in told for number in DISK_FULL
+    )
 
 
 def of_disk(error: BaseException) -> tuple[str, int] | None:
-    """A sentence about a disk that cannot be written (or a file that may not be read), and its exit code; None for any other error.
+    """A sentence about a disk that cannot be written (or a file that may not be read), and its exit
+    code; None for any other error.
 
-    1: the disk is full, and the same command goes on once there is room; 2: this place is not allowed.
+    1: the disk is full, and the same command goes on once there is room; 2: this place is not
+    allowed.
     """
     number, name = getattr(error, "errno", None), getattr(error, "filename", None)
     place = f"{name}: " if name else ""
@@ -77,7 +102,9 @@ def of_disk(error: BaseException) -> tuple[str, int] | None:
 
 
 def brief(text: str, most: int = LONGEST_TEXT) -> str:
-    """The text; of a longer one its first and its last characters, and how many are left out between."""
+    """The text; of a longer one its first and its last characters, and how many are left out
+    between.
+    """
     if len(text) <= most:
         return text
     end = most // 4
@@ -85,7 +112,9 @@ def brief(text: str, most: int = LONGEST_TEXT) -> str:
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str:
-    """A clause that offers the nearest allowed name, e.g. `` Did you mean 'induction'?``; empty when none is near."""
+    """A clause that offers the nearest allowed name, e.g. `` Did you mean 'induction'?``; empty
+    when none is near.
+    """
     if len(str(name)) > LONGEST_NAME:
         return ""
     close = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.6)

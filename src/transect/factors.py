@@ -1,7 +1,8 @@
-"""Fields of a run and the design factors that they express, as model_registry/schema.yaml and the suites declare them.
+"""Fields of a run and the design factors that they express, as model_registry/schema.yaml and the
+suites declare them.
 
-A *field* is one fact (n_layers), a *design factor* a bundle of fields that say one thing (size). Two runs differ in a factor if
-both know a field of it and the values are unequal.
+A *field* is one fact (n_layers), a *design factor* a bundle of fields that say one thing (size).
+Two runs differ in a factor if both know a field of it and the values are unequal.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,17 +17,32 @@ from transect.project import SHIPPED
 from transect.run import UNKNOWN, Run
 
 # the order in which factors are told; `modality` and what a suite declares follow
-FACTORS = ("size", "architecture", "objective", "corpus", "language", "amount", "tokenizer", "init_seed", "order_seed",
-           "post_training", "training_details", "modality")  # fmt: skip
+FACTORS = (
+    "size",
+    "architecture",
+    "objective",
+    "corpus",
+    "language",
+    "amount",
+    "tokenizer",
+    "init_seed",
+    "order_seed",
+    "post_training",
+    "training_details",
+    "modality",
+)
 
 
-# fields of a design factor that are lists; what follows from them (n_languages, language_family) has fields of its own
+# fields of a design factor that are lists; what follows from them (n_languages, language_family)
+# has fields of its own
 OF_LISTS = ("languages", "modalities", "config")
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field: what it means, the group whose sources it rests on, the design factor it expresses (None: none), its unit if it has one."""
+    """One field: what it means, the group whose sources it rests on, the design factor it expresses
+    (None: none), its unit if it has one.
+    """
 
     name: str
     description: str
@@ -45,12 +61,18 @@ def schema() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def shared_fields() -> dict[str, Field]:
     """The fields that every suite may use."""
-    return {name: _field(name, spec) for name, spec in schema()["$defs"]["fields"]["properties"].items()}
+    return {
+        name: _field(name, spec) for name, spec in schema()["$defs"]["fields"]["properties"].items()
+    }
 
 
 def of_design() -> list[str]:
-    """The shared fields that express a design factor and have one value: what an analysis may name, whether a run knows it or not."""
-    return [name for name, field in shared_fields().items() if field.factor and name not in OF_LISTS]
+    """The shared fields that express a design factor and have one value: what an analysis may name,
+    whether a run knows it or not.
+    """
+    return [
+        name for name, field in shared_fields().items() if field.factor and name not in OF_LISTS
+    ]
 
 
 def is_number(name: str) -> bool:
@@ -68,7 +90,9 @@ def _types(spec: Mapping[str, Any]) -> list[str]:
 
 
 def fault(name: str, value: Any) -> str:
-    """What schema.yaml has against a value of a field, as the end of a sentence; empty where it has nothing, or does not know the field."""
+    """What schema.yaml has against a value of a field, as the end of a sentence; empty where it has
+    nothing, or does not know the field.
+    """
     error = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
     return "" if error is None else yaml_file.told(error)
 
@@ -76,19 +100,26 @@ def fault(name: str, value: Any) -> str:
 @cache
 def _validator(name: str) -> Any:
     definitions = schema()["$defs"]
-    return yaml_file.validator({"$defs": definitions, **definitions["fields"]["properties"].get(name, {})})
+    return yaml_file.validator(
+        {"$defs": definitions, **definitions["fields"]["properties"].get(name, {})}
+    )
 
 
 def own_fields(declared: Mapping[str, Any]) -> dict[str, Field]:
     """The fields that a suite file declares under `fields`."""
     return {
-        name: _field(name, spec if isinstance(spec, dict) else {"description": spec}) for name, spec in declared.items()
+        name: _field(name, spec if isinstance(spec, dict) else {"description": spec})
+        for name, spec in declared.items()
     }
 
 
 def _field(name: str, spec: Mapping[str, Any]) -> Field:
     return Field(
-        name, spec.get("description", ""), spec.get("group", "training"), spec.get("factor"), spec.get("unit", "")
+        name,
+        spec.get("description", ""),
+        spec.get("group", "training"),
+        spec.get("factor"),
+        spec.get("unit", ""),
     )
 
 
@@ -104,7 +135,12 @@ def differing(runs: Sequence[Run], fields: Mapping[str, Field]) -> dict[str, lis
     for field in fields.values():
         if field.factor is not None and len({repr(v) for v in known(runs, field.name)}) > 1:
             found.setdefault(field.factor, []).append(field.name)
-    return {f: found[f] for f in sorted(found, key=lambda f: (FACTORS.index(f) if f in FACTORS else len(FACTORS), f))}
+    return {
+        f: found[f]
+        for f in sorted(
+            found, key=lambda f: (FACTORS.index(f) if f in FACTORS else len(FACTORS), f)
+        )
+    }
 
 
 def known(runs: Iterable[Run], field: str) -> list[Any]:

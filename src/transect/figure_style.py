@@ -1,7 +1,9 @@
-"""How every figure looks, and how it is written: the same bytes whenever it is drawn from the same tables.
+"""How every figure looks, and how it is written: the same bytes whenever it is drawn from the same
+tables.
 
-Colours are Okabe & Ito's (2008), told apart by readers with any colour vision; a level also has its own marker and line, so that
-colour is never the only carrier. Figures are drawn without pyplot: no global state, no window.
+Colours are Okabe & Ito's (2008), told apart by readers with any colour vision; a level also has its
+own marker and line, so that colour is never the only carrier. Figures are drawn without pyplot: no
+global state, no window.
 """
 
 import io
@@ -93,7 +95,9 @@ class Look:
 
 
 def looks(levels: Iterable[str]) -> dict[str, Look]:
-    """Level -> look: the fixed one where there is one, else the first free, in sorted order. Repeats after eight."""
+    """Level -> look: the fixed one where there is one, else the first free, in sorted order.
+    Repeats after eight.
+    """
     names = sorted({str(level) for level in levels})
     slots = {name: FIXED[name] for name in names if name in FIXED}
     free = [i for i in range(len(COLOURS)) if i not in slots.values()] or list(range(len(COLOURS)))
@@ -102,13 +106,18 @@ def looks(levels: Iterable[str]) -> dict[str, Look]:
     return {name: Look(COLOURS[i], MARKERS[i], LINES[i], HATCHES[i]) for name, i in slots.items()}
 
 
-REFUSED = ("no measurements", "not identifiable")  # how a reason begins that stands where a number would
+REFUSED = (
+    "no measurements",
+    "not identifiable",
+)  # how a reason begins that stands where a number would
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorator of a figure function: draws under STYLE, whatever the reader's own matplotlib settings are.
+    """Decorator of a figure function: draws under STYLE, whatever the reader's own matplotlib
+    settings are.
 
-    Where all tables that it needs are empty the figure says so; where there is nothing to draw in them, why.
+    Where all tables that it needs are empty the figure says so; where there is nothing to draw in
+    them, why.
     """
 
     @wraps(draw)
@@ -116,15 +125,29 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
-            tables = [table for need in draw.__globals__.get("NEEDS", []) for table in args[0][need].values()]
+            tables = [
+                table
+                for need in draw.__globals__.get("NEEDS", [])
+                for table in args[0][need].values()
+            ]
             if tables and not any(map(len, tables)):
-                return _nothing("nothing was measured yet, or what this figure needs is unknown, e.g. training tokens")
+                return _nothing(
+                    "nothing was measured yet, or what this figure needs is unknown, e.g. training tokens"
+                )
             made = draw(*args, **kwargs)
             if made.axes:
                 _break_titles(made)
                 return made
-            reasons = [r for t in tables if "reason" in t for r in t["reason"].dropna() if r.startswith(REFUSED)]
-            return _nothing(reasons[0] if reasons else "nothing in its tables has a place in this figure")
+            reasons = [
+                r
+                for t in tables
+                if "reason" in t
+                for r in t["reason"].dropna()
+                if r.startswith(REFUSED)
+            ]
+            return _nothing(
+                reasons[0] if reasons else "nothing in its tables has a place in this figure"
+            )
 
     return inside
 
@@ -133,11 +156,18 @@ def _break_titles(figure: Figure) -> None:
     """Break the titles of panels that would run out of the page, or into the title to their right."""
     figure.draw_without_rendering()
     titles = [
-        t for ax in figure.axes for t in ax.findobj(Text) if t.get_text() and t.get_text() == ax.get_title("left")
+        t
+        for ax in figure.axes
+        for t in ax.findobj(Text)
+        if t.get_text() and t.get_text() == ax.get_title("left")
     ]
     extents = [title.get_window_extent() for title in titles]
     for title, extent in zip(titles, extents, strict=True):
-        right = [other.x0 for other in extents if other.x0 > extent.x0 and abs(other.y0 - extent.y0) < extent.height]
+        right = [
+            other.x0
+            for other in extents
+            if other.x0 > extent.x0 and abs(other.y0 - extent.y0) < extent.height
+        ]
         room = min([*right, figure.bbox.x1]) - extent.x0 - MARGIN
         if extent.width > room > 0:
             lines = title.get_text().split("\n")
@@ -148,7 +178,9 @@ def _break_titles(figure: Figure) -> None:
 def _nothing(reason: str) -> Figure:
     figure, (ax,) = panels(1, height=0.6)
     ax.set_axis_off()
-    ax.text(0.5, 0.5, textwrap.fill(reason, 90), ha="center", va="center", color=GREY, style="italic")
+    ax.text(
+        0.5, 0.5, textwrap.fill(reason, 90), ha="center", va="center", color=GREY, style="italic"
+    )
     return figure
 
 
@@ -167,7 +199,9 @@ def panels(
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write <stem>.svg, .pdf and .png, each whole or not at all, without dates or versions: equal figures, equal bytes."""
+    """Write <stem>.svg, .pdf and .png, each whole or not at all, without dates or versions: equal
+    figures, equal bytes.
+    """
     empty: dict[str, dict[str, Any]] = {
         "svg": {"Date": None, "Creator": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -187,9 +221,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def token_axis(ax: Axes, tokens: Iterable[float]) -> Callable[[Iterable[float]], np.ndarray]:
-    """Make x a logarithmic axis of training tokens on which 0 has a place of its own, left of a break.
+    """Make x a logarithmic axis of training tokens on which 0 has a place of its own, left of a
+    break.
 
-    Returns the positions of tokens: log10, and for 0 a position 0.35 decades (a tenth of the axis at least) before the first.
+    Returns the positions of tokens: log10, and for 0 a position 0.35 decades (a tenth of the axis
+    at least) before the first.
     """
     every = np.unique(np.asarray(list(tokens), float))
     positive = np.log10(every[(every > 0) & np.isfinite(every)])
@@ -205,7 +241,11 @@ def token_axis(ax: Axes, tokens: Iterable[float]) -> Callable[[Iterable[float]],
         for k in range(int(np.floor(low)), int(np.ceil(high)) + 1)
         for d in ((1, 3) if high - low < 3.5 else (1,))
     ]
-    ticks = [(k + np.log10(d), short(d * 10.0**k)) for k, d in decades if low - 0.05 <= k + np.log10(d) <= high + 0.05]
+    ticks = [
+        (k + np.log10(d), short(d * 10.0**k))
+        for k, d in decades
+        if low - 0.05 <= k + np.log10(d) <= high + 0.05
+    ]
     if zero is not None:
         ticks.insert(0, (zero, "0"))
         middle = (zero + low) / 2
@@ -239,7 +279,9 @@ SIZES = {
 
 
 def size_axis(ax: Axes, sizes: Iterable[float], column: str) -> None:
-    """Make x a logarithmic axis of model sizes with a tick at each size that does not touch its neighbour; none where none is known."""
+    """Make x a logarithmic axis of model sizes with a tick at each size that does not touch its
+    neighbour; none where none is known.
+    """
     every = np.unique(np.asarray(list(sizes), float))
     every = every[np.isfinite(every)]
     ax.set_xlabel(SIZES.get(column, column.replace("_", " ")))
@@ -259,7 +301,11 @@ def size_axis(ax: Axes, sizes: Iterable[float], column: str) -> None:
 
 def plain(term: str) -> str:
     """A term as a reader says it: corpus_variant[bursty - fresh] -> corpus variant: bursty − fresh."""
-    text = re.sub(r"(\w+)\[([^]]*)\]", lambda m: f"{m[1].replace('_', ' ')}: {m[2].replace(' - ', ' − ')}", term)
+    text = re.sub(
+        r"(\w+)\[([^]]*)\]",
+        lambda m: f"{m[1].replace('_', ' ')}: {m[2].replace(' - ', ' − ')}",
+        term,
+    )
     return text.replace(" x ", " × ")
 
 
@@ -281,7 +327,9 @@ def number(value: float) -> str:
 
 
 def interval(row: Any) -> str:
-    """0.43 [0.12, 0.74]; a limit that was cut at what is possible is marked: 0.9 [0.6, 1.0✂] (`cut_note` says so)."""
+    """0.43 [0.12, 0.74]; a limit that was cut at what is possible is marked: 0.9 [0.6, 1.0✂]
+    (`cut_note` says so).
+    """
     sides = str(row.get("cut") or "").split(", ")
     low, high = (number(row[c]) + ("✂" if c in sides else "") for c in ("lower", "upper"))
     return f"{number(row['estimate'])} [{low}, {high}]"
@@ -294,7 +342,9 @@ def cut_note(table: Any) -> str:
 
 
 def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float = 0.1) -> None:
-    """Write (x, y, text, colour) beside the ends of lines, moved apart vertically by at least `gap` of the axis."""
+    """Write (x, y, text, colour) beside the ends of lines, moved apart vertically by at least `gap`
+    of the axis.
+    """
     low, high = ax.get_ylim()
     order = sorted(range(len(labels)), key=lambda i: labels[i][1])
     heights = np.array([(labels[i][1] - low) / (high - low) for i in order])
@@ -304,14 +354,33 @@ def end_labels(ax: Axes, labels: Sequence[tuple[float, float, str, str]], gap: f
         x, _, text, colour = labels[i]
         start = ax.transData.inverted().transform(ax.transAxes.transform((1.0, y0)))
         ax.annotate(
-            text, xy=(x, start[1]), xycoords="data", xytext=(1.04, y1), textcoords="axes fraction", color=colour, fontsize=6.5,
-            va="center", ha="left", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)} if len(labels) > 1 and right else None,
-        )  # fmt: skip
+            text,
+            xy=(x, start[1]),
+            xycoords="data",
+            xytext=(1.04, y1),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=6.5,
+            va="center",
+            ha="left",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            }
+            if len(labels) > 1 and right
+            else None,
+        )
 
 
 def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
-    """The nearest increasing positions (least squares) at least `gap` apart: isotonic regression of heights - rank * gap."""
+    """The nearest increasing positions (least squares) at least `gap` apart: isotonic regression of
+    heights - rank * gap.
+    """
     blocks: list[list[float]] = []  # [mean, size]
     for target in heights - gap * np.arange(len(heights)):
         blocks.append([target, 1])

@@ -1,7 +1,9 @@
-"""Files that are written whole or not at all: under another name, synchronised, then put in place by one rename.
+"""Files that are written whole or not at all: under another name, synchronised, then put in place
+by one rename.
 
-After a kill a reader finds the old file or the new one, never half of it. What a killed writer leaves begins with PART.
-The umask alone says who may read and write them: 0666 less the umask for a file, 0777 less the umask for a folder.
+After a kill a reader finds the old file or the new one, never half of it. What a killed writer
+leaves begins with PART. The umask alone says who may read and write them: 0666 less the umask for a
+file, 0777 less the umask for a folder.
 """
 
 import ctypes
@@ -23,13 +25,17 @@ LEFTOVER_SECONDS = 24 * 3600
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make the file at the path that it is given, and put it in place. Two writers of equal content do no harm."""
+    """Have `write` make the file at the path that it is given, and put it in place. Two writers of
+    equal content do no harm.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{PART}{secrets.token_hex(8)}{path.suffix}")
     try:
         with _naming(path):
             with part.open("xb") as made:
-                mode = os.fstat(made.fileno()).st_mode & 0o777  # the umask's; it cannot be asked for without being set
+                mode = (
+                    os.fstat(made.fileno()).st_mode & 0o777
+                )  # the umask's; it cannot be asked for without being set
             write(part)
             part.chmod(mode)  # some libraries put a private file in its place
             _sync(part)
@@ -48,10 +54,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a folder. One that is there already was written whole; it is replaced, by however many writers, the last of whom stays.
+    """The same for a folder. One that is there already was written whole; it is replaced, by
+    however many writers, the last of whom stays.
 
-    Where the file system can, old and new change places in one step. Where it cannot (NFS), the old one is put aside first: a reader that
-    finds neither calls `recover`, as every writer does.
+    Where the file system can, old and new change places in one step. Where it cannot (NFS), the old
+    one is put aside first: a reader that finds neither calls `recover`, as every writer does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     recover(path)
@@ -70,7 +77,9 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def recover(path: Path) -> bool:
-    """Whether a folder of `write_folder` is there. Where a writer was killed between two renames, the old one is put back."""
+    """Whether a folder of `write_folder` is there. Where a writer was killed between two renames,
+    the old one is put back.
+    """
     if not path.is_dir():
         for old in path.parent.glob(_beside_form(path, ASIDE)):
             with suppress(OSError):  # another process was first
@@ -85,7 +94,11 @@ def _put_in_place(part: Path, path: Path) -> None:
                 part.rename(path)
                 break
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # nothing is in the way
+                if error.errno not in (
+                    errno.ENOTEMPTY,
+                    errno.EEXIST,
+                    errno.ENOTDIR,
+                ):  # nothing is in the way
                     raise
             if _exchange(part, path):
                 break
@@ -100,7 +113,9 @@ def _put_in_place(part: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two names change places in one step (renameat2 of Linux); False where system or file system cannot."""
+    """Let two names change places in one step (renameat2 of Linux); False where system or file
+    system cannot.
+    """
     call = getattr(ctypes.CDLL(None), "renameat2", None)
     here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return call is not None and call(here, os.fsencode(one), here, os.fsencode(other), both) == 0
@@ -117,7 +132,9 @@ def _beside_form(path: Path, prefix: str) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """What killed writers of this folder left: a living one touches its own within LEFTOVER_SECONDS."""
+    """What killed writers of this folder left: a living one touches its own within
+    LEFTOVER_SECONDS.
+    """
     for part in path.parent.glob(_beside_form(path, PART)):
         with suppress(OSError):  # another process was first
             if time.time() - part.lstat().st_mtime > LEFTOVER_SECONDS:
@@ -133,7 +150,9 @@ def _remove(path: Path) -> None:
 
 
 def _share(folder: Path) -> None:
-    """Give all that lies in a folder the mode that the umask gave the folder: libraries make some of their files private."""
+    """Give all that lies in a folder the mode that the umask gave the folder: libraries make some
+    of their files private.
+    """
     mode = folder.stat().st_mode & 0o777
     for path in folder.rglob("*"):
         path.chmod(mode if path.is_dir() else mode & 0o666)
@@ -150,7 +169,9 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def check_inside(base: Path, path: Path) -> None:
-    """Raise InputError where a link below `base` leads a path elsewhere: what is written there would not stay inside. `base` may be a link."""
+    """Raise InputError where a link below `base` leads a path elsewhere: what is written there
+    would not stay inside. `base` may be a link.
+    """
     if path.resolve() != base.resolve() / path.relative_to(base):
         raise InputError(
             f"{path} leads to {path.resolve()} by a symbolic link, and nothing is written outside {base}; remove the link."
@@ -165,7 +186,9 @@ def check_links(base: Path) -> None:
 
 
 def check_writable(*folders: Path) -> None:
-    """Write and remove a file of 1 MiB in each folder (made where it is absent); OSError where that fails."""
+    """Write and remove a file of 1 MiB in each folder (made where it is absent); OSError where that
+    fails.
+    """
     for folder in folders:
         write_whole(folder / "writable", lambda part: part.write_bytes(bytes(2**20)))
         (folder / "writable").unlink(missing_ok=True)  # two studies may begin at once

@@ -1,4 +1,6 @@
-"""The parts of a study's grid: cells, the shards in which they are computed, and what a cell's key is made of."""
+"""The parts of a study's grid: cells, the shards in which they are computed, and what a cell's key
+is made of.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -14,7 +16,8 @@ from transect.train.recipe import recipe_digest
 
 PARTS = ("anatomy", "identities", "residual", "tracing")  # what finds the parts of a network
 TEXTS = ("scoring", "opening", "control")  # what makes tokens of a text
-# which files of the engine a capability rests on: their VERSION is part of the key of every measure that requires it
+# which files of the engine a capability rests on: their VERSION is part of the key of every measure
+# that requires it
 ENGINE = {
     "tokenizer": TEXTS,
     "logits": TEXTS,
@@ -35,7 +38,9 @@ RUNS = ("loading", "tokenizer", "network", "batching", "packing", "tries", "forw
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a study's `measures`: a measure, its stimuli and options, at which checkpoints, and its name (entry_names.py)."""
+    """One line of a study's `measures`: a measure, its stimuli and options, at which checkpoints,
+    and its name (entry_names.py).
+    """
 
     measure: units.Unit
     stimuli: units.Unit | None
@@ -61,7 +66,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Cell:
-    """One checkpoint x stimuli x measure. `reason` is set where the measure does not apply (decided here, from the registry)."""
+    """One checkpoint x stimuli x measure. `reason` is set where the measure does not apply (decided
+    here, from the registry).
+    """
 
     checkpoint: Checkpoint
     entry: Entry
@@ -78,12 +85,16 @@ class Cell:
     def record(self, state: str, **more: Any) -> store.Record:
         at, name = self.checkpoint, self.entry.measure.name
         made_of: dict[str, Any] = {"code": self.entry.code, "stimuli_code": self.entry.stimuli_code}
-        return store.Record(self.key, at.run.id, at.revision, name, self.stimuli_name, state, **made_of, **more)
+        return store.Record(
+            self.key, at.run.id, at.revision, name, self.stimuli_name, state, **made_of, **more
+        )
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The work of one job: some checkpoints and all their cells of this study. Its digest is in the name of its marker file."""
+    """The work of one job: some checkpoints and all their cells of this study. Its digest is in the
+    name of its marker file.
+    """
 
     name: str
     cells: tuple[Cell, ...]
@@ -111,20 +122,29 @@ class Batch:
 
     @property
     def target(self) -> str:
-        return f"{self.name}.{store.digest([recipe_digest(r, self.project) for r in self.runs])[:12]}"
+        return (
+            f"{self.name}.{store.digest([recipe_digest(r, self.project) for r in self.runs])[:12]}"
+        )
 
 
 def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
-    """The checkpoints of a run that a study asks for: all, last, first, all but last, {spaced: n} or {steps: [...]}.
+    """The checkpoints of a run that a study asks for: all, last, first, all but last, {spaced: n}
+    or {steps: [...]}.
 
-    `spaced` takes n of them at equal distances in log2(step + 1), the first and the last among them.
+    `spaced` takes n of them at equal distances in log2(step + 1), the first and the last among
+    them.
     """
     every = list(run.checkpoints)
     if isinstance(which, str):
-        return {"all": every, "last": every[-1:], "first": every[:1], "all but last": every[:-1]}[which]
+        return {"all": every, "last": every[-1:], "first": every[:1], "all but last": every[:-1]}[
+            which
+        ]
     if "spaced" in which and len(every) > which["spaced"]:
         logs = [math.log2((c.step or 0) + 1) for c in every]
-        wanted = [logs[0] + (logs[-1] - logs[0]) * i / (which["spaced"] - 1) for i in range(which["spaced"])]
+        wanted = [
+            logs[0] + (logs[-1] - logs[0]) * i / (which["spaced"] - 1)
+            for i in range(which["spaced"])
+        ]
         taken: list[int] = []
         for target in wanted:  # nearest that is still free, so that exactly n are taken
             free = [i for i in range(len(every)) if i not in taken]
@@ -133,17 +153,20 @@ def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
     if "steps" in which:
         found = [c for c in every if c.step in which["steps"]]
         if not found:
-            raise InputError(f"{path}: run {run.id!r} has none of the steps {which['steps']}; it has {', '.join(str(c.step) for c in every[:12])} ...")  # fmt: skip
+            raise InputError(
+                f"{path}: run {run.id!r} has none of the steps {which['steps']}; it has {', '.join(str(c.step) for c in every[:12])} ..."
+            )
         return found
     return every
 
 
 def identity(checkpoint: Checkpoint, project: Project) -> str:
-    """What tells one set of weights from another before it is loaded: recipe and step, hub id and revision, or folder and revision;
-    of a model behind an interface its name and the endpoint.
+    """What tells one set of weights from another before it is loaded: recipe and step, hub id and
+    revision, or folder and revision; of a model behind an interface its name and the endpoint.
 
-    A branch of the hub may come to mean another commit. That is not known before it is asked, so it is no part of this; the commit and
-    fingerprints are recorded with the cells, and a later load that finds others stops the run (jobs/drift.py).
+    A branch of the hub may come to mean another commit. That is not known before it is asked, so it
+    is no part of this; the commit and fingerprints are recorded with the cells, and a later load
+    that finds others stops the run (jobs/drift.py).
     """
     run = checkpoint.run
     if run.trained_here:
@@ -156,7 +179,12 @@ def identity(checkpoint: Checkpoint, project: Project) -> str:
 def narrow(sampled: list[Checkpoint], which: Any, run: Run, path: Path) -> list[Checkpoint]:
     """A measure's own choice, among the checkpoints that the population was sampled at."""
     if isinstance(which, str):
-        return {"all": sampled, "last": sampled[-1:], "first": sampled[:1], "all but last": sampled[:-1]}[which]
+        return {
+            "all": sampled,
+            "last": sampled[-1:],
+            "first": sampled[:1],
+            "all but last": sampled[:-1],
+        }[which]
     return [c for c in choose(run, which, path) if c in sampled]
 
 
@@ -179,17 +207,22 @@ def not_applicable(run: Run, entry: Entry) -> str:
 
 
 def check_requires(measure: units.Unit, place: str) -> None:
-    """Raise InputError for a REQUIRES that no model could offer: misspelt, it would make every cell not applicable."""
+    """Raise InputError for a REQUIRES that no model could offer: misspelt, it would make every cell
+    not applicable.
+    """
     for name in measure["REQUIRES"]:
         if name not in CAPABILITIES:
-            raise InputError(f"{place}: {measure.path} requires {name!r} of a model (REQUIRES); there are: {', '.join(CAPABILITIES)}."
-                             f"{nearest(name, CAPABILITIES)}")  # fmt: skip
+            raise InputError(
+                f"{place}: {measure.path} requires {name!r} of a model (REQUIRES); there are: {', '.join(CAPABILITIES)}."
+                f"{nearest(name, CAPABILITIES)}"
+            )
 
 
 def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
     """File of the engine -> its VERSION, for the files that a measure's values of this run rest on.
 
-    What loads and runs the model, what the measure REQUIRES of it, and what the measure itself imports, directly or by way of others.
+    What loads and runs the model, what the measure REQUIRES of it, and what the measure itself
+    imports, directly or by way of others.
     """
     folder = SHIPPED / "src" / "transect" / "lm"
     parts = {"ngram", "tokenizer"} if run.get("mixer") == "ngram" else set(RUNS)
@@ -205,5 +238,9 @@ def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
             left |= units.imports(folder / f"{part}.py", "transect.lm")
     if not measure["STIMULI"]:  # it makes its own sequences
         parts.add("repeats")
-    found = {part: units.literals(folder / f"{part}.py") for part in sorted(parts) if (folder / f"{part}.py").is_file()}
+    found = {
+        part: units.literals(folder / f"{part}.py")
+        for part in sorted(parts)
+        if (folder / f"{part}.py").is_file()
+    }
     return {part: literals["VERSION"] for part, literals in found.items() if "VERSION" in literals}

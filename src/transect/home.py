@@ -1,4 +1,6 @@
-"""The user's home folder in texts that others read: reports and stores are shared, and its path names a person."""
+"""The user's home folder in texts that others read: reports and stores are shared, and its path
+names a person.
+"""
 
 import re
 from functools import cache
@@ -17,4 +19,8 @@ def _pattern() -> re.Pattern[str] | None:
         home = str(Path.home())
     except RuntimeError:  # this process has none
         return None
-    return re.compile(rf"(?<![\w.~-]){re.escape(home)}(?![\w.-])") if home.count("/") >= 1 and len(home) > 1 else None
+    return (
+        re.compile(rf"(?<![\w.~-]){re.escape(home)}(?![\w.-])")
+        if home.count("/") >= 1 and len(home) > 1
+        else None
+    )

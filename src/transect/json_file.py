@@ -1,4 +1,6 @@
-"""Reading the JSON files that this program writes beside results: one sentence with the file where one is damaged."""
+"""Reading the JSON files that this program writes beside results: one sentence with the file where
+one is damaged.
+"""
 
 import json
 from pathlib import Path
@@ -8,7 +10,9 @@ from transect.errors import InputError
 
 
 def read(path: Path) -> Any:
-    """The content of a JSON file. Raises InputError for what is no JSON, or too deep for any that was written here."""
+    """The content of a JSON file. Raises InputError for what is no JSON, or too deep for any that
+    was written here.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
@@ -22,7 +26,9 @@ def read_object(path: Path, *needed: str) -> dict[str, Any]:
     """The same of a file that holds one object with these names; InputError for anything else."""
     found = read(path)
     if not isinstance(found, dict):
-        raise InputError(f"{path}: this file is damaged (it holds {type(found).__name__} where an object was written).")
+        raise InputError(
+            f"{path}: this file is damaged (it holds {type(found).__name__} where an object was written)."
+        )
     if lacking := [name for name in needed if name not in found]:
         raise InputError(f"{path}: this file is damaged (it lacks {', '.join(lacking)}).")
     return found

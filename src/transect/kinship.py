@@ -1,4 +1,5 @@
-"""The tree of models: class > family > suite > configuration > run, and below a run those that were trained from it.
+"""The tree of models: class > family > suite > configuration > run, and below a run those that were
+trained from it.
 
 The levels at which a finding may transfer, and the groups within which runs are not independent.
 """
@@ -14,20 +15,36 @@ LEVELS = ("model_class", "family", "suite", "configuration", "run")
 
 
 def levels(runs: Iterable[Run], registry: Registry) -> pd.DataFrame:
-    """One row per run, one column per level, outermost first; a level is named with those around it (`decoder/pythia`)."""
+    """One row per run, one column per level, outermost first; a level is named with those around it
+    (`decoder/pythia`).
+    """
     rows = []
     for run in runs:
-        path = (run.model_class, run.get("family"), run.suite, registry.configurations[run.id], run.id)
-        rows.append({level: "/".join(map(str, path[: i + 1])) for i, level in enumerate(LEVELS[:-1])} | {"run": run.id})
+        path = (
+            run.model_class,
+            run.get("family"),
+            run.suite,
+            registry.configurations[run.id],
+            run.id,
+        )
+        rows.append(
+            {level: "/".join(map(str, path[: i + 1])) for i, level in enumerate(LEVELS[:-1])}
+            | {"run": run.id}
+        )
     return pd.DataFrame(rows, columns=list(LEVELS))
 
 
 def parents(runs: Iterable[Run], registry: Registry) -> dict[str, str | None]:
-    """Node -> node above it (None at the top), for stats/phylogeny.py: levels as nodes, a run under the run it was trained from."""
+    """Node -> node above it (None at the top), for stats/phylogeny.py: levels as nodes, a run under
+    the run it was trained from.
+    """
     found: dict[str, str | None] = {}
     for run in runs:
         chain = [run]
-        while chain[-1].get("parent") in registry.runs and registry.runs[chain[-1].facts["parent"]] not in chain:
+        while (
+            chain[-1].get("parent") in registry.runs
+            and registry.runs[chain[-1].facts["parent"]] not in chain
+        ):
             chain.append(registry.runs[chain[-1].facts["parent"]])
         above: str | None = None
         top = levels(chain[-1:], registry).iloc[0]
@@ -38,7 +55,9 @@ def parents(runs: Iterable[Run], registry: Registry) -> dict[str, str | None]:
 
 
 def printed(runs: Sequence[Run], registry: Registry) -> list[str]:
-    """The tree as lines: classes, families and suites, with the numbers of their runs and configurations."""
+    """The tree as lines: classes, families and suites, with the numbers of their runs and
+    configurations.
+    """
     table = levels(runs, registry)
     lines: list[str] = []
     for kind, in_class in table.groupby("model_class", sort=True):

@@ -1,9 +1,10 @@
 """Languages by their ISO 639-3 code: name, family, morphological type.
 
-Facts on the registry's languages stand in model_registry/languages.csv: names and macrolanguages from ISO 639-3 (SIL), families
-those of Glottolog as URIEL holds them (lang2vec 1.1.2, CC BY-SA 4.0) or, where `family_known` is memory, general knowledge;
-morphological types (isolating, analytic, agglutinative, fusional, introflexive, polysynthetic: what prevails) are general
-knowledge throughout. Any other code is looked up in the tables of python-iso639.
+Facts on the registry's languages stand in model_registry/languages.csv: names and macrolanguages
+from ISO 639-3 (SIL), families those of Glottolog as URIEL holds them (lang2vec 1.1.2, CC BY-SA 4.0)
+or, where `family_known` is memory, general knowledge; morphological types (isolating, analytic,
+agglutinative, fusional, introflexive, polysynthetic: what prevails) are general knowledge
+throughout. Any other code is looked up in the tables of python-iso639.
 """
 
 import csv
@@ -16,7 +17,12 @@ from transect.errors import InputError, nearest
 from transect.project import SHIPPED
 
 TABLE = SHIPPED / "model_registry" / "languages.csv"
-SPECIAL = {"mis": "uncoded", "mul": "several", "und": "undetermined", "zxx": "no linguistic content"}
+SPECIAL = {
+    "mis": "uncoded",
+    "mul": "several",
+    "und": "undetermined",
+    "zxx": "no linguistic content",
+}
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,23 @@ def described() -> dict[str, Language]:
     with Path(TABLE).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {
-        r["iso"]: Language(r["iso"], r["name"], r["scope"], r["macrolanguage"] or None, r["family"] or None, r["morphology"] or None, r["uriel"] or None)
+        r["iso"]: Language(
+            r["iso"],
+            r["name"],
+            r["scope"],
+            r["macrolanguage"] or None,
+            r["family"] or None,
+            r["morphology"] or None,
+            r["uriel"] or None,
+        )
         for r in rows
-    }  # fmt: skip
+    }
 
 
 def is_named_by(label: str) -> bool:
-    """Whether a label is meant as a language: two or three letters (a code), or the name of a described language. Others are of the suite."""
+    """Whether a label is meant as a language: two or three letters (a code), or the name of a
+    described language. Others are of the suite.
+    """
     return re.fullmatch("[a-z]{2,3}", label) is not None or label.lower() in _names()
 
 
@@ -55,7 +71,9 @@ def _names() -> frozenset[str]:
 
 @cache
 def find(code: str) -> Language:
-    """The language of a code. Raises InputError for a code that is no language, with the nearest guess."""
+    """The language of a code. Raises InputError for a code that is no language, with the nearest
+    guess.
+    """
     if code in described():
         return described()[code]
     if code in SPECIAL:
@@ -66,12 +84,16 @@ def find(code: str) -> Language:
         found = iso639.Language.from_part3(code)
     except iso639.LanguageNotFoundError:
         raise InputError(f"{code!r} is no language of ISO 639-3.{_guess(code)}") from None
-    scope = {"I": "individual", "M": "macrolanguage", "S": "special"}.get(found.scope or "", "individual")
+    scope = {"I": "individual", "M": "macrolanguage", "S": "special"}.get(
+        found.scope or "", "individual"
+    )
     return Language(code, found.name, scope, found.macrolanguage, None, None, None)
 
 
 def _guess(code: str) -> str:
-    """The code of three letters for one of two or for a name; else the nearest of the described ones."""
+    """The code of three letters for one of two or for a name; else the nearest of the described
+    ones.
+    """
     import iso639
 
     try:

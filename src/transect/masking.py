@@ -1,9 +1,11 @@
 """Secrets kept out of what is shown: a server may say of a key what it likes, in any dress.
 
-    mask(text, secrets) = text with every run of characters in which PIECE consecutive characters of a secret stand replaced by ***
+    mask(text, secrets) = text with every run of characters in which PIECE consecutive characters of
+    a secret stand replaced by ***
 
-They are found in any casing, with white space between them, backwards, in base64 (both alphabets, at any offset) and in hexadecimal
-digits, with letters written as escapes of JSON, of a URL or of HTML. A text without such a run comes back as it was.
+They are found in any casing, with white space between them, backwards, in base64 (both alphabets,
+at any offset) and in hexadecimal digits, with letters written as escapes of JSON, of a URL or of
+HTML. A text without such a run comes back as it was.
 """
 
 import base64
@@ -14,15 +16,24 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 MASK = "***"
-PIECE = 8  # characters of a secret that are worth something: a server that cuts a key shows its beginning or its end
-# hexadecimal numbers of a URL, of JSON and programs, of HTML; a decimal one of HTML; an escaped line break or tab; any other character.
-# A backslash is passed over, so that escapes of escapes are found too.
+# characters of a secret that are worth something: a server that cuts a key shows its beginning or
+# its end
+PIECE = 8
+# hexadecimal numbers of a URL, of JSON and programs, of HTML; a decimal one of HTML; an escaped
+# line break or tab; any other character. A backslash is passed over, so that escapes of escapes are
+# found too.
 ESCAPE = re.compile(
     r"%(?:25)*([0-9a-f]{2})|\\u([0-9a-f]{4})|\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})|&(?:amp;)*#x([0-9a-f]{1,6});"
     r"|&(?:amp;)*#(?P<decimal>\d{1,7});|\\[nrt]|.",
     re.IGNORECASE | re.DOTALL,
 )
-PASSED_OVER = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's categories of control, format and space characters
+PASSED_OVER = (
+    "Cc",
+    "Cf",
+    "Zs",
+    "Zl",
+    "Zp",
+)  # Unicode's categories of control, format and space characters
 
 
 def mask(text: str, secrets: Iterable[str | None]) -> str:
@@ -52,7 +63,9 @@ def _pieces(secret: str) -> frozenset[str]:
 
 
 def _encoded(secret: bytes) -> Iterator[str]:
-    """In hexadecimal digits, and the part of its base64 that depends on nothing before or after it, at each of three offsets."""
+    """In hexadecimal digits, and the part of its base64 that depends on nothing before or after it,
+    at each of three offsets.
+    """
     yield secret.hex()
     for offset, shared in enumerate((0, 2, 3)):
         whole = (offset + len(secret)) * 8 // 6
@@ -61,7 +74,9 @@ def _encoded(secret: bytes) -> Iterator[str]:
 
 
 def _letters(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text in small letters, without escapes, backslashes and white space; and where in the text each letter stands."""
+    """The text in small letters, without escapes, backslashes and white space; and where in the
+    text each letter stands.
+    """
     letters, places = [], []
     for found in ESCAPE.finditer(text):
         letter = _letter(found)

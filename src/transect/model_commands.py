@@ -1,4 +1,6 @@
-"""The commands that work on one model, without a study: `transect measure`, and `transect measures`, which lists what it can measure."""
+"""The commands that work on one model, without a study: `transect measure`, and `transect
+measures`, which lists what it can measure.
+"""
 
 import argparse
 import json
@@ -17,25 +19,42 @@ REMOTE_CODE = "run the Python files of a model whose registry entry says `remote
 
 
 def measure(args: argparse.Namespace) -> int:
-    """One or several measures of one model, loaded once, without a study; `transect measures` lists them."""
+    """One or several measures of one model, loaded once, without a study; `transect measures` lists
+    them.
+    """
     from transect.jobs.rows_file import check_out, write_rows
     from transect.jobs.single import Loading, measure_model, parse_options
     from transect.jobs.stimuli_file import parse_names
 
-    options, stimuli_options = parse_options(args.option), parse_options(args.stimuli_option, "--stimuli-option")
+    options, stimuli_options = (
+        parse_options(args.option),
+        parse_options(args.stimuli_option, "--stimuli-option"),
+    )
     check_out(args.out)
     budget = None if args.budget is None else int(args.budget * 2**20)
     done = measure_model(
-        args.model, args.measure, find_project(), stimuli=args.stimuli, revision=args.revision, options=options,
-        stimuli_options=stimuli_options, keep=args.keep, named=parse_names(args.columns), seed=args.seed,
+        args.model,
+        args.measure,
+        find_project(),
+        stimuli=args.stimuli,
+        revision=args.revision,
+        options=options,
+        stimuli_options=stimuli_options,
+        keep=args.keep,
+        named=parse_names(args.columns),
+        seed=args.seed,
         loading=Loading(args.device, args.dtype, budget, args.trust_remote_code),
-    )  # fmt: skip
+    )
     rows, refused = done.rows, done.refused
     write_rows(args.out, rows)
     metrics = {name: _summary(part) for name, part in _by_metric(rows.dropna(subset="value"))}
     if args.json:
         facts = {"out": str(args.out), "metrics": metrics, "refused": refused.to_dict("records")}
-        print(json.dumps(facts | {"self_check_nats": done.self_check.difference, **done.opening}, indent=1))
+        print(
+            json.dumps(
+                facts | {"self_check_nats": done.self_check.difference, **done.opening}, indent=1
+            )
+        )
     else:
         for metric, facts in metrics.items():
             print(f"{metric:28} {facts['size']:8} rows  {_told(facts)}")
@@ -51,44 +70,77 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def _tell_refused(rows: "pd.DataFrame", refused: "pd.DataFrame", out: Path) -> None:
-    """How many items were refused, and the first three; of several measures and sets, in each of them."""
+    """How many items were refused, and the first three; of several measures and sets, in each of
+    them.
+    """
     several = [name for name in ("measure", "stimuli") if name in rows]
     parts = rows.groupby(several, sort=False, dropna=False) if several else [((), rows)]
     for key, part in parts:
-        here = refused[(refused[several].fillna("") == ["" if v != v or v is None else v for v in key]).all(axis=1)]
+        here = refused[
+            (refused[several].fillna("") == ["" if v != v or v is None else v for v in key]).all(
+                axis=1
+            )
+        ]
         if here.empty:
             continue
-        place = f"{' on '.join(str(v) for v in key if v == v and v is not None)}: " if several else ""
-        print(f"transect: {place}{len(here)} of {part['item'].nunique()} items were refused:", file=sys.stderr)
+        place = (
+            f"{' on '.join(str(v) for v in key if v == v and v is not None)}: " if several else ""
+        )
+        print(
+            f"transect: {place}{len(here)} of {part['item'].nunique()} items were refused:",
+            file=sys.stderr,
+        )
         for row in here.head(3).to_dict("records"):
-            print(f"  {brief(str(row['item']), LONGEST_NAME)}: {brief(row['error'])}", file=sys.stderr)
+            print(
+                f"  {brief(str(row['item']), LONGEST_NAME)}: {brief(row['error'])}", file=sys.stderr
+            )
         if len(here) > 3:
             print(f"  and {len(here) - 3} more (column error of {out})", file=sys.stderr)
 
 
 def _by_metric(rows: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
-    """The rows of each metric; of several measures and sets, of each of them, named `measure stimuli metric`."""
+    """The rows of each metric; of several measures and sets, of each of them, named `measure
+    stimuli metric`.
+    """
     columns = [name for name in ("measure", "stimuli") if name in rows and rows[name].nunique() > 1]
     parts = rows.groupby([*columns, "metric"], sort=False, dropna=False)
-    return [(" ".join(str(v) for v in key if v == v and v is not None), part) for key, part in parts]
+    return [
+        (" ".join(str(v) for v in key if v == v and v is not None), part) for key, part in parts
+    ]
 
 
 def _summary(rows: "pd.DataFrame") -> dict[str, Any]:
-    """Of one metric: number of rows and mean; of one with a value per layer also the largest value and where it is.
+    """Of one metric: number of rows and mean; of one with a value per layer also the largest value
+    and where it is.
 
-    Heads and layers are the same in every item, so that their means over items are compared; positions are not.
+    Heads and layers are the same in every item, so that their means over items are compared;
+    positions are not.
     """
     facts: dict[str, Any] = {"size": len(rows), "mean": float(rows["value"].mean())}
     if not rows["layer"].notna().any():
         return facts
     if rows["position"].notna().any():
         largest = rows.loc[rows["value"].idxmax()]
-        places = {"layer": int(largest["layer"]), "position": int(largest["position"]), "item": largest["item"]}
+        places = {
+            "layer": int(largest["layer"]),
+            "position": int(largest["position"]),
+            "item": largest["item"],
+        }
         return facts | {"largest": {"value": float(largest["value"]), **places}}
-    means = rows.groupby([name for name in ("layer", "head") if rows[name].notna().any()])["value"].mean()
+    means = rows.groupby([name for name in ("layer", "head") if rows[name].notna().any()])[
+        "value"
+    ].mean()
     where = means.index[means.argmax()]
-    places = dict(zip(means.index.names, map(int, where if isinstance(where, tuple) else (where,)), strict=True))
-    return facts | {"largest": {"value": float(means.max()), **places, "items": rows["item"].nunique()}}
+    places = dict(
+        zip(
+            means.index.names,
+            map(int, where if isinstance(where, tuple) else (where,)),
+            strict=True,
+        )
+    )
+    return facts | {
+        "largest": {"value": float(means.max()), **places, "items": rows["item"].nunique()}
+    }
 
 
 def _told(facts: dict[str, Any]) -> str:
@@ -118,7 +170,9 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
         "name", metavar="NAME", nargs="?", help="one measure, with all that its file says"
     )
     single = add("measure", measure)
-    single.add_argument("model", metavar="MODEL", help="a run of the registry, a hub id or a directory")
+    single.add_argument(
+        "model", metavar="MODEL", help="a run of the registry, a hub id or a directory"
+    )
     single.add_argument(
         "--measure",
         required=True,
@@ -149,19 +203,35 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="an option of the measure, as YAML; `transect measures NAME` lists them",
     )
     single.add_argument(
-        "--stimuli-option", action="append", default=[], metavar="K=V", help="an option or factor of the stimulus set"
+        "--stimuli-option",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="an option or factor of the stimulus set",
     )
     single.add_argument(
-        "--keep", action="append", default=[], metavar="COLUMN", help="a column of the stimuli to copy into the rows"
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column of the stimuli to copy into the rows",
     )
     single.add_argument("--seed", type=int, default=1)
     single.add_argument(
-        "--device", default="cpu", help="cpu, cuda, cuda:1 ..., or auto: spread where it does not fit one"
+        "--device",
+        default="cpu",
+        help="cpu, cuda, cuda:1 ..., or auto: spread where it does not fit one",
     )
     single.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    single.add_argument("--budget", type=_megabytes, metavar="MB", help="memory for the activations of one batch")
-    single.add_argument("--trust-remote-code", action="store_true", help=f"{REMOTE_CODE}, or of a directory")
-    single.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.parquet or FILE.csv")
+    single.add_argument(
+        "--budget", type=_megabytes, metavar="MB", help="memory for the activations of one batch"
+    )
+    single.add_argument(
+        "--trust-remote-code", action="store_true", help=f"{REMOTE_CODE}, or of a directory"
+    )
+    single.add_argument(
+        "--out", required=True, type=Path, metavar="FILE", help="FILE.parquet or FILE.csv"
+    )
 
 
 def _megabytes(text: str) -> float:
@@ -170,5 +240,7 @@ def _megabytes(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 1 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no memory budget; it must be a number of megabytes, at least 1.")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no memory budget; it must be a number of megabytes, at least 1."
+        )
     return value

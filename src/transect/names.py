@@ -1,9 +1,11 @@
-"""Names that become folders and files: one rule, for those who read them and for those who write there.
+"""Names that become folders and files: one rule, for those who read them and for those who write
+there.
 
-A name is made of 1 to LONGEST letters, digits, `_`, `.`, `+` and `-` of ASCII. The first is a letter, a digit or `_`, the last no dot;
-there is no `..`; and no system takes it for a device (CON, NUL, COM1 ... on Windows, with any ending). Such a name is one folder on
-every system, and no place outside. A *revision* is one name or several with `/` between them (refs/pr/1). Two names that differ
-in capitals only are one folder on some systems, so they never stand side by side.
+A name is made of 1 to LONGEST letters, digits, `_`, `.`, `+` and `-` of ASCII. The first is a
+letter, a digit or `_`, the last no dot; there is no `..`; and no system takes it for a device (CON,
+NUL, COM1 ... on Windows, with any ending). Such a name is one folder on every system, and no place
+outside. A *revision* is one name or several with `/` between them (refs/pr/1). Two names that
+differ in capitals only are one folder on some systems, so they never stand side by side.
 """
 
 import re
@@ -15,12 +17,20 @@ from transect.errors import InputError
 LONGEST = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _OTHER = re.compile(r"[^A-Za-z0-9_.+-]+")
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
 FORM = f"letters, digits, _, ., + and - of ASCII, at most {LONGEST}, the first a letter, digit or _, the last no dot"
 
 
 def fault(name: object) -> str:
-    """What is wrong with a name, as the end of a sentence that begins with it; empty where nothing is."""
+    """What is wrong with a name, as the end of a sentence that begins with it; empty where nothing
+    is.
+    """
     if not isinstance(name, str) or not name:
         return "is no name"
     if len(name) > LONGEST:
@@ -38,12 +48,20 @@ def revision_fault(revision: object) -> str:
     """The same of a revision: names with `/` between them, at most LONGEST characters in all."""
     if not isinstance(revision, str) or len(revision) > LONGEST:
         return fault(revision)
-    return next((told if part == revision else f"has the part {part!r}, which {told}"
-                 for part in revision.split("/") if (told := fault(part))), "")  # fmt: skip
+    return next(
+        (
+            told if part == revision else f"has the part {part!r}, which {told}"
+            for part in revision.split("/")
+            if (told := fault(part))
+        ),
+        "",
+    )
 
 
 def check(name: object, what: str) -> str:
-    """The name itself. Raises InputError for one that is no name; `what` says where it was given and of what it is the name."""
+    """The name itself. Raises InputError for one that is no name; `what` says where it was given
+    and of what it is the name.
+    """
     if told := fault(name):
         raise InputError(f"{what} {short(name)} {told}.")
     return str(name)
@@ -57,7 +75,9 @@ def check_revision(revision: object, what: str) -> str:
 
 
 def one_folder(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first two different names that are one folder where capitals do not count; None where there are none."""
+    """The first two different names that are one folder where capitals do not count; None where
+    there are none.
+    """
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.lower(), name)

@@ -1,6 +1,8 @@
-"""A user's own regular expression, searched for within a time: (z+)+! in 40 z takes Python's re longer than anybody waits.
+"""A user's own regular expression, searched for within a time: (z+)+! in 40 z takes Python's re
+longer than anybody waits.
 
-Nothing stops `re` but the end of its process, so it has one. Its results are those of `re`, whatever the pattern.
+Nothing stops `re` but the end of its process, so it has one. Its results are those of `re`,
+whatever the pattern.
 """
 
 import json
@@ -23,13 +25,18 @@ except (re.error, OverflowError, RecursionError) as error:
 """
 
 
-def found_in(pattern: str, texts: Sequence[str], place: str, seconds: float = SECONDS) -> list[bool]:
+def found_in(
+    pattern: str, texts: Sequence[str], place: str, seconds: float = SECONDS
+) -> list[bool]:
     """Whether the pattern is found in each text.
 
-    Raises InputError, beginning with `place`, for what is no pattern, is longer than LONGEST or takes longer than `seconds`.
+    Raises InputError, beginning with `place`, for what is no pattern, is longer than LONGEST or
+    takes longer than `seconds`.
     """
     if len(pattern) > LONGEST:
-        raise InputError(f"{place}: a regular expression of {len(pattern):,} characters; at most {LONGEST:,} are read.")
+        raise InputError(
+            f"{place}: a regular expression of {len(pattern):,} characters; at most {LONGEST:,} are read."
+        )
     try:
         ended = subprocess.run(
             [sys.executable, "-I", "-c", SEARCH],
@@ -39,8 +46,10 @@ def found_in(pattern: str, texts: Sequence[str], place: str, seconds: float = SE
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{place}: the search for {pattern!r} in {len(texts):,} texts took more than {seconds:g} seconds and was ended; a repetition "
-                         "within a repetition, as in (z+)+, may take for ever: write it without.") from None  # fmt: skip
+        raise InputError(
+            f"{place}: the search for {pattern!r} in {len(texts):,} texts took more than {seconds:g} seconds and was ended; a repetition "
+            "within a repetition, as in (z+)+, may take for ever: write it without."
+        ) from None
     told = json.loads(ended.stdout) if ended.returncode == 0 else "it ended Python"
     if isinstance(told, str):
         raise InputError(f"{place}: {pattern!r} is not a regular expression ({told}).")

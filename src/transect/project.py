@@ -1,10 +1,13 @@
-"""Where things lie: the shipped repository, a user's own project folder, the cell store, the weights, the mirror.
+"""Where things lie: the shipped repository, a user's own project folder, the cell store, the
+weights, the mirror.
 
-A project folder is made by `transect init DIR`. Its studies/, model_registry/, stimuli/, measures/, corpora/ and analyses/ are read
-beside those that are shipped; its settings stand in transect.yaml. In the repository itself the project is the repository.
+A project folder is made by `transect init DIR`. Its studies/, model_registry/, stimuli/, measures/,
+corpora/ and analyses/ are read beside those that are shipped; its settings stand in transect.yaml.
+In the repository itself the project is the repository.
 
-What lies in these folders may be code. So they are read only where transect.yaml says that this is a project: in the current folder,
-or in one above it that belongs to the same user and that not everybody may write to. In any other folder there are the shipped ones.
+What lies in these folders may be code. So they are read only where transect.yaml says that this is
+a project: in the current folder, or in one above it that belongs to the same user and that not
+everybody may write to. In any other folder there are the shipped ones.
 """
 
 import os
@@ -42,7 +45,9 @@ FOLDERS = {
 
 @dataclass(frozen=True)
 class Project:
-    """One place of work: `root` holds results; units are looked up in `roots` (own first, then shipped). plain: it is no project folder."""
+    """One place of work: `root` holds results; units are looked up in `roots` (own first, then
+    shipped). plain: it is no project folder.
+    """
 
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
@@ -75,15 +80,18 @@ class Project:
     def _path(self, setting: str, variable: str) -> Path | None:
         given = os.environ.get(variable) or self.settings.get(setting)
         if "://" in str(given):
-            raise InputError(f"The setting `{setting}` ({variable}) is an address; it is a folder on this machine.")
+            raise InputError(
+                f"The setting `{setting}` ({variable}) is an address; it is a folder on this machine."
+            )
         return (self.root / Path(str(given)).expanduser()).resolve() if given else None
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project whose folder contains `start` (default: the current folder); else the shipped repository, if we stand in it.
+    """The project whose folder contains `start` (default: the current folder); else the shipped
+    repository, if we stand in it.
 
-    A folder is a project if it holds transect.yaml; one that may be another's is not, which is told. Anywhere else results go to
-    ./results, and only what is shipped is read.
+    A folder is a project if it holds transect.yaml; one that may be another's is not, which is
+    told. Anywhere else results go to ./results, and only what is shipped is read.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -91,7 +99,9 @@ def find_project(start: Path | None = None) -> Project:
             fault = _fault(folder, folder == here)
             if not fault:
                 return Project(folder, _read_settings(folder / SETTINGS_FILE))
-            tell(f"{folder / SETTINGS_FILE} is not used: {fault}, so it could run another's code as yours.")
+            tell(
+                f"{folder / SETTINGS_FILE} is not used: {fault}, so it could run another's code as yours."
+            )
         if folder == SHIPPED:
             return Project(SHIPPED)
     unread = [name for name, form in FOLDERS.items() if any((here / name).glob(form))]
@@ -114,9 +124,13 @@ _told: set[str] = set()
 
 
 def _fault(folder: Path, current: bool) -> str:
-    """Why the settings in a folder may be another user's; empty where they are not. The current folder may be a colleague's, not everybody's."""
+    """Why the settings in a folder may be another user's; empty where they are not. The current
+    folder may be a colleague's, not everybody's.
+    """
     places = [place.stat() for place in (folder, folder / SETTINGS_FILE)]
-    if any(place.st_mode & stat.S_IWOTH for place in places) and not (current and places[1].st_uid == os.geteuid()):
+    if any(place.st_mode & stat.S_IWOTH for place in places) and not (
+        current and places[1].st_uid == os.geteuid()
+    ):
         return "everybody may write there"
     if not current and any(place.st_uid != os.geteuid() for place in places):
         return "it belongs to another user"
@@ -126,7 +140,9 @@ def _fault(folder: Path, current: bool) -> str:
 def _read_settings(path: Path) -> dict[str, Any]:
     settings = yaml_file.read(path) or {}
     if not isinstance(settings, dict):
-        raise InputError(f"{path}: expected settings as `name: value`, one per line; allowed: {', '.join(SETTINGS)}.")
+        raise InputError(
+            f"{path}: expected settings as `name: value`, one per line; allowed: {', '.join(SETTINGS)}."
+        )
     for name in settings:
         if name not in SETTINGS:
             raise InputError(

@@ -1,8 +1,9 @@
 """Selection by property: ``objective == 'causal' and params_total < 2e9 and checkpoints >= 10``.
 
-The grammar is a small part of Python's expressions (and, or, not, comparisons, in, names, numbers, strings, lists), parsed to a
-syntax tree and walked here; nothing is evaluated as Python. A comparison with an unknown value is neither true nor false, and so is
-its opposite: what is not known satisfies no condition (ask for it with ``name == unknown``).
+The grammar is a small part of Python's expressions (and, or, not, comparisons, in, names, numbers,
+strings, lists), parsed to a syntax tree and walked here; nothing is evaluated as Python. A
+comparison with an unknown value is neither true nor false, and so is its opposite: what is not
+known satisfies no condition (ask for it with ``name == unknown``).
 """
 
 import ast
@@ -41,13 +42,18 @@ TOLD: dict[type[ast.AST], str] = {
 
 
 def parse(
-    text: str, names: Collection[str], where: str = "where", held: Mapping[str, Collection[Any]] | None = None
+    text: str,
+    names: Collection[str],
+    where: str = "where",
+    held: Mapping[str, Collection[Any]] | None = None,
 ) -> Callable[[Mapping[str, Any]], bool]:
-    """A test of a mapping of factor values, from its text. held: factor -> the values that there are.
+    """A test of a mapping of factor values, from its text. held: factor -> the values that there
+    are.
 
-    Raises InputError for a malformed query, for a name that is not among `names`, and for a constant that is compared with a factor by
-    ==, !=, in or not in and that is not among its values in `held`: a misspelt one would silently select other runs. `where` says in
-    the error where it stands.
+    Raises InputError for a malformed query, for a name that is not among `names`, and for a
+    constant that is compared with a factor by ==, !=, in or not in and that is not among its values
+    in `held`: a misspelt one would silently select other runs. `where` says in the error where it
+    stands.
     """
     try:
         tree = ast.parse(" ".join(text.split("\n")).strip(), mode="eval").body
@@ -59,10 +65,14 @@ def parse(
                 raise InputError(f"{where}: {fault} It stands in {_shown(text)}.")
     except SyntaxError as error:
         at = f"at character {error.offset}" if error.offset else "at its end"
-        raise InputError(f"{where}: cannot read the query {_shown(text)} {at}; "
-                         "allowed are and, or, not, in, ==, !=, <, <=, >, >=, names, numbers, strings and lists.") from None  # fmt: skip
+        raise InputError(
+            f"{where}: cannot read the query {_shown(text)} {at}; "
+            "allowed are and, or, not, in, ==, !=, <, <=, >, >=, names, numbers, strings and lists."
+        ) from None
     except UnicodeEncodeError as error:  # what a terminal gave that is no text: a lone surrogate
-        raise InputError(f"{where}: the query {_shown(text)} holds no character at {error.start + 1}.") from None
+        raise InputError(
+            f"{where}: the query {_shown(text)} holds no character at {error.start + 1}."
+        ) from None
     except (RecursionError, MemoryError):
         raise InputError(f"{where}: the query {_shown(text)} is nested too deeply.") from None
     return lambda values: _truth(tree, values) is True
@@ -78,20 +88,39 @@ def _depth(tree: ast.expr) -> int:
 
 
 def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
-    allowed = (ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.Name, ast.Load,
-               ast.Constant, ast.List, ast.Tuple, *COMPARE)  # fmt: skip
+    allowed = (
+        ast.BoolOp,
+        ast.And,
+        ast.Or,
+        ast.UnaryOp,
+        ast.Not,
+        ast.USub,
+        ast.Compare,
+        ast.Name,
+        ast.Load,
+        ast.Constant,
+        ast.List,
+        ast.Tuple,
+        *COMPARE,
+    )
     for part in ast.walk(node):
         if not _allowed(part, allowed):
-            raise InputError(f"{where}: the query {_shown(text)} holds {_told(part)}; "
-                             "allowed are and, or, not, in, comparisons, names, numbers, strings and lists.")  # fmt: skip
+            raise InputError(
+                f"{where}: the query {_shown(text)} holds {_told(part)}; "
+                "allowed are and, or, not, in, comparisons, names, numbers, strings and lists."
+            )
         if isinstance(part, ast.Name) and part.id not in names:
-            raise InputError(f"{where}: unknown factor {_shown(part.id)} in {_shown(text)}.{nearest(part.id, names)}")
+            raise InputError(
+                f"{where}: unknown factor {_shown(part.id)} in {_shown(text)}.{nearest(part.id, names)}"
+            )
     for condition in _conditions(node):
         if (
             isinstance(condition, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp)
             or getattr(condition, "id", "") == UNKNOWN
         ):
-            raise InputError(f"{where}: in the query {_shown(text)}, {_short(ast.unparse(condition))} is no condition; compare it with something.")  # fmt: skip
+            raise InputError(
+                f"{where}: in the query {_shown(text)}, {_short(ast.unparse(condition))} is no condition; compare it with something."
+            )
 
 
 def _equalities(tree: ast.expr) -> list[tuple[str, Any]]:
@@ -104,17 +133,31 @@ def _equalities(tree: ast.expr) -> list[tuple[str, Any]]:
                 pairs = [(left, element) for element in right.elts]
             else:
                 pairs = [(left, right), (right, left)] if isinstance(op, ast.Eq | ast.NotEq) else []
-            constants = ((a.id, b) for a, b in pairs if isinstance(a, ast.Name) and a.id not in NAMED)
-            found += [(a, _value(b, {})) for a, b in constants if not isinstance(b, ast.Name) or b.id in NAMED]
+            constants = (
+                (a.id, b) for a, b in pairs if isinstance(a, ast.Name) and a.id not in NAMED
+            )
+            found += [
+                (a, _value(b, {}))
+                for a, b in constants
+                if not isinstance(b, ast.Name) or b.id in NAMED
+            ]
     return [(name, value) for name, value in found if value != UNKNOWN]
 
 
-def not_held(name: str, value: Any, held: Mapping[str, Collection[Any]], whose: str = "no run") -> str:
-    """A sentence about a value that a factor has in no run, with what there is and the nearest; empty where some run has it."""
+def not_held(
+    name: str, value: Any, held: Mapping[str, Collection[Any]], whose: str = "no run"
+) -> str:
+    """A sentence about a value that a factor has in no run, with what there is and the nearest;
+    empty where some run has it.
+    """
     there = [v for v in held.get(name, ()) if v != UNKNOWN]
     if value in there:
         return ""
-    what = f"there is {whose} {_shown(value)}" if name == "run" else f"{whose} has {name} {_told_value(value)}"
+    what = (
+        f"there is {whose} {_shown(value)}"
+        if name == "run"
+        else f"{whose} has {name} {_told_value(value)}"
+    )
     listed = sorted(map(_told_value, there))
     shown = f"e.g. {', '.join(listed[:5])}" if len(listed) > LISTED else ", ".join(listed)
     few = f"; there are {shown}" if there and name != "run" else ""
@@ -149,9 +192,15 @@ def _short(text: str) -> str:
 
 def _allowed(part: ast.AST, allowed: tuple[type[ast.AST], ...]) -> bool:
     if isinstance(part, ast.Constant):
-        return isinstance(part.value, str | float) or isinstance(part.value, int) and part.value.bit_length() <= BITS
+        return (
+            isinstance(part.value, str | float)
+            or isinstance(part.value, int)
+            and part.value.bit_length() <= BITS
+        )
     if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub):
-        return isinstance(part.operand, ast.Constant) and isinstance(part.operand.value, int | float)
+        return isinstance(part.operand, ast.Constant) and isinstance(
+            part.operand.value, int | float
+        )
     return isinstance(part, allowed)
 
 

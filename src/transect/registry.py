@@ -1,4 +1,6 @@
-"""The model registry: all suites of a project, its own and the shipped ones, and runs selected by property."""
+"""The model registry: all suites of a project, its own and the shipped ones, and runs selected by
+property.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,7 +33,10 @@ class Registry:
     @cached_property
     def values(self) -> dict[str, dict[str, Any]]:
         """Run -> what queries and analyses see of it: `Run.values` and its configuration."""
-        return {run.id: run.values() | {"configuration": self.configurations[run.id]} for run in self.runs.values()}
+        return {
+            run.id: run.values() | {"configuration": self.configurations[run.id]}
+            for run in self.runs.values()
+        }
 
     @cached_property
     def held(self) -> dict[str, set[Any]]:
@@ -42,16 +47,23 @@ class Registry:
     def fields(self) -> dict[str, Field]:
         """Every field that a suite file may hold: the shared ones and those that suites declare."""
         own = [factors.own_fields(suite.fields) for suite in self.suites]
-        return {**factors.shared_fields(), **{name: field for fields in own for name, field in fields.items()}}
+        return {
+            **factors.shared_fields(),
+            **{name: field for fields in own for name, field in fields.items()},
+        }
 
     @cached_property
     def configurations(self) -> dict[str, str]:
-        """Run -> label of its configuration: the runs of one suite that differ in the seed only (the first one's id).
+        """Run -> label of its configuration: the runs of one suite that differ in the seed only
+        (the first one's id).
 
-        A run whose seed is unknown is a configuration of its own: what else tells it from another is unknown as well.
+        A run whose seed is unknown is a configuration of its own: what else tells it from another
+        is unknown as well.
         """
         apart = {
-            f.name for f in self.fields.values() if f.group in ("identity", "seed", "release") and f.name != "family"
+            f.name
+            for f in self.fields.values()
+            if f.group in ("identity", "seed", "release") and f.name != "family"
         }
         label: dict[Any, str] = {}
         found = {}
@@ -67,7 +79,8 @@ class Registry:
     def select(self, where: str, place: str = "where") -> list[Run]:
         """The runs for which a query holds (see query.py), in the registry's order.
 
-        Raises InputError for a query that cannot be read, or that names a factor or a value which no run has.
+        Raises InputError for a query that cannot be read, or that names a factor or a value which
+        no run has.
         """
         test = query.parse(where, self.factors, place, self.held)
         return [run for run in self.runs.values() if test(self.values[run.id])]
@@ -85,19 +98,35 @@ def held(values: Iterable[Mapping[str, Any]]) -> dict[str, set[Any]]:
 def load(project: Project) -> Registry:
     """Read and check every suite file.
 
-    Raises InputError that names file, line, field and the allowed values; also for two runs with one id.
+    Raises InputError that names file, line, field and the allowed values; also for two runs with
+    one id.
     """
-    files = [path for root in project.roots for path in sorted((root / "model_registry").glob("*.yaml"))]
+    files = [
+        path for root in project.roots for path in sorted((root / "model_registry").glob("*.yaml"))
+    ]
     suites = [suite_file.read(path) for path in files if path.name != "schema.yaml"]
     seen: dict[str, Path] = {}
     for suite in suites:
         for run in suite.runs:
             if run.id in seen:
-                places = dict.fromkeys([*suite_lines.entries(seen[run.id], run.id), *suite_lines.entries(suite.path, run.id)])  # fmt: skip
-                raise InputError(f"The run id {run.id!r} stands twice: {' and '.join(places)}; ids are unique.")
+                places = dict.fromkeys(
+                    [
+                        *suite_lines.entries(seen[run.id], run.id),
+                        *suite_lines.entries(suite.path, run.id),
+                    ]
+                )
+                raise InputError(
+                    f"The run id {run.id!r} stands twice: {' and '.join(places)}; ids are unique."
+                )
             seen[run.id] = suite.path
     if alike := names.one_folder(seen):
-        where = " and ".join(dict.fromkeys(place for name in alike for place in suite_lines.entries(seen[name], name)))
-        raise InputError(f"The run ids {alike[0]!r} and {alike[1]!r} ({where}) differ in capitals only, which is "
-                         "one folder on some systems; give one of them another id.")  # fmt: skip
+        where = " and ".join(
+            dict.fromkeys(
+                place for name in alike for place in suite_lines.entries(seen[name], name)
+            )
+        )
+        raise InputError(
+            f"The run ids {alike[0]!r} and {alike[1]!r} ({where}) differ in capitals only, which is "
+            "one folder on some systems; give one of them another id."
+        )
     return Registry(tuple(suites))

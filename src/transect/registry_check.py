@@ -1,7 +1,8 @@
-"""What a registry that keeps to the schema may still get wrong: values without a source, contrasts, parents, exclusions, stated operations.
+"""What a registry that keeps to the schema may still get wrong: values without a source, contrasts,
+parents, exclusions, stated operations.
 
-Operations: training a model takes about 6 N D (N weights without embeddings, D tokens; Kaplan et al. 2020); a stated number that
-is more than twice or less than half of that is named.
+Operations: training a model takes about 6 N D (N weights without embeddings, D tokens; Kaplan et
+al. 2020); a stated number that is more than twice or less than half of that is named.
 """
 
 from transect.contrasts import contrasts
@@ -13,17 +14,28 @@ FACTOR = 2.0
 
 
 def findings(registry: Registry) -> list[str]:
-    """One sentence each; errors (unknown runs in contrasts or as parents) are raised as InputError by the parts."""
-    found = [*_without_source(registry), *_parents(registry), *_exclusions(registry), *_operations(registry)]
+    """One sentence each; errors (unknown runs in contrasts or as parents) are raised as InputError
+    by the parts.
+    """
+    found = [
+        *_without_source(registry),
+        *_parents(registry),
+        *_exclusions(registry),
+        *_operations(registry),
+    ]
     for contrast in contrasts(registry).values():
         where = f"suite {contrast.suite}, contrast {contrast.name} ({contrast.factor})"
         if contrast.undeclared:
             told = "; ".join(f"{f} ({', '.join(contrast.also[f])})" for f in contrast.undeclared)
             found.append(f"{where}: differs as well, and is not declared under `also`: {told}.")
         if contrast.unseen:
-            found.append(f"{where}: declared under `also`, but no field differs: {', '.join(contrast.unseen)}.")
+            found.append(
+                f"{where}: declared under `also`, but no field differs: {', '.join(contrast.unseen)}."
+            )
         if contrast.kind == "clean" and contrast.also:
-            found.append(f"{where}: is called clean, and these differ as well: {', '.join(contrast.also)}.")
+            found.append(
+                f"{where}: is called clean, and these differ as well: {', '.join(contrast.also)}."
+            )
     return found
 
 
@@ -52,12 +64,21 @@ def _without_source(registry: Registry) -> list[str]:
 
 
 def _parents(registry: Registry) -> list[str]:
-    circular = [run for run in registry.runs.values() if run.get("parent") and _descends_from_itself(run, registry)]
-    found = [f"suite {run.suite}: run {run.id} was trained from itself, by its parents." for run in circular]
+    circular = [
+        run
+        for run in registry.runs.values()
+        if run.get("parent") and _descends_from_itself(run, registry)
+    ]
+    found = [
+        f"suite {run.suite}: run {run.id} was trained from itself, by its parents."
+        for run in circular
+    ]
     return found + [
         f"suite {run.suite}: run {run.id} was trained from {run.get('parent')}, which the registry does not hold."
         for run in registry.runs.values()
-        if run.get("parent") and run.get("parent") != UNKNOWN and run.get("parent") not in registry.runs
+        if run.get("parent")
+        and run.get("parent") != UNKNOWN
+        and run.get("parent") not in registry.runs
     ]
 
 
@@ -85,11 +106,15 @@ def _exclusions(registry: Registry) -> list[str]:
 def _operations(registry: Registry) -> list[str]:
     found = []
     for run in registry.runs.values():
-        stated, weights, tokens = (run.get(f) for f in ("training_flop", "params_non_embedding", "train_tokens"))
+        stated, weights, tokens = (
+            run.get(f) for f in ("training_flop", "params_non_embedding", "train_tokens")
+        )
         if not all(isinstance(v, int | float) for v in (stated, weights, tokens)):
             continue
         expected = FLOP_PER_WEIGHT_AND_TOKEN * weights * tokens
         if not 1 / FACTOR <= stated / expected <= FACTOR:
-            found.append(f"suite {run.suite}: run {run.id} states {stated:.3g} operations of training, which is {stated / expected:.2g} times "
-                         f"6 x {weights:,} weights x {tokens:,} tokens.")  # fmt: skip
+            found.append(
+                f"suite {run.suite}: run {run.id} states {stated:.3g} operations of training, which is {stated / expected:.2g} times "
+                f"6 x {weights:,} weights x {tokens:,} tokens."
+            )
     return found

@@ -1,4 +1,6 @@
-"""The commands that show and check the registry: `transect registry list | show | tree | contrasts | check | audit`."""
+"""The commands that show and check the registry: `transect registry list | show | tree | contrasts
+| check | audit`.
+"""
 
 import argparse
 import csv
@@ -43,12 +45,20 @@ def show(args: argparse.Namespace) -> int:
     """Everything that is known of one run, and where it was read."""
     loaded = _load()
     if args.run not in loaded.runs:
-        raise InputError(f"There is no run {args.run!r} in the registry.{nearest(args.run, loaded.runs)}")
+        raise InputError(
+            f"There is no run {args.run!r} in the registry.{nearest(args.run, loaded.runs)}"
+        )
     run = loaded.runs[args.run]
-    facts = dict(run.facts) | {"suite": run.suite, "configuration": loaded.configurations[run.id], "model_class": run.model_class}  # fmt: skip
+    facts = dict(run.facts) | {
+        "suite": run.suite,
+        "configuration": loaded.configurations[run.id],
+        "model_class": run.model_class,
+    }
     points = run.checkpoints
     if args.json:
-        print(json.dumps(facts | {"revisions": [c.revision for c in points]}, indent=1, default=str))
+        print(
+            json.dumps(facts | {"revisions": [c.revision for c in points]}, indent=1, default=str)
+        )
         return 0
     for name, value in facts.items():
         if name not in ("sources", "verified", "exclude_revisions"):
@@ -82,17 +92,39 @@ def show_contrasts(args: argparse.Namespace) -> int:
 
     found = list(contrasts(_load()).values())
     if args.json:
-        told = [{"contrast": c.name, "suite": c.suite, "factor": c.factor, "kind": c.kind, "notes": c.notes,
-                 "also": c.also, "runs": [[r.id for r in runs] for runs in c.sets]} for c in found]  # fmt: skip
+        told = [
+            {
+                "contrast": c.name,
+                "suite": c.suite,
+                "factor": c.factor,
+                "kind": c.kind,
+                "notes": c.notes,
+                "also": c.also,
+                "runs": [[r.id for r in runs] for runs in c.sets],
+            }
+            for c in found
+        ]
         print(json.dumps(told, indent=1))
         return 0
-    rows = [[c.name, c.factor, c.kind, str(len(c.sets)), str(len({r.id for s in c.sets for r in s})), ", ".join(c.also)] for c in found]  # fmt: skip
+    rows = [
+        [
+            c.name,
+            c.factor,
+            c.kind,
+            str(len(c.sets)),
+            str(len({r.id for s in c.sets for r in s})),
+            ", ".join(c.also),
+        ]
+        for c in found
+    ]
     _print_table(rows, ("contrast", "factor", "kind", "sets", "runs", "differs as well"))
     return 0
 
 
 def show_languages(args: argparse.Namespace) -> int:
-    """Languages of the registry's runs: family, morphological type, what URIEL knows, how far apart they are."""
+    """Languages of the registry's runs: family, morphological type, what URIEL knows, how far apart
+    they are.
+    """
     from transect.languages import find
 
     runs = _selected(_load(), args.where)
@@ -104,15 +136,35 @@ def show_languages(args: argparse.Namespace) -> int:
         if not Path(args.distances).absolute().parent.is_dir():
             raise InputError(f"--distances {args.distances}: there is no such folder.")
         codes = [language.iso for language in found]
-        files.write_whole(Path(args.distances), typology.distances(codes, args.features).rename_axis("iso").to_csv)
+        files.write_whole(
+            Path(args.distances), typology.distances(codes, args.features).rename_axis("iso").to_csv
+        )
         lacking = typology.imputed(codes)
-        print(f"{args.distances}: {len(codes)} languages; {int((lacking == 1).sum())} have no observed feature of syntax, "
-              f"{int((lacking > 0.5).sum())} fewer than half of them.")  # fmt: skip
+        print(
+            f"{args.distances}: {len(codes)} languages; {int((lacking == 1).sum())} have no observed feature of syntax, "
+            f"{int((lacking > 0.5).sum())} fewer than half of them."
+        )
     elif args.json:
-        print(json.dumps([asdict(language) | {"runs": counts[language.iso]} for language in found], indent=1))
+        print(
+            json.dumps(
+                [asdict(language) | {"runs": counts[language.iso]} for language in found], indent=1
+            )
+        )
     else:
-        _print_table([[a.iso, a.name, _cell(a.family), _cell(a.morphology), _cell(a.uriel), str(counts[a.iso])] for a in found],
-                     ("iso", "name", "family", "morphology", "uriel", "runs"))  # fmt: skip
+        _print_table(
+            [
+                [
+                    a.iso,
+                    a.name,
+                    _cell(a.family),
+                    _cell(a.morphology),
+                    _cell(a.uriel),
+                    str(counts[a.iso]),
+                ]
+                for a in found
+            ],
+            ("iso", "name", "family", "morphology", "uriel", "runs"),
+        )
     return 0
 
 
@@ -127,24 +179,35 @@ def check(args: argparse.Namespace) -> int:
 
         findings = [*findings, *check_counts(loaded)]
     if args.json:
-        print(json.dumps({"suites": len(loaded.suites), "runs": len(loaded.runs), "findings": findings}, indent=1))
+        print(
+            json.dumps(
+                {"suites": len(loaded.suites), "runs": len(loaded.runs), "findings": findings},
+                indent=1,
+            )
+        )
         return 0
     points = sum(len(r.checkpoints) for r in loaded.runs.values())
     for sentence in findings:
         print(f"note     {sentence}")
-    print(f"{len(loaded.suites)} suites, {len(loaded.runs)} runs, {points} checkpoints: no errors, {len(findings)} notes.")  # fmt: skip
+    print(
+        f"{len(loaded.suites)} suites, {len(loaded.runs)} runs, {points} checkpoints: no errors, {len(findings)} notes."
+    )
     return 0
 
 
 def audit(args: argparse.Namespace) -> int:
-    """Whether the checkpoints of a suite are what their names say: by the hashes of their files, or by measured values."""
+    """Whether the checkpoints of a suite are what their names say: by the hashes of their files, or
+    by measured values.
+    """
     from transect.jobs import registry_audit as job
 
     project = find_project()
     if args.measured:
         report = job.audit_values(project, args.suite, args.measured, runs=args.run)
     else:
-        report = job.audit_files(project, args.suite, runs=args.run, source=args.listing, save=args.save)
+        report = job.audit_files(
+            project, args.suite, runs=args.run, source=args.listing, save=args.save
+        )
     print(job.as_json(report) if args.json else job.summary(report))
     return report.exit_code
 
@@ -160,11 +223,28 @@ def add_model(args: argparse.Namespace) -> int:
             f"{project.root} is no project, so a suite in it would not be read; make it one: `transect init {project.root}`."
         )
     added = add(
-        args.model, args.suite, project, given=parse_options(args.set, "--set"), run=args.id, revision=args.revision,
-        try_openings=args.try_openings, checkpoints=args.checkpoints, tokens_per_step=args.tokens_per_step,
-    )  # fmt: skip
+        args.model,
+        args.suite,
+        project,
+        given=parse_options(args.set, "--set"),
+        run=args.id,
+        revision=args.revision,
+        try_openings=args.try_openings,
+        checkpoints=args.checkpoints,
+        tokens_per_step=args.tokens_per_step,
+    )
     if args.json:
-        print(json.dumps({"file": str(added.path), "entry": added.entry, "unknown": [*added.unknown, *added.missing], "told": added.told}, indent=1))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "file": str(added.path),
+                    "entry": added.entry,
+                    "unknown": [*added.unknown, *added.missing],
+                    "told": added.told,
+                },
+                indent=1,
+            )
+        )
         return 0
     print(f"{added.path}: run {added.entry['id']}")
     for name, value in added.entry.items():
@@ -182,19 +262,29 @@ def add_model(args: argparse.Namespace) -> int:
 
 
 def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
-    """Add the commands to the group `entries`; `add(name, function, group)` makes the parser of one."""
+    """Add the commands to the group `entries`; `add(name, function, group)` makes the parser of
+    one.
+    """
     listing = add("list", list_runs, entries)
-    listing.add_argument("--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\"")
-    listing.add_argument("--csv", action="store_true", help="every factor as a column of a CSV table")
+    listing.add_argument(
+        "--where", help="a query, e.g. \"objective == 'causal' and params_total < 2e9\""
+    )
+    listing.add_argument(
+        "--csv", action="store_true", help="every factor as a column of a CSV table"
+    )
     add("show", show, entries).add_argument("run", metavar="RUN")
     add("tree", tree, entries).add_argument("--where", help="a query, as in list")
     add("contrasts", show_contrasts, entries)
     spoken = add("languages", show_languages, entries)
     spoken.add_argument("--where", help="a query, as in list")
     spoken.add_argument(
-        "--distances", metavar="FILE.csv", help="write typological distances (needs transect[languages])"
+        "--distances",
+        metavar="FILE.csv",
+        help="write typological distances (needs transect[languages])",
     )
-    spoken.add_argument("--features", default="syntax_knn", help="the features of distances (syntax_knn)")
+    spoken.add_argument(
+        "--features", default="syntax_knn", help="the features of distances (syntax_knn)"
+    )
     adding = add("add", add_model, entries)
     adding.add_argument(
         "model",
@@ -202,31 +292,54 @@ def add_to(add: Callable[..., argparse.ArgumentParser], entries: Any) -> None:
         help="a folder that holds config.json, tokenizer and *.safetensors, or organisation/name",
     )
     adding.add_argument(
-        "--suite", required=True, metavar="NAME", help="model_registry/NAME.yaml of this project, new or not"
+        "--suite",
+        required=True,
+        metavar="NAME",
+        help="model_registry/NAME.yaml of this project, new or not",
     )
     adding.add_argument(
-        "--set", action="append", default=[], metavar="FACTOR=VALUE", help="a fact that the files do not tell, as YAML"
+        "--set",
+        action="append",
+        default=[],
+        metavar="FACTOR=VALUE",
+        help="a fact that the files do not tell, as YAML",
     )
     adding.add_argument("--id", help="the run's id (default: the model's name)")
     adding.add_argument("--revision", help="of a hub id (default main)")
-    adding.add_argument("--try-openings", action="store_true", help="load a folder's weights and tell which token a text is best opened with")  # fmt: skip
+    adding.add_argument(
+        "--try-openings",
+        action="store_true",
+        help="load a folder's weights and tell which token a text is best opened with",
+    )
     adding.add_argument(
         "--checkpoints",
         metavar="'step{step}'",
         help="names of the folders of a training (found where all are called alike)",
     )
-    adding.add_argument("--tokens-per-step", type=int, metavar="N", help="of that training: batch x length")
+    adding.add_argument(
+        "--tokens-per-step", type=int, metavar="N", help="of that training: batch x length"
+    )
     checking = add("check", check, entries)
     checking.add_argument(
-        "--counts", action="store_true", help="count every run's weights anew, from its configuration"
+        "--counts",
+        action="store_true",
+        help="count every run's weights anew, from its configuration",
     )
     audits = add("audit", audit, entries)
     audits.add_argument("suite", metavar="SUITE")
-    audits.add_argument("--run", action="append", default=[], metavar="RUN", help="only this run (may be repeated)")
-    audits.add_argument("--save", type=Path, metavar="FILE", help="write what was listed, for --listing")
+    audits.add_argument(
+        "--run", action="append", default=[], metavar="RUN", help="only this run (may be repeated)"
+    )
+    audits.add_argument(
+        "--save", type=Path, metavar="FILE", help="write what was listed, for --listing"
+    )
     sources = audits.add_mutually_exclusive_group()
-    sources.add_argument("--listing", type=Path, metavar="FILE|DIR", help="what --save wrote, or a folder of weights")
-    sources.add_argument("--measured", metavar="STUDY", help="judge the values that a study has measured instead")
+    sources.add_argument(
+        "--listing", type=Path, metavar="FILE|DIR", help="what --save wrote, or a folder of weights"
+    )
+    sources.add_argument(
+        "--measured", metavar="STUDY", help="judge the values that a study has measured instead"
+    )
 
 
 def _load() -> "Registry":

@@ -1,4 +1,6 @@
-"""Running a study: Snakemake under a lock that dies with its owner, progress for people, an honest end."""
+"""Running a study: Snakemake under a lock that dies with its owner, progress for people, an honest
+end.
+"""
 
 import errno
 import fcntl
@@ -29,25 +31,37 @@ from transect.store import FAILED, MEASURED, MISSING, Store
 from transect.study import Study
 from transect.train.recipe import corpus_unit
 
-NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some shared disks are mounted without them
+NO_LOCKS = (
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOLCK,
+)  # some shared disks are mounted without them
 USAGE = 2  # Snakemake's exit code where it does not know an argument
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is there at the end: counts of the four states, failed cells by reason, analyses and figures that broke."""
+    """What is there at the end: counts of the four states, failed cells by reason, analyses and
+    figures that broke.
+    """
 
     states: dict[str, int]
     failures: pd.DataFrame
     errors: dict[str, str]
     report: Path
     broken: bool = False  # the workflow itself ended with an error
-    refused: pd.DataFrame = field(default_factory=pd.DataFrame)  # measured cells in which items were refused
-    measures: pd.DataFrame = field(default_factory=pd.DataFrame)  # cells of each measure, set and entry, by state
+    refused: pd.DataFrame = field(
+        default_factory=pd.DataFrame
+    )  # measured cells in which items were refused
+    measures: pd.DataFrame = field(
+        default_factory=pd.DataFrame
+    )  # cells of each measure, set and entry, by state
 
     @property
     def exit_code(self) -> int:
-        """0: all asked for is there; 1: finished, but cells failed or are missing, or an analysis broke."""
+        """0: all asked for is there; 1: finished, but cells failed or are missing, or an analysis
+        broke.
+        """
         return int(
             bool(
                 self.states.get(FAILED)
@@ -72,7 +86,9 @@ def _broke(study: Study, run: Run) -> bool:
 
 def estimate(study: Study) -> cost.Cost:
     """What `run` would cost now."""
-    return cost.estimate(study, Store(study.project.store).index(), stale, lambda run: trained(study, run))
+    return cost.estimate(
+        study, Store(study.project.store).index(), stale, lambda run: trained(study, run)
+    )
 
 
 def run(  # type: ignore[no-untyped-def]
@@ -84,9 +100,11 @@ def run(  # type: ignore[no-untyped-def]
     say=print,
     arguments: tuple[str, ...] = (),
 ) -> Outcome:
-    """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a cluster, for example).
+    """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a
+    cluster, for example).
 
-    Raises InputError where a job stopped it: what lies at a revision is not what was measured there before.
+    Raises InputError where a job stopped it: what lies at a revision is not what was measured there
+    before.
     """
     stopped = study.results / STOPPED
     files.check_links(study.results)
@@ -123,7 +141,9 @@ def run(  # type: ignore[no-untyped-def]
             files.check_writable(study.results, study.project.store)
             text = log.read_text(encoding="utf-8", errors="replace")
             if process.returncode == USAGE:
-                raise InputError(f"Snakemake refuses what it was given: {workflow_errors.own_error(text)}")
+                raise InputError(
+                    f"Snakemake refuses what it was given: {workflow_errors.own_error(text)}"
+                )
             for line in workflow_errors.told(text, study.project.root):
                 say(line)
             say(f"The workflow ended with an error; all of its log is in {_shown(log)}.")
@@ -148,27 +168,52 @@ def snakemake(
     """The command line that runs a study's workflow."""
     # Snakemake reads the values of --config as YAML, after it has cut quotes off both ends
     path = f" {json.dumps(str(study.path), ensure_ascii=False)} "
-    # named, as Snakemake would take one of the folder in which the program was started; a profile may run commands
+    # named, as Snakemake would take one of the folder in which the program was started; a profile
+    # may run commands
     profiles = [root / "profiles/default" for root in study.project.roots]
-    profile = next(folder for folder in (*profiles, SHIPPED / "profiles/default") if folder.is_dir())
+    profile = next(
+        folder for folder in (*profiles, SHIPPED / "profiles/default") if folder.is_dir()
+    )
     return children.python(
-        "snakemake", "--snakefile", str(SHIPPED / "Snakefile"), "--directory", str(study.project.root),
-        "--workflow-profile", str(profile),
-        "--cores", str(cores), "--nolock", "--config", f"study={path}", f"retry_failed={retry_failed}",
-        f"trust_remote_code={trust_remote_code}", *arguments,
-    )  # fmt: skip
+        "snakemake",
+        "--snakefile",
+        str(SHIPPED / "Snakefile"),
+        "--directory",
+        str(study.project.root),
+        "--workflow-profile",
+        str(profile),
+        "--cores",
+        str(cores),
+        "--nolock",
+        "--config",
+        f"study={path}",
+        f"retry_failed={retry_failed}",
+        f"trust_remote_code={trust_remote_code}",
+        *arguments,
+    )
 
 
 def outcome(study: Study, broken: bool = False) -> Outcome:
     """What is there now."""
     grid = grid_table(study, Store(study.project.store).index())
-    failures = grid[grid["state"] == FAILED].groupby(["run", "reason"], sort=False).size().rename("cells").reset_index()
+    failures = (
+        grid[grid["state"] == FAILED]
+        .groupby(["run", "reason"], sort=False)
+        .size()
+        .rename("cells")
+        .reset_index()
+    )
     partly = grid[(grid["state"] == MEASURED) & (grid["n_refused"] > 0)]
     told = ["run", "measure", "stimuli", "entry", "reason"]
     refused = partly.groupby(told, sort=False).size().rename("cells").reset_index()
-    measures = grid.groupby(told[1:4], sort=False)["state"].value_counts().rename("cells").reset_index()
+    measures = (
+        grid.groupby(told[1:4], sort=False)["state"].value_counts().rename("cells").reset_index()
+    )
     errors = {}
-    paths = [study.results / "tables" / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
+    paths = [
+        study.results / "tables" / spec["analysis"] / "manifest.json"
+        for spec in study.data["analyses"]
+    ]
     paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
     for path in filter(Path.is_file, paths):
         made = json_file.read_object(path, "error")
@@ -187,7 +232,9 @@ def outcome(study: Study, broken: bool = False) -> Outcome:
 
 @contextmanager
 def _lock(study: Study) -> Iterator[int]:
-    """One run of a study at a time. The lock is handed to Snakemake and its jobs: it is free when the last of them is gone."""
+    """One run of a study at a time. The lock is handed to Snakemake and its jobs: it is free when
+    the last of them is gone.
+    """
     path = study.results / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -211,7 +258,9 @@ def _lock(study: Study) -> Iterator[int]:
 
 
 def _due(study: Study, retry_failed: bool) -> list[str]:
-    """The markers that Snakemake must make again: the store, not a marker or its time, decides whether cells and weights are there."""
+    """The markers that Snakemake must make again: the store, not a marker or its time, decides
+    whether cells and weights are there.
+    """
     index = Store(study.project.store).index()
     batches = [
         f"training/{batch.target}.done"
@@ -245,14 +294,20 @@ def progress_line(pace: Pace) -> str:
     left, done, steps, seconds = pace.now(jobs)
     total = len(pace.untrained)
     parts = [f"{total - left.trainings} of {total} runs trained"] if left.trainings else []
-    parts += [f"{len(pace.stale) - left.cells} of {len(pace.stale)} cells measured"] if left.cells else []
+    parts += (
+        [f"{len(pace.stale) - left.cells} of {len(pace.stale)} cells measured"]
+        if left.cells
+        else []
+    )
     parts += [f"step {min(done + 1, steps)} of {steps}"] if steps else []
     told = "; ".join(f"{job['job']}: {job['what']}" if job["what"] else job["job"] for job in jobs)
     return f"{', '.join(parts) or 'planning'}; about {time_left(seconds)} left | {told or 'the next step starts'}"
 
 
 def time_left(seconds: float) -> str:
-    """As finely as it is worth: to 10 s, from 100 s on to half a minute, from 10 min on to a minute."""
+    """As finely as it is worth: to 10 s, from 100 s on to half a minute, from 10 min on to a
+    minute.
+    """
     if seconds < 95:
         return f"{max(10, 10 * round(seconds / 10))} s"
     return f"{round(seconds / 30) / 2:g} min" if seconds < 600 else f"{round(seconds / 60)} min"

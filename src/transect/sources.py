@@ -1,12 +1,14 @@
 """Declared sources: data from outside that the project needs and does not contain.
 
 A unit declares a source as a literal:
-    {"url": public address, "sha256": of the content, "licence": ..., "mirror": path below the mirror folder}
-and `fetch` hands out a file whose content has exactly that sha256. It comes, in this order, from the cache, from the
-mirror (a folder with local copies, named by the environment variable TRANSECT_MIRROR, which the setting `mirror`
-sets), or from the url. The sha256 is of the content as it is used: uncompressed, and after the converter where there
-is one, so that a mirror may hold the derived text and the public address the archive from which it is derived.
-Only https is asked, also where a server sends on to another address; an address with a password or a key in it is refused.
+    {"url": public address, "sha256": of the content, "licence": ..., "mirror": path below the
+    mirror folder}
+and `fetch` hands out a file whose content has exactly that sha256. It comes, in this order, from
+the cache, from the mirror (a folder with local copies, named by the environment variable
+TRANSECT_MIRROR, which the setting `mirror` sets), or from the url. The sha256 is of the content as
+it is used: uncompressed, and after the converter where there is one, so that a mirror may hold the
+derived text and the public address the archive from which it is derived. Only https is asked, also
+where a server sends on to another address; an address with a password or a key in it is refused.
 """
 
 import hashlib
@@ -34,12 +36,16 @@ Source = Mapping[str, Any]
 Convert = Callable[[bytes], bytes]
 
 
-def fetch(source: Source, *, from_mirror: Convert | None = None, from_url: Convert | None = None) -> Path:
-    """The path of a local file whose content has the declared sha256; the file is not to be changed.
+def fetch(
+    source: Source, *, from_mirror: Convert | None = None, from_url: Convert | None = None
+) -> Path:
+    """The path of a local file whose content has the declared sha256; the file is not to be
+    changed.
 
-    `from_mirror` and `from_url` turn the mirror's and the public file, uncompressed, into that content.
-    Raises InputError for a mirror that lacks the file or holds another version, and for a download that is another
-    version; ResourceError when the download fails, with the way to work offline.
+    `from_mirror` and `from_url` turn the mirror's and the public file, uncompressed, into that
+    content. Raises InputError for a mirror that lacks the file or holds another version, and for a
+    download that is another version; ResourceError when the download fails, with the way to work
+    offline.
     """
     _check_secret(source["url"])
     cached = cache_folder() / source["sha256"][:2] / f"{source['sha256']}{_suffix(source)}"
@@ -53,7 +59,9 @@ def fetch(source: Source, *, from_mirror: Convert | None = None, from_url: Conve
     if mirror and source.get("mirror"):
         path = Path(mirror).expanduser() / source["mirror"]
         if not path.is_file():
-            raise InputError(f"{MIRROR}={mirror} has no file {source['mirror']!r}, the local copy of {source['url']}.")
+            raise InputError(
+                f"{MIRROR}={mirror} has no file {source['mirror']!r}, the local copy of {source['url']}."
+            )
         raw, origin, convert = path.read_bytes(), str(path), from_mirror
     else:
         raw, origin, convert = download(source, keep=from_url is not None), source["url"], from_url
@@ -70,8 +78,8 @@ def fetch(source: Source, *, from_mirror: Convert | None = None, from_url: Conve
 
 
 def download(source: Source, *, keep: bool = False) -> bytes:
-    """The bytes behind the public address (https only). `keep`: an archive from which several sources are derived
-    stays in the cache.
+    """The bytes behind the public address (https only). `keep`: an archive from which several
+    sources are derived stays in the cache.
     """
     url = source["url"]
     _check_secret(url)
@@ -85,7 +93,12 @@ def download(source: Source, *, keep: bool = False) -> bytes:
     try:
         with urllib.request.build_opener(_OverHttps).open(url, timeout=TIMEOUT_SECONDS) as response:
             content = _received(response)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+    ) as error:
         reason = getattr(error, "reason", None) or error
         raise ResourceError(
             f"Cannot download {url} ({reason}); to work offline, set {MIRROR} to a folder that holds a copy as "
@@ -97,14 +110,18 @@ def download(source: Source, *, keep: bool = False) -> bytes:
 
 
 def _received(response: Any) -> bytes:
-    """The whole body. Raises TimeoutError for a server that keeps the connection alive and sends next to nothing."""
+    """The whole body. Raises TimeoutError for a server that keeps the connection alive and sends
+    next to nothing.
+    """
     body, start = bytearray(), time.monotonic()
     while chunk := response.read1(2**20):
         body += chunk
         seconds = time.monotonic() - start
         if seconds > TIMEOUT_SECONDS and len(body) < SLOWEST * seconds:
             raise TimeoutError(f"it sends fewer than {SLOWEST} bytes a second")
-    if missing := getattr(response, "length", None):  # of a body that was announced longer, `read1` just ends
+    if missing := getattr(
+        response, "length", None
+    ):  # of a body that was announced longer, `read1` just ends
         raise http.client.IncompleteRead(bytes(body), missing)
     return bytes(body)
 
@@ -112,9 +129,13 @@ def _received(response: Any) -> bytes:
 class _OverHttps(urllib.request.HTTPRedirectHandler):
     """Follows a redirect to another https address, and to no other."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         if not newurl.startswith("https://"):
-            raise urllib.error.URLError(f"it sends on to {addresses.shown(newurl)}, which is no https address")
+            raise urllib.error.URLError(
+                f"it sends on to {addresses.shown(newurl)}, which is no https address"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -127,7 +148,11 @@ def cache_folder() -> Path:
     """Where verified copies are kept: TRANSECT_CACHE, else the user's cache folder."""
     if given := os.environ.get(CACHE):
         return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "transect" / "sources"
+    return (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
+        / "transect"
+        / "sources"
+    )
 
 
 def digest(content: bytes) -> str:

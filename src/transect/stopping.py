@@ -1,4 +1,6 @@
-"""Stopping a run: a signal to the program becomes an exception, and with the program everything ends that it started."""
+"""Stopping a run: a signal to the program becomes an exception, and with the program everything
+ends that it started.
+"""
 
 import signal
 import subprocess
@@ -9,8 +11,12 @@ from types import FrameType
 
 import psutil
 
-ASKED = (signal.SIGTERM, signal.SIGHUP)  # a time limit, preemption, scancel; a terminal that was closed
-# seconds that each signal is given: jobs write what is finished, and Snakemake takes back what it gave to a cluster
+ASKED = (
+    signal.SIGTERM,
+    signal.SIGHUP,
+)  # a time limit, preemption, scancel; a terminal that was closed
+# seconds that each signal is given: jobs write what is finished, and Snakemake takes back what it
+# gave to a cluster
 STEPS = ((signal.SIGINT, 12.0), (signal.SIGTERM, 4.0), (signal.SIGKILL, 4.0))
 
 
@@ -18,13 +24,17 @@ class Stopped(KeyboardInterrupt):
     """The program was asked to stop by a signal, as Ctrl-C does."""
 
     def __init__(self, number: int, kept: str = "what is finished is kept"):
-        super().__init__(f"stopped by {signal.Signals(number).name}: {kept}, and the same command goes on from here.")
+        super().__init__(
+            f"stopped by {signal.Signals(number).name}: {kept}, and the same command goes on from here."
+        )
         self.number = number
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP raise Stopped, except where the program was started to ignore them (nohup)."""
+    """Within it SIGTERM and SIGHUP raise Stopped, except where the program was started to ignore
+    them (nohup).
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
@@ -44,12 +54,14 @@ def stoppable() -> Iterator[None]:
 
 
 def start(command: list[str], **options) -> subprocess.Popen:  # type: ignore[no-untyped-def, type-arg]
-    """Start a process in a group of its own, so that a Ctrl-C of the terminal reaches it by way of `end` alone.
+    """Start a process in a group of its own, so that a Ctrl-C of the terminal reaches it by way of
+    `end` alone.
 
     A program that a shell started in the background ignores SIGINT, and so would all its children.
     """
     ignored = (
-        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     )
     if ignored:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,7 +73,9 @@ def start(command: list[str], **options) -> subprocess.Popen:  # type: ignore[no
 
 
 def end(process: subprocess.Popen) -> None:  # type: ignore[type-arg]
-    """End a process and all its descendants, within 20 s: by SIGINT, then SIGTERM, then SIGKILL; at once by a second request to stop."""
+    """End a process and all its descendants, within 20 s: by SIGINT, then SIGTERM, then SIGKILL; at
+    once by a second request to stop.
+    """
     family: set[psutil.Process] = set()
     steps = list(STEPS)
     while steps:
@@ -69,7 +83,9 @@ def end(process: subprocess.Popen) -> None:  # type: ignore[type-arg]
         try:
             family |= _family(process)
             for member in family:
-                with suppress(psutil.NoSuchProcess):  # also where its number means another process now
+                with suppress(
+                    psutil.NoSuchProcess
+                ):  # also where its number means another process now
                     member.send_signal(number)
             _, left = psutil.wait_procs(family, timeout=seconds)
             if not [p for p in left if _lives(p)]:

@@ -1,8 +1,9 @@
 """A study file -> the grid of cells, each with its key, and the shards in which they are computed.
 
-A cell's key is a digest of everything its values depend on: the checkpoint's identity, the stimuli (VERSION, parameters, declared
-sources), the measure (VERSION, options, seed), the engine parts it requires, and the numerics. All of it is known without
-importing torch, downloading anything or loading a model. Environment and fingerprints are recorded and checked, not part of it.
+A cell's key is a digest of everything its values depend on: the checkpoint's identity, the stimuli
+(VERSION, parameters, declared sources), the measure (VERSION, options, seed), the engine parts it
+requires, and the numerics. All of it is known without importing torch, downloading anything or
+loading a model. Environment and fingerprints are recorded and checked, not part of it.
 """
 
 from collections.abc import Iterable
@@ -31,12 +32,18 @@ from transect.project import SHIPPED, Project, tell
 from transect.registry import Registry
 from transect.run import Checkpoint, Run
 
-SHARD_PARAMETERS = (
-    2e9  # weights that one job loads before it hands over to the next, so that jobs last minutes rather than hours
+# weights that one job loads before it hands over to the next, so that jobs last minutes rather than
+# hours
+SHARD_PARAMETERS = 2e9
+RUNS_PER_BATCH = (
+    3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
 )
-RUNS_PER_BATCH = 3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
 SMALL = 5e6  # parameters
-SPEC = ("analysis", "title", "figures")  # of a line of `analyses`; all else are options of the analysis
+SPEC = (
+    "analysis",
+    "title",
+    "figures",
+)  # of a line of `analyses`; all else are options of the analysis
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,13 @@ class Study:
 
     @property
     def numerics(self) -> dict[str, Any]:
-        defaults = {"dtype": "float32", "threads": 1, "memory_gb": 2, "batch_mb": 256, "device": "cpu"}
+        defaults = {
+            "dtype": "float32",
+            "threads": 1,
+            "memory_gb": 2,
+            "batch_mb": 256,
+            "device": "cpu",
+        }
         return defaults | self.data.get("numerics", {})
 
     @property
@@ -69,9 +82,13 @@ class Study:
         found = {}
         for part, role in (("baselines", "baseline"), ("population", "population")):
             if part in self.data:
-                place = f"{self.path}, line {yaml_file.line(self.path, [part, 'where'])}: {part}.where"
+                place = (
+                    f"{self.path}, line {yaml_file.line(self.path, [part, 'where'])}: {part}.where"
+                )
                 for run in self.registry.select(self.data[part]["where"], place):
-                    found[run.id] = "held_out" if role == "population" and run.get("held_out") else role
+                    found[run.id] = (
+                        "held_out" if role == "population" and run.get("held_out") else role
+                    )
         return found
 
     @cached_property
@@ -99,11 +116,15 @@ class Study:
 
     @cached_property
     def _position(self) -> dict[str, int]:
-        """The place of each run in its suite's file: batches follow the registry, so that a run added at the end moves no other."""
+        """The place of each run in its suite's file: batches follow the registry, so that a run
+        added at the end moves no other.
+        """
         return {run.id: i for suite in self.registry.suites for i, run in enumerate(suite.runs)}
 
     def _batch_name(self, run: Run) -> str:
-        small = (run.get("params_total") or 0) < SMALL and run.get("trained_here", {}).get("batched", True)
+        small = (run.get("params_total") or 0) < SMALL and run.get("trained_here", {}).get(
+            "batched", True
+        )
         return f"{run.suite}-{self._position[run.id] // RUNS_PER_BATCH:03d}" if small else run.id
 
     def _shard_name(self, checkpoint: Checkpoint) -> str:
@@ -123,11 +144,18 @@ class Study:
     def _checkpoints(self, run: Run, entry: Entry) -> list[Checkpoint]:
         part = self.data["baselines" if self.roles[run.id] == "baseline" else "population"]
         sampled = choose(run, part.get("checkpoints", "all"), self.path)
-        return sampled if entry.checkpoints is None else narrow(sampled, entry.checkpoints, run, self.path)
+        return (
+            sampled
+            if entry.checkpoints is None
+            else narrow(sampled, entry.checkpoints, run, self.path)
+        )
 
     def meet(self, one: Entry, other: Entry) -> bool:
         """Whether two entries are measured at one checkpoint."""
-        return any(set(self._checkpoints(run, one)) & set(self._checkpoints(run, other)) for run in self.runs)
+        return any(
+            set(self._checkpoints(run, one)) & set(self._checkpoints(run, other))
+            for run in self.runs
+        )
 
     def _cell(self, checkpoint: Checkpoint, entry: Entry, role: str) -> Cell:
         run = checkpoint.run
@@ -135,26 +163,32 @@ class Study:
         by = entry.stimuli.get("BY", []) if entry.stimuli else []
         parameters = {} if reason else {name: run.get(name) for name in by}
         items = {} if entry.stimuli is None else self._items(entry, parameters)
-        key = store.digest({
-            "checkpoint": identity(checkpoint, self.project),
-            "stimuli": items,
-            "measure": [entry.measure.name, entry.measure["VERSION"]],
-            "options": entry.options,
-            "seed": self.seed,
-            "engine": engine_versions(entry.measure, run),
-            "numerics": {"dtype": self.numerics["dtype"]},
-            **({"opening": run.get("opening")} if run.get("opening") else {}),
-        })  # fmt: skip
+        key = store.digest(
+            {
+                "checkpoint": identity(checkpoint, self.project),
+                "stimuli": items,
+                "measure": [entry.measure.name, entry.measure["VERSION"]],
+                "options": entry.options,
+                "seed": self.seed,
+                "engine": engine_versions(entry.measure, run),
+                "numerics": {"dtype": self.numerics["dtype"]},
+                **({"opening": run.get("opening")} if run.get("opening") else {}),
+            }
+        )
         return Cell(checkpoint, entry, parameters, store.digest(items), key, role, reason)
 
     def _items(self, entry: Entry, parameters: dict[str, Any]) -> dict[str, Any]:
-        """What the items of a stimulus set depend on, known before any of them is made or downloaded."""
+        """What the items of a stimulus set depend on, known before any of them is made or
+        downloaded.
+        """
         assert entry.stimuli is not None
         corpus = entry.stimuli.get("CORPUS")
         return {
             "stimuli": [entry.stimuli.name, entry.stimuli["VERSION"]],
             "source": entry.stimuli.get("SOURCE"),
-            "corpus": [corpus, units.find("corpus", corpus, self.project)["VERSION"]] if corpus else None,
+            "corpus": [corpus, units.find("corpus", corpus, self.project)["VERSION"]]
+            if corpus
+            else None,
             "parameters": parameters,
             "options": entry.stimuli_options,
             "seed": self.seed,
@@ -164,25 +198,31 @@ class Study:
 def load(name: str, project: Project) -> Study:
     """Read a study by its name (looked up in studies/) or path, and check all that it names.
 
-    Raises InputError for an unknown study, measure, stimulus set or analysis; for stimuli without a column that the measure reads;
-    for an empty population; for an analysis that needs a measure which the study does not take, or has no such option.
+    Raises InputError for an unknown study, measure, stimulus set or analysis; for stimuli without a
+    column that the measure reads; for an empty population; for an analysis that needs a measure
+    which the study does not take, or has no such option.
     """
     path = _find(name, project)
     data = yaml_file.read(path)
     validator = yaml_file.validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
     yaml_file.check(data, validator, path)
     if data["study"] != path.stem:
-        raise InputError(f"{path}: field study is {data['study']!r}; it must be the file's name, {path.stem!r}.")
+        raise InputError(
+            f"{path}: field study is {data['study']!r}; it must be the file's name, {path.stem!r}."
+        )
     _check_name(data["study"], path, project)
     entries = tuple(_entry(spec, path, i, project) for i, spec in enumerate(data["measures"]))
     study = Study(data["study"], path, data, project, registry.load(project), entries)
     if "population" not in study.roles.values() and "held_out" not in study.roles.values():
-        raise InputError(f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
-                         f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is).")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
+            f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is)."
+        )
     study = replace(study, entries=named(study.entries, study.meet))
     if "where" in data.get("design", {}):
         study.registry.select(
-            data["design"]["where"], f"{path}, line {yaml_file.line(path, ['design', 'where'])}: design.where"
+            data["design"]["where"],
+            f"{path}, line {yaml_file.line(path, ['design', 'where'])}: design.where",
         )
     _check_cells(study)
     _check_analyses(study)
@@ -190,11 +230,15 @@ def load(name: str, project: Project) -> Study:
 
 
 def _check_name(name: str, path: Path, project: Project) -> None:
-    """The name is that of the folder of the results, which are made anew: it must not be the store's."""
+    """The name is that of the folder of the results, which are made anew: it must not be the
+    store's.
+    """
     place = f"{path}, line {yaml_file.line(path, ['study'])}: the study"
     results, kept = project.results(names.check(name, place)).resolve(), project.store.resolve()
     if kept.is_relative_to(results) or results.is_relative_to(kept):
-        raise InputError(f"{place} {name!r} would write its results to {results}, where the cell store lies ({kept}); give it another name.")  # fmt: skip
+        raise InputError(
+            f"{place} {name!r} would write its results to {results}, where the cell store lies ({kept}); give it another name."
+        )
 
 
 def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> Entry:
@@ -208,8 +252,10 @@ def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> En
         )
     lacking = [c for c in needed if stimuli is not None and c not in stimuli["COLUMNS"]]
     if lacking and stimuli is not None:
-        raise InputError(f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
-                         f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}")  # fmt: skip
+        raise InputError(
+            f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
+            f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}"
+        )
     check_requires(measure, place)
     measure.check_options(spec.get("options", {}), place)
     if stimuli is not None:
@@ -219,11 +265,16 @@ def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> En
 
 
 def _check_cells(study: Study) -> None:
-    """Two entries that meet at a checkpoint must differ in name, else their rows could not be told apart, and in what they measure."""
+    """Two entries that meet at a checkpoint must differ in name, else their rows could not be told
+    apart, and in what they measure.
+    """
     seen: set[tuple[str, ...]] = set()
     for cell in study.cells:
         entry, at = cell.entry, (cell.checkpoint.run.id, cell.checkpoint.revision)
-        name, key = (*at, entry.measure.name, entry.stimuli_name, f"name {entry.name}"), (*at, cell.key)
+        name, key = (
+            (*at, entry.measure.name, entry.stimuli_name, f"name {entry.name}"),
+            (*at, cell.key),
+        )
         if name in seen or key in seen:
             line = study.entries.index(entry)
             given = study.data["measures"][line].get("name")
@@ -243,21 +294,31 @@ def _check_analyses(study: Study) -> None:
         unit = units.find("analysis", spec["analysis"], study.project, place)
         lacking = [m for m in measures_needed(unit, spec) if m not in measures]
         if lacking:
-            raise InputError(f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
-                             f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}")  # fmt: skip
+            raise InputError(
+                f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
+                f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}"
+            )
         given = {k: v for k, v in spec.items() if k not in SPEC}
-        check_analysis(unit, given, study.entries, {*study.registry.factors, *factors.of_design()}, place)
+        check_analysis(
+            unit, given, study.entries, {*study.registry.factors, *factors.of_design()}, place
+        )
         listed = spec.get("outcomes", [])
-        check_where(listed if isinstance(listed, list) else [], held, study.entries, f"{place}: {unit.name}")
+        check_where(
+            listed if isinstance(listed, list) else [], held, study.entries, f"{place}: {unit.name}"
+        )
     names = [spec["analysis"] for spec in study.data["analyses"]]
     for index, claim in enumerate(study.data.get("claims", [])):
         if claim["analysis"] not in names:
-            raise InputError(f"{study.path}, line {yaml_file.line(study.path, ['claims', index])}: the claim rests on the analysis "
-                             f"{claim['analysis']!r}, which the study does not run; it runs {', '.join(names)}.{nearest(claim['analysis'], names)}")  # fmt: skip
+            raise InputError(
+                f"{study.path}, line {yaml_file.line(study.path, ['claims', index])}: the claim rests on the analysis "
+                f"{claim['analysis']!r}, which the study does not run; it runs {', '.join(names)}.{nearest(claim['analysis'], names)}"
+            )
 
 
 def measures_needed(unit: units.Unit, spec: Any) -> list[str]:
-    """The measures that an analysis reads: those that it declares, and those that its options in a study name as `measure`."""
+    """The measures that an analysis reads: those that it declares, and those that its options in a
+    study name as `measure`.
+    """
     found = list(unit["NEEDS"])
     parts = [spec]
     while parts:
@@ -277,10 +338,18 @@ def _find(name: str, project: Project) -> Path:
             raise InputError(f"There is no study file {name!r}.")
         return path.resolve()
     paths = {
-        p.stem: p for root in reversed(project.roots) for p in (root / "studies").glob("*.yaml") if p.stem != "schema"
+        p.stem: p
+        for root in reversed(project.roots)
+        for p in (root / "studies").glob("*.yaml")
+        if p.stem != "schema"
     }
     if name not in paths:
-        raise InputError(f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}")
-    if paths[name].parent != SHIPPED / "studies" and (SHIPPED / "studies" / paths[name].name).is_file():
+        raise InputError(
+            f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}"
+        )
+    if (
+        paths[name].parent != SHIPPED / "studies"
+        and (SHIPPED / "studies" / paths[name].name).is_file()
+    ):
         tell(f"the study {name!r} is that of {paths[name]}, in the place of the shipped one.")
     return paths[name]

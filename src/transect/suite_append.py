@@ -1,7 +1,7 @@
 """Adding to a suite file as text: what stands there, comments included, is kept byte for byte.
 
-YAML that is read and written again loses its comments, its anchors and its line breaks. So the places are found by a parser and the new
-text is put in between.
+YAML that is read and written again loses its comments, its anchors and its line breaks. So the
+places are found by a parser and the new text is put in between.
 """
 
 from typing import Any
@@ -10,11 +10,16 @@ import yaml
 
 
 class Template(str):
-    """A string of an entry whose braces name fields; those of any other string stand for themselves."""
+    """A string of an entry whose braces name fields; those of any other string stand for
+    themselves.
+    """
 
 
-def append(text: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]) -> str:
-    """The text of a suite file with one more run, and with what `more` has for its mappings (checkpoints, sources) where they lack it.
+def append(
+    text: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]
+) -> str:
+    """The text of a suite file with one more run, and with what `more` has for its mappings
+    (checkpoints, sources) where they lack it.
 
     unknown: fields of the entry under a comment of their own. The text must be a valid suite file.
     """
@@ -31,16 +36,24 @@ def append(text: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], un
     return text
 
 
-def new_file(suite: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]) -> str:
+def new_file(
+    suite: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]
+) -> str:
     """The text of a suite file with one run."""
-    lines = [f"suite: {suite}", f"title: {suite}", "description: Models that were added with `transect registry add`."]
+    lines = [
+        f"suite: {suite}",
+        f"title: {suite}",
+        "description: Models that were added with `transect registry add`.",
+    ]
     for name, mapping in more.items():
         lines += [f"{name}:", *(f"  {key}: {flow(value)}" for key, value in mapping.items())]
     return "\n".join([*lines, "runs:", *_block(entry, unknown, "")]) + "\n"
 
 
 def flow(value: Any) -> str:
-    """A value as YAML on one line; braces of a string are doubled, because a suite file's strings are templates."""
+    """A value as YAML on one line; braces of a string are doubled, because a suite file's strings
+    are templates.
+    """
     told: str = yaml.safe_dump(
         _escaped(value), default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**9
     )
@@ -59,7 +72,10 @@ def _block(entry: dict[str, Any], unknown: list[str], indent: str) -> list[str]:
     known = [(name, value) for name, value in entry.items() if name not in unknown]
     lines = [f"{name}: {flow(value)}" for name, value in known]
     if unknown:
-        lines += ["# what only a person can know", *(f"{name}: {flow(entry[name])}" for name in unknown)]
+        lines += [
+            "# what only a person can know",
+            *(f"{name}: {flow(entry[name])}" for name in unknown),
+        ]
     return [f"{indent}{'- ' if i == 0 else '  '}{line}" for i, line in enumerate(lines)]
 
 
@@ -89,7 +105,9 @@ def _after(text: str, end: int, new: str) -> tuple[int, str]:
 
 
 def _end(node: Any) -> int:
-    """Where the last thing in a node is written; an alias is written where it is named, not where its anchor is."""
+    """Where the last thing in a node is written; an alias is written where it is named, not where
+    its anchor is.
+    """
     if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
         end = int(node.end_mark.index)
         return end - 1 if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">") else end

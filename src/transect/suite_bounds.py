@@ -1,4 +1,6 @@
-"""How much a suite file may expand to. All is counted before it is built: a line of YAML can ask for 10^12 steps or runs."""
+"""How much a suite file may expand to. All is counted before it is built: a line of YAML can ask
+for 10^12 steps or runs.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +20,9 @@ def steps(parts: Iterable[Any]) -> list[int | None]:
     """The steps of a rule, its ranges written out. Raises TooMany for more than STEPS."""
     found: list[int | None] = []
     for part in parts:
-        span = range(part["from"], part["to"] + 1, part["by"]) if isinstance(part, dict) else range(1)
+        span = (
+            range(part["from"], part["to"] + 1, part["by"]) if isinstance(part, dict) else range(1)
+        )
         if len(found) + _length(span) > STEPS:
             raise TooMany(f"has more than {STEPS:,} steps")
         found += (list(span) or [part["from"], part["to"]]) if isinstance(part, dict) else [part]
@@ -33,7 +37,9 @@ def _length(span: range) -> float:
 
 
 def counted(runs: Iterable[Any], tables: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    """The runs, one after another. Raises TooMany for one too many, for too many checkpoints, and for tables too long to be joined."""
+    """The runs, one after another. Raises TooMany for one too many, for too many checkpoints, and
+    for tables too long to be joined.
+    """
     rows = sum(len(table["rows"]) for table in tables)
     checkpoints = 0
     for number, run in enumerate(runs, 1):

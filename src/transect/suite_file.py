@@ -7,13 +7,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from transect import addresses, factors, languages, names, suite_bounds, suite_table, templates, yaml_file
+from transect import (
+    addresses,
+    factors,
+    languages,
+    names,
+    suite_bounds,
+    suite_table,
+    templates,
+    yaml_file,
+)
 from transect.errors import InputError, nearest
 from transect.run import Rule, Run, Suite
 
 REQUIRED = ("id", "model_type", "objective", "mixer", "architecture", "checkpoints")
 ENTRY = {"each", "table"}  # of an entry, besides fields
-GROUPS = ("all", "identity", "size", "architecture", "training", "tokenizer", "seed", "language", "release")
+GROUPS = (
+    "all",
+    "identity",
+    "size",
+    "architecture",
+    "training",
+    "tokenizer",
+    "seed",
+    "language",
+    "release",
+)
 OF_STEP = {"step", "tokens", "billions"}
 WITHOUT_WEIGHTS = ("api", "closed", "elsewhere")  # access of runs that nothing can be loaded of
 
@@ -28,7 +47,9 @@ def read(path: Path) -> Suite:
     data = yaml_file.read(path)
     yaml_file.check(data, _validator(), path)
     if data["suite"] != path.stem:
-        raise InputError(f"{path}: field suite is {data['suite']!r}; it must be the file's name, {path.stem!r}.")
+        raise InputError(
+            f"{path}: field suite is {data['suite']!r}; it must be the file's name, {path.stem!r}."
+        )
     names.check(data["suite"], f"{path}: the suite")
     own = data.get("fields", {})
     _check_fields(data, set(factors.shared_fields()) | set(own), path)
@@ -48,17 +69,33 @@ def read(path: Path) -> Suite:
         runs = tuple(suite_bounds.counted(every, data.get("tables", [])))
     except suite_bounds.TooMany as error:
         raise InputError(f"{path}: the suite {error}.") from None
-    return Suite(data["suite"], data["title"], data["description"], path, runs, data["sources"],
-                 tuple(data.get("notes", [])), own, tuple(data.get("contrasts", [])))  # fmt: skip
+    return Suite(
+        data["suite"],
+        data["title"],
+        data["description"],
+        path,
+        runs,
+        data["sources"],
+        tuple(data.get("notes", [])),
+        own,
+        tuple(data.get("contrasts", [])),
+    )
 
 
 def _check_fields(data: dict[str, Any], known: set[str], path: Path) -> None:
-    """Every field is one that schema.yaml or the suite's own `fields` declare: a misspelt one would silently be unknown."""
-    places: list[tuple[list[str | int], Mapping[str, Any]]] = [(["defaults"], data.get("defaults", {}))]
+    """Every field is one that schema.yaml or the suite's own `fields` declare: a misspelt one would
+    silently be unknown.
+    """
+    places: list[tuple[list[str | int], Mapping[str, Any]]] = [
+        (["defaults"], data.get("defaults", {}))
+    ]
     for i, table in enumerate(data.get("tables", [])):
         places += [(["tables", i, "rows", j], row) for j, row in enumerate(table["rows"])]
     for i, entry in enumerate(data["runs"]):
-        places += [(["runs", i], {k: v for k, v in entry.items() if k not in ENTRY}), (["runs", i, "each"], entry.get("each", {}))]  # fmt: skip
+        places += [
+            (["runs", i], {k: v for k, v in entry.items() if k not in ENTRY}),
+            (["runs", i, "each"], entry.get("each", {})),
+        ]
     for i, entry in enumerate(data["runs"]):
         for name, values in entry.get("each", {}).items():
             for j, value in enumerate(values):
@@ -71,18 +108,25 @@ def _check_fields(data: dict[str, Any], known: set[str], path: Path) -> None:
     for keys, fields in places:
         for name in fields:
             if name not in known:
-                raise InputError(f"{path}, line {yaml_file.line(path, [*keys, name])}: unknown field {name!r}; the fields are those of "
-                                 f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, known)}")  # fmt: skip
+                raise InputError(
+                    f"{path}, line {yaml_file.line(path, [*keys, name])}: unknown field {name!r}; the fields are those of "
+                    f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, known)}"
+                )
 
 
 def _check_cited(data: dict[str, Any], path: Path) -> None:
     """The sources of rules and contrasts are sources of the file."""
     cited = [(["checkpoints", name], spec) for name, spec in data["checkpoints"].items()]
-    for keys, spec in [*cited, *((["contrasts", i], spec) for i, spec in enumerate(data.get("contrasts", [])))]:
+    for keys, spec in [
+        *cited,
+        *((["contrasts", i], spec) for i, spec in enumerate(data.get("contrasts", []))),
+    ]:
         for key in spec.get("source", []):
             if key not in data["sources"]:
-                raise InputError(f"{path}, line {yaml_file.line(path, [*keys, 'source'])}: there is no source {key!r}; "
-                                 f"the file has {', '.join(data['sources'])}.{nearest(key, data['sources'])}")  # fmt: skip
+                raise InputError(
+                    f"{path}, line {yaml_file.line(path, [*keys, 'source'])}: there is no source {key!r}; "
+                    f"the file has {', '.join(data['sources'])}.{nearest(key, data['sources'])}"
+                )
 
 
 def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
@@ -94,36 +138,62 @@ def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
         ) from None
     numbers = [step for step in steps if step is not None]
     if numbers != sorted(set(numbers)) or min(numbers, default=0) < 0:
-        raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the steps of the rule {name!r} do not "
-                         "rise from 0 or more, each of them once.")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the steps of the rule {name!r} do not "
+            "rise from 0 or more, each of them once."
+        )
     tokens = tuple(spec.get("tokens", ()))
     if tokens and len(tokens) != len(steps):
-        raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'tokens'])}: the rule {name!r} has "
-                         f"{len(tokens)} tokens for {len(steps)} steps.")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'tokens'])}: the rule {name!r} has "
+            f"{len(tokens)} tokens for {len(steps)} steps."
+        )
     called = tuple(spec.get("names", {}).items())
     if missing := [step for step, _ in called if step not in steps]:
-        raise InputError(f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
-                         f"{missing[0]}, which is none of its steps.")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
+            f"{missing[0]}, which is none of its steps."
+        )
     for key, text in (
         ("revision", spec["revision"]),
         ("hub_id", spec.get("hub_id", "")),
         *(("names", n) for _, n in called),
     ):
-        _check_template(text, None not in steps, f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}")
-    return Rule(spec["revision"], tuple(steps), spec.get("tokens_per_step"), spec.get("billions", "ceil"), tokens,
-                spec.get("tokens_before", 0), called, spec.get("hub_id", ""))  # fmt: skip
+        _check_template(
+            text,
+            None not in steps,
+            f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}",
+        )
+    return Rule(
+        spec["revision"],
+        tuple(steps),
+        spec.get("tokens_per_step"),
+        spec.get("billions", "ceil"),
+        tokens,
+        spec.get("tokens_before", 0),
+        called,
+        spec.get("hub_id", ""),
+    )
 
 
 def _check_template(text: str, numbered: bool, place: str) -> None:
-    """Fields in braces, and nothing else in braces; numbered: whether every step has a number, as a width needs it."""
+    """Fields in braces, and nothing else in braces; numbered: whether every step has a number, as a
+    width needs it.
+    """
     try:
-        templates.filled(text, dict.fromkeys(templates.fields(text), 1) | {"step": 1 if numbered else None})
+        templates.filled(
+            text, dict.fromkeys(templates.fields(text), 1) | {"step": 1 if numbered else None}
+        )
     except ValueError as error:
-        raise InputError(f"{place}: {text[:100]!r} is no template ({error}); braces hold the name of a field or one of "
-                         f"{', '.join(sorted(OF_STEP))}.") from None  # fmt: skip
+        raise InputError(
+            f"{place}: {text[:100]!r} is no template ({error}); braces hold the name of a field or one of "
+            f"{', '.join(sorted(OF_STEP))}."
+        ) from None
 
 
-def expand(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> Iterable[dict[str, Any]]:
+def expand(
+    entry: dict[str, Any], data: dict[str, Any], path: Path, index: int
+) -> Iterable[dict[str, Any]]:
     """The runs of one entry: rows of its CSV file x the product of its `each`, templates filled in.
 
     An entry's own fact wins over that of a joined table, a table's over the defaults'.
@@ -147,12 +217,16 @@ def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int
         return {k: _template(v, facts) for k, v in facts.items()}
     except KeyError as error:
         line = yaml_file.line(path, ["runs", index])
-        raise InputError(f"{path}, line {line}: a template of run {entry['id']!r} names the field {error}, which it lacks."
-                         f"{nearest(error.args[0], facts)}") from None  # fmt: skip
+        raise InputError(
+            f"{path}, line {line}: a template of run {entry['id']!r} names the field {error}, which it lacks."
+            f"{nearest(error.args[0], facts)}"
+        ) from None
     except ValueError as error:
         line = yaml_file.line(path, ["runs", index])
-        raise InputError(f"{path}, line {line}: a text of run {entry['id']!r} is no template ({error}); "
-                         "braces hold the name of a field, and {{ and }} stand for braces.") from None  # fmt: skip
+        raise InputError(
+            f"{path}, line {line}: a text of run {entry['id']!r} is no template ({error}); "
+            "braces hold the name of a field, and {{ and }} stand for braces."
+        ) from None
 
 
 def _template(value: Any, facts: dict[str, Any]) -> Any:
@@ -163,22 +237,35 @@ def _template(value: Any, facts: dict[str, Any]) -> Any:
     return value
 
 
-def _rows(entry: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> list[dict[str, Any]]:
+def _rows(
+    entry: dict[str, Any], data: dict[str, Any], path: Path, index: int
+) -> list[dict[str, Any]]:
     """The rows of an entry's CSV file; one empty row without one."""
     if "table" not in entry:
         return [{}]
     named_at = f"{path}, line {yaml_file.line(path, ['runs', index, 'table'])}"
     if told := names.fault(entry["table"]):
-        raise InputError(f"{named_at}: the table {names.short(entry['table'])} {told}; it lies beside this file.")
+        raise InputError(
+            f"{named_at}: the table {names.short(entry['table'])} {told}; it lies beside this file."
+        )
     return suite_table.rows(path.parent / entry["table"], data.get("fields", {}), named_at)
 
 
-def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], path: Path, index: int) -> Run:
+def _run(
+    facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], path: Path, index: int
+) -> Run:
     facts.setdefault("family", data["suite"])
-    if "language" in facts and "languages" not in facts and languages.is_named_by(str(facts["language"])):
+    if (
+        "language" in facts
+        and "languages" not in facts
+        and languages.is_named_by(str(facts["language"]))
+    ):
         facts["languages"] = [{"iso": facts["language"]}]
     for name, other in (("init_seed", "order"), ("order_seed", "init")):
-        if facts.get("seed_varies") not in (None, "unknown", other) and facts.get("seed") is not None:
+        if (
+            facts.get("seed_varies") not in (None, "unknown", other)
+            and facts.get("seed") is not None
+        ):
             facts.setdefault(name, facts["seed"])
     for name in REQUIRED:
         if name not in facts:
@@ -190,18 +277,24 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
             f"{path}, line {yaml_file.line(path, ['runs', index])}: the id {names.short(facts['id'])} {told}."
         )
     if facts["checkpoints"] not in rules:
-        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
-                         f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
+            f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}"
+        )
     if "endpoint" in facts and (missing := _unaskable(facts)):
-        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
-                         f"for text, {missing}.")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
+            f"for text, {missing}."
+        )
     _check_addresses(facts, path, index)
     if (
         not any(name in facts for name in ("hub_id", "path", "trained_here"))
         and facts.get("access") not in WITHOUT_WEIGHTS
     ):
-        raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing "
-                         f"can be loaded; if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}.")  # fmt: skip
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing "
+            f"can be loaded; if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}."
+        )
     _check_sources(facts, data, path, index)
     _check_languages(facts, path, index)
     rule = _of_run(rules[facts["checkpoints"]], facts, path)
@@ -213,7 +306,9 @@ def _run(facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], pa
 
 @lru_cache(maxsize=4096)
 def _revision_fault(rule: Rule) -> str:
-    """What is wrong with the names of a rule's checkpoints: each is a folder, of the weights and of what was measured."""
+    """What is wrong with the names of a rule's checkpoints: each is a folder, of the weights and of
+    what was measured.
+    """
     revisions = list(map(rule.revision_of, rule.steps))
     for revision in revisions:
         if told := names.revision_fault(revision):
@@ -233,18 +328,24 @@ def _unaskable(facts: dict[str, Any]) -> str:
         return f"and {weights[0]}, where its weights are: it is one or the other"
     if "api_model" not in facts:
         return "and no api_model, its name there"
-    return "" if facts.get("access") == "api" else f"so its access is api, not {facts.get('access')}"
+    return (
+        "" if facts.get("access") == "api" else f"so its access is api, not {facts.get('access')}"
+    )
 
 
 def _check_addresses(facts: dict[str, Any], path: Path, index: int) -> None:
-    """The endpoint can be called, and no address carries a secret: what is written in a table or a template too."""
+    """The endpoint can be called, and no address carries a secret: what is written in a table or a
+    template too.
+    """
     for name, value in facts.items():
         told = addresses.fault(str(value)) if name == "endpoint" else ""
         if not told and isinstance(value, str) and "://" in value:
             told = addresses.secret(value)
         if told:
-            raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: the {name} of run {facts['id']!r} {told}; the key is read from "
-                             "the environment variable TRANSECT_API_KEY.")  # fmt: skip
+            raise InputError(
+                f"{path}, line {yaml_file.line(path, ['runs', index])}: the {name} of run {facts['id']!r} {told}; the key is read from "
+                "the environment variable TRANSECT_API_KEY."
+            )
 
 
 def _check_languages(facts: dict[str, Any], path: Path, index: int) -> None:
@@ -253,7 +354,9 @@ def _check_languages(facts: dict[str, Any], path: Path, index: int) -> None:
             languages.find(spoken["iso"])
         except InputError as error:
             line = yaml_file.line(path, ["runs", index])
-            raise InputError(f"{path}, line {line}: run {facts['id']!r}, languages: {error}") from None
+            raise InputError(
+                f"{path}, line {line}: run {facts['id']!r}, languages: {error}"
+            ) from None
 
 
 def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> None:
@@ -262,13 +365,17 @@ def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, inde
     for kind in ("sources", "verified"):
         for name in facts.get(kind, {}):
             if name not in GROUPS and name not in known:
-                raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r}, {kind}: {name!r} is neither a field "
-                                 f"nor a group of fields ({', '.join(GROUPS)}).{nearest(name, {*GROUPS, *known})}")  # fmt: skip
+                raise InputError(
+                    f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r}, {kind}: {name!r} is neither a field "
+                    f"nor a group of fields ({', '.join(GROUPS)}).{nearest(name, {*GROUPS, *known})}"
+                )
     for keys in facts.get("sources", {}).values():
         for key in keys:
             if key not in sources:
-                raise InputError(f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the source {key!r}; "
-                                 f"the file has {', '.join(sources)}.{nearest(key, sources)}")  # fmt: skip
+                raise InputError(
+                    f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the source {key!r}; "
+                    f"the file has {', '.join(sources)}.{nearest(key, sources)}"
+                )
 
 
 def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
@@ -278,10 +385,16 @@ def _of_run(rule: Rule, facts: dict[str, Any], path: Path) -> Rule:
     if not wanted:
         return rule
     for name in wanted - set(facts):
-        raise InputError(f"{path}: the checkpoint rule of run {facts['id']!r} names the field {name!r}, which it lacks.{nearest(name, facts)}")  # fmt: skip
+        raise InputError(
+            f"{path}: the checkpoint rule of run {facts['id']!r} names the field {name!r}, which it lacks.{nearest(name, facts)}"
+        )
     try:
         revision, hub_id, *called = (templates.filled(text, facts, OF_STEP) for text in texts)
     except ValueError as error:
-        raise InputError(f"{path}: the checkpoint rule of run {facts['id']!r} cannot be filled in ({error}).") from None
+        raise InputError(
+            f"{path}: the checkpoint rule of run {facts['id']!r} cannot be filled in ({error})."
+        ) from None
     steps = (step for step, _ in rule.names)
-    return replace(rule, revision=revision, hub_id=hub_id, names=tuple(zip(steps, called, strict=True)))
+    return replace(
+        rule, revision=revision, hub_id=hub_id, names=tuple(zip(steps, called, strict=True))
+    )

@@ -18,7 +18,8 @@ def entries(path: Path, run: str) -> list[str]:
 
 
 def place(path: Path, run: str, field: str) -> str:
-    """``FILE, line N`` of a field of a run: in the CSV table of its entry, the entry, a joined table or the defaults of its suite file.
+    """``FILE, line N`` of a field of a run: in the CSV table of its entry, the entry, a joined
+    table or the defaults of its suite file.
 
     What an anchor brings in stands at the line of the entry that names the anchor.
     """
@@ -43,7 +44,9 @@ def place(path: Path, run: str, field: str) -> str:
 
 
 def _cell_line(table: Path, row: int, field: str) -> int:
-    """The line of a row of a CSV table, from 1; 0 where its cell of the field is empty or there is none."""
+    """The line of a row of a CSV table, from 1; 0 where its cell of the field is empty or there is
+    none.
+    """
     with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         for number, cells in enumerate(reader):

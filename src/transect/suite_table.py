@@ -16,33 +16,45 @@ NUMBER = re.compile(r"[+-]?\d{1,100}(\.\d{1,100})?([eE][+-]?\d{1,3})?")
 def rows(source: Path, own: Mapping[str, Any], named_at: str) -> list[dict[str, Any]]:
     """Field -> value of every row; an empty cell is an unknown fact, left out; so is an empty line.
 
-    own: the fields that the suite declares. named_at: file and line that name the table. Raises InputError with the table's line.
+    own: the fields that the suite declares. named_at: file and line that name the table. Raises
+    InputError with the table's line.
     """
     if source.exists() and not source.is_file():
         raise InputError(f"{named_at}: the table {source} is no file.")
     try:
         if (size := source.stat().st_size) > LARGEST:
-            raise InputError(f"{named_at}: the table {source} has {size:,} bytes; at most {LARGEST:,} are read.")
+            raise InputError(
+                f"{named_at}: the table {source} has {size:,} bytes; at most {LARGEST:,} are read."
+            )
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             lines = [(reader.line_num, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise InputError(f"{named_at}: there is no table {source.name!r} beside it.") from None
     except OSError as error:
-        raise InputError(f"{named_at}: the table {source} cannot be read ({error.strerror}).") from None
+        raise InputError(
+            f"{named_at}: the table {source} cannot be read ({error.strerror})."
+        ) from None
     except UnicodeDecodeError:
         raise InputError(f"{source}: this is not UTF-8 text.") from None
     except csv.Error as error:
         raise InputError(f"{source}, line {reader.line_num}: this is not CSV ({error}).") from None
     if len(lines) < 2:
-        raise InputError(f"{source}: the table has no row; it needs a header of fields and one row per run.")
+        raise InputError(
+            f"{source}: the table has no row; it needs a header of fields and one row per run."
+        )
     header = lines[0][1]
     _check_header(header, own, source)
     for line, cells in lines:
         if len(cells) != len(header):
-            raise InputError(f"{source}, line {line}: {len(cells)} cells, where the header has {len(header)}.")
+            raise InputError(
+                f"{source}, line {line}: {len(cells)} cells, where the header has {len(header)}."
+            )
     _check_values(header, lines[1:], source)
-    return [{k: _cell(v) for k, v in zip(header, cells, strict=True) if v != ""} for _, cells in lines[1:]]
+    return [
+        {k: _cell(v) for k, v in zip(header, cells, strict=True) if v != ""}
+        for _, cells in lines[1:]
+    ]
 
 
 def _check_header(header: list[str], own: Mapping[str, Any], source: Path) -> None:

@@ -35,7 +35,11 @@ def fit(args: argparse.Namespace) -> int:
         beside,
         family=args.family,
         reml=not args.ml,
-        method="nAGQ=0" if args.fast else f"nAGQ={args.quadrature}" if args.quadrature else "Laplace",
+        method="nAGQ=0"
+        if args.fast
+        else f"nAGQ={args.quadrature}"
+        if args.quadrature
+        else "Laplace",
         weights=args.weights,
         allow_pseudoreplication=args.allow_pseudoreplication,
     )
@@ -44,7 +48,9 @@ def fit(args: argparse.Namespace) -> int:
 
 
 def gstudy(args: argparse.Namespace) -> int:
-    """Generalizability study of a table of scores: variance components, E rho^2, Phi, and what more levels would bring."""
+    """Generalizability study of a table of scores: variance components, E rho^2, Phi, and what more
+    levels would bring.
+    """
     from transect.jobs import gstudy as job
     from transect.jobs import tables
 
@@ -66,7 +72,9 @@ def gstudy(args: argparse.Namespace) -> int:
 
 
 def scaling(args: argparse.Namespace) -> int:
-    """Curves of a result against size, data or compute in a table: forms compared by predicting whole groups."""
+    """Curves of a result against size, data or compute in a table: forms compared by predicting
+    whole groups.
+    """
     from transect.jobs import scaling as job
 
     found = job.scaling_file(
@@ -87,7 +95,9 @@ def scaling(args: argparse.Namespace) -> int:
 def _samples(text: str) -> int:
     """The argument of -n: percentiles of fewer than 100 samples are no intervals."""
     if not text.isdecimal() or int(text) < 100:
-        raise argparse.ArgumentTypeError(f"{text} bootstrap samples; give a whole number of at least 100")
+        raise argparse.ArgumentTypeError(
+            f"{text} bootstrap samples; give a whole number of at least 100"
+        )
     return int(text)
 
 
@@ -101,30 +111,55 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
     studies.add_argument("--fixed", action="append", default=[], metavar="FACET")
     studies.add_argument("--method", default="anova", choices=["anova", "reml"])
     studies.add_argument(
-        "--repeats", default="refuse", choices=["refuse", "average"], help="several scores in one cell"
+        "--repeats",
+        default="refuse",
+        choices=["refuse", "average"],
+        help="several scores in one cell",
     )
-    studies.add_argument("--levels", action="append", default=[], metavar="FACET=N,N|N..N", help="sizes to look at")
-    studies.add_argument("--plan", metavar="DESIGN", help="another design for the numbers of levels")
-    studies.add_argument("--cost", action="append", default=[], metavar="FACET=COST", help="per level")
     studies.add_argument(
-        "--wish", action="append", default=[], metavar="phi=0.8", help="find the cheapest design for it (see --levels)"
+        "--levels", action="append", default=[], metavar="FACET=N,N|N..N", help="sizes to look at"
+    )
+    studies.add_argument(
+        "--plan", metavar="DESIGN", help="another design for the numbers of levels"
+    )
+    studies.add_argument(
+        "--cost", action="append", default=[], metavar="FACET=COST", help="per level"
+    )
+    studies.add_argument(
+        "--wish",
+        action="append",
+        default=[],
+        metavar="phi=0.8",
+        help="find the cheapest design for it (see --levels)",
     )
     studies.add_argument("--seed", type=int, default=1)
     curves = add("scaling", scaling)
     curves.add_argument("table", metavar="TABLE", help=TABLE)
     curves.add_argument("--y", required=True, metavar="COLUMN", help="the result, e.g. loss")
     curves.add_argument(
-        "--x", required=True, metavar="COLUMN[,COLUMN]", help="size, data or compute; two: size and data"
+        "--x",
+        required=True,
+        metavar="COLUMN[,COLUMN]",
+        help="size, data or compute; two: size and data",
     )
     curves.add_argument(
-        "--group", required=True, metavar="COLUMN", help="what is resampled and left out: runs, families"
+        "--group",
+        required=True,
+        metavar="COLUMN",
+        help="what is resampled and left out: runs, families",
     )
     curves.add_argument("--forms", metavar="FORM,...", help="the forms to compare (all but broken)")
-    curves.add_argument("--beyond", type=float, metavar="X", help="fit up to this x and predict the rows beyond it")
     curves.add_argument(
-        "--continuous", metavar="COLUMN", help="a metric that --y is a threshold of: does a jump of --y show in it too?"
+        "--beyond", type=float, metavar="X", help="fit up to this x and predict the rows beyond it"
     )
-    curves.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
+    curves.add_argument(
+        "--continuous",
+        metavar="COLUMN",
+        help="a metric that --y is a threshold of: does a jump of --y show in it too?",
+    )
+    curves.add_argument(
+        "-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100"
+    )
     curves.add_argument("--seed", type=int, default=1)
 
 
@@ -147,7 +182,9 @@ def _add_fit(fits: argparse.ArgumentParser) -> None:
     fits.formatter_class = argparse.RawDescriptionHelpFormatter
     fits.epilog = _FIT
     fits.add_argument("table", metavar="TABLE", help=TABLE)
-    fits.add_argument("formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"')
+    fits.add_argument(
+        "formula", metavar="FORMULA", help='e.g. "y ~ log10(params) + (1 | item) + (1 | run)"'
+    )
     _add_model(fits.add_argument_group("the model"))
     _add_beside(fits.add_argument_group("beside it"))
     _add_files(fits.add_argument_group("files that it writes"))
@@ -157,14 +194,20 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--family", default="gaussian", choices=["gaussian", "binomial"])
     model.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     integral = model.add_mutually_exclusive_group()
-    integral.add_argument("--fast", action="store_true", help="binomial: nAGQ = 0 instead of the Laplace approximation")
+    integral.add_argument(
+        "--fast",
+        action="store_true",
+        help="binomial: nAGQ = 0 instead of the Laplace approximation",
+    )
     integral.add_argument(
         "--quadrature",
         type=int,
         metavar="POINTS",
         help="binomial, one random effect: adaptive quadrature (nAGQ), e.g. 9",
     )
-    model.add_argument("--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials")
+    model.add_argument(
+        "--weights", metavar="COLUMN", help="weights; binomial with proportions: the trials"
+    )
     model.add_argument(
         "--reference",
         action="append",
@@ -173,14 +216,20 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
         help="the level of a category that the others are compared with (the first); may be repeated",
     )
     model.add_argument(
-        "--allow-pseudoreplication", action="store_true", help="fit although rows are counted as independent units"
+        "--allow-pseudoreplication",
+        action="store_true",
+        help="fit although rows are counted as independent units",
     )
 
 
 def _add_beside(more: argparse._ArgumentGroup) -> None:
-    more.add_argument("--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters")
     more.add_argument(
-        "--against", metavar="FORMULA", help="test against a smaller model: likelihood ratio and parametric bootstrap"
+        "--intervals", choices=["profile", "bootstrap"], help="95 %% intervals of all parameters"
+    )
+    more.add_argument(
+        "--against",
+        metavar="FORMULA",
+        help="test against a smaller model: likelihood ratio and parametric bootstrap",
     )
     more.add_argument(
         "--means",
@@ -203,14 +252,24 @@ def _add_beside(more: argparse._ArgumentGroup) -> None:
         metavar="M",
         help="equivalence: whether each effect lies within M of 0 (two one-sided tests)",
     )
-    more.add_argument("--modes", action="store_true", help="the random effects of each level, with standard errors")
     more.add_argument(
-        "--relatedness", metavar="FILE", help="a Newick tree, or a CSV matrix of distances or covariances, of --of"
+        "--modes",
+        action="store_true",
+        help="the random effects of each level, with standard errors",
     )
     more.add_argument(
-        "--of", metavar="COLUMN", help="the column whose levels FILE relates: effects with and without it"
+        "--relatedness",
+        metavar="FILE",
+        help="a Newick tree, or a CSV matrix of distances or covariances, of --of",
     )
-    more.add_argument("-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100")
+    more.add_argument(
+        "--of",
+        metavar="COLUMN",
+        help="the column whose levels FILE relates: effects with and without it",
+    )
+    more.add_argument(
+        "-n", type=_samples, default=1000, help="bootstrap samples (1000), at least 100"
+    )
     more.add_argument("--seed", type=int, default=1)
 
 
@@ -220,10 +279,18 @@ def _add_files(files: argparse._ArgumentGroup) -> None:
         metavar="OUT",
         help="fitted values, residuals and 95 %% prediction intervals beside the columns of the table (CSV or Parquet)",
     )
-    files.add_argument("--new", metavar="ROWS", help="with --predict: another table, whose rows are predicted instead")
     files.add_argument(
-        "--plots", metavar="FOLDER", help="residuals, their quantiles, random effects, effects (SVG, PDF, PNG)"
+        "--new",
+        metavar="ROWS",
+        help="with --predict: another table, whose rows are predicted instead",
     )
     files.add_argument(
-        "--export-r", metavar="FOLDER", help="the table as it was used, and the call of lmer, glmer, lm or glm on it"
+        "--plots",
+        metavar="FOLDER",
+        help="residuals, their quantiles, random effects, effects (SVG, PDF, PNG)",
+    )
+    files.add_argument(
+        "--export-r",
+        metavar="FOLDER",
+        help="the table as it was used, and the call of lmer, glmer, lm or glm on it",
     )

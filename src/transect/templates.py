@@ -1,7 +1,8 @@
-"""Templates of suite files: braces hold the name of a field, {{ and }} stand for braces. Nothing else is filled in.
+"""Templates of suite files: braces hold the name of a field, {{ and }} stand for braces. Nothing
+else is filled in.
 
-A width of at most two digits may follow the name ({step:03d}). Attributes, indices and conversions ({id.x}, {id[0]}, {id!r}) are refused,
-and so is what would be longer than LONGEST.
+A width of at most two digits may follow the name ({step:03d}). Attributes, indices and conversions
+({id.x}, {id[0]}, {id!r}) are refused, and so is what would be longer than LONGEST.
 """
 
 import re
@@ -20,10 +21,11 @@ def fields(text: str) -> set[str]:
 
 
 def filled(text: str, facts: Mapping[str, Any], kept: Collection[str] = ()) -> str:
-    """The text with the values of its fields; those of `kept` stay in braces (and braces of the text and of values stay doubled).
+    """The text with the values of its fields; those of `kept` stay in braces (and braces of the
+    text and of values stay doubled).
 
-    Raises KeyError for a field that `facts` lack, ValueError for what is no template, for a width of a value that is no whole number,
-    and for a text that would be longer than LONGEST.
+    Raises KeyError for a field that `facts` lack, ValueError for what is no template, for a width
+    of a value that is no whole number, and for a text that would be longer than LONGEST.
     """
     return "".join(_bounded(_parts(text, facts, kept)))
 
@@ -59,7 +61,11 @@ def _pieces(text: str) -> tuple[tuple[str, str | None, str], ...]:
     """Literal text, the field behind it (None at the end) and its width."""
     found = []
     for literal, name, width, conversion in Formatter().parse(text):
-        if name is not None and (not name.isidentifier() or conversion or not WIDTH.fullmatch(width or "")):
-            raise ValueError(f"{'{'}{(name + (':' + width if width else ''))[:40]}{'}'} is not the name of a field")
+        if name is not None and (
+            not name.isidentifier() or conversion or not WIDTH.fullmatch(width or "")
+        ):
+            raise ValueError(
+                f"{'{'}{(name + (':' + width if width else ''))[:40]}{'}'} is not the name of a field"
+            )
         found.append((literal, name, width or ""))
     return tuple(found)

@@ -1,7 +1,8 @@
-"""Units are found by their file: a stimulus set, a measure, a corpus, an analysis, a figure. Nothing is registered a second time.
+"""Units are found by their file: a stimulus set, a measure, a corpus, an analysis, a figure.
+Nothing is registered a second time.
 
-A unit declares about itself with literals at the top of its file (VERSION, REQUIRES, NEEDS, ...). They are read from the syntax
-tree, so that planning imports neither torch nor the unit.
+A unit declares about itself with literals at the top of its file (VERSION, REQUIRES, NEEDS, ...).
+They are read from the syntax tree, so that planning imports neither torch nor the unit.
 """
 
 import ast
@@ -47,7 +48,8 @@ class Unit:
     declared: dict[str, Any]
 
     def check_options(self, given: Iterable[str], place: str) -> None:
-        """Raise InputError for an option that the unit's function does not take, and for one that it needs and that is not there.
+        """Raise InputError for an option that the unit's function does not take, and for one that
+        it needs and that is not there.
 
         `place` says where they were given.
         """
@@ -66,10 +68,16 @@ class Unit:
         arguments = self._function().args
         by = ["seed", *self.get("BY", [])]
         pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        return {a.arg: None if default is None else ast.unparse(default) for a, default in pairs if a.arg not in by}
+        return {
+            a.arg: None if default is None else ast.unparse(default)
+            for a, default in pairs
+            if a.arg not in by
+        }
 
     def example(self, option: str) -> str:
-        """A value of an option as it is written in a study or on the command line (EXAMPLE); empty where the unit gives none."""
+        """A value of an option as it is written in a study or on the command line (EXAMPLE); empty
+        where the unit gives none.
+        """
         examples = self.get("EXAMPLE", {})
         if option not in examples:
             return ""
@@ -94,7 +102,9 @@ class Unit:
         raise InputError(f"{self.path}: a {self.kind} unit needs a function {name}(...).")
 
     def imports(self, package: str) -> set[str]:
-        """The modules of a package that the file imports, by their names within it: ``from transect.lm.words import ...`` -> words."""
+        """The modules of a package that the file imports, by their names within it: ``from
+        transect.lm.words import ...`` -> words.
+        """
         return imports(self.path, package)
 
     def __getitem__(self, name: str) -> Any:
@@ -104,7 +114,9 @@ class Unit:
         return self.declared.get(name, default)
 
     def unit_of(self, metric: str) -> str:
-        """The unit of one of a measure's metrics (UNIT: one for all, or by metric); empty where the measure does not tell."""
+        """The unit of one of a measure's metrics (UNIT: one for all, or by metric); empty where the
+        measure does not tell.
+        """
         declared = self["UNIT"]
         return str(declared.get(metric, "") if isinstance(declared, dict) else declared)
 
@@ -124,15 +136,21 @@ class Unit:
         return self.root is not None and any((SHIPPED / shipped).glob(pattern))
 
     def load(self) -> ModuleType:
-        """Import the file. Shipped units keep their package name, so that they may import each other.
+        """Import the file. Shipped units keep their package name, so that they may import each
+        other.
 
-        A project's unit may import what lies in its own folder and in the project's; Python's modules and what is installed come first.
+        A project's unit may import what lies in its own folder and in the project's; Python's
+        modules and what is installed come first.
         """
         source = SHIPPED / "src"
         if self.path.is_relative_to(source):
-            return importlib.import_module(".".join(self.path.relative_to(source).with_suffix("").parts))
+            return importlib.import_module(
+                ".".join(self.path.relative_to(source).with_suffix("").parts)
+            )
         name = f"transect_unit_{self.kind}_{self.name}"
-        if name not in sys.modules or getattr(sys.modules[name], "__file__", None) != str(self.path):
+        if name not in sys.modules or getattr(sys.modules[name], "__file__", None) != str(
+            self.path
+        ):
             spec = importlib.util.spec_from_file_location(name, self.path)
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
@@ -159,9 +177,17 @@ def available(kind: str, project: Project) -> dict[str, Path]:
 
 
 def _data_beside(kind: str, name: str, project: Project) -> str:
-    """A clause about a file of data that is called like the stimulus set that is wanted; empty where there is none."""
-    files = sorted((project.root / "stimuli").glob("*.*")) if kind == "stimuli" and project.has_own else []
-    data = next((file for file in files if name in (file.stem, file.name) and file.suffix != ".py"), None)
+    """A clause about a file of data that is called like the stimulus set that is wanted; empty
+    where there is none.
+    """
+    files = (
+        sorted((project.root / "stimuli").glob("*.*"))
+        if kind == "stimuli" and project.has_own
+        else []
+    )
+    data = next(
+        (file for file in files if name in (file.stem, file.name) and file.suffix != ".py"), None
+    )
     if data is None:
         return ""
     declared = " and ".join(REQUIRED[kind])
@@ -169,7 +195,9 @@ def _data_beside(kind: str, name: str, project: Project) -> str:
 
 
 def find(kind: str, name: str, project: Project, where: str = "") -> Unit:
-    """The unit of that name. `where` says in an error where the name was given, e.g. ``studies/x.yaml: measures``."""
+    """The unit of that name. `where` says in an error where the name was given, e.g.
+    ``studies/x.yaml: measures``.
+    """
     paths = available(kind, project)
     if name not in paths:
         allowed = ", ".join(sorted(paths)) or "none"
@@ -187,7 +215,9 @@ def find(kind: str, name: str, project: Project, where: str = "") -> Unit:
     declared = _read(path, path.stat().st_mtime_ns)
     missing = [d for d in REQUIRED[kind] if d not in declared]
     if missing:
-        raise InputError(f"{path}: a {kind} must declare {', '.join(missing)} as a literal at the top of its file.")
+        raise InputError(
+            f"{path}: a {kind} must declare {', '.join(missing)} as a literal at the top of its file."
+        )
     unit = Unit(kind, name, path, declared)
     if unit.hides_shipped:
         tell(f"the {kind} {name!r} is that of {path}, in the place of the shipped one.")
@@ -204,7 +234,9 @@ def syntax(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise InputError(f"{path}, line {error.lineno}: this is not valid Python ({error.msg}).") from None
+        raise InputError(
+            f"{path}, line {error.lineno}: this is not valid Python ({error.msg})."
+        ) from None
 
 
 @cache

@@ -1,4 +1,6 @@
-"""The content of a compressed file, counted while it is unpacked: 17 MB may unpack to 4 GB, and a few bytes of bzip2 to terabytes."""
+"""The content of a compressed file, counted while it is unpacked: 17 MB may unpack to 4 GB, and a
+few bytes of bzip2 to terabytes.
+"""
 
 import bz2
 import gzip
@@ -24,7 +26,9 @@ class Unreadable(Exception):
 
 
 def unpacked(packed: bytes, ending: str, largest: int = LARGEST) -> bytes:
-    """The content of a file whose name ends so (OPENED). Raises Unreadable, also for more than `largest` bytes."""
+    """The content of a file whose name ends so (OPENED). Raises Unreadable, also for more than
+    `largest` bytes.
+    """
     content = io.BytesIO()
     try:
         with OPENED[ending](packed) as file:
@@ -33,12 +37,21 @@ def unpacked(packed: bytes, ending: str, largest: int = LARGEST) -> bytes:
                 if content.tell() > largest:
                     raise Unreadable(f"unpacked it has more than {largest:,} bytes")
         return content.getvalue()
-    except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        lzma.LZMAError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise Unreadable(" ".join(str(error).split())) from None
 
 
 def archive(packed: bytes, largest: int = LARGEST) -> zipfile.ZipFile:
-    """A zip archive whose files have at most `largest` bytes together: no more than its list says is read of any of them.
+    """A zip archive whose files have at most `largest` bytes together: no more than its list says
+    is read of any of them.
 
     Raises Unreadable.
     """

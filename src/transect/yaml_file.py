@@ -14,13 +14,18 @@ from transect.errors import InputError, nearest
 FAST: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 CORE = "tag:yaml.org,2002:"
 DATE = f"{CORE}timestamp"
-PLAIN = {None, *(CORE + name for name in ("null", "bool", "int", "float", "str", "seq", "map"))}  # what JSON has
+PLAIN = {
+    None,
+    *(CORE + name for name in ("null", "bool", "int", "float", "str", "seq", "map")),
+}  # what JSON has
 DIGITS = 100  # characters of a number
 SHOWN = 200  # characters of a text that an error repeats
 
 
 class LOADER(FAST):  # type: ignore[misc, valid-type]
-    """Safe YAML of JSON's types, a date being a text, in which a key stands once in a mapping (else the last would silently win)."""
+    """Safe YAML of JSON's types, a date being a text, in which a key stands once in a mapping (else
+    the last would silently win).
+    """
 
     yaml_implicit_resolvers = {
         first: [(tag, form) for tag, form in known if tag != DATE]
@@ -41,7 +46,9 @@ class LOADER(FAST):  # type: ignore[misc, valid-type]
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
     def flatten_mapping(self, node: Any) -> None:
-        if not hasattr(node, "was_read"):  # a mapping that is merged comes again, with what was merged into it
+        if not hasattr(
+            node, "was_read"
+        ):  # a mapping that is merged comes again, with what was merged into it
             node.was_read = True
             seen = set()
             for key, _ in node.value:
@@ -53,7 +60,9 @@ class LOADER(FAST):  # type: ignore[misc, valid-type]
 
 
 def read(path: Path) -> Any:
-    """The content of a YAML file; InputError with the line where it is malformed or goes beyond a limit (yaml_bounds.py), or absent."""
+    """The content of a YAML file; InputError with the line where it is malformed or goes beyond a
+    limit (yaml_bounds.py), or absent.
+    """
     try:
         text = text_of(path)
         _check_addresses(text, path)
@@ -65,13 +74,17 @@ def read(path: Path) -> Any:
 
 
 def text_of(path: Path) -> str:
-    """The text of a YAML file. Raises InputError where it is absent, no file, too large or not UTF-8."""
+    """The text of a YAML file. Raises InputError where it is absent, no file, too large or not
+    UTF-8.
+    """
     if not path.exists():
         raise InputError(f"{path}: there is no such file.")
     if not path.is_file():  # a pipe would be waited for
         raise InputError(f"{path}: this is no file.")
     if (size := path.stat().st_size) > yaml_bounds.LARGEST:
-        raise InputError(f"{path}: it has {size:,} bytes; of YAML at most {yaml_bounds.LARGEST:,} are read.")
+        raise InputError(
+            f"{path}: it has {size:,} bytes; of YAML at most {yaml_bounds.LARGEST:,} are read."
+        )
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -80,7 +93,9 @@ def text_of(path: Path) -> str:
 
 
 def _check_addresses(text: str, path: Path) -> None:
-    """Refuse a secret in an address, also in a comment: the file is shared, archived and told in errors."""
+    """Refuse a secret in an address, also in a comment: the file is shared, archived and told in
+    errors.
+    """
     if found := addresses.secret_in(text):
         at, told = found
         raise InputError(
@@ -94,7 +109,9 @@ def parse(text: str, place: str) -> Any:
     try:
         return _content(text)
     except (yaml.YAMLError, UnicodeEncodeError) as error:  # a lone surrogate is no text
-        raise InputError(f"{place}: {_shown(text)} is not valid YAML ({_problem(error)}).") from None
+        raise InputError(
+            f"{place}: {_shown(text)} is not valid YAML ({_problem(error)})."
+        ) from None
 
 
 def _content(text: str) -> Any:
@@ -108,11 +125,15 @@ def _problem(error: Exception) -> str:
 
 def inline(value: Any) -> str:
     """A value on one line, as it is written in a study or on the command line."""
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).split("\n")[0]
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).split("\n")[
+        0
+    ]
 
 
 def line(path: Path, keys: Sequence[str | int]) -> int:
-    """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where it is absent."""
+    """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where
+    it is absent.
+    """
     node: Any = yaml.compose(text_of(path), Loader=LOADER)
     if node is None:  # an empty file
         return 1
@@ -129,8 +150,12 @@ def line(path: Path, keys: Sequence[str | int]) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    """`$` is the end of the text, as JSON Schema has it (ECMA 262); to Python's `re` it is the place before a last newline, too."""
+def _pattern(
+    validator: Any, pattern: str, instance: Any, schema: Any
+) -> Iterator[jsonschema.ValidationError]:
+    """`$` is the end of the text, as JSON Schema has it (ECMA 262); to Python's `re` it is the
+    place before a last newline, too.
+    """
     if isinstance(instance, str) and not re.search(END.sub(r"\\Z", pattern), instance):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
@@ -163,9 +188,7 @@ def told(error: Any) -> str:
         guess = f" Did you mean {called!r}?" if called else nearest(value, allowed)
         return f"is {_shown(value)}; allowed are {', '.join(map(str, allowed))}.{guess}"
     if error.validator == "type":
-        return (
-            f"is {_shown(value)}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
-        )
+        return f"is {_shown(value)}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
     if error.validator == "required":
         missing = [name for name in allowed if name not in value]
         return f"lacks {', '.join(missing)}; required are {', '.join(allowed)}."
@@ -178,9 +201,7 @@ def told(error: Any) -> str:
     if error.validator == "oneOf" and "description" in error.schema:
         return f"is wrong: {error.schema['description']}."
     if error.schema.get("anyOf") and error.validator == "anyOf":
-        return (
-            f"is {_shown(value)}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
-        )
+        return f"is {_shown(value)}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
     return f"is not allowed: {_cut(error.message)}."
 
 

@@ -1,4 +1,6 @@
-"""What the codebook says of result tables: every column of every shipped analysis has a meaning, and no meaning is left over."""
+"""What the codebook says of result tables: every column of every shipped analysis has a meaning,
+and no meaning is left over.
+"""
 
 import importlib
 from typing import Any
@@ -15,13 +17,23 @@ from transect.project import SHIPPED, Project
 PROJECT = Project(SHIPPED)
 ACCURACY = {"measure": "minimal_pair", "metric": "correct", "bounds": [0, 1]}
 NATS = {"measure": "minimal_pair", "metric": "difference_nats", "where": {"n_layers": 2}}
-PREFIX = {"measure": "induction", "metric": "prefix_matching", "reduce": "max_head", "where": {"n_layers": 2}}
+PREFIX = {
+    "measure": "induction",
+    "metric": "prefix_matching",
+    "reduce": "max_head",
+    "where": {"n_layers": 2},
+}
 SHARES = {"svo case": 2, "sov case": 3, "svo none": 1, "sov none": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
     "population": {},
     "emergence": {"outcomes": [ACCURACY | {"threshold": 0.9}, NATS | {"threshold": 2}]},
-    "attribution": {"outcomes": [NATS | {"factors": ["architecture", "item_condition"], "items": True, "influence": []},
-                                 ACCURACY | {"factors": ["architecture", "corpus_variant"], "influence": ["architecture"]}]},
+    "attribution": {
+        "outcomes": [
+            NATS | {"factors": ["architecture", "item_condition"], "items": True, "influence": []},
+            ACCURACY
+            | {"factors": ["architecture", "corpus_variant"], "influence": ["architecture"]},
+        ]
+    },
     "variance_shares": {"outcomes": [NATS | {"factors": ["architecture"], "items": True}]},
     "size_trend": {"outcomes": [ACCURACY | {"adjust": ["architecture"]}]},
     "held_out_size": {"outcomes": [ACCURACY]},
@@ -31,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "heads": {"outcomes": [PREFIX | {"by": ["architecture"], "against": "uniform_attention"}]},
     "representativeness": {"population": SHARES, "outcomes": [ACCURACY]},
     "acquisition_order": {"outcomes": [ACCURACY | {"sets": "item_condition"}]},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +53,9 @@ def few(registry: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.mark.parametrize("name", sorted(units.available("analysis", PROJECT)))
 def test_every_column_has_a_meaning(name: str, few: pd.DataFrame, registry: pd.DataFrame) -> None:
-    """Declared by the analysis (TABLES), for all tables alike, or as a field of the registry; what TABLES declares is there."""
+    """Declared by the analysis (TABLES), for all tables alike, or as a field of the registry; what
+    TABLES declares is there.
+    """
     made = importlib.import_module(f"analyses.{name}").tables(few, registry, **OPTIONS[name])
     declared = units.find("analysis", name, PROJECT)["TABLES"]
     assert set(declared) <= set(made)

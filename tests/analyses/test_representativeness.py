@@ -11,18 +11,27 @@ OUTCOME = {"measure": "minimal_pair", "metric": "correct", "name": "agreement"}
 
 def tables(**options):
     registry = simulated.registry()
-    return representativeness.tables(simulated.measurements(registry, n_items=10), registry, **options)
+    return representativeness.tables(
+        simulated.measurements(registry, n_items=10), registry, **options
+    )
 
 
 def test_strata_and_estimate() -> None:
-    """Levels of a factor weighted 9 : 1: the estimate lies by the common one's mean, and fewer units count in effect."""
+    """Levels of a factor weighted 9 : 1: the estimate lies by the common one's mean, and fewer
+    units count in effect.
+    """
     registry = simulated.registry()
     sampled = registry[(registry["role"] == "population") & (registry["objective"] == "causal")]
     levels = sorted(sampled["architecture"].unique())
-    weights = {level: 9.0 if level == levels[0] else 1.0 for level in registry["architecture"].unique()}
+    weights = {
+        level: 9.0 if level == levels[0] else 1.0 for level in registry["architecture"].unique()
+    }
     found = tables(population=weights, by="architecture", outcomes=[OUTCOME])
     estimate = found["estimates"].iloc[0]
-    assert estimate["effective_n"] < estimate["n_configurations"] and estimate["lower"] < estimate["estimate"] < estimate["upper"]  # fmt: skip
+    assert (
+        estimate["effective_n"] < estimate["n_configurations"]
+        and estimate["lower"] < estimate["estimate"] < estimate["upper"]
+    )
     assert set(found["strata"]["stratum"]) == set(weights)
 
 

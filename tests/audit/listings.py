@@ -1,4 +1,5 @@
-"""Listings from a short description: which weights, tokenizer and configuration lie at which revision.
+"""Listings from a short description: which weights, tokenizer and configuration lie at which
+revision.
 
 tree("a", shards=3)          tree entries whose weights have hashes made from "a/1", "a/2", "a/3"
 listing(suite_steps, {"step5000": "step143000"})     every step its own weights, but step5000 those of step143000
@@ -15,8 +16,16 @@ from transect.audit.listing import parse
 from transect.project import Project
 
 PYTHIA = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143001, 1000)]
-CONFIG = {"model_type": "gpt_neox", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256,
-          "vocab_size": 100, "tie_word_embeddings": False, "torch_dtype": "float16"}  # fmt: skip
+CONFIG = {
+    "model_type": "gpt_neox",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "vocab_size": 100,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float16",
+}
 PARAMS = 112_896  # of CONFIG
 Tree = list[dict[str, Any]]
 
@@ -38,19 +47,40 @@ def tree(
             name = form.format("" if shards == 1 else f"-{i:05d}-of-{shards:05d}")
             sha = hashlib.sha256(f"{(other or {}).get(i, weights)}/{i}".encode()).hexdigest()
             entries.append(
-                {"type": "file", "path": name, "size": size // shards, "oid": sha[:40], "lfs": {"oid": sha, "size": size // shards, "pointerSize": 134}}
-            )  # fmt: skip
+                {
+                    "type": "file",
+                    "path": name,
+                    "size": size // shards,
+                    "oid": sha[:40],
+                    "lfs": {"oid": sha, "size": size // shards, "pointerSize": 134},
+                }
+            )
     if tokenizer is not None:
         entries.append(
-            {"type": "file", "path": "tokenizer.json", "size": 900, "oid": hashlib.sha1(tokenizer.encode()).hexdigest()}
+            {
+                "type": "file",
+                "path": "tokenizer.json",
+                "size": 900,
+                "oid": hashlib.sha1(tokenizer.encode()).hexdigest(),
+            }
         )
     if config is not None:
         oid = hashlib.sha1(repr(sorted(config.items())).encode()).hexdigest()
-        entries.append({"type": "file", "path": "config.json", "size": 600, "oid": oid, "content": dict(config)})
+        entries.append(
+            {
+                "type": "file",
+                "path": "config.json",
+                "size": 600,
+                "oid": oid,
+                "content": dict(config),
+            }
+        )
     return [*entries, {"type": "directory", "path": "onnx", "size": 0, "oid": "0" * 40}]
 
 
-def listing(revisions: Iterable[str], same: Mapping[str, str] | None = None, **options: Any) -> dict[str, Tree]:
+def listing(
+    revisions: Iterable[str], same: Mapping[str, str] | None = None, **options: Any
+) -> dict[str, Tree]:
     """Every revision with weights of its own; `same`: revision -> that whose weights it serves."""
     return {r: tree((same or {}).get(r, r), **options) for r in revisions}
 
@@ -60,7 +90,9 @@ def steps(numbers: Iterable[int] = PYTHIA, form: str = "step{}") -> list[str]:
 
 
 def project(folder: Path, runs: str, *, rules: str = "", top: str = "") -> Project:
-    """A project whose registry holds one suite, `lab`, of these runs (YAML list); the rule of their checkpoints is `steps` unless they say otherwise."""
+    """A project whose registry holds one suite, `lab`, of these runs (YAML list); the rule of their
+    checkpoints is `steps` unless they say otherwise.
+    """
     text = f"""
 suite: lab
 title: A suite for tests
@@ -101,7 +133,9 @@ def audited(where: Project, listings: Mapping[str, Any]) -> list[Finding]:
     return audited_runs(suite.runs, listings, suite.notes)
 
 
-def audited_runs(runs: Iterable[Any], listings: Mapping[str, Any], notes: Iterable[str] = ()) -> list[Finding]:
+def audited_runs(
+    runs: Iterable[Any], listings: Mapping[str, Any], notes: Iterable[str] = ()
+) -> list[Finding]:
     """The findings for these runs, as far as the listings hold their repositories."""
     held = parse(dict(listings), "listing.json")
     runs = [run for run in runs if run.get("hub_id") in held]
@@ -113,5 +147,13 @@ def audited_runs(runs: Iterable[Any], listings: Mapping[str, Any], notes: Iterab
             if o.get("hub_id") == run.get("hub_id") and o is not run
             for s in o.rule.steps
         }
-        holdings.append(Holding(run, held[run.get("hub_id")], "in the listing", frozenset(others), notes=tuple(notes)))
+        holdings.append(
+            Holding(
+                run,
+                held[run.get("hub_id")],
+                "in the listing",
+                frozenset(others),
+                notes=tuple(notes),
+            )
+        )
     return audit(holdings)

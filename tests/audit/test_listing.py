@@ -1,4 +1,6 @@
-"""The JSON form of a listing: what was written is read again, and what is malformed is told with its place."""
+"""The JSON form of a listing: what was written is read again, and what is malformed is told with
+its place.
+"""
 
 import json
 
@@ -37,14 +39,32 @@ def test_the_hash_of_a_large_file_is_that_of_its_content() -> None:
         ({}, r"^f: a listing is a JSON object"),
         ({"step0": []}, r"^f: this lists the revisions of one repository \('step0', ...\).*--run"),
         ({"lab/m": 3}, r"^f: lab/m: expected revision -> tree entries, not 3"),
-        ({"lab/m": {"step0": "x"}}, r"^f: lab/m: revision 'step0': expected a list of tree entries, not 'x'"),
-        ({"lab/m": {"step0": ["x"]}}, r"revision 'step0', entry 1: expected an object with path, size and oid, not 'x'"),
-        ({"lab/m": {"step0": [{"path": "a", "size": "1", "oid": "b"}]}}, r"entry 1: size is '1'; it must be a whole number"),
-        ({"lab/m": {"step0": [{"path": "a", "size": 1}]}}, r"entry 1: oid is absent; it must be text"),
-        ({"lab/m": {"step0": [{"path": "a", "size": 1, "oid": "b", "lfs": 4}]}}, r"lfs is 4; it must be an object"),
-        ({"lab/m": {"step0": [{"path": "a", "size": 1, "oid": "b", "content": "{}"}]}}, r"content is '{}'"),
+        (
+            {"lab/m": {"step0": "x"}},
+            r"^f: lab/m: revision 'step0': expected a list of tree entries, not 'x'",
+        ),
+        (
+            {"lab/m": {"step0": ["x"]}},
+            r"revision 'step0', entry 1: expected an object with path, size and oid, not 'x'",
+        ),
+        (
+            {"lab/m": {"step0": [{"path": "a", "size": "1", "oid": "b"}]}},
+            r"entry 1: size is '1'; it must be a whole number",
+        ),
+        (
+            {"lab/m": {"step0": [{"path": "a", "size": 1}]}},
+            r"entry 1: oid is absent; it must be text",
+        ),
+        (
+            {"lab/m": {"step0": [{"path": "a", "size": 1, "oid": "b", "lfs": 4}]}},
+            r"lfs is 4; it must be an object",
+        ),
+        (
+            {"lab/m": {"step0": [{"path": "a", "size": 1, "oid": "b", "content": "{}"}]}},
+            r"content is '{}'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_malformed(data: object, told: str) -> None:
     """One sentence: file, place, what stands there, what must."""
     with pytest.raises(InputError, match=told):

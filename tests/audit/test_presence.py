@@ -23,7 +23,9 @@ def test_missing_revisions(lab: Project) -> None:
 
 
 def test_no_branches_before_a_step(tmp_path: Path) -> None:
-    """OLMo-2-1124-13B (allenai/OLMo#842): the 108 steps before 102500 that the published list names are one finding."""
+    """OLMo-2-1124-13B (allenai/OLMo#842): the 108 steps before 102500 that the published list names
+    are one finding.
+    """
     early = "150, 300, 600, 700, 850, 900, {from: 1000, to: 102000, by: 1000}"
     rule = '  olmo: {revision: "stage1-step{step}-tokens{billions}B", tokens_per_step: 8388608, steps: [%s, {from: 102500, to: 105500, by: 500}]}'
     where = project(tmp_path, "- {id: m, hub_id: lab/m, checkpoints: olmo}", rules=rule % early)
@@ -53,7 +55,9 @@ def test_known_and_new_missing_ones_are_two_findings(tmp_path: Path) -> None:
         ('notes: ["something else"]', False),
     ],
 )
-def test_a_note_of_the_suite_that_names_run_and_step_is_known(tmp_path: Path, notes: str, known: bool) -> None:
+def test_a_note_of_the_suite_that_names_run_and_step_is_known(
+    tmp_path: Path, notes: str, known: bool
+) -> None:
     """The note is the reason; one of another run or another step is not."""
     trees = listing(s for s in steps() if s != "step40000")
     [found] = audited(project(tmp_path, ONE_RUN, top=notes), {"lab/m": trees})
@@ -71,31 +75,51 @@ def test_a_branch_without_weights(lab: Project) -> None:
 def test_a_lost_shard(lab: Project) -> None:
     """The names of the others say how many there are."""
     trees = listing(steps(), shards=3)
-    trees["step512"] = [e for e in trees["step512"] if e["path"] != "model-00002-of-00003.safetensors"]
+    trees["step512"] = [
+        e for e in trees["step512"] if e["path"] != "model-00002-of-00003.safetensors"
+    ]
     found = [f for f in audited(lab, {"lab/m": trees}) if f.kind == "incomplete weights"]
-    assert [(f.revisions, f.files) for f in found] == [(("step512",), ("model-00002-of-00003.safetensors",))]
+    assert [(f.revisions, f.files) for f in found] == [
+        (("step512",), ("model-00002-of-00003.safetensors",))
+    ]
 
 
 def test_pickles_only(lab: Project) -> None:
     """Revisions that hold nothing but pickled weights, and which."""
-    trees = listing(steps()) | {s: tree(s, form="pytorch_model{}.bin") for s in ("step1000", "step2000")}
+    trees = listing(steps()) | {
+        s: tree(s, form="pytorch_model{}.bin") for s in ("step1000", "step2000")
+    }
     found = [f for f in audited(lab, {"lab/m": trees}) if f.kind == "weights only pickled"]
-    assert [(f.revisions, f.files) for f in found] == [(("step1000", "step2000"), ("pytorch_model.bin",))]
+    assert [(f.revisions, f.files) for f in found] == [
+        (("step1000", "step2000"), ("pytorch_model.bin",))
+    ]
 
 
 def test_revisions_that_no_rule_names(tmp_path: Path) -> None:
-    """What is there beyond the rules of all runs of a repository, once; commits and main are none of it."""
+    """What is there beyond the rules of all runs of a repository, once; commits and main are none
+    of it.
+    """
     runs = "- {id: 'm{seed}', hub_id: lab/m, checkpoints: 'r{seed}', each: {seed: [1, 2]}}"
     rules = '  r1: {revision: "seed1-step{step}", steps: [1, 2]}\n  r2: {revision: "seed2-step{step}", steps: [1, 2]}'
     names = [f"seed{i}-step{j}" for i in (1, 2) for j in (1, 2)]
-    trees = {"lab/m": {**listing([*names, "main", "a" * 40]), "cooldown": None, "seed3-step1": None}}
+    trees = {
+        "lab/m": {**listing([*names, "main", "a" * 40]), "cooldown": None, "seed3-step1": None}
+    }
     [found] = audited(project(tmp_path, runs, rules=rules), trees)
-    assert (found.kind, found.runs, found.revisions) == ("not in the rule", ("m1", "m2"), ("cooldown", "seed3-step1"))
+    assert (found.kind, found.runs, found.revisions) == (
+        "not in the rule",
+        ("m1", "m2"),
+        ("cooldown", "seed3-step1"),
+    )
 
 
 def test_what_could_not_be_listed(lab: Project) -> None:
-    """A revision that was refused is a finding with the reason, no missing one; the others are compared."""
-    trees = listing(steps(), {"step2000": "step1000"}) | {"step512": {"error": "The hub answered HTTP 500."}}
+    """A revision that was refused is a finding with the reason, no missing one; the others are
+    compared.
+    """
+    trees = listing(steps(), {"step2000": "step1000"}) | {
+        "step512": {"error": "The hub answered HTTP 500."}
+    }
     found = audited(lab, {"lab/m": trees})
     assert [(f.kind, f.revisions) for f in found] == [
         ("could not be listed", ("step512",)),

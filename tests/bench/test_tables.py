@@ -21,14 +21,27 @@ def table():
     measured = {"transect": (loaded, spent(1, 2, 0.5)), "other": (loaded, spent(3, 2, 4))}
     results = {"transect": np.array([1.0, 0, 1, 0]), "other": np.array([1.0, 0, 1, 1.5])}
     (case,) = (case for case in cases(100, 20) if case.name == "pairs")
-    return Table(case, "cpu", measured, results, lambda values: values[::2] > values[1::2], {"third": "no such module"})
+    return Table(
+        case,
+        "cpu",
+        measured,
+        results,
+        lambda values: values[::2] > values[1::2],
+        {"third": "no such module"},
+    )
 
 
 def test_ratios_are_of_medians_and_their_range_is_over_rounds(table):
     """3 s over 1 s; the rounds' own ratios are 3, 1 and 8."""
     ours, other = table.rows({})
-    assert (ours["cpu_ratio"], other["cpu_ratio"], other["cpu_ratio_range"]) == ("1.00", "3.00", "1.00-8.00")
-    assert other["per_cpu_second"] == f"{1000 / 3:.4g}"  # 5 paradigms x 100 pairs are 1,000 sentences
+    assert (ours["cpu_ratio"], other["cpu_ratio"], other["cpu_ratio_range"]) == (
+        "1.00",
+        "3.00",
+        "1.00-8.00",
+    )
+    assert (
+        other["per_cpu_second"] == f"{1000 / 3:.4g}"
+    )  # 5 paradigms x 100 pairs are 1,000 sentences
 
 
 def test_differences_and_decisions_are_counted(table):

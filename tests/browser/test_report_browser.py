@@ -1,4 +1,6 @@
-"""The report in a browser, as its reader has it: opened from a file, offline, driven by mouse and keys, printed."""
+"""The report in a browser, as its reader has it: opened from a file, offline, driven by mouse and
+keys, printed.
+"""
 
 import csv
 import io
@@ -13,9 +15,16 @@ import pytest
 
 from transect.report import Figure, ReportData, render
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on PATH")]
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="the Python package playwright is not installed"
+)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on PATH"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +44,22 @@ def browser() -> Iterator:
 
 @pytest.fixture
 def page(browser, address: str) -> Iterator:
-    """The opened page; the test fails on any console error, page error or request beyond the file itself."""
+    """The opened page; the test fails on any console error, page error or request beyond the file
+    itself.
+    """
     context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
     page, wrong = context.new_page(), []
-    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None,
+    )
     page.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
     # what the page makes itself (data:, blob:) leaves nothing and fetches nothing
     local = (address, "data:", "blob:")
-    page.on("request", lambda r: wrong.append(f"request: {r.url}") if not r.url.startswith(local) else None)
+    page.on(
+        "request",
+        lambda r: wrong.append(f"request: {r.url}") if not r.url.startswith(local) else None,
+    )
     page.goto(address)
     yield page
     context.close()
@@ -51,7 +68,9 @@ def page(browser, address: str) -> Iterator:
 
 @pytest.mark.parametrize("width", [1400, 768, 480, 320])
 def test_nothing_hangs_over_the_edge(page, width: int) -> None:
-    """At any width the page scrolls downwards only: wide tables and figures scroll in their own boxes."""
+    """At any width the page scrolls downwards only: wide tables and figures scroll in their own
+    boxes.
+    """
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -65,7 +84,9 @@ def test_lines_are_not_too_long(page) -> None:
 
 
 def test_sort_marks_its_column_and_keeps_gaps_last(page) -> None:
-    """Ascending, descending, as it was; rows without a value are last both ways, and aria-sort says which."""
+    """Ascending, descending, as it was; rows without a value are last both ways, and aria-sort says
+    which.
+    """
     head = page.locator("#learning-curves th").nth(5)
     first = page.locator("#learning-curves tbody tr").first.locator("td").nth(5)
     for state, text in (("ascending", "0"), ("descending", "1488")):
@@ -79,45 +100,60 @@ def test_sort_marks_its_column_and_keeps_gaps_last(page) -> None:
 def test_numbers_sort_by_their_full_value(page) -> None:
     """The sorted column ascends by what stands behind the cells, not by the shortened text."""
     page.locator("#learning-curves th").nth(4).get_by_role("button").click()
-    values = page.locator("#learning-curves tbody").evaluate("b => [...b.rows].map(r => Number(r.cells[4].title))")
+    values = page.locator("#learning-curves tbody").evaluate(
+        "b => [...b.rows].map(r => Number(r.cells[4].title))"
+    )
     assert len(values) == 3087 and values == sorted(values)
 
 
 def test_filter_understands_words_and_comparisons(page, report_data: ReportData) -> None:
-    """Words and column>number select the rows that pandas selects, and the CSV holds these rows with full values."""
+    """Words and column>number select the rows that pandas selects, and the CSV holds these rows
+    with full values.
+    """
     page.locator("#learning-curves .filter").fill("mamba2 step>=1200 agreement<0.999")
     frame = report_data.sections[1].tables["learning_curves"]
-    wanted = frame[frame["run"].str.contains("mamba2") & (frame["step"] >= 1200) & (frame["agreement"] < 0.999)]
+    wanted = frame[
+        frame["run"].str.contains("mamba2") & (frame["step"] >= 1200) & (frame["agreement"] < 0.999)
+    ]
     with page.expect_download() as download:
         page.locator("#learning-curves .csv").click()
-    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    rows = list(
+        csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8")))
+    )
     assert [row["run"] for row in rows] == list(wanted["run"])
     assert [float(row["agreement"]) for row in rows] == list(wanted["agreement"])
-    assert f"{len(wanted)} of 3087 rows match" in page.locator("#learning-curves .rows-shown").inner_text()
+    assert (
+        f"{len(wanted)} of 3087 rows match"
+        in page.locator("#learning-curves .rows-shown").inner_text()
+    )
 
 
 def test_long_tables_start_short(page) -> None:
-    """200 of 3,087 rows are shown, all of them on request, and sorting them all takes less than a second."""
+    """200 of 3,087 rows are shown, all of them on request, and sorting them all takes less than a
+    second.
+    """
     shown = "b => [...b.rows].filter(r => r.offsetParent !== null).length"
     body = page.locator("#learning-curves tbody")
     assert body.evaluate(shown) == 200
     page.locator("#learning-curves .show-all").click()
     assert body.evaluate(shown) == 3087
-    script = (
-        "t => { const s = performance.now(); t.querySelectorAll('th button')[3].click(); return performance.now() - s }"
-    )
+    script = "t => { const s = performance.now(); t.querySelectorAll('th button')[3].click(); return performance.now() - s }"
     assert page.locator("#learning-curves").evaluate(script) < 1000
 
 
 def test_grid_by_keyboard(page) -> None:
-    """One tab stop; arrows move; Enter opens the details, Escape closes them and gives the focus back."""
+    """One tab stop; arrows move; Enter opens the details, Escape closes them and gives the focus
+    back.
+    """
     squares = page.locator(".grid .square[tabindex='0']")
     assert squares.count() == 1
     squares.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     label = page.evaluate("document.activeElement.getAttribute('aria-label')")
-    assert label.startswith("mini-parallel-d32-svo-fresh-s1, minimal_pair on agreement_attractor: 10 of 10")
+    assert label.startswith(
+        "mini-parallel-d32-svo-fresh-s1, minimal_pair on agreement_attractor: 10 of 10"
+    )
     assert page.locator("#tip").is_visible()
     page.keyboard.press("Enter")
     assert page.locator("#details").is_visible()
@@ -127,7 +163,9 @@ def test_grid_by_keyboard(page) -> None:
 
 
 def test_a_failed_square_tells_why(page) -> None:
-    """Its details hold the whole error as text, and the checkpoint that failed apart from the nine that did not."""
+    """Its details hold the whole error as text, and the checkpoint that failed apart from the nine
+    that did not.
+    """
     page.locator(".square.failed").click()
     details = page.locator("#details")
     assert 'ValueError: <mask> & "pad" are one' in details.locator("pre").inner_text()
@@ -155,7 +193,9 @@ def test_figures_can_be_taken_away(page, kind: str, start: bytes) -> None:
         page.locator(f"#f1 .downloads .{kind}").click()
     assert download.value.suggested_filename == f"forest.{kind}"
     assert Path(download.value.path()).read_bytes().startswith(start)
-    assert re.fullmatch(r"\.\./.*figures/forest\.pdf", page.locator("#f1 .downloads a").get_attribute("href"))
+    assert re.fullmatch(
+        r"\.\./.*figures/forest\.pdf", page.locator("#f1 .downloads a").get_attribute("href")
+    )
 
 
 def test_print_shows_all_rows_and_no_controls(page, tmp_path: Path) -> None:
@@ -163,23 +203,37 @@ def test_print_shows_all_rows_and_no_controls(page, tmp_path: Path) -> None:
     page.locator("#learning-curves .filter").fill("mamba2")
     page.emulate_media(media="print")
     assert page.locator("#learning-curves tbody tr:visible").count() == 3087
-    assert page.locator("button:visible:not(.square):not(th button), input:visible, nav:visible").count() == 0
+    assert (
+        page.locator(
+            "button:visible:not(.square):not(th button), input:visible, nav:visible"
+        ).count()
+        == 0
+    )
     pdf = page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
     assert pdf.startswith(b"%PDF") and len(pdf) > 100_000
 
 
 def test_everything_has_a_name(page) -> None:
-    """Controls, tables, figures and regions have accessible names; there is one main landmark and one first heading."""
+    """Controls, tables, figures and regions have accessible names; there is one main landmark and
+    one first heading.
+    """
     script = """kinds => [...document.querySelectorAll(kinds)]
         .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length
             || document.getElementById(e.getAttribute('aria-labelledby'))?.textContent))
         .map(e => e.outerHTML.slice(0, 80))"""
-    assert page.evaluate(script, "button, input, table, section, nav, dialog, [role=img], [role=region]") == []
+    assert (
+        page.evaluate(
+            script, "button, input, table, section, nav, dialog, [role=img], [role=region]"
+        )
+        == []
+    )
     assert page.locator("main").count() == 1 and page.locator("h1").count() == 1
 
 
 def test_text_stands_out(page) -> None:
-    """Every text has a contrast of at least 4.5 to the nearest background colour behind it (WCAG 2.2 AA)."""
+    """Every text has a contrast of at least 4.5 to the nearest background colour behind it (WCAG
+    2.2 AA).
+    """
     script = """() => {
       const numbers = c => c.match(/[\\d.]+/g).map(Number);
       const light = c => numbers(c).slice(0, 3).map(v => v / 255)
@@ -213,7 +267,10 @@ def test_an_empty_study_opens(browser, tmp_path: Path) -> None:
     }
     names = ["claim", "verdict", "estimate", "lower", "upper", "units", "reason"]
     runs = frame([{"run": "r1", "role": "population"}])
-    render(ReportData("n", "t", "q", frame(columns=names), runs, frame(columns)), tmp_path / "report.html")
+    render(
+        ReportData("n", "t", "q", frame(columns=names), runs, frame(columns)),
+        tmp_path / "report.html",
+    )
     page, wrong = browser.new_page(), []
     page.on("console", lambda m: wrong.append(m.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -229,7 +286,9 @@ def test_without_script_the_page_is_whole(browser, address: str) -> None:
     page = context.new_page()
     page.goto(address)
     assert page.locator("#learning-curves tbody tr:visible").count() == 3087
-    assert page.locator(".table-tools:visible, .copy:visible, .downloads button:visible").count() == 0
+    assert (
+        page.locator(".table-tools:visible, .copy:visible, .downloads button:visible").count() == 0
+    )
     context.close()
 
 
@@ -244,19 +303,31 @@ HOSTILE = (
 )
 
 
-def test_a_hostile_figure_stays_in_its_frame(browser, report_data: ReportData, tmp_path: Path) -> None:
-    """It runs nothing, fetches nothing, hides nothing, and lies where a figure lies: within the column of the page."""
+def test_a_hostile_figure_stays_in_its_frame(
+    browser, report_data: ReportData, tmp_path: Path
+) -> None:
+    """It runs nothing, fetches nothing, hides nothing, and lies where a figure lies: within the
+    column of the page.
+    """
     (tmp_path / "f.svg").write_text(HOSTILE)
     section = replace(report_data.sections[0], figures=[Figure(tmp_path / "f", "A figure.")])
     render(replace(report_data, sections=[section]), tmp_path / "report.html")
     page, wrong = browser.new_page(viewport={"width": 1280, "height": 900}), []
     page.on("console", lambda m: wrong.append(m.text))
-    page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+    page.on(
+        "request",
+        lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+    )
     page.goto((tmp_path / "report.html").as_uri())
     title = page.title()
     page.wait_for_timeout(300)
     box, frame = (page.locator(name).first.bounding_box() for name in ("figure svg", "figure"))
-    assert page.title() == title != "1" and page.get_by_text(report_data.question).first.is_visible()
-    assert frame["x"] - 1 <= box["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"] + 1 < 1280
+    assert (
+        page.title() == title != "1" and page.get_by_text(report_data.question).first.is_visible()
+    )
+    assert (
+        frame["x"] - 1 <= box["x"]
+        and box["x"] + box["width"] <= frame["x"] + frame["width"] + 1 < 1280
+    )
     page.close()
     assert not wrong

@@ -20,7 +20,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_report_of_a_study_opens_without_an_error(page: Iterator) -> None:  # noqa: F811
-    """The page shows question, grid and figures; the fixture fails on a console error or any request."""
+    """The page shows question, grid and figures; the fixture fails on a console error or any
+    request.
+    """
     assert page.locator("h1").inner_text() == "A tiny world"  # type: ignore[attr-defined]
     assert page.locator("figure svg").count() >= 2  # type: ignore[attr-defined]
     assert Path(page.url.removeprefix("file://")).is_file()  # type: ignore[attr-defined]

@@ -1,9 +1,11 @@
-"""Commands of `transect`, each in a process of its own, in seconds: one process imports everything, and forks for each command.
+"""Commands of `transect`, each in a process of its own, in seconds: one process imports everything,
+and forks for each command.
 
 with Forked(folder / "log") as forked:
     ended = forked.run(["plan", "tiny"], cwd)      # Ended(code, output, seconds, peak)
 
-The parent looks at a child's memory 50 times a second and ends it at the limit; `python -m tests.hostile.forked` is the process that forks.
+The parent looks at a child's memory 50 times a second and ends it at the limit; `python -m
+tests.hostile.forked` is the process that forks.
 """
 
 import json
@@ -26,7 +28,9 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: `code` is negative for a signal, `peak` the most memory [bytes] that was seen; `ended_by` us, or ""."""
+    """How a command ended: `code` is negative for a signal, `peak` the most memory [bytes] that was
+    seen; `ended_by` us, or "".
+    """
 
     code: int
     output: str
@@ -41,14 +45,20 @@ class Forked:
     def __init__(self, log: Path, environment: dict[str, str]):
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tests.hostile.forked"], text=True, cwd=ROOT, env=environment | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-P", "-m", "tests.hostile.forked"],
+            text=True,
+            cwd=ROOT,
+            env=environment | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def __enter__(self) -> "Forked":
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait(20)
@@ -56,7 +66,9 @@ class Forked:
     def run(self, argv: list[str], cwd: Path) -> Ended:
         """Run one command in a folder."""
         assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd), "log": str(self.log)}) + "\n")
+        self.process.stdin.write(
+            json.dumps({"argv": argv, "cwd": str(cwd), "log": str(self.log)}) + "\n"
+        )
         self.process.stdin.flush()
         told = json.loads(self.process.stdout.readline())
         return Ended(**told, output=self.log.read_text(errors="backslashreplace"))
@@ -95,7 +107,9 @@ def _watched(pid: int) -> dict[str, object]:
             code = os.waitstatus_to_exitcode(status)
             return {"code": code, "seconds": seconds, "peak": peak, "ended_by": ended_by}
         try:
-            peak = max(peak, sum(p.memory_info().rss for p in (family, *family.children(recursive=True))))
+            peak = max(
+                peak, sum(p.memory_info().rss for p in (family, *family.children(recursive=True)))
+            )
         except psutil.NoSuchProcess:
             pass
         ended_by = ended_by or ("memory" if peak > MEMORY else "time" if seconds > SECONDS else "")

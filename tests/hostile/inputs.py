@@ -1,7 +1,8 @@
-"""Hostile and unlucky inputs, drawn from a seed: model folders, suites, studies, stimuli, answers of a server.
+"""Hostile and unlucky inputs, drawn from a seed: model folders, suites, studies, stimuli, answers
+of a server.
 
-A case is a function that spoils one healthy input in a fresh sandbox and says which command reads it. What a spoilt input would run, if
-anything ran it, makes a file RAN.
+A case is a function that spoils one healthy input in a fresh sandbox and says which command reads
+it. What a spoilt input would run, if anything ran it, makes a file RAN.
 """
 
 import copy
@@ -20,12 +21,58 @@ import yaml
 RUNS = "open('RAN', 'w').write('x')"
 DEEP = 100_000
 VALUES: list[Any] = [
-    None, True, False, 0, -1, 1, 2**31, 2**63, 10**12, 1e308, -1e308, float("nan"), float("inf"), 0.5, "", " ", "x", "\n", "\x00", "é" * 300,
-    "../../../../outside/x", "/etc/passwd", "{id:>3000000000}", "{id.__class__.__mro__}", "{{7*7}}", "$(touch RAN)", "`touch RAN`", "; touch RAN",
-    "=cmd|' /C touch RAN'!A0", "<script>x</script>", "org/name", "kernels-community/flash-attn", "http://127.0.0.1:9/x", "file:///etc/passwd",
-    "__import__('os').system('touch RAN')", "(a+)+$", "range(10**9)", "CON", "a\u202eb", "\ud800", "x" * 100_000, [], {}, [[]], [None], [1, "x"],
-    {"a": {"b": {}}}, {"": ""}, [0] * 10_000, {"$ref": "#"}, "1" * 5_000,
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    10**12,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    0.5,
+    "",
+    " ",
+    "x",
+    "\n",
+    "\x00",
+    "é" * 300,
+    "../../../../outside/x",
+    "/etc/passwd",
+    "{id:>3000000000}",
+    "{id.__class__.__mro__}",
+    "{{7*7}}",
+    "$(touch RAN)",
+    "`touch RAN`",
+    "; touch RAN",
+    "=cmd|' /C touch RAN'!A0",
+    "<script>x</script>",
+    "org/name",
+    "kernels-community/flash-attn",
+    "http://127.0.0.1:9/x",
+    "file:///etc/passwd",
+    "__import__('os').system('touch RAN')",
+    "(a+)+$",
+    "range(10**9)",
+    "CON",
+    "a\u202eb",
+    "\ud800",
+    "x" * 100_000,
+    [],
+    {},
+    [[]],
+    [None],
+    [1, "x"],
+    {"a": {"b": {}}},
+    {"": ""},
+    [0] * 10_000,
+    {"$ref": "#"},
+    "1" * 5_000,
+]
 
 
 class _Call:
@@ -45,13 +92,19 @@ class Case:
 
 def _places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inner = (
-        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
     )
     return [path, *(place for key, value in inner for place in _places(value, (*path, key)))]
 
 
 def spoilt(document: Any, rng: Random, times: int) -> Any:
-    """A copy of a document with `times` places changed: another value, nothing, another name, one more level."""
+    """A copy of a document with `times` places changed: another value, nothing, another name, one
+    more level.
+    """
     document = copy.deepcopy(document)
     for _ in range(times):
         place = rng.choice(_places(document)[1:] or [()])
@@ -80,7 +133,9 @@ def _unlucky_file(path: Path, rng: Random) -> None:
     if way == 0:
         os.mkfifo(path)
     elif way == 1:
-        path.symlink_to(rng.choice(["/dev/zero", "/etc/passwd", "/dev/stdin", "nowhere", path.name, "/"]))
+        path.symlink_to(
+            rng.choice(["/dev/zero", "/etc/passwd", "/dev/stdin", "nowhere", path.name, "/"])
+        )
     elif way == 2:
         path.mkdir()
     elif way == 3:
@@ -89,7 +144,9 @@ def _unlucky_file(path: Path, rng: Random) -> None:
     elif way == 4:
         path.write_bytes(content[: rng.randrange(len(content) + 1)])
     elif way == 5:
-        path.write_bytes(rng.choice([b"[", b'{"a":', b"- ", b"(", b"\x00", b"\xff\xfe", b"'", b"1"]) * DEEP)
+        path.write_bytes(
+            rng.choice([b"[", b'{"a":', b"- ", b"(", b"\x00", b"\xff\xfe", b"'", b"1"]) * DEEP
+        )
     elif way == 6:
         spoilt_bytes = bytearray(content or b"\x00")
         for _ in range(20):
@@ -109,18 +166,35 @@ def _unlucky_file(path: Path, rng: Random) -> None:
 def _own_code(folder: Path, rng: Random) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "modeling_own.py").write_text(RUNS)
-    name = rng.choice(["modeling_own.Own", "other/repo--modeling_own.Own", "../modeling_own.Own", "os.system"])
-    config |= rng.choice([
-        {"auto_map": {"AutoModelForCausalLM": name, "AutoConfig": name, "AutoTokenizer": [name, name]}},
-        {"attn_implementation": "evil-org/evil-kernel"}, {"_attn_implementation": "evil-org/evil-kernel@main:own"},
-        {"experts_implementation": "evil-org/evil-kernel"}, {"use_kernels": True}, {"quantization_config": {"quant_method": "evil-org/own"}},
-        {"model_type": "own", "auto_map": {"AutoModelForCausalLM": name}}, {"custom_generate": "evil-org/own"}, {"architectures": [name]},
-    ])  # fmt: skip
+    name = rng.choice(
+        ["modeling_own.Own", "other/repo--modeling_own.Own", "../modeling_own.Own", "os.system"]
+    )
+    config |= rng.choice(
+        [
+            {
+                "auto_map": {
+                    "AutoModelForCausalLM": name,
+                    "AutoConfig": name,
+                    "AutoTokenizer": [name, name],
+                }
+            },
+            {"attn_implementation": "evil-org/evil-kernel"},
+            {"_attn_implementation": "evil-org/evil-kernel@main:own"},
+            {"experts_implementation": "evil-org/evil-kernel"},
+            {"use_kernels": True},
+            {"quantization_config": {"quant_method": "evil-org/own"}},
+            {"model_type": "own", "auto_map": {"AutoModelForCausalLM": name}},
+            {"custom_generate": "evil-org/own"},
+            {"architectures": [name]},
+        ]
+    )
     (folder / "config.json").write_text(json.dumps(config))
     if rng.random() < 0.3:
         tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
         (folder / "tokenizer_config.json").write_text(
-            json.dumps(tokenizer | {"auto_map": {"AutoTokenizer": [name, name]}, "tokenizer_class": name})
+            json.dumps(
+                tokenizer | {"auto_map": {"AutoTokenizer": [name, name]}, "tokenizer_class": name}
+            )
         )
     if rng.random() < 0.3:
         (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Call()))
@@ -149,10 +223,25 @@ def _model(rng: Random) -> Callable[[Path], list[str]]:
         "model.safetensors",
     ]
     way, name = rng.randrange(10), rng.choice(names)
-    command = ["registry", "add", "model", "--suite", "mine"] if rng.random() < 0.3 else [
-        "measure", "model", "--measure", rng.choice(["minimal_pair", "fertility", "induction"]), "--stimuli", "pairs.csv", "--out", "out.csv"
-    ]  # fmt: skip
-    command = [part for part in command if not ("induction" in command and part in ("--stimuli", "pairs.csv"))]
+    command = (
+        ["registry", "add", "model", "--suite", "mine"]
+        if rng.random() < 0.3
+        else [
+            "measure",
+            "model",
+            "--measure",
+            rng.choice(["minimal_pair", "fertility", "induction"]),
+            "--stimuli",
+            "pairs.csv",
+            "--out",
+            "out.csv",
+        ]
+    )
+    command = [
+        part
+        for part in command
+        if not ("induction" in command and part in ("--stimuli", "pairs.csv"))
+    ]
 
     def spoil(project: Path) -> list[str]:
         folder = project / "model"
@@ -188,7 +277,9 @@ def _yaml(path: Path, rng: Random) -> None:
     text = path.read_text()
     if way < 5:
         document = spoilt(yaml.safe_load(text), rng, rng.randrange(1, 4))
-        path.write_text(yaml.safe_dump(document, allow_unicode=False), encoding="utf-8", errors="surrogatepass")
+        path.write_text(
+            yaml.safe_dump(document, allow_unicode=False), encoding="utf-8", errors="surrogatepass"
+        )
     elif way == 5:
         lines = text.splitlines()
         at = rng.randrange(len(lines))
@@ -205,7 +296,14 @@ def _yaml(path: Path, rng: Random) -> None:
             text
             + "\n"
             + rng.choice(
-                ["x: " + "[" * DEEP, "x: " + "{a: " * DEEP, "- " * DEEP, "x: " + "9" * 5_000, "&a [*a]", "x: 'y" * 9]
+                [
+                    "x: " + "[" * DEEP,
+                    "x: " + "{a: " * DEEP,
+                    "- " * DEEP,
+                    "x: " + "9" * 5_000,
+                    "&a [*a]",
+                    "x: 'y" * 9,
+                ]
             )
         )
     else:
@@ -230,14 +328,25 @@ def _suite(rng: Random) -> Callable[[Path], list[str]]:
         if way > 1:
             _yaml(path, rng)
             return command
-        document = yaml.safe_load(path.read_text())  # aimed at what becomes a path, a text or a loop
+        document = yaml.safe_load(
+            path.read_text()
+        )  # aimed at what becomes a path, a text or a loop
         hostile = rng.choice([v for v in VALUES if isinstance(v, str)])
         checkpoints, run = document["checkpoints"]["trained"], document["runs"][0]
-        rng.choice([
-            lambda: checkpoints.update(revision=hostile), lambda: run.update(id=hostile), lambda: document.update(suite=hostile),
-            lambda: run.update(path=hostile), lambda: run.update(hf=hostile), lambda: checkpoints.update(steps=[0, 10**15]),
-            lambda: run.update(each={"d_model": list(range(3_000)), "seed": list(range(3_000))}), lambda: run.update(notes=hostile),
-        ])()  # fmt: skip
+        rng.choice(
+            [
+                lambda: checkpoints.update(revision=hostile),
+                lambda: run.update(id=hostile),
+                lambda: document.update(suite=hostile),
+                lambda: run.update(path=hostile),
+                lambda: run.update(hf=hostile),
+                lambda: checkpoints.update(steps=[0, 10**15]),
+                lambda: run.update(
+                    each={"d_model": list(range(3_000)), "seed": list(range(3_000))}
+                ),
+                lambda: run.update(notes=hostile),
+            ]
+        )()
         path.write_text(yaml.safe_dump(document))
         return command
 
@@ -246,13 +355,27 @@ def _suite(rng: Random) -> Callable[[Path], list[str]]:
 
 def _study(rng: Random) -> Callable[[Path], list[str]]:
     command, way = (
-        rng.choice([["plan", "tiny"], ["status", "tiny"], ["verify", "tiny"], ["plan", "studies/tiny.yaml"]]),
+        rng.choice(
+            [
+                ["plan", "tiny"],
+                ["status", "tiny"],
+                ["verify", "tiny"],
+                ["plan", "studies/tiny.yaml"],
+            ]
+        ),
         rng.randrange(10),
     )
     texts = [
-        *(v for v in VALUES if isinstance(v, str)), "suite == 'tiny' and " * 20_000 + "seed == 0", "(" * 50_000, "9**9**9**9", "suite.__class__", "~" * 9_999,
-        "score ~ " + " * ".join(f"f{i}" for i in range(22)), "score ~ " + " + ".join(f"x{i}" for i in range(20_000)), "score ~ x | (" * 500,
-    ]  # fmt: skip
+        *(v for v in VALUES if isinstance(v, str)),
+        "suite == 'tiny' and " * 20_000 + "seed == 0",
+        "(" * 50_000,
+        "9**9**9**9",
+        "suite.__class__",
+        "~" * 9_999,
+        "score ~ " + " * ".join(f"f{i}" for i in range(22)),
+        "score ~ " + " + ".join(f"x{i}" for i in range(20_000)),
+        "score ~ x | (" * 500,
+    ]
 
     def spoil(project: Path) -> list[str]:
         path = project / "studies/tiny.yaml"
@@ -260,12 +383,19 @@ def _study(rng: Random) -> Callable[[Path], list[str]]:
             _yaml(path, rng)
             return command
         document, text = yaml.safe_load(path.read_text()), rng.choice(texts)
-        rng.choice([
-            lambda: document["population"].update(where=text), lambda: document.update(study=text), lambda: document["measures"][0].update(stimuli=text),
-            lambda: document["measures"][0].update(measure=text), lambda: document["measures"][1].update(options={text: text}),
-            lambda: document["analyses"].append({"analysis": text}), lambda: document["analyses"].append({"analysis": "attribution", "formula": text}),
-            lambda: document["measures"][0].update(stimuli_options={"frames": 10**12}), lambda: document["measures"][1]["options"].update(n=10**12),
-        ])()  # fmt: skip
+        rng.choice(
+            [
+                lambda: document["population"].update(where=text),
+                lambda: document.update(study=text),
+                lambda: document["measures"][0].update(stimuli=text),
+                lambda: document["measures"][0].update(measure=text),
+                lambda: document["measures"][1].update(options={text: text}),
+                lambda: document["analyses"].append({"analysis": text}),
+                lambda: document["analyses"].append({"analysis": "attribution", "formula": text}),
+                lambda: document["measures"][0].update(stimuli_options={"frames": 10**12}),
+                lambda: document["measures"][1]["options"].update(n=10**12),
+            ]
+        )()
         path.write_text(yaml.safe_dump(document))
         return command
 
@@ -276,11 +406,25 @@ def _study(rng: Random) -> Callable[[Path], list[str]]:
 
 
 def _stimuli(rng: Random) -> Callable[[Path], list[str]]:
-    measure = rng.choice(["minimal_pair", "surprisal", "forced_choice", "fertility", "activation_patching"])
+    measure = rng.choice(
+        ["minimal_pair", "surprisal", "forced_choice", "fertility", "activation_patching"]
+    )
     way, suffix = (
         rng.randrange(9),
         rng.choice(
-            [".csv", ".tsv", ".txt", ".jsonl", ".csv.gz", ".jsonl.gz", ".parquet", ".feather", ".json", ".zip", ""]
+            [
+                ".csv",
+                ".tsv",
+                ".txt",
+                ".jsonl",
+                ".csv.gz",
+                ".jsonl.gz",
+                ".parquet",
+                ".feather",
+                ".json",
+                ".zip",
+                "",
+            ]
         ),
     )
     command = ["measure", "model", "--measure", measure, "--stimuli"]
@@ -306,12 +450,15 @@ def _stimuli(rng: Random) -> Callable[[Path], list[str]]:
             for i in range(5)
         ]
         if way < 3:  # as JSON lines, whatever the suffix says
-            written = "\n".join(json.dumps(row if rng.random() < 0.7 else spoilt(row, rng, 1)) for row in rows).encode(
-                "utf-8", "surrogatepass"
-            )
+            written = "\n".join(
+                json.dumps(row if rng.random() < 0.7 else spoilt(row, rng, 1)) for row in rows
+            ).encode("utf-8", "surrogatepass")
         elif way < 5:
             joint = rng.choice([",", ";", "\t", "|"])
-            quoted = [joint.join('"' + str(v).replace('"', '""') + '"' for v in row.values()) for row in rows]
+            quoted = [
+                joint.join('"' + str(v).replace('"', '""') + '"' for v in row.values())
+                for row in rows
+            ]
             written = "\n".join([joint.join(rows[0]), *quoted]).encode("utf-8", "surrogatepass")
         elif way == 5:
             written = rng.choice(
@@ -327,7 +474,11 @@ def _stimuli(rng: Random) -> Callable[[Path], list[str]]:
                 ]
             )
         elif way == 6:
-            written = b"0" * 300 * 2**20 if rng.random() < 0.5 else b"sentence_good,sentence_bad\n" + b"a,b\n" * 10**6
+            written = (
+                b"0" * 300 * 2**20
+                if rng.random() < 0.5
+                else b"sentence_good,sentence_bad\n" + b"a,b\n" * 10**6
+            )
             path = path if suffix.endswith(".gz") else project / "items.csv.gz"
         else:
             path.write_bytes((project / "pairs.csv").read_bytes())
@@ -345,9 +496,12 @@ def _stimuli(rng: Random) -> Callable[[Path], list[str]]:
 def answer(rng: Random, key: str) -> bytes:
     """The bytes of one HTTP answer; a part of them echoes the key."""
     healthy = {
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "1"}, "finish_reason": "stop"}],
-        "model": "tiny-1", "system_fingerprint": "fp_1",
-    }  # fmt: skip
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "1"}, "finish_reason": "stop"}
+        ],
+        "model": "tiny-1",
+        "system_fingerprint": "fp_1",
+    }
     aspects = rng.sample(["document", "body", "status", "headers", "length"], rng.choice([1, 1, 2]))
     document = spoilt(healthy, rng, rng.randrange(1, 4)) if "document" in aspects else healthy
     body = json.dumps(document).encode("utf-8", "surrogatepass")
@@ -385,7 +539,10 @@ def answer(rng: Random, key: str) -> bytes:
     headers = rng.choice(others) if "headers" in aspects or status[:2] == "30" else ""
     length = rng.choice([0, len(body) + 9, -1, 10**18]) if "length" in aspects else len(body)
     retry = "" if "Retry-After" in headers else "Retry-After: 0\r\n"
-    return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}{retry}Connection: close\r\n\r\n".encode() + body
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}{retry}Connection: close\r\n\r\n".encode()
+        + body
+    )
 
 
 KINDS: dict[str, Callable[[Random], Callable[[Path], list[str]]]] = {
@@ -397,5 +554,7 @@ KINDS: dict[str, Callable[[Random], Callable[[Path], list[str]]]] = {
 
 
 def cases(kind: str, n: int) -> list[Case]:
-    """The first n cases of a kind; each has a generator of its own, so that one more case changes no other."""
+    """The first n cases of a kind; each has a generator of its own, so that one more case changes
+    no other.
+    """
     return [Case(f"{kind}-{i}", KINDS[kind](Random(f"{kind} {i}"))) for i in range(n)]

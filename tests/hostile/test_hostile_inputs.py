@@ -1,6 +1,8 @@
-"""300 hostile and unlucky inputs: no code runs, nothing is written outside, no traceback, no process above 3 GiB or 60 s.
+"""300 hostile and unlucky inputs: no code runs, nothing is written outside, no traceback, no
+process above 3 GiB or 60 s.
 
-Sixty each of model folders, suites, studies, stimuli and answers of a server; every command in a process of its own (tests/hostile/forked.py).
+Sixty each of model folders, suites, studies, stimuli and answers of a server; every command in a
+process of its own (tests/hostile/forked.py).
 """
 
 import contextlib
@@ -51,9 +53,12 @@ UNKNOWN = "\n  ".join(
     for name in "architecture context_length vocab_size n_layers d_model model_type params_total".split()
 )
 HEALTHY = [
-    ["measure", "model", "--measure", "minimal_pair", "--stimuli", "pairs.csv", "--out", "out.csv"], ["registry", "add", "model", "--suite", "mine"],
-    ["plan", "tiny"], ["registry", "check"], ["registry", "list"],
-]  # fmt: skip
+    ["measure", "model", "--measure", "minimal_pair", "--stimuli", "pairs.csv", "--out", "out.csv"],
+    ["registry", "add", "model", "--suite", "mine"],
+    ["plan", "tiny"],
+    ["registry", "check"],
+    ["registry", "list"],
+]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +104,9 @@ def _files(place: Path) -> set[str]:
 def _fault(ended: Ended) -> str:
     """What is wrong with how a command ended, or ""."""
     if ended.ended_by:
-        return f"ended by us: {ended.ended_by} ({ended.peak / 2**30:.1f} GiB, {ended.seconds:.0f} s)"
+        return (
+            f"ended by us: {ended.ended_by} ({ended.peak / 2**30:.1f} GiB, {ended.seconds:.0f} s)"
+        )
     if "Traceback (most recent call last)" in ended.output or ended.code not in (0, 1, 2):
         return f"code {ended.code}: ...{ended.output[-400:]}"
     if re.search(r"pip install|trust_remote_code=True", ended.output):
@@ -116,7 +123,9 @@ def _remove(project: Path) -> None:
 
 
 def test_healthy_inputs(place: Path, forked: Forked) -> None:
-    """Before anything is spoilt every command does what it is asked for, so that what follows tries more than the first check of a reader."""
+    """Before anything is spoilt every command does what it is asked for, so that what follows tries
+    more than the first check of a reader.
+    """
     project = place / "project"
     shutil.copytree(place / "healthy", project)
     for command in HEALTHY:
@@ -127,7 +136,9 @@ def test_healthy_inputs(place: Path, forked: Forked) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_files(place: Path, forked: Forked, kind: str) -> None:
-    """Each of 60 spoilt files of a kind ends with an exit code of ours, a short text and nothing else."""
+    """Each of 60 spoilt files of a kind ends with an exit code of ours, a short text and nothing
+    else.
+    """
     faults = {}
     project, before = place / "project", _files(place)
     for case in cases(kind, N):
@@ -177,20 +188,34 @@ def _echoes(place: Path, ended: Ended) -> str:
     """Where the key stands, in any case, or ""."""
     if KEY[3:].lower() in ended.output.lower():
         return f"the key in the output: {ended.output[-300:]}"
-    files = [path for part in ("project", "home", "tmp") for path in (place / part).rglob("*") if path.is_file()]
-    return next((f"the key in {path}" for path in files if KEY[3:].lower().encode() in path.read_bytes().lower()), "")
+    files = [
+        path
+        for part in ("project", "home", "tmp")
+        for path in (place / part).rglob("*")
+        if path.is_file()
+    ]
+    return next(
+        (
+            f"the key in {path}"
+            for path in files
+            if KEY[3:].lower().encode() in path.read_bytes().lower()
+        ),
+        "",
+    )
 
 
 def test_hostile_answers(place: Path, forked: Forked, server: Server) -> None:
-    """Each of 60 hostile answers ends so too, and the key that some of them echo stands in no output and no file."""
+    """Each of 60 hostile answers ends so too, and the key that some of them echo stands in no
+    output and no file.
+    """
     faults, silent = {}, 0
     project, before = place / "project", _files(place)
-    command = (
-        "measure behind --measure forced_choice --stimuli pairs.csv --option max_new_tokens=1 --out out.csv".split()
-    )
+    command = "measure behind --measure forced_choice --stimuli pairs.csv --option max_new_tokens=1 --out out.csv".split()
     for i in range(N):
         shutil.copytree(place / "healthy", project)
-        (project / "model_registry/behind.yaml").write_text(BEHIND.format(url=server.url, unknown=UNKNOWN))
+        (project / "model_registry/behind.yaml").write_text(
+            BEHIND.format(url=server.url, unknown=UNKNOWN)
+        )
         server.sent, server.asked = answer(Random(f"answer {i}"), KEY), 0
         ended = forked.run(command, project)
         silent += server.asked == 0
@@ -198,4 +223,6 @@ def test_hostile_answers(place: Path, forked: Forked, server: Server) -> None:
         if fault:
             faults[f"answer {i}: {server.sent[:120]!r}"] = fault
         _remove(project)
-    assert not silent and not faults, "\n".join(f"{name}\n    {fault}" for name, fault in faults.items())
+    assert not silent and not faults, "\n".join(
+        f"{name}\n    {fault}" for name, fault in faults.items()
+    )

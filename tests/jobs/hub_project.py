@@ -1,4 +1,5 @@
-"""A project whose registry knows two hub models; their snapshots are tiny models in a cache on this machine.
+"""A project whose registry knows two hub models; their snapshots are tiny models in a cache on this
+machine.
 
 project = hub_project(tmp_path, monkeypatch)         # the current folder is inside it, and there is no network
 publish(project, "lab/plain", tiny_model(...))       # main of lab/plain is now this directory, under a new commit
@@ -54,7 +55,9 @@ GOOD = ["the dogs run .", "cats sleep", "a cat runs"]
 def hub_project(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, run: str = "plain", good: list[str] = GOOD
 ) -> Project:
-    """The project folder; `run`: which model its study measures; `good`: the first sentences of its three pairs."""
+    """The project folder; `run`: which model its study measures; `good`: the first sentences of its
+    three pairs.
+    """
     root = folder / "project"
     texts = {
         "transect.yaml": "{}\n",
@@ -69,7 +72,9 @@ def hub_project(
     monkeypatch.delenv("TRANSECT_STORE", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder / "modules"))
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder / "modules")
+    )
     return find_project(root)
 
 

@@ -1,6 +1,8 @@
-"""Tables as people have them, drawn from a seed: written in odd but right ways, with gaps under many signs, or broken.
+"""Tables as people have them, drawn from a seed: written in odd but right ways, with gaps under
+many signs, or broken.
 
-`draw(seed, folder)` writes one. Of a right one it is known which rows must be left out, and that the rest is the plain table's.
+`draw(seed, folder)` writes one. Of a right one it is known which rows must be left out, and that
+the rest is the plain table's.
 """
 
 import bz2
@@ -45,7 +47,9 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True)
 class Odd:
-    """`complete`: the plain rows that must be used (None: the file is broken, or may be); `told`: what was done to it."""
+    """`complete`: the plain rows that must be used (None: the file is broken, or may be); `told`:
+    what was done to it.
+    """
 
     path: Path
     n_rows: int
@@ -56,7 +60,13 @@ class Odd:
 def plain(rng: np.random.Generator, levels: tuple[str, str] = ("a", "b")) -> pd.DataFrame:
     """6 runs x 8 words: y against x with effects of run and word; cond, text and n vary by word."""
     run, word = (g.ravel() for g in np.meshgrid(np.arange(6), np.arange(8), indexing="ij"))
-    y = 3 - 0.3 * word / 4 + rng.normal(0, 0.2, 6)[run] + rng.normal(0, 0.1, 8)[word] + rng.normal(0, 0.1, 48)
+    y = (
+        3
+        - 0.3 * word / 4
+        + rng.normal(0, 0.2, 6)[run]
+        + rng.normal(0, 0.1, 8)[word]
+        + rng.normal(0, 0.1, 48)
+    )
     return pd.DataFrame(
         {
             "run": [f"run {r}" for r in run],
@@ -75,11 +85,15 @@ def draw(seed: int, folder: Path) -> Odd:
     rng = np.random.default_rng(seed)
     first, second = rng.choice(LEVELS, 2, replace=False)
     table = plain(rng, (str(first), str(second)) if rng.random() < 0.5 else ("a", "b"))
-    return [right_text, right_text, right_arrow, broken_text, broken_values, broken_bytes][seed % 6](table, rng, folder)
+    return [right_text, right_text, right_arrow, broken_text, broken_values, broken_bytes][
+        seed % 6
+    ](table, rng, folder)
 
 
 def right_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> Odd:
-    """CSV and its kinds: separators, quotes, line ends, encodings, comments, compressions; gaps in y, x and cond."""
+    """CSV and its kinds: separators, quotes, line ends, encodings, comments, compressions; gaps in
+    y, x and cond.
+    """
     cells, gaps = table.astype(object), pd.Series(False, index=table.index)
     sep = str(rng.choice([",", ";", "\t", "|"]))
     comma = sep == ";" and bool(rng.random() < 0.7)
@@ -90,13 +104,19 @@ def right_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> O
             cells.loc[row, name] = "" if name == "cond" else str(rng.choice(SIGNS))
             gaps[row] = True
     quoted = bool(rng.random() < 0.5)
-    lines = [sep.join(_cell(v, sep, quoted) for v in [*row]) for row in [list(cells), *cells.to_numpy().tolist()]]
+    lines = [
+        sep.join(_cell(v, sep, quoted) for v in [*row])
+        for row in [list(cells), *cells.to_numpy().tolist()]
+    ]
     what = [f"sep {sep!r}", "decimal commas"] if comma else [f"sep {sep!r}"]
     lines = _dressed(lines, sep, rng, what)
     end = str(rng.choice(["\n", "\r\n"]))
     text = end.join(lines) + end * int(rng.integers(0, 3))
     encoding = str(rng.choice(["utf-8", "utf-8-sig", "utf-16"] + ["cp1252"] * (not text.isascii())))
-    packed, suffix = str(rng.choice(list(PACKED))), str(rng.choice([".csv", ".CSV", ".tsv", ".txt"]))
+    packed, suffix = (
+        str(rng.choice(list(PACKED))),
+        str(rng.choice([".csv", ".CSV", ".tsv", ".txt"])),
+    )
     path = folder / f"t{suffix}{packed}"
     path.write_bytes(PACKED[packed](text.encode(encoding)))
     return Odd(path, 48, table[~gaps], ", ".join([*what, encoding, repr(end), path.name]))
@@ -105,7 +125,11 @@ def right_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> O
 def _cell(value: object, sep: str, quoted: bool) -> str:
     text = str(value)
     needs = any(sign in text for sign in (sep, '"', "\n")) or (text in ("NA",) and quoted)
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if needs or (quoted and text and not _number(text)) else text
+    return (
+        f'"{text.replace(chr(34), chr(34) * 2)}"'
+        if needs or (quoted and text and not _number(text))
+        else text
+    )
 
 
 def _number(text: str) -> bool:
@@ -134,7 +158,9 @@ def _dressed(lines: list[str], sep: str, rng: np.random.Generator, what: list[st
 
 
 def right_arrow(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> Odd:
-    """Parquet, Feather and JSON lines: decimals, categories, lists, structs and dates beside, nulls."""
+    """Parquet, Feather and JSON lines: decimals, categories, lists, structs and dates beside,
+    nulls.
+    """
     gaps = pd.Series(False, index=table.index)
     gaps[rng.choice(48, int(rng.integers(0, 4)), replace=False)] = True
     y = [None if gap else value for gap, value in zip(gaps, table["y"], strict=True)]
@@ -151,13 +177,20 @@ def right_arrow(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> 
     columns["y"] = pa.array(decimals if pa.types.is_decimal(decimal) else y, decimal)
     columns["run"] = columns["run"].dictionary_encode() if rng.random() < 0.5 else columns["run"]
     columns["cond"] = (
-        columns["cond"].dictionary_encode() if rng.random() < 0.5 else columns["cond"].cast(pa.large_string())
+        columns["cond"].dictionary_encode()
+        if rng.random() < 0.5
+        else columns["cond"].cast(pa.large_string())
     )
     extra = {
-        "toks": pa.array([[1, 2]] * 48), "where": pa.array([{"a": 1}] * 48), "took": pa.array([1] * 48, pa.duration("ms")),
-        "day": pa.array([1] * 48, pa.date32()), "raw": pa.array([b"a"] * 48), "none": pa.nulls(48),
-        "id": pa.array([2**53 + i for i in range(48)]), "when": pa.array([1] * 48, pa.timestamp("us")),
-    }  # fmt: skip
+        "toks": pa.array([[1, 2]] * 48),
+        "where": pa.array([{"a": 1}] * 48),
+        "took": pa.array([1] * 48, pa.duration("ms")),
+        "day": pa.array([1] * 48, pa.date32()),
+        "raw": pa.array([b"a"] * 48),
+        "none": pa.nulls(48),
+        "id": pa.array([2**53 + i for i in range(48)]),
+        "when": pa.array([1] * 48, pa.timestamp("us")),
+    }
     for name in rng.choice(list(extra), 3, replace=False):
         columns[str(name)] = extra[str(name)]
     (feather.write_feather if form == "feather" else pq.write_table)(pa.table(columns), path)
@@ -165,7 +198,9 @@ def right_arrow(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> 
 
 
 def broken_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> Odd:
-    """Rows that do not fit, quotes that do not close, headers without names or with one twice, no header, no rows."""
+    """Rows that do not fit, quotes that do not close, headers without names or with one twice, no
+    header, no rows.
+    """
     lines = table.replace("\n", " ", regex=True).to_csv(index=False).splitlines()
     row = int(rng.integers(1, len(lines)))
     faults: list[tuple[str, Callable[[], list[str]]]] = [
@@ -174,7 +209,10 @@ def broken_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> 
         ("cells too many everywhere", lambda: [lines[0], *(line + ",7" for line in lines[1:])]),
         ("trailing commas in rows", lambda: [lines[0], *(line + "," for line in lines[1:])]),
         ("an open quote", lambda: [*lines[:row], '"' + lines[row], *lines[row + 1 :]]),
-        ("two open quotes", lambda: [*lines[:row], '"' + lines[row], *lines[row + 1 :], '"' + lines[-1]]),
+        (
+            "two open quotes",
+            lambda: [*lines[:row], '"' + lines[row], *lines[row + 1 :], '"' + lines[-1]],
+        ),
         ("a name twice", lambda: [lines[0].replace("text", "y"), *lines[1:]]),
         ("a name missing", lambda: [lines[0].replace("text", ""), *lines[1:]]),
         ("the name of y missing", lambda: [lines[0].replace(",y,", ",,"), *lines[1:]]),
@@ -183,7 +221,10 @@ def broken_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> 
         ("one row", lambda: lines[:2]),
         ("the header again", lambda: [*lines[:row], lines[0], *lines[row:]]),
         ("a comment inside", lambda: [*lines[:row], "# here", *lines[row:]]),
-        ("two separators", lambda: [*lines[:row], *(line.replace(",", ";") for line in lines[row:])]),
+        (
+            "two separators",
+            lambda: [*lines[:row], *(line.replace(",", ";") for line in lines[row:])],
+        ),
         ("only the header has semicolons", lambda: [lines[0].replace(",", ";"), *lines[1:]]),
         ("nothing", lambda: []),
     ]
@@ -197,14 +238,28 @@ def broken_text(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> 
 
 
 def broken_values(table: pd.DataFrame, rng: np.random.Generator, folder: Path) -> Odd:
-    """Values that are no numbers, infinite, huge, equal, all missing, of several types; ids that are nearly numbers."""
+    """Values that are no numbers, infinite, huge, equal, all missing, of several types; ids that
+    are nearly numbers.
+    """
     cells = table.replace("\n", " ", regex=True).astype(object)
     name = str(rng.choice(["y", "x", "run", "word", "cond", "n"]))
     row = int(rng.integers(48))
     faults: dict[str, object] = {
-        "a word": "timeout", "inf": "inf", "1e400": "1e400", "-1e308": "-1e308", "0": "0", "-1": "-1", "a thousand": "1,000",
-        "a date": "2024-01-02", "true": "TRUE", "a long number": "9" * 30, "007": "007", "blank": " ", "é": "é", "%": "5 %",
-    }  # fmt: skip
+        "a word": "timeout",
+        "inf": "inf",
+        "1e400": "1e400",
+        "-1e308": "-1e308",
+        "0": "0",
+        "-1": "-1",
+        "a thousand": "1,000",
+        "a date": "2024-01-02",
+        "true": "TRUE",
+        "a long number": "9" * 30,
+        "007": "007",
+        "blank": " ",
+        "é": "é",
+        "%": "5 %",
+    }
     whole = {
         "all missing": "NA",
         "all nan": "nan",

@@ -1,4 +1,6 @@
-"""Tables with types of their own: numbers stay numbers, levels keep their order, and what no model can use is told where it is used."""
+"""Tables with types of their own: numbers stay numbers, levels keep their order, and what no model
+can use is told where it is used.
+"""
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -42,7 +44,9 @@ def one(folder: Path, values: list[Any], kind: pa.DataType | None = None) -> pd.
         ([date(2024, 1, 2), date(2024, 1, 3)], pa.date32(), ["2024-01-02", "2024-01-03"]),
     ],
 )
-def test_values_stay_what_they_are(values: list[Any], kind: pa.DataType, right: list[Any], tmp_path: Path) -> None:
+def test_values_stay_what_they_are(
+    values: list[Any], kind: pa.DataType, right: list[Any], tmp_path: Path
+) -> None:
     """Numbers of any type are numbers (durations in seconds), text of any type is text."""
     found = one(tmp_path, values, kind)
     assert found.tolist() == right
@@ -56,14 +60,20 @@ def test_ids_beyond_2_53_stay_apart_beside_a_gap(tmp_path: Path) -> None:
 
 def test_levels_keep_their_order(tmp_path: Path) -> None:
     """A category of levels (b, a) stays so, unused levels and missing values too."""
-    values = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1], pa.int8()), pa.array(["b", "a", "never"]))
+    values = pa.DictionaryArray.from_arrays(
+        pa.array([1, 0, None, 1], pa.int8()), pa.array(["b", "a", "never"])
+    )
     found = parquet(tmp_path, x=values)
     assert found.frame["x"].cat.categories.tolist() == ["b", "a", "never"]
-    assert found.frame["x"].tolist()[:2] == ["a", "b"] and found.left_out(["x"]) == [LeftOut("x", "null", 1)]
+    assert found.frame["x"].tolist()[:2] == ["a", "b"] and found.left_out(["x"]) == [
+        LeftOut("x", "null", 1)
+    ]
 
 
 @pytest.mark.parametrize(("form", "levels"), [("feather", ["10", "2"]), ("parquet", ["2", "10"])])
-def test_levels_that_are_numbers_are_categories(form: str, levels: list[str], tmp_path: Path) -> None:
+def test_levels_that_are_numbers_are_categories(
+    form: str, levels: list[str], tmp_path: Path
+) -> None:
     """As their owner made them; Parquet has lost the order of theirs, which is then that of size."""
     frame = pd.DataFrame({"x": pd.Categorical([10, 2, 10], categories=[10, 2])})
     getattr(frame, f"to_{form}")(tmp_path / f"t.{form}")
@@ -74,7 +84,11 @@ def test_levels_that_are_numbers_are_categories(form: str, levels: list[str], tm
 def test_missing_numbers_have_their_sign(tmp_path: Path) -> None:
     """null and NaN are two causes."""
     found = parquet(tmp_path, x=pa.array([1.0, None, float("nan")]), g=pa.array([None, "a", "b"]))
-    assert found.left_out(["x", "g"]) == [LeftOut("x", "null", 1), LeftOut("x", "NaN", 1), LeftOut("g", "null", 1)]
+    assert found.left_out(["x", "g"]) == [
+        LeftOut("x", "null", 1),
+        LeftOut("x", "NaN", 1),
+        LeftOut("g", "null", 1),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +100,18 @@ def test_missing_numbers_have_their_sign(tmp_path: Path) -> None:
         ([b"a", b"b"], pa.binary()),
     ],
 )
-def test_what_no_model_uses_is_told_where_it_is_used(values: list[Any], kind: pa.DataType, tmp_path: Path) -> None:
-    """Lists, structs, maps and bytes may be in the table; who names the column is told what it holds."""
+def test_what_no_model_uses_is_told_where_it_is_used(
+    values: list[Any], kind: pa.DataType, tmp_path: Path
+) -> None:
+    """Lists, structs, maps and bytes may be in the table; who names the column is told what it
+    holds.
+    """
     found = parquet(tmp_path, y=[1.0, 2.0], toks=pa.array(values, kind))
     assert list(found.frame) == ["y"]
     found.check(["y"])
-    with pytest.raises(InputError, match="the column 'toks' cannot be used: it holds values of the type"):
+    with pytest.raises(
+        InputError, match="the column 'toks' cannot be used: it holds values of the type"
+    ):
         found.check(["y", "toks"])
 
 
@@ -116,8 +136,12 @@ def test_the_index_of_pandas(tmp_path: Path) -> None:
         (pa.array([datetime(2024, 1, 2)] * 2), ""),  # refused by who uses it
     ],
 )
-def test_doubts_are_said_of_what_is_meant_as_a_number(values: pa.Array, note: str, tmp_path: Path) -> None:
+def test_doubts_are_said_of_what_is_meant_as_a_number(
+    values: pa.Array, note: str, tmp_path: Path
+) -> None:
     """One note per column at most, none on columns that are only groupings."""
     found = parquet(tmp_path, x=values, y=[1.0, 2.0])
-    assert [n.removeprefix("the column 'x': ")[: len(note)] for n in found.notes_on(["x"])] == [note] * bool(note)
+    assert [n.removeprefix("the column 'x': ")[: len(note)] for n in found.notes_on(["x"])] == [
+        note
+    ] * bool(note)
     assert found.notes_on(["y"]) == []

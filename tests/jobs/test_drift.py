@@ -45,7 +45,9 @@ def test_the_same_weights_are_measured_again(measured: Project) -> None:
 
 
 def test_a_branch_that_moved_stops_the_run(measured: Project, tmp_path: Path) -> None:
-    """Other weights under the same revision: one sentence with what, where, both commits and what to do; nothing is written."""
+    """Other weights under the same revision: one sentence with what, where, both commits and what
+    to do; nothing is written.
+    """
     before = files(measured)
     first = (tmp_path / "hub/models--lab--plain/refs/main").read_text()
     second = publish(measured, "lab/plain", tiny_model(tmp_path / "second", "gpt2", seed=1))
@@ -54,8 +56,16 @@ def test_a_branch_that_moved_stops_the_run(measured: Project, tmp_path: Path) ->
         measure_all(study)
     text = str(told.value)
     assert text.startswith("plain at main: the weights changed since this checkpoint was measured")
-    assert first[:12] in text and second[:12] in text and f"name commit {first} as the revision" in text
-    assert "delete" in text and "\n" not in text and (study.results / STOPPED / "plain.txt").read_text().strip() == text
+    assert (
+        first[:12] in text
+        and second[:12] in text
+        and f"name commit {first} as the revision" in text
+    )
+    assert (
+        "delete" in text
+        and "\n" not in text
+        and (study.results / STOPPED / "plain.txt").read_text().strip() == text
+    )
     assert files(measured) == before
 
 
@@ -94,11 +104,22 @@ def test_a_commit_that_changes_neither_is_no_drift(measured: Project, tmp_path: 
 def test_measuring_without_a_study_asks_the_store_too(
     measured: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`transect measure RUN` of a run that was measured before, with other weights: exit code 2 and the sentence."""
+    """`transect measure RUN` of a run that was measured before, with other weights: exit code 2 and
+    the sentence.
+    """
     publish(measured, "lab/plain", tiny_model(tmp_path / "second", "gpt2", seed=1))
-    options = ["--option", "n=2", "--option", "conditions=[{length: 4}]", "--out", str(tmp_path / "x.parquet")]
+    options = [
+        "--option",
+        "n=2",
+        "--option",
+        "conditions=[{length: 4}]",
+        "--out",
+        str(tmp_path / "x.parquet"),
+    ]
     assert cli.main(["measure", "plain", "--measure", "copying", *options]) == 2
-    assert "the weights changed" in capsys.readouterr().err and not (tmp_path / "x.parquet").exists()
+    assert (
+        "the weights changed" in capsys.readouterr().err and not (tmp_path / "x.parquet").exists()
+    )
 
 
 def test_deleting_what_was_measured_goes_on(measured: Project, tmp_path: Path) -> None:
@@ -111,7 +132,9 @@ def test_deleting_what_was_measured_goes_on(measured: Project, tmp_path: Path) -
 
 
 def test_another_configuration_stops_the_run(measured: Project, tmp_path: Path) -> None:
-    """An epsilon is no weight and changes every number; a record from before it was taken down is not compared."""
+    """An epsilon is no weight and changes every number; a record from before it was taken down is
+    not compared.
+    """
     path = tiny_model(tmp_path / "second", "gpt2")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"layer_norm_epsilon": 0.01}))
@@ -129,19 +152,27 @@ def test_another_configuration_stops_the_run(measured: Project, tmp_path: Path) 
 def test_a_canary_that_the_entry_states_is_checked_at_the_first_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was measured before: ids that differ from the registry's digest stop the run all the same; equal ones are measured."""
+    """Nothing was measured before: ids that differ from the registry's digest stop the run all the
+    same; equal ones are measured.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", path := tiny_model(tmp_path / "first", "gpt2"))
     file = project.root / "model_registry/lab.yaml"
     text = file.read_text()
-    file.write_text(text.replace("{id: plain,", "{id: plain, tokenizer: {canary: 0123456789abcdef},"))
+    file.write_text(
+        text.replace("{id: plain,", "{id: plain, tokenizer: {canary: 0123456789abcdef},")
+    )
     with pytest.raises(
-        DriftError, match="plain at main: the tokenizer cuts a fixed text otherwise .*canary 0123456789ab in suite lab"
+        DriftError,
+        match="plain at main: the tokenizer cuts a fixed text otherwise .*canary 0123456789ab in suite lab",
     ):
         measure_all(load_study(project))
     assert not files(project)
     file.write_text(
-        text.replace("{id: plain,", f"{{id: plain, tokenizer: {{canary: {canary(read_tokenizer(path))[:16]}}},")
+        text.replace(
+            "{id: plain,",
+            f"{{id: plain, tokenizer: {{canary: {canary(read_tokenizer(path))[:16]}}},",
+        )
     )
     measure_all(load_study(project))
     assert set(Store(project.store).index()["state"]) == {"measured"}

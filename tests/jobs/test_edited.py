@@ -60,7 +60,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         (made.root / "stimuli/pairs.py").write_text(PAIRS)
         (made.root / "stimuli/sentences.csv").write_text("\n".join(GOOD))
         study = made.root / "studies/small.yaml"
-        study.write_text(study.read_text().replace("analyses:", "- {measure: count, stimuli: pairs}\nanalyses:"))
+        study.write_text(
+            study.read_text().replace("analyses:", "- {measure: count, stimuli: pairs}\nanalyses:")
+        )
         measure_all(load_study(made))
         edited.check(load_study(made))
         assert set(Store(made.store).index()["state"]) == {"measured"}
@@ -73,11 +75,15 @@ def loaded(measured: Project) -> Registry:
 
 
 @pytest.fixture
-def project(measured: Project, loaded: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(
+    measured: Project, loaded: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
     """A copy of it, to change something in; the current folder is inside it."""
     shutil.copytree(measured.root, tmp_path / "project", symlinks=True)
     monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setattr(registry, "load", lambda project, found=loaded: found)  # the same for every copy, read once
+    monkeypatch.setattr(
+        registry, "load", lambda project, found=loaded: found
+    )  # the same for every copy, read once
     for name in [n for n in sys.modules if n.startswith("transect_unit_")]:
         monkeypatch.delitem(sys.modules, name)
     return Project(tmp_path / "project")
@@ -101,7 +107,9 @@ def change(project: Project, file: str, old: str, new: str) -> None:
 def test_an_edit_stops_the_study(project: Project, file: str, old: str, new: str) -> None:
     """One sentence that names the file and both ways on; the second is remembered."""
     change(project, file, old, new)
-    with pytest.raises(InputError, match=f"^{file} has changed since . cells were measured.*{LONG}"):
+    with pytest.raises(
+        InputError, match=f"^{file} has changed since . cells were measured.*{LONG}"
+    ):
         edited.check(load_study(project))
     edited.check(load_study(project), same_values=True)
     study = load_study(project)
@@ -115,7 +123,9 @@ def test_every_command_says_so(project: Project, capsys: pytest.CaptureFixture[s
     for command in ("plan", "run", "status"):
         assert cli.main([command, "small"]) == 2
         told = capsys.readouterr().err
-        assert told.count("\n") == 1 and told.startswith("transect: measures/count.py has changed since")
+        assert told.count("\n") == 1 and told.startswith(
+            "transect: measures/count.py has changed since"
+        )
     assert cli.main(["plan", "small", "--json", "--same-values"]) == 0
     assert json.loads(capsys.readouterr().out)["cells_to_measure"] == 0
 
@@ -126,10 +136,16 @@ def test_every_command_says_so(project: Project, capsys: pytest.CaptureFixture[s
         ("measures/count.py", '"""One row."""', '"""One row, the number of items."""'),
         ("measures/count.py", "VERSION = 1", "VERSION = 1  # the first"),
         ("stimuli/pairs.py", "VERSION = 1", '"""Pairs of sentences."""\nVERSION = 1'),
-        ("stimuli/pairs.py", "[row[0] for row in csv.reader(file)]", "list(row[0] for row in csv.reader(file))"),
+        (
+            "stimuli/pairs.py",
+            "[row[0] for row in csv.reader(file)]",
+            "list(row[0] for row in csv.reader(file))",
+        ),
     ],
 )
-def test_an_edit_without_effect_stops_nothing(project: Project, file: str, old: str, new: str) -> None:
+def test_an_edit_without_effect_stops_nothing(
+    project: Project, file: str, old: str, new: str
+) -> None:
     """Comments and docstrings; of stimuli also other code that makes the same items."""
     change(project, file, old, new)
     edited.check(load_study(project))
@@ -146,7 +162,9 @@ def test_a_raised_version_measures_again(project: Project) -> None:
 
 
 def test_what_nothing_was_measured_with_is_free(project: Project) -> None:
-    """Items that were made and never measured are made anew: nobody is asked about a stimulus set that is still being written."""
+    """Items that were made and never measured are made anew: nobody is asked about a stimulus set
+    that is still being written.
+    """
     shutil.rmtree(project.store / "cells")
     change(project, "stimuli/sentences.csv", "cats sleep", "cats see")
     study = load_study(project)
@@ -159,7 +177,9 @@ def test_what_nothing_was_measured_with_is_free(project: Project) -> None:
 def test_a_mended_measure_is_tried_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell that failed in other code is measured without a flag: no value is lost."""
     study = project.root / "studies/small.yaml"
-    study.write_text(study.read_text().replace("analyses:", "- {measure: broken, stimuli: pairs}\nanalyses:"))
+    study.write_text(
+        study.read_text().replace("analyses:", "- {measure: broken, stimuli: pairs}\nanalyses:")
+    )
     (project.root / "measures/broken.py").write_text(COUNT.replace("len(items)", "len(itemz)"))
     measure_all(load_study(project))
     assert (Store(project.store).index()["state"] == "failed").sum() == 1
@@ -171,11 +191,14 @@ def test_a_mended_measure_is_tried_again(project: Project, monkeypatch: pytest.M
 
 
 def test_an_own_file_that_hides_the_shipped_one_is_told(project: Project) -> None:
-    """A measure of the name and VERSION of a shipped one gives its values to nobody, and takes none."""
+    """A measure of the name and VERSION of a shipped one gives its values to nobody, and takes
+    none.
+    """
     shipped = SHIPPED / "src/transect/measures/behaviour/minimal_pair.py"
     (project.root / "measures/minimal_pair.py").write_text(shipped.read_text())
     with pytest.raises(
-        InputError, match=f"measures/minimal_pair.py is another file than .* with which 1 cells were measured.*{LONG}"
+        InputError,
+        match=f"measures/minimal_pair.py is another file than .* with which 1 cells were measured.*{LONG}",
     ):
         edited.check(load_study(project))
 
@@ -190,16 +213,30 @@ def test_a_store_of_before_is_adopted(project: Project) -> None:
     cells.write([replace(r, code="", stimuli_code="") for r in records], values, {})
     edited.check(load_study(project))
     change(project, "measures/count.py", "len(items)", "len(items) + 1")
-    with pytest.raises(InputError, match=f"measures/count.py has changed since 1 cells were measured.*{LONG}"):
+    with pytest.raises(
+        InputError, match=f"measures/count.py has changed since 1 cells were measured.*{LONG}"
+    ):
         edited.check(load_study(project))
 
 
 def test_plain_snakemake_stops_as_well(project: Project) -> None:
     """The workflow itself looks, whoever starts it."""
     change(project, "measures/count.py", "len(items)", "len(items) + 1")
-    command = [sys.executable, "-m", "snakemake", "-s", str(SHIPPED / "Snakefile"), "-d", str(project.root), "-n"]
-    result = subprocess.run([*command, "--config", "study=small"], capture_output=True, text=True, cwd=project.root)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        str(SHIPPED / "Snakefile"),
+        "-d",
+        str(project.root),
+        "-n",
+    ]
+    result = subprocess.run(
+        [*command, "--config", "study=small"], capture_output=True, text=True, cwd=project.root
+    )
     assert (
         result.returncode == 1
-        and "measures/count.py has changed since 1 cells were measured" in result.stdout + result.stderr
+        and "measures/count.py has changed since 1 cells were measured"
+        in result.stdout + result.stderr
     )

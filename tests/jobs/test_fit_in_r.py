@@ -1,4 +1,6 @@
-"""The same fit in R: what the script says, and, where R and lme4 are installed, that its criterion is the one printed here."""
+"""The same fit in R: what the script says, and, where R and lme4 are installed, that its criterion
+is the one printed here.
+"""
 
 import re
 import shutil
@@ -25,7 +27,10 @@ FORMULAS = [
 
 def _has_lme4() -> bool:
     call = ["Rscript", "-e", "library(lmerTest)"]
-    return shutil.which("Rscript") is not None and subprocess.run(call, capture_output=True).returncode == 0
+    return (
+        shutil.which("Rscript") is not None
+        and subprocess.run(call, capture_output=True).returncode == 0
+    )
 
 
 def test_the_script_calls_lmer_on_the_rows_that_were_fitted(tmp_path: Path) -> None:
@@ -50,7 +55,10 @@ def test_the_script_calls_lmer_on_the_rows_that_were_fitted(tmp_path: Path) -> N
     ("formula", "part"),
     [
         (FORMULAS[3], "lmer(y ~ arch + offset(log_params) + (1 | model) + (1 | item)"),
-        (FORMULAS[1], "lmer(y ~ C(arch, contr.sum) + poly(log_params, 2) + (1 | model) + (1 | item)"),
+        (
+            FORMULAS[1],
+            "lmer(y ~ C(arch, contr.sum) + poly(log_params, 2) + (1 | model) + (1 | item)",
+        ),
         (
             FORMULAS[2],
             'lmer(y ~ 0 + arch + scale(log_params) + (1 | model) + (0 + dummy(cond, "b") | model) + (1 | item)',
@@ -78,7 +86,9 @@ def test_counts_are_glmers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_quadrature_is_glmers(method: str, part: str) -> None:
     """The same number of points there."""
     formula = "cbind(incidence, healthy) ~ factor(period) + (1 | herd)"
-    assert f", {part}," in r_script(fit_table(cbpp(), formula, family="binomial", method=method), None)
+    assert f", {part}," in r_script(
+        fit_table(cbpp(), formula, family="binomial", method=method), None
+    )
 
 
 def _odd() -> pd.DataFrame:
@@ -92,17 +102,27 @@ ODD = "y ~ arch*cond + `_n` + (1 | `if`) + (0 + arch || item)"
 
 
 def test_names_and_levels_are_written_as_r_needs_them() -> None:
-    """Backticks for what R reserves; columns of words are read as words; a level with signs stays whole."""
+    """Backticks for what R reserves; columns of words are read as words; a level with signs stays
+    whole.
+    """
     text = r_script(fit_table(_odd(), ODD), None)
-    assert '"arch" = "character", "cond" = "character"' in text and "+ `_n` + " in text and "(1 | `if`)" in text
+    assert (
+        '"arch" = "character", "cond" = "character"' in text
+        and "+ `_n` + " in text
+        and "(1 | `if`)" in text
+    )
     assert r'dummy(arch, "NA\"[x]")' in text
 
 
 def test_a_response_of_true_and_false_is_written_as_numbers(tmp_path: Path) -> None:
     """1 and 0, which glmer takes; a predictor of that kind as its levels."""
-    frame = conditions().assign(right=lambda t: t["y"] > t["y"].median(), cond=lambda t: t["cond"] == "b")
+    frame = conditions().assign(
+        right=lambda t: t["y"] > t["y"].median(), cond=lambda t: t["cond"] == "b"
+    )
     formula = "right ~ cond + (1 | model) + (1 | item)"
-    table, _ = export_to_r(fit_table(frame, formula, family="binomial", method="nAGQ=0"), tmp_path, None)
+    table, _ = export_to_r(
+        fit_table(frame, formula, family="binomial", method="nAGQ=0"), tmp_path, None
+    )
     written = pd.read_csv(table, dtype=str)
     assert set(written["right"]) == {"0", "1"} and set(written["cond"]) == {"True", "False"}
 
@@ -113,7 +133,9 @@ def test_r_finds_the_same_criterion(formula: str, tmp_path: Path) -> None:
     """The REML criterion that R prints, to its one decimal."""
     model = fit_table(_odd() if formula == ODD else conditions(), formula)
     export_to_r(model, tmp_path, None)
-    printed = subprocess.run(["Rscript", "model.R"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        ["Rscript", "model.R"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     found = re.search(r"REML criterion at convergence: ([\d.]+)", printed)
     assert found and float(found.group(1)) == pytest.approx(model.fit.criterion, abs=0.06)
 

@@ -18,7 +18,9 @@ def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "t.csv.gz", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
     options = {"levels": {"i": [2, 4], "h": [3]}, "costs": {"i": 1.0}}
-    found = [gstudy(tmp_path / name, "y ~ p x (i:h)", **options) for name in ("t.csv.gz", "t.parquet")]
+    found = [
+        gstudy(tmp_path / name, "y ~ p x (i:h)", **options) for name in ("t.csv.gz", "t.parquet")
+    ]
     assert found[0] == found[1] == json.loads(json.dumps(found[0], allow_nan=False))
     assert [row["cost"] for row in found[0]["d_study"]] == [6, 12]
 
@@ -38,7 +40,10 @@ def test_the_printed_study() -> None:
 def test_options_of_the_command_are_read() -> None:
     """Lists and ranges of levels; prices and wishes."""
     assert parse_levels(["item=5,10", "rater=1..3, 7"]) == {"item": [5, 10], "rater": [1, 2, 3, 7]}
-    assert parse_numbers(["item=2", "item x rater=0.5"], "--cost") == {"item": 2.0, "item x rater": 0.5}
+    assert parse_numbers(["item=2", "item x rater=0.5"], "--cost") == {
+        "item": 2.0,
+        "item x rater": 0.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,9 @@ def test_a_wish_looks_at_ten_times_the_levels_of_the_table() -> None:
     """120 items with an E rho^2 of some 0.55: 0.8 needs more than those, and is found."""
     rng = np.random.default_rng(1)
     score = rng.normal(0, 0.1, 60)[:, None] + rng.normal(0, 1, (60, 120))
-    frame = pd.DataFrame(score).rename_axis("p").reset_index().melt("p", var_name="i", value_name="y")
+    frame = (
+        pd.DataFrame(score).rename_axis("p").reset_index().melt("p", var_name="i", value_name="y")
+    )
     best = gstudy(frame, "y ~ p x i", wish={"e_rho2": 0.8})["cheapest"]["designs"][0]
     assert 120 < best["i"] <= 1200
 
@@ -94,7 +101,8 @@ def test_repeats_name_the_option_that_averages_them() -> None:
 def test_no_number_of_levels_helps_without_variance_of_the_object() -> None:
     """Persons that do not differ: more items are not suggested."""
     frame = pd.DataFrame(
-        [(p, i, (p * 7 + i * 5) % 11 - p % 2) for p in range(6) for i in range(8)], columns=["p", "i", "y"]
+        [(p, i, (p * 7 + i * 5) % 11 - p % 2) for p in range(6) for i in range(8)],
+        columns=["p", "i", "y"],
     )
     frame["y"] -= frame.groupby("p")["y"].transform("mean")
     with pytest.raises(InputError, match="universe score variance of p is estimated as 0"):
@@ -108,13 +116,24 @@ def test_averaged_cells_are_counted_beside_their_scores() -> None:
 
 
 def test_a_negative_component_has_no_certain_interval_and_reml_none() -> None:
-    """Persons that differ less than chance leaves: "not above 0"; REML, which is not ANOVA there, has no intervals and says why."""
+    """Persons that differ less than chance leaves: "not above 0"; REML, which is not ANOVA there,
+    has no intervals and says why.
+    """
     rng = np.random.default_rng(2)
     score = rng.normal(size=(12, 10)) + np.linspace(-1, 1, 10)
     score += 0.1 * np.arange(12)[:, None] / 12 - score.mean(axis=1, keepdims=True)
-    frame = pd.DataFrame(score).rename_axis("p").reset_index().melt("p", var_name="i", value_name="y")
+    frame = (
+        pd.DataFrame(score).rename_axis("p").reset_index().melt("p", var_name="i", value_name="y")
+    )
     rows = summary(gstudy(frame, "y ~ p x i")).splitlines()
-    assert next(line for line in rows if line.startswith("p ")).split()[5:8] == ["not", "above", "0"]
+    assert next(line for line in rows if line.startswith("p ")).split()[5:8] == [
+        "not",
+        "above",
+        "0",
+    ]
     found = gstudy(frame, "y ~ p x i", method="reml")
     assert all(c["lower"] is None and c["upper"] is None for c in found["components"])
-    assert any(note.startswith("no intervals: those computed here belong to ANOVA") for note in found["notes"])
+    assert any(
+        note.startswith("no intervals: those computed here belong to ANOVA")
+        for note in found["notes"]
+    )

@@ -1,4 +1,6 @@
-"""The key of an interface that gives it back in every dress: it stands in no file of the project and in no line of output."""
+"""The key of an interface that gives it back in every dress: it stands in no file of the project
+and in no line of output.
+"""
 
 import base64
 import json
@@ -39,11 +41,15 @@ analyses:
 def answered(text: str) -> bytes:
     """An answer of a server that calls its model by the key."""
     choice = {"message": {"content": text}}
-    return answer(json.dumps({"choices": [choice], "model": KEY, "system_fingerprint": KEY.upper()}).encode())
+    return answer(
+        json.dumps({"choices": [choice], "model": KEY, "system_fingerprint": KEY.upper()}).encode()
+    )
 
 
 def sent() -> list[bytes]:
-    """What the healthy server sends: the canary, then for each of six prompts three errors and an answer, in all dresses."""
+    """What the healthy server sends: the canary, then for each of six prompts three errors and an
+    answer, in all dresses.
+    """
     worn = iter(dresses().values())
     found = [answered("yes")]
     for _ in range(6):
@@ -56,18 +62,23 @@ def sent() -> list[bytes]:
 
 @pytest.fixture
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Chat]]:
-    """Three servers, each a run of the project's registry: one answers in the end, one refuses, one speaks another language."""
+    """Three servers, each a run of the project's registry: one answers in the end, one refuses, one
+    speaks another language.
+    """
     monkeypatch.setenv("TRANSECT_API_KEY", KEY)
     project = hub_project(tmp_path, monkeypatch)
     with serve(str.upper) as healthy, serve(str.upper) as locked, serve(str.upper) as other:
         chats = {"healthy": healthy, "locked": locked, "other": other}
         registry = project.root / "model_registry/lab.yaml"
         registry.write_text(
-            registry.read_text() + "".join(RUN.format(id=name, url=chat.url) for name, chat in chats.items())
+            registry.read_text()
+            + "".join(RUN.format(id=name, url=chat.url) for name, chat in chats.items())
         )
         (project.root / "studies/small.yaml").write_text(STUDY.lstrip())
         healthy.raw = sent()
-        locked.raw = [answer(json.dumps({"error": {"message": "x" * 180 + KEY}}).encode(), "401 No")] * 9
+        locked.raw = [
+            answer(json.dumps({"error": {"message": "x" * 180 + KEY}}).encode(), "401 No")
+        ] * 9
         other.raw = [answer(f"Invalid key: {KEY}".encode())] * 9
         yield chats
 
@@ -84,14 +95,27 @@ def told(project: Project) -> dict[str, str]:
 
 
 def check(texts: dict[str, str]) -> None:
-    """No text holds the key, in any casing, its beginning or end, nor its base64; some hold the mask."""
-    secrets = [KEY, KEY[:8], KEY[-8:], KEY[::-1], base64.b64encode(KEY.encode()).decode()[:16], KEY.encode().hex()]
+    """No text holds the key, in any casing, its beginning or end, nor its base64; some hold the
+    mask.
+    """
+    secrets = [
+        KEY,
+        KEY[:8],
+        KEY[-8:],
+        KEY[::-1],
+        base64.b64encode(KEY.encode()).decode()[:16],
+        KEY.encode().hex(),
+    ]
     assert any("***" in text for text in texts.values())
-    assert [name for name, text in texts.items() for secret in secrets if secret.lower() in text.lower()] == []
+    assert [
+        name for name, text in texts.items() for secret in secrets if secret.lower() in text.lower()
+    ] == []
 
 
 def test_a_study_holds_no_key(servers: dict[str, Chat], capfd: pytest.CaptureFixture[str]) -> None:
-    """Store, transcripts, provenance, tables and report of a study over the three; two of its cells failed with what their server said."""
+    """Store, transcripts, provenance, tables and report of a study over the three; two of its cells
+    failed with what their server said.
+    """
     from transect.project import find_project
 
     project = find_project()
@@ -105,7 +129,10 @@ def test_a_study_holds_no_key(servers: dict[str, Chat], capfd: pytest.CaptureFix
     assert servers["healthy"].raw == [] and servers["healthy"].keys == [f"Bearer {KEY}"] * 25
     grid = pd.read_parquet(study.results / "grid.parquet").set_index("run")
     assert grid["state"].to_dict() == {"healthy": MEASURED, "locked": FAILED, "other": FAILED}
-    assert "HTTP 401" in grid.loc["locked", "reason"] and "Invalid key: ***" in grid.loc["other", "reason"]
+    assert (
+        "HTTP 401" in grid.loc["locked", "reason"]
+        and "Invalid key: ***" in grid.loc["other", "reason"]
+    )
     texts = told(project)
     assert "Invalid key: ***" in texts["results/small/report.html"]
     check(texts | {"output": str(capfd.readouterr())})
@@ -114,12 +141,15 @@ def test_a_study_holds_no_key(servers: dict[str, Chat], capfd: pytest.CaptureFix
 def test_the_command_measures_without_showing_it(
     servers: dict[str, Chat], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """`transect measure` of each of the three, and `status`: the rows, the transcript and all output."""
+    """`transect measure` of each of the three, and `status`: the rows, the transcript and all
+    output.
+    """
     from transect.project import find_project
 
     options = ["--stimuli", "pairs", "--option", "max_new_tokens=1"]
     ended = [
-        cli.main(["measure", name, "--measure", "forced_choice", *options, "--out", f"{name}.csv"]) for name in servers
+        cli.main(["measure", name, "--measure", "forced_choice", *options, "--out", f"{name}.csv"])
+        for name in servers
     ]
     output = str(capfd.readouterr())
     assert ended == [0, 2, 2] and "HTTP 401" in output and "Invalid key: ***" in output
@@ -127,7 +157,9 @@ def test_the_command_measures_without_showing_it(
 
 
 @pytest.mark.slow
-def test_the_workflow_holds_no_key(servers: dict[str, Chat], capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_workflow_holds_no_key(
+    servers: dict[str, Chat], capfd: pytest.CaptureFixture[str]
+) -> None:
     """`transect run` from end to end, with its logs, and `status --json`."""
     from transect.project import find_project
 

@@ -9,7 +9,9 @@ from transect.project import Project
 
 
 def test_items_that_somebody_changed_are_made_again(world: Project) -> None:
-    """The kept table is believed only with the digest that was written beside it; then nothing is made anew."""
+    """The kept table is believed only with the digest that was written beside it; then nothing is
+    made anew.
+    """
     study = studies.load("tiny", world)
     cell = next(c for c in study.cells if c.entry.stimuli is not None)
     true, digest = items_of(cell, study)

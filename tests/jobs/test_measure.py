@@ -39,8 +39,12 @@ def provenance_of(study) -> dict:
     return found[-1]
 
 
-def test_refused_items_leave_the_others_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty and a too long sentence are errors of their items; the third is measured, the cell says how many were refused."""
+def test_refused_items_leave_the_others_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty and a too long sentence are errors of their items; the third is measured, the cell
+    says how many were refused.
+    """
     project = hub_project(tmp_path, monkeypatch, good=[GOOD[0], "", TOO_LONG])
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     study = load_study(project)
@@ -50,25 +54,37 @@ def test_refused_items_leave_the_others_measured(tmp_path: Path, monkeypatch: py
     assert cell["reason"].startswith("2 items refused, e.g. b: ")
     rows = Store(project.store).read(Store(project.store).index())
     assert rows[rows["error"].isna()]["item"].unique().tolist() == ["a"]
-    assert rows[rows["error"].notna()].groupby("item")["error"].first().str.contains("token|context").all()
+    assert (
+        rows[rows["error"].notna()]
+        .groupby("item")["error"]
+        .first()
+        .str.contains("token|context")
+        .all()
+    )
     assert rows["value"].isna().equals(rows["error"].notna())
 
 
 def test_analyses_never_see_refused_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """measurements.parquet holds numbers only and no column `error`; the grid counts the items; `status` tells them."""
+    """measurements.parquet holds numbers only and no column `error`; the grid counts the items;
+    `status` tells them.
+    """
     project = hub_project(tmp_path, monkeypatch, good=[GOOD[0], "", TOO_LONG])
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     study = load_study(project)
     measure_all(study)
     gather(study, study.results)
-    rows, grid = (pd.read_parquet(study.results / f"{name}.parquet") for name in ("measurements", "grid"))
+    rows, grid = (
+        pd.read_parquet(study.results / f"{name}.parquet") for name in ("measurements", "grid")
+    )
     assert set(rows["item"]) == {"a"} and rows["value"].notna().all() and "error" not in rows
     assert grid["n_refused"].tolist() == [2]
     told = outcome(study).refused.iloc[0]
     assert told["measure"] == "minimal_pair" and told["reason"].startswith("2 items refused")
 
 
-def test_a_cell_of_refused_items_only_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_refused_items_only_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing was measured, so the cell is failed, with the first error."""
     project = hub_project(tmp_path, monkeypatch, good=["", "", TOO_LONG])
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
@@ -79,8 +95,12 @@ def test_a_cell_of_refused_items_only_has_failed(tmp_path: Path, monkeypatch: py
     assert cell["reason"].startswith("every item was refused, e.g. a: ")
 
 
-def test_a_text_that_the_tokenizer_gives_up_on_is_an_error_of_its_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """A library's panic, which no `except Exception` catches, used to end the job three times and to read as "out of memory?"."""
+def test_a_text_that_the_tokenizer_gives_up_on_is_an_error_of_its_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's panic, which no `except Exception` catches, used to end the job three times and
+    to read as "out of memory?".
+    """
     project = hub_project(tmp_path, monkeypatch, good=[GOOD[0], BAD, GOOD[0]])
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2", tokenizer=panicking()))
     study = load_study(project)
@@ -88,7 +108,8 @@ def test_a_text_that_the_tokenizer_gives_up_on_is_an_error_of_its_item(tmp_path:
     cell = state_of(study)
     assert (cell["state"], cell["refused"]) == (MEASURED, 1)
     assert (
-        cell["reason"].startswith("1 items refused, e.g. b: ") and "the tokenizer cannot cut the text" in cell["reason"]
+        cell["reason"].startswith("1 items refused, e.g. b: ")
+        and "the tokenizer cannot cut the text" in cell["reason"]
     )
 
 
@@ -119,7 +140,9 @@ def test_a_folder_that_is_no_model_fails_its_cell(
 
 
 def test_the_self_check_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once per checkpoint: difference (within 1e-5 nats for a tiny model in float32), tolerance, number of sequences."""
+    """Once per checkpoint: difference (within 1e-5 nats for a tiny model in float32), tolerance,
+    number of sequences.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     study = load_study(project)
@@ -129,8 +152,12 @@ def test_the_self_check_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (told["sequences"], told["against_float64"], told["cells_failed"]) == (4, 0, 0)
 
 
-def test_code_of_its_own_waits_for_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --trust-remote-code its cells are failed with the flag's name and nothing of it is run; with the flag they are measured."""
+def test_code_of_its_own_waits_for_the_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --trust-remote-code its cells are failed with the flag's name and nothing of it is
+    run; with the flag they are measured.
+    """
     project = hub_project(tmp_path, monkeypatch, run="own")
     path = own_model(tmp_path)
     publish(project, "lab/own", path)
@@ -138,15 +165,21 @@ def test_code_of_its_own_waits_for_the_flag(tmp_path: Path, monkeypatch: pytest.
     measure_all(study)
     cell = state_of(study)
     assert (
-        cell["state"] == FAILED and "`remote_code: true`" in cell["reason"] and "--trust-remote-code" in cell["reason"]
+        cell["state"] == FAILED
+        and "`remote_code: true`" in cell["reason"]
+        and "--trust-remote-code" in cell["reason"]
     )
     assert not (path / "ran").exists()
     measure_all(study, trust_remote_code=True)
     assert state_of(study)["state"] == MEASURED and (path / "ran").exists()
 
 
-def test_scores_that_are_not_the_networks_fail_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1e-3 nats added to the last token of every sequence: the cell is failed with the number, and no value is kept."""
+def test_scores_that_are_not_the_networks_fail_the_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1e-3 nats added to the last token of every sequence: the cell is failed with the number, and
+    no value is kept.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     right = NetworkModel.token_scores
@@ -163,8 +196,12 @@ def test_scores_that_are_not_the_networks_fail_the_cell(tmp_path: Path, monkeypa
     assert cell["reason"].startswith("self-check: ") and "0.001 nats" in cell["reason"]
 
 
-def test_rows_that_see_each_other_are_scored_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that lets the rows of a batch see each other: found out when it is loaded, so the self-check has nothing to say."""
+def test_rows_that_see_each_other_are_scored_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that lets the rows of a batch see each other: found out when it is loaded, so the
+    self-check has nothing to say.
+    """
     project = hub_project(tmp_path, monkeypatch, run="own")
     path = own_model(tmp_path, kind="own_leak")
     code = path / "modeling_own.py"
@@ -180,7 +217,9 @@ def test_rows_that_see_each_other_are_scored_alone(tmp_path: Path, monkeypatch: 
     assert provenance_of(study)["self_check"]["difference_nats"] < 1e-5
 
 
-def test_a_measure_that_gives_nan_without_an_error_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measure_that_gives_nan_without_an_error_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A value that is no number does not count as measured."""
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
@@ -192,23 +231,32 @@ def test_a_measure_that_gives_nan_without_an_error_fails(tmp_path: Path, monkeyp
     study_file = project.root / "studies/small.yaml"
     study_file.write_text(
         study_file.read_text().replace(
-            "- {measure: minimal_pair, stimuli: pairs}", "- {measure: holes}\n- {measure: minimal_pair, stimuli: pairs}"
+            "- {measure: minimal_pair, stimuli: pairs}",
+            "- {measure: holes}\n- {measure: minimal_pair, stimuli: pairs}",
         )
     )
     study = load_study(project)
     measure_all(study)
     states = Store(project.store).index().set_index("measure")["state"]
     assert states.to_dict() == {"holes": FAILED, "minimal_pair": MEASURED}
-    assert "no number and no error" in Store(project.store).index().set_index("measure").loc["holes", "reason"]
+    assert (
+        "no number and no error"
+        in Store(project.store).index().set_index("measure").loc["holes", "reason"]
+    )
 
 
-def test_what_the_model_lacks_is_not_applicable_at_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry promises attention, the model that lies there has none: not applicable, with the reason."""
+def test_what_the_model_lacks_is_not_applicable_at_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry promises attention, the model that lies there has none: not applicable, with the
+    reason.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "mamba2"))
     study_file = project.root / "studies/small.yaml"
     text = study_file.read_text().replace(
-        "measures:", "measures:\n- {measure: previous_token, options: {n: 2, conditions: [{length: 4}]}}"
+        "measures:",
+        "measures:\n- {measure: previous_token, options: {n: 2, conditions: [{length: 4}]}}",
     )
     study_file.write_text(text)
     measure_all(load_study(project))
@@ -216,8 +264,12 @@ def test_what_the_model_lacks_is_not_applicable_at_load(tmp_path: Path, monkeypa
     assert cell["state"] == "not applicable" and "needs attention, heads" in cell["reason"]
 
 
-def test_the_budget_of_a_study_sets_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numerics.batch_mb is stated by the study, recorded, reaches the model, and leaves the keys and values (1e-5 nats) alone."""
+def test_the_budget_of_a_study_sets_the_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numerics.batch_mb is stated by the study, recorded, reaches the model, and leaves the keys
+    and values (1e-5 nats) alone.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     file, found, keys = project.root / "studies/small.yaml", [], []
@@ -235,8 +287,12 @@ def test_the_budget_of_a_study_sets_the_batches(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_device_that_is_not_there_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failed with the sentence, but as what may be there next time: another machine may have the device."""
+def test_a_device_that_is_not_there_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with the sentence, but as what may be there next time: another machine may have the
+    device.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     file = project.root / "studies/small.yaml"
@@ -244,7 +300,10 @@ def test_a_device_that_is_not_there_is_tried_again(tmp_path: Path, monkeypatch: 
     file.write_text(text + "numerics: {device: cuda}\n")
     measure_all(load_study(project))
     cell = state_of(load_study(project))
-    assert (cell["state"], cell["kind"]) == (FAILED, "resource") and "'cuda' is not on this machine" in cell["reason"]
+    assert (cell["state"], cell["kind"]) == (
+        FAILED,
+        "resource",
+    ) and "'cuda' is not on this machine" in cell["reason"]
     file.write_text(text)
     measure_all(load_study(project))
     assert state_of(load_study(project))["state"] == MEASURED
@@ -262,8 +321,12 @@ def test_provenance_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert json.dumps(told)  # all of it is JSON
 
 
-def test_memory_that_gives_out_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch's errors, too: first the job ends with it; at the last attempt it is recorded, and the next run tries again."""
+def test_memory_that_gives_out_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's errors, too: first the job ends with it; at the last attempt it is recorded, and the
+    next run tries again.
+    """
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
     study = load_study(project)
@@ -285,8 +348,12 @@ def test_memory_that_gives_out_is_tried_again(tmp_path: Path, monkeypatch: pytes
     assert state_of(study)["state"] == MEASURED
 
 
-def test_a_unit_in_the_place_of_a_shipped_one_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A project's minimal_pair: its file stands in the provenance of its cells and in a table of the report; of others nothing is said."""
+def test_a_unit_in_the_place_of_a_shipped_one_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project's minimal_pair: its file stands in the provenance of its cells and in a table of
+    the report; of others nothing is said.
+    """
     told = "Of this project, in the place of shipped ones"
     project = hub_project(tmp_path, monkeypatch)
     publish(project, "lab/plain", tiny_model(tmp_path, "gpt2"))
@@ -302,4 +369,8 @@ def test_a_unit_in_the_place_of_a_shipped_one_is_recorded(tmp_path: Path, monkey
     measure_all(study)
     assert provenance_of(study)["in the place of shipped units"] == {"minimal_pair": str(own)}
     row = hiding(study)[told].iloc[0]
-    assert row.to_dict() == {"kind": "measure", "name": "minimal_pair", "file": "measures/minimal_pair.py"}
+    assert row.to_dict() == {
+        "kind": "measure",
+        "name": "minimal_pair",
+        "file": "measures/minimal_pair.py",
+    }

@@ -1,4 +1,5 @@
-"""No table, however odd, ends in a traceback or loses a row in silence: `fit`, `gstudy`, `scaling` and files of stimuli.
+"""No table, however odd, ends in a traceback or loses a row in silence: `fit`, `gstudy`, `scaling`
+and files of stimuli.
 
 The figures printed by `make test-slow` (-s) are of 500 tables (tests/jobs/odd_tables.py).
 """
@@ -27,9 +28,13 @@ def fitted(odd: Odd) -> tuple[int, int]:
         odd.complete.to_parquet(plain)
         right = fit_file(plain, FORMULA)[0]
         assert model.fit.criterion == pytest.approx(right.fit.criterion, abs=1e-6)
-        levels = [set(m.design.levels["cond"]) for m in (model, right)]  # a column's own order names another reference
+        levels = [
+            set(m.design.levels["cond"]) for m in (model, right)
+        ]  # a column's own order names another reference
         assert levels[0] == levels[1] and len(model.effects) == len(right.effects)
-    return model.fit.n, int(found["left_out_rows"]["rows"].sum()) if len(found["left_out_rows"]) else 0
+    return model.fit.n, int(found["left_out_rows"]["rows"].sum()) if len(
+        found["left_out_rows"]
+    ) else 0
 
 
 def studied(odd: Odd) -> tuple[int, int]:
@@ -50,11 +55,18 @@ def stimuli(odd: Odd) -> tuple[int, int]:
 
 
 def tried(odd: Odd, command: str) -> str:
-    """ "used", or "refused" with one sentence; any other exception goes on. Every row is used or counted by its cause."""
+    """ "used", or "refused" with one sentence; any other exception goes on. Every row is used or
+    counted by its cause.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # nothing may be said where nobody hears it
-            used, left_out = {"fit": fitted, "gstudy": studied, "scaling": scaled, "stimuli": stimuli}[command](odd)
+            used, left_out = {
+                "fit": fitted,
+                "gstudy": studied,
+                "scaling": scaled,
+                "stimuli": stimuli,
+            }[command](odd)
     except InputError as error:
         assert "\n" not in str(error) and len(str(error)) > 20
         assert odd.complete is None or command == "stimuli", error
@@ -75,7 +87,9 @@ def is_exact(odd: Odd) -> None:
 
 
 def counted(seeds: range, folder: Path, every: dict[str, int]) -> Counter[tuple[str, str]]:
-    """How often each command used or refused a table; every: of how many sixes of tables it looks at one."""
+    """How often each command used or refused a table; every: of how many sixes of tables it looks
+    at one.
+    """
     found: Counter[tuple[str, str]] = Counter()
     for seed in seeds:
         place = folder / str(seed)
@@ -87,12 +101,16 @@ def counted(seeds: range, folder: Path, every: dict[str, int]) -> Counter[tuple[
                 if seed // 6 % step == 0:
                     found[command, tried(odd, command)] += 1
         except Exception as error:
-            raise AssertionError(f"table {seed} ({odd.told}): {type(error).__name__}: {error}") from error
+            raise AssertionError(
+                f"table {seed} ({odd.told}): {type(error).__name__}: {error}"
+            ) from error
     return found
 
 
 def test_no_odd_table_ends_in_a_traceback(tmp_path: Path) -> None:
-    """150 tables: right ones are read as the plain one and give its fit, every gap counted; others as much or one sentence."""
+    """150 tables: right ones are read as the plain one and give its fit, every gap counted; others
+    as much or one sentence.
+    """
     found = counted(range(150), tmp_path, {"stimuli": 1, "fit": 5, "gstudy": 5, "scaling": 25})
     assert found["fit", "used"] >= 12 and found["fit", "refused"] >= 6
 

@@ -59,7 +59,10 @@ analyses:
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of six runs, and five that it does not sample; nothing is on any hub."""
-    for folder, name, text in (("model_registry", "demo.yaml", SUITE), ("studies", "asked.yaml", STUDY)):
+    for folder, name, text in (
+        ("model_registry", "demo.yaml", SUITE),
+        ("studies", "asked.yaml", STUDY),
+    ):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text(text)
     (tmp_path / "transect.yaml").write_text("")
@@ -74,7 +77,9 @@ def planned(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
 
 
 def test_the_plan_is_facts_and_words(asked: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bytes with and without keeping weights, the jobs, what varies and what does not; the text says the same."""
+    """Bytes with and without keeping weights, the jobs, what varies and what does not; the text
+    says the same.
+    """
     told = planned(capsys, "--cores", "2")
     weights = 4 * 2 * 111_000_000 / 1e9
     assert told["download_gb"] == pytest.approx(weights) == told["disk_gb"]
@@ -82,7 +87,10 @@ def test_the_plan_is_facts_and_words(asked: Project, capsys: pytest.CaptureFixtu
     assert sum(job["cells"] for job in told["jobs_to_run"]) == told["cells_to_measure"] == 6
     assert all(job["memory_gb"] > 4 * 1e6 / 1e9 for job in told["jobs_to_run"])
     factors = {f["factor"]: f for f in told["design_check"]["factors"]}
-    assert factors["size"]["judged"] and (factors["corpus"]["units"], factors["corpus"]["level"]) == (
+    assert factors["size"]["judged"] and (
+        factors["corpus"]["units"],
+        factors["corpus"]["level"],
+    ) == (
         6,
         "configuration",
     )
@@ -101,20 +109,32 @@ def test_the_plan_is_facts_and_words(asked: Project, capsys: pytest.CaptureFixtu
 
 
 def test_power_of_a_stated_effect(asked: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two corpora of three sizes each, size in the model: 3 df, se = sd sqrt(2 / 3); statsmodels' noncentral t gives the power."""
+    """Two corpora of three sizes each, size in the model: 3 df, se = sd sqrt(2 / 3); statsmodels'
+    noncentral t gives the power.
+    """
     from scipy import stats
 
-    rows = {r["factor"]: r for r in planned(capsys, "--effect", "0.3", "--sd", "0.1")["power"]["rows"]}
+    rows = {
+        r["factor"]: r for r in planned(capsys, "--effect", "0.3", "--sd", "0.1")["power"]["rows"]
+    }
     delta, critical = 0.3 / (0.1 * np.sqrt(2 / 3)), stats.t.ppf(0.975, 3)
     expected = stats.nct.sf(critical, 3, delta) + stats.nct.cdf(-critical, 3, delta)
-    assert (rows["corpus"]["df"], rows["corpus"]["units"], rows["corpus"]["beside"]) == (3, 6, ["size"])
+    assert (rows["corpus"]["df"], rows["corpus"]["units"], rows["corpus"]["beside"]) == (
+        3,
+        6,
+        ["size"],
+    )
     assert rows["corpus"]["power"] == pytest.approx(expected, abs=1e-4)
     # a tenfold of size: slope with sum of squares 4 about the mean
-    assert rows["size"]["detectable"] / rows["corpus"]["detectable"] == pytest.approx(np.sqrt(1 / 4) / np.sqrt(2 / 3))
+    assert rows["size"]["detectable"] / rows["corpus"]["detectable"] == pytest.approx(
+        np.sqrt(1 / 4) / np.sqrt(2 / 3)
+    )
 
 
 def test_sd_from_finished_cells(asked: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --sd it is what is left between the configurations of finished cells: residuals of a fit by numpy."""
+    """Without --sd it is what is left between the configurations of finished cells: residuals of a
+    fit by numpy.
+    """
     of = study.load("asked", asked)
     accuracy = {}
     rng = np.random.default_rng(0)
@@ -122,39 +142,67 @@ def test_sd_from_finished_cells(asked: Project, capsys: pytest.CaptureFixture[st
         items = rng.random(40) < 0.7
         accuracy[cell.checkpoint.run.id] = items.mean()
         rows = as_values(
-            cell.key, pd.DataFrame({"item": map(str, range(40)), "metric": "copy_top1", "value": items.astype(float)})
+            cell.key,
+            pd.DataFrame(
+                {"item": map(str, range(40)), "metric": "copy_top1", "value": items.astype(float)}
+            ),
         )
-        Store(asked.store).write([cell.record(MEASURED)], {cell.key: rows}, {"cells": {cell.key: {"cpu_seconds": 1.0}}})
+        Store(asked.store).write(
+            [cell.record(MEASURED)], {cell.key: rows}, {"cells": {cell.key: {"cpu_seconds": 1.0}}}
+        )
     told = planned(capsys)
     assert told["calibrated_by_cells"] == 6
     row = next(r for r in told["power"]["rows"] if r["factor"] == "corpus")
     runs = list(accuracy)
     x = np.column_stack(
-        [np.ones(6), [r.startswith("web") for r in runs], [np.log10(int(r.split("-")[1][:-1])) for r in runs]]
+        [
+            np.ones(6),
+            [r.startswith("web") for r in runs],
+            [np.log10(int(r.split("-")[1][:-1])) for r in runs],
+        ]
     ).astype(float)
     y = np.array([accuracy[r] for r in runs])
     residuals = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
     assert row["outcome"] == "copying, copy_top1"
     assert (
-        row["sd"] == pytest.approx(np.sqrt(residuals @ residuals / 3)) and row["sd_lower"] < row["sd"] < row["sd_upper"]
+        row["sd"] == pytest.approx(np.sqrt(residuals @ residuals / 3))
+        and row["sd_lower"] < row["sd"] < row["sd_upper"]
     )
 
 
-def test_suggestions_rank_runs_and_designs(asked: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """For a contrast of languages: the Spanish run that is like the others first; among untrained designs a Spanish one."""
-    told = planned(capsys, "--suggest", "2", "--contrast", "language", "--contrast", "size")["suggestions"]
+def test_suggestions_rank_runs_and_designs(
+    asked: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a contrast of languages: the Spanish run that is like the others first; among untrained
+    designs a Spanish one.
+    """
+    told = planned(capsys, "--suggest", "2", "--contrast", "language", "--contrast", "size")[
+        "suggestions"
+    ]
     first = told["existing"][0]
-    assert first["run"] == "spanish" and "language" in first["resolved"] and first["brings"] == ["language"]
+    assert (
+        first["run"] == "spanish"
+        and "language" in first["resolved"]
+        and first["brings"] == ["language"]
+    )
     assert first["download_gb"] == pytest.approx(0.04) and told["known_now"]["language"] < 0.5
     untrained = told["untrained"][0]
-    assert untrained["changed"] == "language" and untrained["to"] == "spa" and untrained["like"] != "web-10m"
+    assert (
+        untrained["changed"] == "language"
+        and untrained["to"] == "spa"
+        and untrained["like"] != "web-10m"
+    )
     assert untrained["training_flop"] == pytest.approx(
         6e9 * {"1m": 9e5, "100m": 9e7, "10m": 9e6}[untrained["like"].split("-")[1]]
     )
 
 
-def test_suggestions_by_the_design_of_the_study(asked: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --contrast the terms of the study's design count, by the factors that their fields express; in words, too."""
+def test_suggestions_by_the_design_of_the_study(
+    asked: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --contrast the terms of the study's design count, by the factors that their fields
+    express; in words, too.
+    """
     told = planned(capsys, "--suggest", "3", "--criterion", "A")["suggestions"]
     assert told["terms"] == ["size", "corpus"] and told["criterion"] == "A"
     gains = [row["a_gain"] for row in told["existing"]]
@@ -172,22 +220,34 @@ def test_an_unknown_contrast_is_refused(asked: Project, capsys: pytest.CaptureFi
     assert "must be a number above 0" in capsys.readouterr().err
 
 
-def test_an_analysis_that_asks_for_a_false_contrast_is_told(asked: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """BERT against GPT as an effect of architecture: told before anything is computed, with the reason."""
+def test_an_analysis_that_asks_for_a_false_contrast_is_told(
+    asked: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BERT against GPT as an effect of architecture: told before anything is computed, with the
+    reason.
+    """
     suite = asked.root / "model_registry" / "demo.yaml"
     suite.write_text(
-        suite.read_text() + "- {id: mask, label: 1m, hub_id: o/mask, objective: masked, architecture: bert}\n"
+        suite.read_text()
+        + "- {id: mask, label: 1m, hub_id: o/mask, objective: masked, architecture: bert}\n"
     )
     text = STUDY.replace(
-        "copying, options: {n: 8, conditions: [{length: 6, gap: 2}]}", "minimal_pair, stimuli: blimp_agreement"
+        "copying, options: {n: 8, conditions: [{length: 6, gap: 2}]}",
+        "minimal_pair, stimuli: blimp_agreement",
     )
     outcome = "measure: minimal_pair, metric: correct, objective: [causal, masked], factors: [architecture, log10(params_total)]"
-    text = text.replace("measure: copying, metric: copy_top1", outcome).replace("size_trend", "attribution")
+    text = text.replace("measure: copying, metric: copy_top1", outcome).replace(
+        "size_trend", "attribution"
+    )
     (asked.root / "studies" / "asked.yaml").write_text(text)
     (sentence,) = planned(capsys)["refused_contrasts"]
-    assert "between gpt2 and bert" in sentence and "architecture is aliased with objective" in sentence
+    assert (
+        "between gpt2 and bert" in sentence and "architecture is aliased with objective" in sentence
+    )
     assert cli.main(["plan", "asked"]) == 0 and "cannot be told" in capsys.readouterr().out
-    (asked.root / "studies" / "asked.yaml").write_text(text.replace("objective: [causal, masked], ", ""))
+    (asked.root / "studies" / "asked.yaml").write_text(
+        text.replace("objective: [causal, masked], ", "")
+    )
     assert not planned(capsys)[
         "refused_contrasts"
     ]  # an outcome speaks of causal models where it does not say otherwise

@@ -45,14 +45,20 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> s
     return before
 
 
-def test_every_batch_is_told_and_the_line_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_batch_is_told_and_the_line_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Shares grow to all of the pass's tokens (13 read of each window), and blanks are left."""
     *told, blank, last = scored(tmp_path, monkeypatch, terminal=True).split("\r")[1:]
     shares = [int(re.search(r"(\d+)% of 520 tokens", line)[1]) for line in told]
     assert len(shares) == 40 and shares == sorted(shares) and shares[-1] == 100
-    assert told[0].startswith("transect: bits_per_byte on book: ") and not blank.strip() and last == ""
+    assert (
+        told[0].startswith("transect: bits_per_byte on book: ") and not blank.strip() and last == ""
+    )
 
 
-def test_nothing_is_written_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A log holds no lines that are written over."""
     assert scored(tmp_path, monkeypatch, terminal=False) == ""

@@ -1,4 +1,6 @@
-"""`transect registry audit`: a hub on this machine, saved listings, folders, and what a study measured."""
+"""`transect registry audit`: a hub on this machine, saved listings, folders, and what a study
+measured.
+"""
 
 import hashlib
 import json
@@ -39,14 +41,18 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return where
 
 
-def findings(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+def findings(
+    capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, list[dict[str, Any]]]:
     """The exit code and the findings of one command."""
     code = cli.main(["registry", "audit", *arguments, "--json"])
     return code, json.loads(capsys.readouterr().out)["findings"]
 
 
 def test_154_revisions_of_the_hub_in_less_than_a_minute(lab, monkeypatch, capsys, tmp_path):
-    """With 0.2 s for every answer the real client needs far less than 60 s (measured 4 s); the twin is found, nothing is cached."""
+    """With 0.2 s for every answer the real client needs far less than 60 s (measured 4 s); the twin
+    is found, nothing is cached.
+    """
     trees = {"lab/m": listing([*steps(), "main"], TWIN | {"main": "step143000"})}
     with serve({}, trees=trees, delay=0.2) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
@@ -61,9 +67,15 @@ def test_154_revisions_of_the_hub_in_less_than_a_minute(lab, monkeypatch, capsys
 
 
 def test_what_the_hub_said_is_saved_and_audited_again_offline(lab, monkeypatch, capsys):
-    """The same findings from the file, among them one that rests on what config.json says, and a branch that was not read."""
+    """The same findings from the file, among them one that rests on what config.json says, and a
+    branch that was not read.
+    """
     wrong = CONFIG | {"num_hidden_layers": 3}
-    trees = {"lab/m": listing([*steps(), "main", "cooldown"], TWIN | {"main": "step143000"}, config=wrong)}
+    trees = {
+        "lab/m": listing(
+            [*steps(), "main", "cooldown"], TWIN | {"main": "step143000"}, config=wrong
+        )
+    }
     with serve({}, trees=trees) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         online = findings(capsys, "lab", "--save", "saved.json")
@@ -77,7 +89,9 @@ def test_what_the_hub_said_is_saved_and_audited_again_offline(lab, monkeypatch, 
 
 def test_a_revision_that_is_refused_does_not_hide_the_others(lab, monkeypatch, capsys):
     """It is told as not listed; the twin is found all the same."""
-    with serve({}, trees={"lab/m": listing(steps(), TWIN)}, broken=frozenset({("lab/m", "step512")})) as address:
+    with serve(
+        {}, trees={"lab/m": listing(steps(), TWIN)}, broken=frozenset({("lab/m", "step512")})
+    ) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         code, found = findings(capsys, "lab")
     assert code == 1
@@ -89,13 +103,18 @@ def test_a_revision_that_is_refused_does_not_hide_the_others(lab, monkeypatch, c
 
 
 def test_a_gated_repository_among_others(tmp_path, lab, monkeypatch, capsys):
-    """Its run is told with the sentence that says what to do; the other run is audited. Where all are gated, that is the answer."""
+    """Its run is told with the sentence that says what to do; the other run is audited. Where all
+    are gated, that is the answer.
+    """
     project(lab.root, "- {id: m, hub_id: lab/m}\n- {id: g, hub_id: lab/g}")
     trees = {"lab/m": listing(steps(), TWIN), "lab/g": listing(steps())}
     with serve({}, trees=trees, gated=frozenset({"lab/g"})) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         _, found = findings(capsys, "lab")
-        assert [(f["kind"], f["runs"]) for f in found] == [("could not be listed", ["g"]), ("identical weights", ["m"])]
+        assert [(f["kind"], f["runs"]) for f in found] == [
+            ("could not be listed", ["g"]),
+            ("identical weights", ["m"]),
+        ]
         assert "lab/g is gated: accept its terms" in found[0]["found"]
         assert cli.main(["registry", "audit", "lab", "--run", "g"]) == 1
     assert "transect: lab/g is gated" in capsys.readouterr().err
@@ -104,11 +123,20 @@ def test_a_gated_repository_among_others(tmp_path, lab, monkeypatch, capsys):
 def test_commits_of_a_run_with_one_revision(lab, monkeypatch, capsys):
     """The hub's commits of main are compared where the run is main alone."""
     project(lab.root, "- {id: m, hub_id: lab/m, checkpoints: main}")
-    trees = {"lab/m": {"main": tree("new"), "a" * 40: tree("new"), "b" * 40: tree("old"), "c" * 40: tree(None)}}
+    trees = {
+        "lab/m": {
+            "main": tree("new"),
+            "a" * 40: tree("new"),
+            "b" * 40: tree("old"),
+            "c" * 40: tree(None),
+        }
+    }
     with serve({}, trees=trees) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         _, found = findings(capsys, "lab")
-    assert [(f["kind"], f["revisions"]) for f in found] == [("weights replaced", ["a" * 40, "b" * 40])]
+    assert [(f["kind"], f["revisions"]) for f in found] == [
+        ("weights replaced", ["a" * 40, "b" * 40])
+    ]
 
 
 STEPS_ELSEWHERE = """
@@ -118,7 +146,9 @@ STEPS_ELSEWHERE = """
 
 
 def test_checkpoints_in_other_repositories(lab, monkeypatch, capsys):
-    """Steps in a repository beside the run's, or each in its own: compared under the rule's names, with what no rule names."""
+    """Steps in a repository beside the run's, or each in its own: compared under the rule's names,
+    with what no rule names.
+    """
     project(lab.root, "- {id: m, hub_id: lab/m, checkpoints: elsewhere}", rules=STEPS_ELSEWHERE)
     trees = {
         "lab/m": {"main": tree("c")},
@@ -134,9 +164,13 @@ def test_checkpoints_in_other_repositories(lab, monkeypatch, capsys):
 
 
 def test_a_repository_for_each_step(lab, monkeypatch, capsys):
-    """Main of lab/m-1 and lab/m-2 are steps 1 and 2 of one run; a step whose repository is not there is told with the sentence."""
+    """Main of lab/m-1 and lab/m-2 are steps 1 and 2 of one run; a step whose repository is not
+    there is told with the sentence.
+    """
     project(lab.root, "- {id: m, hub_id: lab/m, checkpoints: each}", rules=STEPS_ELSEWHERE)
-    trees = {f"lab/m-{i}": {"main": tree("same")} for i in (1, 2)} | {"lab/m": {"main": tree("last")}}
+    trees = {f"lab/m-{i}": {"main": tree("same")} for i in (1, 2)} | {
+        "lab/m": {"main": tree("last")}
+    }
     with serve({}, trees=trees) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         _, found = findings(capsys, "lab")
@@ -152,16 +186,38 @@ def test_a_repository_for_each_step(lab, monkeypatch, capsys):
     [
         (["labb"], None, 2, r"There is no suite 'labb' in the registry; .* Did you mean 'lab'\?"),
         (["lab", "--run", "n"], None, 2, r"--run n: the suite 'lab' has no such run"),
-        (["lab"], None, 1, r"The hub could not be asked about lab/m \(.*\); a saved listing is read with --listing FILE"),
+        (
+            ["lab"],
+            None,
+            1,
+            r"The hub could not be asked about lab/m \(.*\); a saved listing is read with --listing FILE",
+        ),
         (["lab", "--listing", "f.json"], None, 2, r"--listing f.json: there is no such file"),
-        (["lab", "--listing", "f.json"], '{"lab/m": {\n', 2, r"f.json, line 2: this is not valid JSON"),
-        (["lab", "--listing", "f.json"], '{"lab/n": {"step0": []}}', 2, r"f.json: this lists lab/n; of lab there is none. Did you mean 'lab/m'"),
-        (["lab", "--listing", "f.json"], '{"lab/m": {"step0": [{"path": 1}]}}', 2, r"f.json: lab/m: revision 'step0', entry 1: path is 1"),
+        (
+            ["lab", "--listing", "f.json"],
+            '{"lab/m": {\n',
+            2,
+            r"f.json, line 2: this is not valid JSON",
+        ),
+        (
+            ["lab", "--listing", "f.json"],
+            '{"lab/n": {"step0": []}}',
+            2,
+            r"f.json: this lists lab/n; of lab there is none. Did you mean 'lab/m'",
+        ),
+        (
+            ["lab", "--listing", "f.json"],
+            '{"lab/m": {"step0": [{"path": 1}]}}',
+            2,
+            r"f.json: lab/m: revision 'step0', entry 1: path is 1",
+        ),
         (["lab", "--measured", "none"], None, 2, r"none"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(lab, capsys, arguments, text, code, told):
-    """One sentence, with the file and the place; 1 where waiting may help, 2 where the input is wrong."""
+    """One sentence, with the file and the place; 1 where waiting may help, 2 where the input is
+    wrong.
+    """
     if text is not None:
         Path("f.json").write_text(text)
     assert cli.main(["registry", "audit", *arguments]) == code
@@ -197,15 +253,22 @@ def folder(path: Path, weights: bytes, config: dict[str, Any] = CONFIG) -> Path:
 
 @pytest.mark.parametrize("place", ["suite/m", "suite/lab/m", "suite"])
 def test_folders_on_disk(tmp_path, lab, capsys, place):
-    """Folders <name>/<revision>: files are hashed, twins found, revisions that are not there told; also the folder of the one run."""
+    """Folders <name>/<revision>: files are hashed, twins found, revisions that are not there told;
+    also the folder of the one run.
+    """
     for step in ("step0", "step1", "step2"):
         folder(tmp_path / place / step, (b"same" if step != "step2" else b"else") * 250)
     _, found = findings(capsys, "lab", "--listing", str(tmp_path / "suite"))
-    assert [(f["kind"], len(f["revisions"])) for f in found] == [("missing revision", 151), ("identical weights", 2)]
+    assert [(f["kind"], len(f["revisions"])) for f in found] == [
+        ("missing revision", 151),
+        ("identical weights", 2),
+    ]
 
 
 def test_a_hub_cache_on_disk(tmp_path, lab, capsys):
-    """refs name snapshots whose files are links to blobs: twins are found, and a blob whose content is not what its name says."""
+    """refs name snapshots whose files are links to blobs: twins are found, and a blob whose content
+    is not what its name says.
+    """
     cache = tmp_path / "cache" / "models--lab--m"
     for i, (step, weights) in enumerate({"step0": b"a", "step1": b"a", "step2": b"b"}.items()):
         snapshot = folder(cache / "snapshots" / (str(i) * 40), weights * 1000)
@@ -224,7 +287,10 @@ def test_a_hub_cache_on_disk(tmp_path, lab, capsys):
 
 def test_a_run_that_lies_in_a_folder(lab, capsys):
     """A run with a `path` is read where it lies; one whose folder is not there is told."""
-    project(lab.root, "- {id: m, path: models/m, checkpoints: main}\n- {id: n, path: models/none, checkpoints: main}")
+    project(
+        lab.root,
+        "- {id: m, path: models/m, checkpoints: main}\n- {id: n, path: models/none, checkpoints: main}",
+    )
     folder(lab.root / "models" / "m", b"x" * 1500)  # three bytes for each weight
     _, found = findings(capsys, "lab")
     assert [(f["kind"], f["runs"]) for f in found] == [
@@ -235,7 +301,9 @@ def test_a_run_that_lies_in_a_folder(lab, capsys):
 
 
 def test_weights_that_were_trained_here(world, capsys):
-    """Two revisions of a run in the project's store that hold the same bytes; the others of the suite are not there; counts are none."""
+    """Two revisions of a run in the project's store that hold the same bytes; the others of the
+    suite are not there; counts are none.
+    """
     run = registry.load(world).runs["tiny-8-seed0"]
     for step in ("step0", "step6", "step12"):
         folder(weights_folder(run, world) / step, b"same" if step != "step12" else b"else")
@@ -268,7 +336,9 @@ analyses:
 
 
 def measure_lab(lab: Project, swapped: dict[int, int]) -> None:
-    """Put the values of a curve of losses with little noise into the store, as cells of 47 steps; swapped: step -> whose values."""
+    """Put the values of a curve of losses with little noise into the store, as cells of 47 steps;
+    swapped: step -> whose values.
+    """
     few = "  few: {revision: 'step{step}', steps: [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, {from: 1000, to: 141000, by: 4000}]}"
     project(lab.root, "- {id: m, hub_id: lab/m, checkpoints: few}", rules=few)
     (lab.root / "studies").mkdir(exist_ok=True)
@@ -278,7 +348,10 @@ def measure_lab(lab: Project, swapped: dict[int, int]) -> None:
     study = studies.load("curves", lab)
     rng = np.random.default_rng(5)
     values = {
-        step: 2 + 8 * (1 + step / 300) ** -0.5 + 0.01 * rng.standard_normal(3) + np.array([0, 0.3, 0.6])
+        step: 2
+        + 8 * (1 + step / 300) ** -0.5
+        + 0.01 * rng.standard_normal(3)
+        + np.array([0, 0.3, 0.6])
         for step in [c.checkpoint.step for c in study.cells]
     }
     for cell in study.cells:
@@ -291,7 +364,9 @@ def measure_lab(lab: Project, swapped: dict[int, int]) -> None:
 
 
 def test_measured_values_betray_a_swapped_checkpoint(lab, capsys):
-    """One step holds another's weights (equal values), two hold each other's (off the curve); the metric that is all 1 says nothing."""
+    """One step holds another's weights (equal values), two hold each other's (off the curve); the
+    metric that is all 1 says nothing.
+    """
     measure_lab(lab, {5000: 141000, 29000: 121000, 121000: 29000})
     code, found = findings(capsys, "lab", "--measured", "curves")
     assert code == 1
@@ -323,11 +398,19 @@ def test_a_study_that_has_measured_nothing(lab, capsys):
 
 
 def test_values_that_are_equal_by_their_nature(tmp_path):
-    """Counts and shares of right answers coincide between checkpoints; they are no twins, nor is one value by itself."""
+    """Counts and shares of right answers coincide between checkpoints; they are no twins, nor is
+    one value by itself.
+    """
     where = project(tmp_path, ONE_RUN)
     [run] = suite_file.read(where.root / "model_registry/lab.yaml").runs
-    rows = [("m", f"step{s}", s, "pairs", "set", metric, "a", value) for s in (1000, 2000) for metric, value in [("correct", 1.0), ("loss", 0.5)]]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["run", "revision", "step", "measure", "stimuli", "metric", "item", "value"])
+    rows = [
+        ("m", f"step{s}", s, "pairs", "set", metric, "a", value)
+        for s in (1000, 2000)
+        for metric, value in [("correct", 1.0), ("loss", 0.5)]
+    ]
+    table = pd.DataFrame(
+        rows, columns=["run", "revision", "step", "measure", "stimuli", "metric", "item", "value"]
+    )
     table = table.assign(layer=None, head=None)
     judged = measured.judge([Holding(run, Repository(), "measured")], table)
     assert (judged.findings, judged.curves, judged.short) == ([], 0, 1)

@@ -1,4 +1,6 @@
-"""The table of runs that analyses get: what is not known of a run is a level or a missing number, never a hole or a word among numbers."""
+"""The table of runs that analyses get: what is not known of a run is a level or a missing number,
+never a hole or a word among numbers.
+"""
 
 import pandas as pd
 import pytest
@@ -21,7 +23,9 @@ analyses: [{analysis: population, factors: [language, stage, n_experts, script]}
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Two models as `registry add` leaves them, but that the first has a parent and known tokens, and the second unknown sharing."""
+    """Two models as `registry add` leaves them, but that the first has a parent and known tokens,
+    and the second unknown sharing.
+    """
     folder = tmp_path_factory.mktemp("project")
     (folder / "transect.yaml").write_text("")
     (folder / "studies").mkdir()
@@ -39,13 +43,17 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def test_an_unknown_name_is_a_level(table: pd.DataFrame) -> None:
-    """Of a field that the entry calls unknown, and of one that it does not name (stage has no word for it)."""
+    """Of a field that the entry calls unknown, and of one that it does not name (stage has no word
+    for it).
+    """
     assert table.loc["first", ["language", "corpus", "stage", "script"]].tolist() == ["unknown"] * 4
 
 
 def test_an_unknown_number_is_missing(table: pd.DataFrame) -> None:
     """Beside a known one, and where no run has it: numbers, never words."""
-    assert table.loc["first", "train_tokens"] == 5_000_000_000 and pd.isna(table.loc["second", "train_tokens"])
+    assert table.loc["first", "train_tokens"] == 5_000_000_000 and pd.isna(
+        table.loc["second", "train_tokens"]
+    )
     for name in ("train_tokens", "unique_tokens", "n_experts"):
         assert pd.api.types.is_numeric_dtype(table[name])
 

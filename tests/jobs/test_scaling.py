@@ -23,9 +23,23 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_planted_law_is_chosen_with_its_exponent(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_planted_law_is_chosen_with_its_exponent(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The power law predicts left-out families best; its exponent's interval holds 0.2."""
-    arguments = ["scaling", str(table), "--y", "loss", "--x", "params", "--group", "family", "-n", "100", "--json"]
+    arguments = [
+        "scaling",
+        str(table),
+        "--y",
+        "loss",
+        "--x",
+        "params",
+        "--group",
+        "family",
+        "-n",
+        "100",
+        "--json",
+    ]
     assert main([*arguments, "--forms", "line,power"]) == 0
     found = json.loads(capsys.readouterr().out)
     a = next(p for p in found["parameters"] if p["parameter"] == "a")
@@ -35,7 +49,18 @@ def test_the_planted_law_is_chosen_with_its_exponent(table: Path, capsys: pytest
 
 def test_larger_models_are_predicted(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fitted up to 1e10, the rows beyond fall into the 95 % interval in at least 80 % of cases."""
-    arguments = ["scaling", str(table), "--y", "loss", "--x", "params", "--group", "family", "-n", "100"]
+    arguments = [
+        "scaling",
+        str(table),
+        "--y",
+        "loss",
+        "--x",
+        "params",
+        "--group",
+        "family",
+        "-n",
+        "100",
+    ]
     assert main([*arguments, "--forms", "power", "--beyond", "1e10", "--json"]) == 0
     beyond = json.loads(capsys.readouterr().out)["beyond"]
     assert beyond["share_inside_95"] >= 0.8
@@ -49,22 +74,30 @@ def test_an_unknown_column_is_one_sentence(table: Path, capsys: pytest.CaptureFi
 
 
 def _rising(folder: Path, planted: str) -> Path:
-    """60 results over size and data in 12 families: accuracies that rise with both, or losses after a law."""
+    """60 results over size and data in 12 families: accuracies that rise with both, or losses after
+    a law.
+    """
     rng = np.random.default_rng(0)
     size, data = 10 ** rng.uniform(8, 11, 60), 10 ** rng.uniform(9, 12, 60)
     rising = 1 / (1 + np.exp(9.5 - np.log10(size))) + 0.05 * np.log10(data) / 12
     law = 1.69 + 406.4 * size**-0.34 + 410.7 * data**-0.28
     y = (rising if planted == "accuracies" else law) * np.exp(rng.normal(0, 0.01, 60))
     path = folder / "t.csv"
-    pd.DataFrame({"y": y, "size": size, "data": data, "family": np.repeat(np.arange(12), 5)}).to_csv(path, index=False)
+    pd.DataFrame(
+        {"y": y, "size": size, "data": data, "family": np.repeat(np.arange(12), 5)}
+    ).to_csv(path, index=False)
     return path
 
 
 ARGUMENTS = ["--y", "y", "--group", "family", "-n", "100"]
 
 
-def test_a_loss_law_of_rising_accuracies_is_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It does not fall, it does not predict, its exponents are not negative: said in the JSON and in the summary."""
+def test_a_loss_law_of_rising_accuracies_is_doubted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not fall, it does not predict, its exponents are not negative: said in the JSON and
+    in the summary.
+    """
     arguments = ["scaling", str(_rising(tmp_path, "accuracies")), "--x", "size,data", *ARGUMENTS]
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -77,14 +110,19 @@ def test_a_loss_law_of_rising_accuracies_is_doubted(tmp_path: Path, capsys: pyte
     assert "Note: no form predicts better" in capsys.readouterr().out
 
 
-def test_a_loss_law_of_losses_is_not_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_law_of_losses_is_not_doubted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The planted exponents in their intervals, and no note; the law and what r2 is are printed."""
     arguments = ["scaling", str(_rising(tmp_path, "losses")), "--x", "size,data", *ARGUMENTS]
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     rows = {p["parameter"]: p for p in found["parameters"]}
     assert found["notes"] == []
-    assert rows["a"]["lower"] < 0.34 < rows["a"]["upper"] and rows["b"]["lower"] < 0.28 < rows["b"]["upper"]
+    assert (
+        rows["a"]["lower"] < 0.34 < rows["a"]["upper"]
+        and rows["b"]["lower"] < 0.28 < rows["b"]["upper"]
+    )
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "chinchilla: y = E + A / N^a + B / D^b, 95 %" in text
@@ -96,7 +134,10 @@ def test_a_loss_law_of_losses_is_not_doubted(tmp_path: Path, capsys: pytest.Capt
     [
         (["--x", "size", "--forms", "powr"], "unknown form 'powr'; there are line, power"),
         (["--x", "size", "--forms", "powr"], "Did you mean 'power'"),
-        (["--x", "size", "--forms", "chinchilla"], "the form chinchilla takes 2 columns in --x, not 1 (size)"),
+        (
+            ["--x", "size", "--forms", "chinchilla"],
+            "the form chinchilla takes 2 columns in --x, not 1 (size)",
+        ),
         (["--x", "size,data", "--forms", "power"], "the form power takes 1 columns in --x"),
         (["--x", "size,data,zero"], "--x names 3 columns"),
         (["--x", "zero"], "the column 'zero' holds 2 values that are not above 0"),
@@ -106,7 +147,11 @@ def test_a_loss_law_of_losses_is_not_doubted(tmp_path: Path, capsys: pytest.Capt
     ],
 )
 def test_what_does_not_fit_is_said_before_fitting(
-    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    more: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Forms, columns and --beyond; one sentence, and no fit."""
     path = _rising(tmp_path, "losses")
@@ -122,9 +167,17 @@ def test_what_does_not_fit_is_said_before_fitting(
 def margins(tmp_path: Path) -> Path:
     """Margins of 30 items of 5 runs at 9 sizes, rising along a line; right is a margin above 0."""
     rng = np.random.default_rng(3)
-    run, size, item = (g.ravel() for g in np.meshgrid(np.arange(5), np.arange(9), np.arange(30), indexing="ij"))
+    run, size, item = (
+        g.ravel() for g in np.meshgrid(np.arange(5), np.arange(9), np.arange(30), indexing="ij")
+    )
     margin = size - 3.5 + rng.normal(0, 0.1, 30)[item] + rng.normal(0, 0.1, len(run))
-    rows = {"correct": margin > 0, "margin": margin, "params": 1e6 * 2.0**size, "run": run, "data": 1.0 + size}
+    rows = {
+        "correct": margin > 0,
+        "margin": margin,
+        "params": 1e6 * 2.0**size,
+        "run": run,
+        "data": 1.0 + size,
+    }
     path = tmp_path / "margins.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
     return path
@@ -133,7 +186,9 @@ def margins(tmp_path: Path) -> Path:
 JUMP = ["--y", "correct", "--group", "run", "--forms", "line", "-n", "100", "--continuous"]
 
 
-def test_the_jump_of_a_thresholded_metric_is_labelled(margins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_jump_of_a_thresholded_metric_is_labelled(
+    margins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Made by the metric, with place and resolution, in the JSON and in the summary."""
     arguments = ["scaling", str(margins), "--x", "params", *JUMP, "margin"]
     assert main([*arguments, "--json"]) == 0
@@ -143,8 +198,14 @@ def test_the_jump_of_a_thresholded_metric_is_labelled(margins: Path, capsys: pyt
     assert abs(jump["continuous"]["estimate"]) < 0.05 < 0.9 < jump["thresholded"]["estimate"]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    assert "The jump of correct beside margin: metric-induced (the continuous metric has no such step" in text
-    assert "between params 8e+06 and 1.6e+07, the largest change in 5 of 5 groups; a rise within 0.3 decades" in text
+    assert (
+        "The jump of correct beside margin: metric-induced (the continuous metric has no such step"
+        in text
+    )
+    assert (
+        "between params 8e+06 and 1.6e+07, the largest change in 5 of 5 groups; a rise within 0.3 decades"
+        in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,12 +224,29 @@ def test_a_jump_that_cannot_be_looked_at_is_one_sentence(
     assert message in capsys.readouterr().err
 
 
-def test_few_sizes_leave_a_form_out_and_not_the_answer(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Four sizes have no break: the others are compared, the note says so; the form by name is refused. The JSON has no NaN."""
-    frame = pd.read_csv(table).assign(params=lambda t: 10.0 ** np.ceil(np.log10(t["params"]).clip(upper=10) - 0.5))
+def test_few_sizes_leave_a_form_out_and_not_the_answer(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four sizes have no break: the others are compared, the note says so; the form by name is
+    refused. The JSON has no NaN.
+    """
+    frame = pd.read_csv(table).assign(
+        params=lambda t: 10.0 ** np.ceil(np.log10(t["params"]).clip(upper=10) - 0.5)
+    )
     frame = frame[frame["params"].between(1e7, 1e10)]
     frame.to_csv(table, index=False)
-    arguments = ["scaling", str(table), "--y", "loss", "--x", "params", "--group", "family", "-n", "100"]
+    arguments = [
+        "scaling",
+        str(table),
+        "--y",
+        "loss",
+        "--x",
+        "params",
+        "--group",
+        "family",
+        "-n",
+        "100",
+    ]
     assert main([*arguments, "--json"]) == 0
     text = capsys.readouterr().out
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -22,7 +22,10 @@ def asked(model: NetworkModel, n: int = 6, seed: int = 0) -> Callable[[], Any]:
     """A call that scores n sequences of 4 to 9 tokens which share prefixes."""
     rng = np.random.default_rng(seed)
     stem = rng.integers(8, model.vocab_size, 3).tolist()
-    ids = [[0, *stem, *rng.integers(8, model.vocab_size, rng.integers(1, 6)).tolist()] for _ in range(n)]
+    ids = [
+        [0, *stem, *rng.integers(8, model.vocab_size, rng.integers(1, 6)).tolist()]
+        for _ in range(n)
+    ]
     if model.objective == "masked":
         return lambda: model.pll(ids, [[-1, *range(len(i) - 1)] for i in ids])
     if model.objective == "seq2seq":
@@ -47,7 +50,8 @@ def off(values: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kind", [*architectures.KINDS, *architectures.MORE, *architectures.SEQ2SEQ, *architectures.LEAKING]
+    "kind",
+    [*architectures.KINDS, *architectures.MORE, *architectures.SEQ2SEQ, *architectures.LEAKING],
 )
 def test_a_fault_in_any_token_is_found(kind: str) -> None:
     """1e-3 nats in each token of each sequence that is scored again, in turn; nothing without it."""
@@ -58,8 +62,12 @@ def test_a_fault_in_any_token_is_found(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_is_found_where_the_model_makes_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1e-3 nats in the last token of all that the model's own call gives; it is judged, and told, by float64."""
+def test_a_fault_is_found_where_the_model_makes_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1e-3 nats in the last token of all that the model's own call gives; it is judged, and told,
+    by float64.
+    """
     model = architectures.model_of(kind)
     name = "pll" if model.objective == "masked" else "token_scores"
     whole = getattr(NetworkModel, name)
@@ -70,7 +78,9 @@ def test_a_fault_is_found_where_the_model_makes_it(kind: str, monkeypatch: pytes
 
 
 def test_a_fault_in_packed_rows_is_found_in_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve cells, more than the sequences that are looked at first: all of them fall; a thirteenth that packs nothing stands."""
+    """Twelve cells, more than the sequences that are looked at first: all of them fall; a
+    thirteenth that packs nothing stands.
+    """
     model = architectures.model_of("gpt_neox")
     inputs = type(model._packing)._inputs
 
@@ -104,23 +114,31 @@ def test_a_fault_in_sets_of_tokens_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert checked(model, one=call).faults == {}
     whole = NetworkModel.set_logprobs
-    monkeypatch.setattr(NetworkModel, "set_logprobs", lambda *a, **k: [v + FAULT for v in whole(*a, **k)])
+    monkeypatch.setattr(
+        NetworkModel, "set_logprobs", lambda *a, **k: [v + FAULT for v in whole(*a, **k)]
+    )
     assert checked(model, one=call).faults["one"] == pytest.approx(FAULT, rel=0.1)
 
 
 @pytest.mark.parametrize("kind", [*architectures.CAUSAL, *architectures.MORE_CAUSAL])
 def test_a_fault_in_any_set_of_tokens_is_found(kind: str) -> None:
-    """What the probability of a word's border rests on is scored again as well: 1e-3 nats at each position in turn."""
+    """What the probability of a word's border rests on is scored again as well: 1e-3 nats at each
+    position in turn.
+    """
     model = architectures.model_of(kind)
     scores = SelfCheck(model)
     with scores.note("one"):
-        model.set_logprobs([[0, 9, 8, 10], [0, 9, 11]], [[1, 3], [2]], np.arange(model.vocab_size) < 30)
+        model.set_logprobs(
+            [[0, 9, 8, 10], [0, 9, 11]], [[1, 3], [2]], np.arange(model.vocab_size) < 30
+        )
     assert planted.check_every_token(scores) == {("one", "set_logprobs"): 3}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rounding_is_no_fault(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a tolerance that lets every difference through to float64: as exact as the plain forward, so nothing falls."""
+    """With a tolerance that lets every difference through to float64: as exact as the plain
+    forward, so nothing falls.
+    """
     model = architectures.model_of(kind)
     monkeypatch.setattr(rounding, "of_token", lambda model: 1e-12)
     scores = SelfCheck(model)
@@ -129,7 +147,8 @@ def test_rounding_is_no_fault(kind: str, monkeypatch: pytest.MonkeyPatch) -> Non
             asked(model, seed=seed)()
     found = scores.check()
     assert found.float64 > 0 and found.difference < 2e-5
-    # twice the largest error of the plain forward is allowed, and rounding alone may reach three times as much here and there
+    # twice the largest error of the plain forward is allowed, and rounding alone may reach three
+    # times as much here and there
     assert all(fault < 1.5 * found.tolerance for fault in found.faults.values())
 
 
@@ -139,9 +158,14 @@ def test_a_less_exact_plain_forward_convicts_nobody(monkeypatch: pytest.MonkeyPa
 
     model = architectures.model_of("gpt2")
     plain = reference.token_scores
-    monkeypatch.setattr(NetworkModel, "token_scores", lambda self, sequences, starts: [
-        TokenScores(reference.in_float64(self, lambda: plain(self, ids, 1)), None) for ids in sequences  # noqa: B023
-    ])  # fmt: skip
+    monkeypatch.setattr(
+        NetworkModel,
+        "token_scores",
+        lambda self, sequences, starts: [
+            TokenScores(reference.in_float64(self, lambda: plain(self, ids, 1)), None)  # noqa: B023
+            for ids in sequences
+        ],
+    )
     wrong = {torch.float32: FAULT, torch.float64: 0.0}
 
     def coarse(model: Any, ids: Any, start: int, **more: Any) -> np.ndarray:
@@ -154,16 +178,20 @@ def test_a_less_exact_plain_forward_convicts_nobody(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_has_its_own_tolerance(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_precision_has_its_own_tolerance(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing falls for rounding; a fault of three times the tolerance does."""
     model = architectures.model_of("gemma3_text")
     model.network.to(dtype)
     found = checked(model, one=asked(model))
     assert found.faults == {}
     whole, size = NetworkModel.token_scores, 3 * rounding.of_token(model)
-    monkeypatch.setattr(NetworkModel, "token_scores", lambda *a, **k: [
-        TokenScores(s.logprob + size, None) for s in whole(*a, **k)
-    ])  # fmt: skip
+    monkeypatch.setattr(
+        NetworkModel,
+        "token_scores",
+        lambda *a, **k: [TokenScores(s.logprob + size, None) for s in whole(*a, **k)],
+    )
     assert set(checked(model, one=asked(model)).faults) == {"one"}
 
 
@@ -178,7 +206,9 @@ def test_a_lost_number_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(NetworkModel, "token_scores", lost)
-    assert checked(model, one=lambda: model.token_scores([[0, 9, 8]], [1])).faults == {"one": np.inf}
+    assert checked(model, one=lambda: model.token_scores([[0, 9, 8]], [1])).faults == {
+        "one": np.inf
+    }
 
 
 def test_tables_of_counts_are_scored_again_by_themselves(tmp_path: Any) -> None:

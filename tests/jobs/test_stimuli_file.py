@@ -17,7 +17,9 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 
 def test_texts_that_look_like_something_else(tmp_path: Path) -> None:
-    """ "NA", "null", "007", an empty cell and a date are texts: nothing is converted, nothing becomes missing."""
+    """ "NA", "null", "007", an empty cell and a date are texts: nothing is converted, nothing
+    becomes missing.
+    """
     texts = ["NA", "null", "007", "", "2020-01-01", "nan"]
     table = written(tmp_path, "a.csv", "text\n" + "\n".join(t or '""' for t in texts) + "\n")
     lines = written(tmp_path, "a.jsonl", "\n".join(json.dumps({"text": t}) for t in texts))
@@ -27,9 +29,13 @@ def test_texts_that_look_like_something_else(tmp_path: Path) -> None:
 
 
 def test_quotes_commas_and_line_breaks(tmp_path: Path) -> None:
-    """A text in quotes may hold all of them, and a byte-order mark at the start is no part of the first column's name."""
+    """A text in quotes may hold all of them, and a byte-order mark at the start is no part of the
+    first column's name.
+    """
     path = written(tmp_path, "a.csv", '\ufeffitem,text\r\none,"a, ""b""\nc"\r\n')
-    assert read_stimuli(path, ["text"], "x").to_dict("records") == [{"item": "one", "text": 'a, "b"\nc'}]
+    assert read_stimuli(path, ["text"], "x").to_dict("records") == [
+        {"item": "one", "text": 'a, "b"\nc'}
+    ]
 
 
 def test_a_compressed_file(tmp_path: Path) -> None:
@@ -47,7 +53,11 @@ def test_a_document_may_be_long(tmp_path: Path) -> None:
 
 def test_blimp_names_its_items(tmp_path: Path) -> None:
     """UID-pairID, as in the files of Warstadt et al. (2020)."""
-    path = written(tmp_path, "a.jsonl", '{"sentence_good": "a", "sentence_bad": "b", "UID": "order", "pairID": "7"}')
+    path = written(
+        tmp_path,
+        "a.jsonl",
+        '{"sentence_good": "a", "sentence_bad": "b", "UID": "order", "pairID": "7"}',
+    )
     assert read_stimuli(path, ["sentence_good"], "x")["item"].tolist() == ["order-7"]
 
 
@@ -75,14 +85,20 @@ def test_blimp_names_its_items(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": 3}\n', "text of item 0 .* is 3; it must be a text"),
         ("a.jsonl.gz", "not gzip", "this cannot be read"),
         ("a.csv", "good;bad\na\nb\n", "is this table separated by a semicolon"),
-        ("a.csv", "text\nThe cat, sat\nA dog, ran\n", "2 cells where the header has 1 cell, and so in every row"),
+        (
+            "a.csv",
+            "text\nThe cat, sat\nA dog, ran\n",
+            "2 cells where the header has 1 cell, and so in every row",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, name: str, text: str, told: str) -> None:
     """One sentence with file, line and what is allowed."""
     with pytest.raises(InputError, match=told) as error:
         read_stimuli(written(tmp_path, name, text), ["text"], "surprisal")
-    assert str(error.value).startswith(f"--stimuli {tmp_path / name}") and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"--stimuli {tmp_path / name}") and "\n" not in str(
+        error.value
+    )
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -90,7 +106,8 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text\nniño\n".encode("latin-1"))
     with pytest.raises(
-        InputError, match=r"line 2: this cannot be read as UTF-8 text; save it as UTF-8.* iconv -f WINDOWS-1252"
+        InputError,
+        match=r"line 2: this cannot be read as UTF-8 text; save it as UTF-8.* iconv -f WINDOWS-1252",
     ):
         read_stimuli(path, ["text"], "x")
 
@@ -106,10 +123,16 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_files_as_people_have_them(tmp_path: Path, name: str, text: str, encoding: str) -> None:
-    """Semicolons (Excel in half of Europe), tabs, blanks after commas, UTF-16; ids and NA stay as they are written."""
+    """Semicolons (Excel in half of Europe), tabs, blanks after commas, UTF-16; ids and NA stay as
+    they are written.
+    """
     (tmp_path / name).write_bytes(text.encode(encoding))
     items = read_stimuli(tmp_path / name, ["text"], "surprisal")
-    assert items.to_dict("list") == {"item": ["007", "8"], "text": ["Well, no", "NA"], "note": ["x", ""]}
+    assert items.to_dict("list") == {
+        "item": ["007", "8"],
+        "text": ["Well, no", "NA"],
+        "note": ["x", ""],
+    }
 
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
@@ -125,8 +148,14 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     ("given", "told"),
     [
         ("sentence_good", "write NAME=COLUMN"),
-        ("sentence_god=good", "minimal_pair reads sentence_good, and item. Did you mean 'sentence_good'"),
-        ("sentence_good=goods", "no column 'goods' in .*; there are good, item. Did you mean 'good'"),
+        (
+            "sentence_god=good",
+            "minimal_pair reads sentence_good, and item. Did you mean 'sentence_good'",
+        ),
+        (
+            "sentence_good=goods",
+            "no column 'goods' in .*; there are good, item. Did you mean 'good'",
+        ),
         ("item=good", "the file has a column 'item' as well"),
     ],
 )

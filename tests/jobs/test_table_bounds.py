@@ -31,12 +31,24 @@ def peak() -> float:
     ("name", "content", "told"),
     [
         ("t.csv", f"{COLUMNS}\n{COLUMNS}\n", r"1,000,000 columns; at most 10,000"),
-        ("t.csv", "a,b\n" * 26_000_000, r"2[56],\d+,\d+ rows of 2 columns; at most 50,000,000 cells"),
+        (
+            "t.csv",
+            "a,b\n" * 26_000_000,
+            r"2[56],\d+,\d+ rows of 2 columns; at most 50,000,000 cells",
+        ),
         ("t.tsv", "a\tb\n" + "1" * 51_000_000, r"line 2: a line of more than 50,000,000 bytes"),
-        ("t.jsonl", "".join(f'{{"k{i}": 1}}\n' for i in range(10_001)), r"7,0\d\d rows of 7,0\d\d columns"),
+        (
+            "t.jsonl",
+            "".join(f'{{"k{i}": 1}}\n' for i in range(10_001)),
+            r"7,0\d\d rows of 7,0\d\d columns",
+        ),
         ("t.jsonl", '{"a": 1}\n' + NESTED, r"line 2: its values are nested more than 100 deep"),
         ("t.jsonl", '{"a": ' + "[" * 100_000, r"line 1: its values are nested more than 100 deep"),
-        ("t.jsonl", "{}\n" * 10_000_001, r"some 20,000,002 values; of JSON lines at most 20,000,000"),
+        (
+            "t.jsonl",
+            "{}\n" * 10_000_001,
+            r"some 20,000,002 values; of JSON lines at most 20,000,000",
+        ),
         ("t.jsonl", '{"a": ' + "1" * 5_000 + "}\n", r"line 1: this is no JSON"),
     ],
     ids=["columns", "rows", "line", "keys", "depth", "depth of brackets", "objects", "digits"],
@@ -56,13 +68,16 @@ def test_a_small_file_that_unpacks_to_much(tmp_path: Path) -> None:
     """A gibibyte of zeros in 1 MB."""
     (tmp_path / "t.csv.gz").write_bytes(ZEROS)
     with pytest.raises(
-        InputError, match=r"t.csv.gz: this cannot be read \(unpacked it has more than 1,000,000,000 bytes"
+        InputError,
+        match=r"t.csv.gz: this cannot be read \(unpacked it has more than 1,000,000,000 bytes",
     ):
         tables.read(tmp_path / "t.csv.gz")
 
 
 def test_a_line_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines are found wherever they begin: each of a text is compared with the limit, and the first that is longer is named."""
+    """Lines are found wherever they begin: each of a text is compared with the limit, and the first
+    that is longer is named.
+    """
     monkeypatch.setattr(table_bounds, "LONGEST_LINE", 10)
     for lengths in ([10] * 5, [0, 3, 10, 1], [9, 9, 9, 10]):
         table_bounds.check_lines("\n".join("x" * n for n in lengths).encode(), "t")
@@ -91,7 +106,9 @@ FORMS: list[tuple[str, Write]] = [("parquet", write_parquet), ("feather", write_
 def test_rows_and_texts_of_files_with_types(
     tmp_path: Path, form: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """26 million rows, and one text of 10 kB 1,001 times (the limit is 10 MB here): refused by what the file says of itself, without unpacking it."""
+    """26 million rows, and one text of 10 kB 1,001 times (the limit is 10 MB here): refused by what
+    the file says of itself, without unpacking it.
+    """
     rows, texts = tmp_path / f"rows.{form}", tmp_path / f"texts.{form}"
     write(zeros(26_000_000), rows)
     repeated = pa.array(["x" * 10_000]).dictionary_encode().take(pa.array([0] * 1_001))
@@ -101,7 +118,9 @@ def test_rows_and_texts_of_files_with_types(
     with pytest.raises(InputError, match=r"26,000,000 rows of 2 columns; at most 50,000,000 cells"):
         tables.read(rows)
     monkeypatch.setattr(table_bounds, "LARGEST", 10_000_000)
-    with pytest.raises(InputError, match=r"unpacked it has 10,01\d,\d\d\d bytes; at most 10,000,000"):
+    with pytest.raises(
+        InputError, match=r"unpacked it has 10,01\d,\d\d\d bytes; at most 10,000,000"
+    ):
         tables.read(texts)
     assert peak() - before < 0.1
 
@@ -116,16 +135,27 @@ def test_a_list_holds_several_values(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("form", "write"), FORMS, ids=["parquet", "feather"])
-def test_what_is_within_the_limits_is_read_as_it_is(tmp_path: Path, form: str, write: Write) -> None:
-    """Repeated texts, long ones, missing ones, categories, several batches: as pyarrow alone reads them."""
+def test_what_is_within_the_limits_is_read_as_it_is(
+    tmp_path: Path, form: str, write: Write
+) -> None:
+    """Repeated texts, long ones, missing ones, categories, several batches: as pyarrow alone reads
+    them.
+    """
     words = pa.array(["a", None, "", "NA", "a", "é"] * 500)
-    made = pa.table({
-        "text": words, "large": words.cast(pa.large_string()), "level": words.dictionary_encode(),
-        "number": pa.array([1.5, None, 2.0] * 1000), "none": pa.nulls(3000),
-    })  # fmt: skip
+    made = pa.table(
+        {
+            "text": words,
+            "large": words.cast(pa.large_string()),
+            "level": words.dictionary_encode(),
+            "number": pa.array([1.5, None, 2.0] * 1000),
+            "none": pa.nulls(3000),
+        }
+    )
     path = tmp_path / f"t.{form}"
     pq.write_table(made, path) if form == "parquet" else write(made, path)
-    found = table_bounds.read_parquet(path) if form == "parquet" else table_bounds.read_feather(path)
+    found = (
+        table_bounds.read_parquet(path) if form == "parquet" else table_bounds.read_feather(path)
+    )
     plain = pq.read_table(path) if form == "parquet" else feather.read_table(path)
     assert found.equals(plain, check_metadata=True)
 
@@ -134,10 +164,14 @@ def test_batches_of_a_feather_file_are_summed(tmp_path: Path) -> None:
     """Rows and bytes of many batches, compressed or not, by any compression."""
     for compression in ("zstd", "lz4", "uncompressed"):
         path = tmp_path / f"{compression}.feather"
-        feather.write_feather(zeros(1_000_000), str(path), compression=compression, chunksize=70_000)
+        feather.write_feather(
+            zeros(1_000_000), str(path), compression=compression, chunksize=70_000
+        )
         with pa.memory_map(str(path)) as file:
             file.read(8)
-            extents = [table_bounds._extent(m) for m in table_bounds.MessageReader.open_stream(file)]
+            extents = [
+                table_bounds._extent(m) for m in table_bounds.MessageReader.open_stream(file)
+            ]
         assert sum(rows for rows, _ in extents) == 1_000_000
         assert 2_000_000 <= sum(size for _, size in extents) < 2_100_000
 
@@ -149,8 +183,12 @@ def test_a_tree_is_read_with_the_limits_too(tmp_path: Path) -> None:
     deep = "(" * 20_001 + "a:1,b:1)" + "".join(f"i{i}:1)" for i in range(20_000)) + ":1"
     deep = f"({deep},c:1,d:1,e:1,f:1);"
     (tmp_path / "tree.nwk").write_text(deep)
-    _, found = fit_file(tmp_path / "t.csv", "y ~ 1 + (1 | g)", Beside(relatedness=tmp_path / "tree.nwk", of="g"))
+    _, found = fit_file(
+        tmp_path / "t.csv", "y ~ 1 + (1 | g)", Beside(relatedness=tmp_path / "tree.nwk", of="g")
+    )
     assert found["relatedness"]["taken_for"] == "a tree"
     (tmp_path / "tree.nwk").write_bytes(b"(a:1,b\0:1);")
     with pytest.raises(InputError, match=r"tree.nwk: .*holds bytes of 0"):
-        fit_file(tmp_path / "t.csv", "y ~ 1 + (1 | g)", Beside(relatedness=tmp_path / "tree.nwk", of="g"))
+        fit_file(
+            tmp_path / "t.csv", "y ~ 1 + (1 | g)", Beside(relatedness=tmp_path / "tree.nwk", of="g")
+        )

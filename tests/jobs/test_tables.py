@@ -43,9 +43,12 @@ def table(folder: Path, text: str | bytes, name: str = "t.csv") -> TableFile:
 
 @pytest.mark.parametrize("packed", list(PACKED))
 @pytest.mark.parametrize(
-    ("suffix", "sep"), [(".csv", ","), (".tsv", "\t"), (".txt", "\t"), (".csv", ";"), (".TXT", "|"), (".dat", " ")]
+    ("suffix", "sep"),
+    [(".csv", ","), (".tsv", "\t"), (".txt", "\t"), (".csv", ";"), (".TXT", "|"), (".dat", " ")],
 )
-def test_text_is_read_whatever_separates_its_cells(suffix: str, sep: str, packed: str, tmp_path: Path) -> None:
+def test_text_is_read_whatever_separates_its_cells(
+    suffix: str, sep: str, packed: str, tmp_path: Path
+) -> None:
     """The same table from each, compressed or not."""
     content = PACKED[packed](FRAME.to_csv(sep=sep, index=False).encode())
     found = table(tmp_path, content, f"v1.2{suffix}{packed}")
@@ -63,9 +66,15 @@ def test_arrow_files_are_read(name: str, tmp_path: Path) -> None:
 def test_json_lines_are_a_table(tmp_path: Path) -> None:
     """Numbers, text, true and false; a field that a line lacks is missing."""
     found = table(
-        tmp_path, '{"y": 1, "g": "NA", "ok": true}\n{"y": 2.5, "g": "b", "ok": false}\n{"g": "c"}\n', "t.jsonl"
+        tmp_path,
+        '{"y": 1, "g": "NA", "ok": true}\n{"y": 2.5, "g": "b", "ok": false}\n{"g": "c"}\n',
+        "t.jsonl",
     )
-    assert found.frame["y"].tolist()[:2] == [1.0, 2.5] and found.frame["g"].tolist() == ["NA", "b", "c"]
+    assert found.frame["y"].tolist()[:2] == [1.0, 2.5] and found.frame["g"].tolist() == [
+        "NA",
+        "b",
+        "c",
+    ]
     assert found.left_out(["y", "g"]) == [LeftOut("y", "null", 1)]
 
 
@@ -93,7 +102,9 @@ def test_other_endings_are_refused(name: str, tmp_path: Path) -> None:
         ("t.jsonl", b"[1]\n", "line 1: a line must be an object"),
     ],
 )
-def test_what_only_has_the_name_is_told(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+def test_what_only_has_the_name_is_told(
+    name: str, content: bytes, told: str, tmp_path: Path
+) -> None:
     """What it is instead, and how to come by a table."""
     with pytest.raises(InputError, match=told) as error:
         table(tmp_path, content, name)
@@ -144,7 +155,9 @@ def test_broken_utf8_is_no_other_encoding(tmp_path: Path) -> None:
     ],
 )
 def test_what_people_add_to_a_table(text: str, name: str, tmp_path: Path) -> None:
-    """Blanks after commas, lines with #, Excel's sep=, aligned columns, a comma at every end, empty lines."""
+    """Blanks after commas, lines with #, Excel's sep=, aligned columns, a comma at every end, empty
+    lines.
+    """
     assert table(tmp_path, text, name).frame.to_dict("list") == {"y": [1], "x": [2.5], "g": ["a"]}
 
 
@@ -158,7 +171,11 @@ def test_quotes_of_a_table_without_quoting(tmp_path: Path) -> None:
 def test_a_comma_in_the_header_of_a_semicolon_table(tmp_path: Path) -> None:
     """The separator is the one that every row has as often as the header."""
     found = table(tmp_path, "y;x, scaled;g\n1,5;2,5;a\n2,5;3,5;b\n")
-    assert found.frame.to_dict("list") == {"y": [1.5, 2.5], "x, scaled": [2.5, 3.5], "g": ["a", "b"]}
+    assert found.frame.to_dict("list") == {
+        "y": [1.5, 2.5],
+        "x, scaled": [2.5, 3.5],
+        "g": ["a", "b"],
+    }
 
 
 def test_cells_in_quotes_hold_anything(tmp_path: Path) -> None:
@@ -176,12 +193,18 @@ def test_cells_in_quotes_hold_anything(tmp_path: Path) -> None:
         ),
         ("y,x,g\n1,2,a,\n3,4,b,\n", "the header has 3 cells, every row 4: each ends in a comma"),
         ("y,x,g\n1,2,a\n3,4\n5,6,b\n", "line 3: 2 cells where the header has 3"),
-        ("y,x,g\n1,2,a\n3,4,b,c\n3,4,b,c\n", "line 3: 4 cells .* and 1 more of 3 rows do not fit it"),
+        (
+            "y,x,g\n1,2,a\n3,4,b,c\n3,4,b,c\n",
+            "line 3: 4 cells .* and 1 more of 3 rows do not fit it",
+        ),
         ('y,g\n1,a\n2,"b\n3,c\n', r"line 4: this is no CSV .* does every quote close\?"),
         ('y,g\n1,a\n2,"b\n3,"c\n4,d\n', "this is no CSV"),
         ("y, g\n1,a, b\n", "line 2: 3 cells where the header has 2 cells"),
         ("y,g\n1;a\n2;b\n", "line 2: 1 cell where the header has 2 cells, and so in every row"),
-        ("y;g\n1\n2\n", "holds a semicolon, the rows do not; is this table separated by a semicolon?"),
+        (
+            "y;g\n1\n2\n",
+            "holds a semicolon, the rows do not; is this table separated by a semicolon?",
+        ),
         ("y g\n1\n2\n", "one column, 'y g', whose name holds a blank; is it separated by a blank?"),
     ],
 )
@@ -193,7 +216,12 @@ def test_rows_that_do_not_fit_the_header_are_refused(text: str, told: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    "text", ['"y","x"\n"1",0.5,"a"\n"2",1.5,"b"\n', "y x\nr1 0.5 a\nr2 1.5 b\n", '"y" "x"\n"7" 0.5 "a"\n"9" 1.5 "b"\n']
+    "text",
+    [
+        '"y","x"\n"1",0.5,"a"\n"2",1.5,"b"\n',
+        "y x\nr1 0.5 a\nr2 1.5 b\n",
+        '"y" "x"\n"7" 0.5 "a"\n"9" 1.5 "b"\n',
+    ],
 )
 def test_row_names_of_r_are_read(text: str, tmp_path: Path) -> None:
     """write.table writes a header one cell short; the names are unique."""
@@ -206,22 +234,31 @@ def test_columns_of_one_name_are_refused_where_used(tmp_path: Path) -> None:
     """A name that stands twice tells no column."""
     found = table(tmp_path, "y,x,x\n1,2,3\n4,5,6\n")
     found.check(["y"])
-    with pytest.raises(InputError, match="the column 'x' cannot be used: it stands in the header 2 times"):
+    with pytest.raises(
+        InputError, match="the column 'x' cannot be used: it stands in the header 2 times"
+    ):
         found.check(["y", "x"])
 
 
 def test_every_row_left_out_is_counted_once(tmp_path: Path) -> None:
-    """By its first column and sign in the order asked for: the sum is the number of incomplete rows."""
+    """By its first column and sign in the order asked for: the sum is the number of incomplete
+    rows.
+    """
     found = table(tmp_path, "y,x,g\n1,NA,a\nnan,NA,b\n.,2,\n4,,NA\n5,3,None\n6,4,null\n")
     assert [str(part) for part in found.left_out(["y", "x", "g"])] == [
-        "1 row: y is nan", "1 row: y is .", "1 row: x is NA", "1 row: x is empty",
-    ]  # fmt: skip
+        "1 row: y is nan",
+        "1 row: y is .",
+        "1 row: x is NA",
+        "1 row: x is empty",
+    ]
     assert found.frame[["y", "x", "g"]].isna().any(axis=1).sum() == 4
     assert found.left_out(["g"]) == [LeftOut("g", "empty", 1), LeftOut("g", "NA", 1)]
 
 
 def test_decimal_commas_are_read_and_said(tmp_path: Path) -> None:
-    """Excel's CSV in half of Europe: 1,5 under semicolons is 1.5; whole numbers beside them stay whole."""
+    """Excel's CSV in half of Europe: 1,5 under semicolons is 1.5; whole numbers beside them stay
+    whole.
+    """
     found = table(tmp_path, "y;x;n\n1,5;-0,25;3\n2;1,5e3;4\n")
     assert found.frame.to_dict("list") == {"y": [1.5, 2.0], "x": [-0.25, 1500.0], "n": [3, 4]}
     assert found.notes == ("decimal commas are read: 1,5 is one and a half",)
@@ -238,7 +275,9 @@ def test_commas_are_no_decimal_signs_beside_points(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["1,000", "1,234.5", "1'000", "12 %", "0,5"])
 def test_numbers_with_separators_have_one_note(value: str, tmp_path: Path) -> None:
-    """In a comma-separated file they are text, as in R; one note, for who takes the column as a number."""
+    """In a comma-separated file they are text, as in R; one note, for who takes the column as a
+    number.
+    """
     found = table(tmp_path, f'y,x,g\n1,"{value}",a\n2,"{value}",b\n')
     assert found.notes_on(["x"])[0].startswith(
         f"the column 'x': it holds numbers with separators, e.g. {value!r}, which"
@@ -257,7 +296,9 @@ def test_numbers_with_separators_have_one_note(value: str, tmp_path: Path) -> No
         (("1st", "2nd"), ""),
     ],
 )
-def test_text_that_may_be_meant_as_numbers(values: tuple[str, str], note: str, tmp_path: Path) -> None:
+def test_text_that_may_be_meant_as_numbers(
+    values: tuple[str, str], note: str, tmp_path: Path
+) -> None:
     """One note each."""
     found = table(tmp_path, f"y,x\n1,{values[0]}\n2,{values[1]}\n").notes_on(["x"])
     assert len(found) == bool(note) and all(note in text for text in found)
@@ -265,7 +306,9 @@ def test_text_that_may_be_meant_as_numbers(values: tuple[str, str], note: str, t
 
 def test_a_table_in_memory_counts_what_is_missing() -> None:
     """`TableFile.of` knows no signs."""
-    assert TableFile.of(pd.DataFrame({"y": [1.0, np.nan]})).left_out(["y"]) == [LeftOut("y", "missing", 1)]
+    assert TableFile.of(pd.DataFrame({"y": [1.0, np.nan]})).left_out(["y"]) == [
+        LeftOut("y", "missing", 1)
+    ]
 
 
 def test_a_p_is_never_0() -> None:

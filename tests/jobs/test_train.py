@@ -33,7 +33,16 @@ def job(study: Study) -> subprocess.Popen[bytes]:
     batch = study.batches[0]
     marker = study.results / "training" / f"{batch.target}.done"
     return subprocess.Popen(
-        [sys.executable, "-m", "transect.jobs", "train", str(study.path), batch.name, "--output", str(marker)],
+        [
+            sys.executable,
+            "-m",
+            "transect.jobs",
+            "train",
+            str(study.path),
+            batch.name,
+            "--output",
+            str(marker),
+        ],
         cwd=study.project.root,
         env=os.environ | {"PYTHONPATH": str(SHIPPED / "src")},
     )
@@ -67,7 +76,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 
 
 def test_two_studies_train_one_suite_once(world: Project, alone: list[dict[str, str]]) -> None:
-    """One trains, the other waits and finds the weights; they are those of one alone, and each was saved once."""
+    """One trains, the other waits and finds the weights; they are those of one alone, and each was
+    saved once.
+    """
     first, second = twins(world)
     jobs = [job(first), job(second)]
     until(lambda: "another process trains it" in said(first) + said(second))
@@ -75,8 +86,12 @@ def test_two_studies_train_one_suite_once(world: Project, alone: list[dict[str, 
     assert digests(first.batches[0].runs, world) == alone
 
 
-def test_the_second_takes_over_where_the_first_is_killed(world: Project, alone: list[dict[str, str]]) -> None:
-    """kill -9 of the one that trains: the one that waits goes on (how soon: test_training_lease.py), and ends with the bytes of one alone."""
+def test_the_second_takes_over_where_the_first_is_killed(
+    world: Project, alone: list[dict[str, str]]
+) -> None:
+    """kill -9 of the one that trains: the one that waits goes on (how soon:
+    test_training_lease.py), and ends with the bytes of one alone.
+    """
     first, second = twins(world)
     root = weights_folder(first.batches[0].runs[0], world)
     one = job(first)

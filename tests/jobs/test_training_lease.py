@@ -45,7 +45,9 @@ def test_the_second_waits_for_the_first(tmp_path: Path) -> None:
 
 
 def test_a_dead_holder_is_followed_within_three_seconds(tmp_path: Path) -> None:
-    """kill -9 of a process of this machine leaves its lock; the next one does not wait for it to grow old."""
+    """kill -9 of a process of this machine leaves its lock; the next one does not wait for it to
+    grow old.
+    """
     first = holder(tmp_path, 600)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -56,10 +58,16 @@ def test_a_dead_holder_is_followed_within_three_seconds(tmp_path: Path) -> None:
         assert time.monotonic() - start < 3
 
 
-def test_a_silent_holder_loses_it_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that sleeps (as one of another machine that is gone) is followed after its silence; awake again, it stops."""
+def test_a_silent_holder_loses_it_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that sleeps (as one of another machine that is gone) is followed after its silence;
+    awake again, it stops.
+    """
     monkeypatch.setattr(training_lease, "SECONDS", 1.0)
-    script = HOLD.replace("with lease", "import transect.jobs.training_lease as of; of.SECONDS = 1.0\nwith lease")
+    script = HOLD.replace(
+        "with lease", "import transect.jobs.training_lease as of; of.SECONDS = 1.0\nwith lease"
+    )
     script = script.replace("lambda: None):", "lambda: None) as mine:") + "    mine.check()\n"
     monkeypatch.setattr(sys.modules[__name__], "HOLD", script)
     first = holder(tmp_path, 1.5)
@@ -70,7 +78,9 @@ def test_a_silent_holder_loses_it_and_is_told(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / NAME).exists()
 
 
-def test_a_lost_lease_is_a_matter_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_lease_is_a_matter_of_resources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The job fails with one sentence and is tried again, when it finds the run trained or waits."""
     monkeypatch.setattr(training_lease, "SECONDS", 0.3)
     with lease(tmp_path, lambda: None) as mine:

@@ -40,13 +40,18 @@ def test_what_was_written_is_whole(measured: Study) -> None:
 
 @pytest.mark.parametrize("state", ["not applicable", "failed"])
 def test_an_edited_index_keeps_no_cell_from_being_read(measured: Study, state: str) -> None:
-    """Rows that call every cell by another state: all are read nevertheless, and without an index too."""
+    """Rows that call every cell by another state: all are read nevertheless, and without an index
+    too.
+    """
     path = measured.project.store / "index.parquet"
     Store(measured.project.store).index()
     table = pq.read_table(path)
     at = table.column_names.index("state")
     pq.write_table(
-        table.set_column(at, table.schema.field(at), pa.array([state] * len(table), table.schema.field(at).type)), path
+        table.set_column(
+            at, table.schema.field(at), pa.array([state] * len(table), table.schema.field(at).type)
+        ),
+        path,
     )
     assert damages(measured) == (4, [])
     path.unlink()
@@ -58,7 +63,9 @@ def test_a_cell_without_its_values_is_damaged(measured: Study) -> None:
     file = files(measured)[0]
     table = pq.read_table(file)
     gone = table["cell"][0].as_py()
-    pq.write_table(table.filter(pa.compute.not_equal(table["cell"], gone)), file, write_page_checksum=True)
+    pq.write_table(
+        table.filter(pa.compute.not_equal(table["cell"], gone)), file, write_page_checksum=True
+    )
     n, told = damages(measured)
     assert n == 4 and len(told) == 1 and gone[:12] in told[0]
 
@@ -69,7 +76,9 @@ def test_another_value_is_found(measured: Study) -> None:
     table = pq.read_table(file)
     at = table.column_names.index("value")
     values = pa.array([0.5, *table["value"].to_pylist()[1:]])
-    pq.write_table(table.set_column(at, table.schema.field(at), values), file, write_page_checksum=True)
+    pq.write_table(
+        table.set_column(at, table.schema.field(at), values), file, write_page_checksum=True
+    )
     n, told = damages(measured)
     assert n == 4 and len(told) == 1 and "are not those that were written" in told[0]
 

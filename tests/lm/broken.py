@@ -1,4 +1,6 @@
-"""Faults that one token brings: numbers that are none, and a forward that raises. What the tests of refusals plant."""
+"""Faults that one token brings: numbers that are none, and a forward that raises. What the tests of
+refusals plant.
+"""
 
 import math
 
@@ -24,7 +26,9 @@ def tables(network):
     """The tables that ids are looked up in: encoder and decoder may have one each, of one matrix."""
     own = network.get_input_embeddings()
     return [
-        m for m in network.modules() if m is own or getattr(m, "weight", None) is own.weight and type(m) is type(own)
+        m
+        for m in network.modules()
+        if m is own or getattr(m, "weight", None) is own.weight and type(m) is type(own)
     ]
 
 

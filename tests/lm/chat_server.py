@@ -1,4 +1,5 @@
-"""An interface of our own on this machine, in the form of OpenAI's chat completions; and a tiny model that answers with 1 or 2.
+"""An interface of our own on this machine, in the form of OpenAI's chat completions; and a tiny
+model that answers with 1 or 2.
 
 with serve(lambda prompt: "1") as chat:
     model = ApiModel(tmp_path / "run.jsonl", chat.url, "tiny")
@@ -24,14 +25,18 @@ KEY = "sk-secret-of-the-tests"
 
 @dataclass
 class Chat:
-    """`served`: what every answer says of the model. `refusals`: (status, message) that the next requests are answered with.
+    """`served`: what every answer says of the model. `refusals`: (status, message) that the next
+    requests are answered with.
 
-    `raw`: what the next ones are answered with, byte for byte, and `pause` the seconds between its bytes. `asked`: the bodies of
-    all requests, `keys` their Authorization headers; `got`: the paths that were asked for by GET.
+    `raw`: what the next ones are answered with, byte for byte, and `pause` the seconds between its
+    bytes. `asked`: the bodies of all requests, `keys` their Authorization headers; `got`: the paths
+    that were asked for by GET.
     """
 
     reply: Callable[[str], str]
-    served: dict[str, str | None] = field(default_factory=lambda: {"model": "tiny-1", "system_fingerprint": "fp_1"})
+    served: dict[str, str | None] = field(
+        default_factory=lambda: {"model": "tiny-1", "system_fingerprint": "fp_1"}
+    )
     refusals: list[tuple[int, str]] = field(default_factory=list)
     asked: list[dict] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -44,7 +49,10 @@ class Chat:
 def answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     """An answer for Chat.raw."""
     told = {"Content-Length": str(len(body)), "Connection": "close", **headers}
-    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in told.items())]
+    lines = [
+        f"HTTP/1.1 {status}",
+        *(f"{name.replace('_', '-')}: {value}" for name, value in told.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
@@ -80,8 +88,14 @@ def serve(reply: Callable[[str], str]) -> Iterator[Chat]:
                 code, told = chat.refusals.pop(0)
                 body = {"error": {"message": told}}
             else:
-                message = {"role": "assistant", "content": chat.reply(request["messages"][0]["content"])}
-                body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], **chat.served}
+                message = {
+                    "role": "assistant",
+                    "content": chat.reply(request["messages"][0]["content"]),
+                }
+                body = {
+                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                    **chat.served,
+                }
             sent = json.dumps(body).encode()
             self.send_response(code)
             self.send_header("Content-Length", str(len(sent)))
@@ -100,7 +114,9 @@ def serve(reply: Callable[[str], str]) -> Iterator[Chat]:
 
 
 def answering_model(folder: Path) -> Path:
-    """A tiny llama whose most probable next token is 1 or 2, whatever it reads: their unembeddings are v and -v, all others 0."""
+    """A tiny llama whose most probable next token is 1 or 2, whatever it reads: their unembeddings
+    are v and -v, all others 0.
+    """
     tokenizer = word_tokenizer()
     tokenizer.add_tokens(["1", "2"])
     path = tiny_model(folder, "llama", tokenizer=tokenizer, seed=7)  # a seed with which both occur

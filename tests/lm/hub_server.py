@@ -1,4 +1,6 @@
-"""A hub of our own on this machine: the addresses of the Hugging Face API that a download asks, and its refusals."""
+"""A hub of our own on this machine: the addresses of the Hugging Face API that a download asks, and
+its refusals.
+"""
 
 import hashlib
 import json
@@ -19,7 +21,11 @@ PROPOSAL = {
     "isPullRequest": True,
 }
 COMMIT = re.compile("[0-9a-f]{40}")
-REFUSALS = {"gated": (403, "GatedRepo"), "missing": (404, "RepoNotFound"), "revision": (404, "RevisionNotFound")}
+REFUSALS = {
+    "gated": (403, "GatedRepo"),
+    "missing": (404, "RepoNotFound"),
+    "revision": (404, "RevisionNotFound"),
+}
 
 
 def commit(hub_id: str, revision: str) -> str:
@@ -40,10 +46,11 @@ def serve(
 ) -> Iterator[str]:
     """The address of a server of {hub id: {revision: {file: content}}}.
 
-    proposals: {revision: author} of pull requests, in every repository; `status` other than 200 answers everything.
-    trees: {hub id: {revision: tree entries}} of further repositories, whose files exist by name and hash only (a config.json
-    also by its "content"); a revision that is a commit is one of `main`. broken: (hub id, revision) whose tree is refused;
-    delay: seconds that every answer takes.
+    proposals: {revision: author} of pull requests, in every repository; `status` other than 200
+    answers everything. trees: {hub id: {revision: tree entries}} of further repositories, whose
+    files exist by name and hash only (a config.json also by its "content"); a revision that is a
+    commit is one of `main`. broken: (hub id, revision) whose tree is refused; delay: seconds that
+    every answer takes.
     """
     proposals, trees = proposals or {}, trees or {}
 
@@ -70,7 +77,10 @@ def serve(
             if status != 200:
                 return self.answer(status, b"{}")
             api = parts[0] == "api"
-            hub_id, verb, *rest = "/".join(parts[2:4] if api else parts[:2]), *(parts[4:] if api else parts[2:])
+            hub_id, verb, *rest = (
+                "/".join(parts[2:4] if api else parts[:2]),
+                *(parts[4:] if api else parts[2:]),
+            )
             if hub_id in gated:
                 return self.refuse("gated")
             if hub_id not in repositories and hub_id not in trees:
@@ -81,13 +91,26 @@ def serve(
                     PROPOSAL | {"num": int(name.split("/")[-1]), "author": {"name": author}}
                     for name, author in proposals.items()
                 ]
-                return self.answer(200, json.dumps({"discussions": found, "count": len(found), "start": 0}).encode())
+                return self.answer(
+                    200,
+                    json.dumps({"discussions": found, "count": len(found), "start": 0}).encode(),
+                )
             if verb == "refs":
                 names = [r for r in revisions if not COMMIT.fullmatch(r)]
-                branches = [{"name": r, "ref": f"refs/heads/{r}", "targetCommit": commit(hub_id, r)} for r in names]
-                return self.answer(200, json.dumps({"branches": branches, "tags": [], "converts": []}).encode())
+                branches = [
+                    {"name": r, "ref": f"refs/heads/{r}", "targetCommit": commit(hub_id, r)}
+                    for r in names
+                ]
+                return self.answer(
+                    200, json.dumps({"branches": branches, "tags": [], "converts": []}).encode()
+                )
             if verb == "commits":
-                about = {"authors": [], "date": "2024-01-01T00:00:00.000Z", "title": "Upload", "message": ""}
+                about = {
+                    "authors": [],
+                    "date": "2024-01-01T00:00:00.000Z",
+                    "title": "Upload",
+                    "message": "",
+                }
                 listed = [{"id": r} | about for r in revisions if COMMIT.fullmatch(r)]
                 return self.answer(200, json.dumps(listed).encode())
             if (hub_id, rest[0]) in broken:
@@ -97,16 +120,27 @@ def serve(
                 return self.refuse("revision")
             if hub_id in trees:
                 if verb == "tree":
-                    return self.answer(200, json.dumps(revisions[named]).encode(), Content_Type="application/json")
-                content = next(e["content"] for e in revisions[named] if e["path"] == rest[1])  # verb: resolve
+                    return self.answer(
+                        200, json.dumps(revisions[named]).encode(), Content_Type="application/json"
+                    )
+                content = next(
+                    e["content"] for e in revisions[named] if e["path"] == rest[1]
+                )  # verb: resolve
                 return self.answer(200, json.dumps(content).encode())
             files, sha = revisions[named], commit(hub_id, named)
             if verb == "revision":
                 siblings = [{"rfilename": name} for name in files]
-                return self.answer(200, json.dumps({"id": hub_id, "sha": sha, "siblings": siblings}).encode())
+                return self.answer(
+                    200, json.dumps({"id": hub_id, "sha": sha, "siblings": siblings}).encode()
+                )
             if verb == "tree":
                 tree = [
-                    {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
+                    {
+                        "type": "file",
+                        "path": name,
+                        "size": len(body),
+                        "oid": hashlib.sha1(body).hexdigest(),
+                    }
                     for name, body in files.items()
                 ]
                 return self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")

@@ -1,4 +1,6 @@
-"""A process of its own that loads models and tells its memory as JSON: ``python -m tests.lm.loads flat|peak DIRECTORY ...``."""
+"""A process of its own that loads models and tells its memory as JSON: ``python -m tests.lm.loads
+flat|peak DIRECTORY ...``.
+"""
 
 import json
 import os
@@ -27,13 +29,18 @@ def highest() -> float:
 
 
 def flat(paths: list[Path], n: int = 50) -> list[float]:
-    """Resident MB after each of n models was loaded, measured (scores, attention, fingerprint), let go and tidied up after."""
+    """Resident MB after each of n models was loaded, measured (scores, attention, fingerprint), let
+    go and tidied up after.
+    """
     found = []
     for i in range(n):
         model = load(paths[i % len(paths)])
         ids = random_sequences(32, model.vocab_size, longest=40)
         model.token_logprobs(ids)
-        model.attention(np.array([row[:5] for row in ids if len(row) >= 5]), lambda pattern: pattern.mean((-1, -2)))
+        model.attention(
+            np.array([row[:5] for row in ids if len(row) >= 5]),
+            lambda pattern: pattern.mean((-1, -2)),
+        )
         assert model.fingerprint
         del model
         give_back()  # as the next load does
@@ -43,7 +50,9 @@ def flat(paths: list[Path], n: int = 50) -> list[float]:
 
 def peak(path: Path, scratch: Path) -> dict[str, float]:
     """MB: weights, what loading and fingerprint took at most, and loading and one batch together."""
-    load(tiny_model(scratch, "gpt_neox")).token_logprobs([[1, 2, 3]])  # what torch loads when it is first used
+    load(tiny_model(scratch, "gpt_neox")).token_logprobs(
+        [[1, 2, 3]]
+    )  # what torch loads when it is first used
     give_back()
     before = resident()
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from here
@@ -51,7 +60,9 @@ def peak(path: Path, scratch: Path) -> dict[str, float]:
     assert model.fingerprint
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters()) / MB
     loaded = highest() - before
-    model.token_logprobs(random_sequences(16, model.vocab_size, shortest=40, longest=40), batch_size=16)
+    model.token_logprobs(
+        random_sequences(16, model.vocab_size, shortest=40, longest=40), batch_size=16
+    )
     return {"weights": weights, "loaded": loaded, "scored": highest() - before}
 
 

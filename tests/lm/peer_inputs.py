@@ -1,6 +1,8 @@
-"""What the references by other programs were computed on: sentences, pairs, tiny models, all the same on every machine.
+"""What the references by other programs were computed on: sentences, pairs, tiny models, all the
+same on every machine.
 
-bench/references.py has other programs read these directories; tests/lm/test_peers.py compares the engine with them.
+bench/references.py has other programs read these directories; tests/lm/test_peers.py compares the
+engine with them.
 """
 
 import hashlib
@@ -68,23 +70,43 @@ SOURCE = "a big cat behind the red cabinet"
 WORD_SENTENCES = [*shelf.SENTENCES, "key", "the the the", "syl1 syl5 syl9 syl5"]
 # clean, corrupted, answer, foil: one token per word
 PAIRS = [
-    ("the key of the cabinets near the dog", "the keys of the cabinets near the dog", "runs", "run"),
+    (
+        "the key of the cabinets near the dog",
+        "the keys of the cabinets near the dog",
+        "runs",
+        "run",
+    ),
     ("this dog sees the big red cat .", "this cat sees the big red cat .", "sleeps", "sees"),
     ("a cat behind the dogs", "a dog behind the dogs", "runs", "run"),
-    ("the dogs of the cat see the red keys near the cabinet", "the dog of the cat see the big keys near the cat", "a", "."),
-]  # fmt: skip
-INDUCTION: dict[str, Any] = {"conditions": [{"length": 12}, {"length": 8, "gap": 5}], "n": 6, "seed": 11}
+    (
+        "the dogs of the cat see the red keys near the cabinet",
+        "the dog of the cat see the big keys near the cat",
+        "a",
+        ".",
+    ),
+]
+INDUCTION: dict[str, Any] = {
+    "conditions": [{"length": 12}, {"length": 8, "gap": 5}],
+    "n": 6,
+    "seed": 11,
+}
 
 
 def bpe_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE as GPT-2's and GPT-NeoX's, trained on SENTENCES; one special token, which opens and ends texts."""
+    """Byte-level BPE as GPT-2's and GPT-NeoX's, trained on SENTENCES; one special token, which
+    opens and ends texts.
+    """
     letters = Tokenizer(models.BPE())
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=360, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=360, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
     letters.train_from_iterator(SENTENCES, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=letters, bos_token=END, eos_token=END, unk_token=END)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=letters, bos_token=END, eos_token=END, unk_token=END
+    )
 
 
 def causal_model(folder: Path, kind: str) -> Path:
@@ -93,14 +115,20 @@ def causal_model(folder: Path, kind: str) -> Path:
 
 
 def endless_model(folder: Path) -> Path:
-    """A GPT-NeoX that never ends a text or a line: log p is below -40 for the special token and blanks other than " ".
+    """A GPT-NeoX that never ends a text or a line: log p is below -40 for the special token and
+    blanks other than " ".
 
-    minicons lets a word end before a token that begins with " " only, the engine also before other blanks and the end
-    of the text: here the two agree.
+    minicons lets a word end before a token that begins with " " only, the engine also before other
+    blanks and the end of the text: here the two agree.
     """
     tokenizer = bpe_tokenizer()
-    path = tiny_model(folder / "endless", "gpt_neox", tokenizer=tokenizer, max_position_embeddings=256)
-    never = [tokenizer.eos_token_id, *tokenizer.encode("\t\n\v\f\r\x1c\x1d\x1e\x1f", add_special_tokens=False)]
+    path = tiny_model(
+        folder / "endless", "gpt_neox", tokenizer=tokenizer, max_position_embeddings=256
+    )
+    never = [
+        tokenizer.eos_token_id,
+        *tokenizer.encode("\t\n\v\f\r\x1c\x1d\x1e\x1f", add_special_tokens=False),
+    ]
     network: Any = AutoModelForCausalLM.from_pretrained(path)
     with torch.no_grad():
         network.gpt_neox.final_layer_norm.weight[0] = 0
@@ -111,11 +139,15 @@ def endless_model(folder: Path) -> Path:
 
 
 def masked_model(folder: Path) -> Path:
-    """A tiny BERT whose tokenizer adds [CLS] and [SEP] by itself, as BERT's does: other programs rely on it."""
+    """A tiny BERT whose tokenizer adds [CLS] and [SEP] by itself, as BERT's does: other programs
+    rely on it.
+    """
     tokenizer = piece_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
-        special_tokens=[(name, tokenizer.convert_tokens_to_ids(name)) for name in ("[CLS]", "[SEP]")],
+        special_tokens=[
+            (name, tokenizer.convert_tokens_to_ids(name)) for name in ("[CLS]", "[SEP]")
+        ],
     )
     return tiny_model(folder, "bert", tokenizer=tokenizer)
 
@@ -129,7 +161,12 @@ def pair_ids(model: Model) -> list[list[Any]]:
     """PAIRS as [clean ids, corrupted ids, answer id, foil id], texts opened by the BOS."""
     head = [model.bos_id]
     return [
-        [head + model.encode(clean), head + model.encode(corrupted), model.encode(answer)[0], model.encode(foil)[0]]
+        [
+            head + model.encode(clean),
+            head + model.encode(corrupted),
+            model.encode(answer)[0],
+            model.encode(foil)[0],
+        ]
         for clean, corrupted, answer, foil in PAIRS
     ]
 

@@ -7,7 +7,9 @@ from transect.lm.network import NetworkModel
 
 
 def apart(model: NetworkModel, sequences: list[list[int]]) -> float:
-    """Largest |log p as scored together - log p by the network's plain forward of each sequence| over the tokens, nats."""
+    """Largest |log p as scored together - log p by the network's plain forward of each sequence|
+    over the tokens, nats.
+    """
     together = model.token_logprobs(sequences)
     alone = [reference.token_scores(model, ids, 1) for ids in sequences]
     return float(np.nanmax(np.abs(np.concatenate(together) - np.concatenate(alone))))

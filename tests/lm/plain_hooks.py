@@ -1,4 +1,6 @@
-"""Edits made by plain hooks, one edit and one sequence at a time, on the whole model: what interventions must equal."""
+"""Edits made by plain hooks, one edit and one sequence at a time, on the whole model: what
+interventions must equal.
+"""
 
 import torch
 
@@ -22,14 +24,18 @@ def two_texts(model, n=3):
 
 
 def hooked(model, ids, edits):
-    """Logits [1, position, vocabulary] of one sequence under edits that are made together; value [position, ...]."""
+    """Logits [1, position, vocabulary] of one sequence under edits that are made together; value
+    [position, ...].
+    """
     handles, patterns = [], {}
     for edit, value in edits:
         block = model.anatomy.blocks[edit.layer]
         where = list(range(ids.shape[1])) if edit.positions is None else list(edit.positions)
 
         def change(x, edit=edit, value=value, where=where, block=block):
-            old = x.reshape(1, LENGTH, *((block.n_heads, block.d_head) if edit.place == "head" else (-1,)))
+            old = x.reshape(
+                1, LENGTH, *((block.n_heads, block.d_head) if edit.place == "head" else (-1,))
+            )
             new = old.clone()
             at = (0, where) if edit.head is None else (0, where, edit.head)
             new[at] = new[at] + value if edit.how == "add" else value
@@ -79,7 +85,9 @@ def hooked(model, ids, edits):
 
 
 def in_the_middle(block, edit, value, where):
-    """residual_mid, a bare sum: the attention is given what is missing. (A mixer beside it is part of what there is.)"""
+    """residual_mid, a bare sum: the attention is given what is missing. (A mixer beside it is part
+    of what there is.)
+    """
     kept = {}
 
     def pre(module, args, kwargs):
@@ -108,19 +116,34 @@ def some_edits(model, other):
     """Edits at every place and layer: one position, two, all, one head, a direction, an ablation."""
     edits = []
     for place in PLACES:
-        layers = [b.layer for b in model.anatomy.blocks if place not in model.anatomy.absent and has(b, place)]
+        layers = [
+            b.layer
+            for b in model.anatomy.blocks
+            if place not in model.anatomy.absent and has(b, place)
+        ]
         if place == "residual_mid":  # the hooks of this test need an attention to set it by
-            layers = [layer for layer in layers if model.anatomy.blocks[layer].attention is not None]
+            layers = [
+                layer for layer in layers if model.anatomy.blocks[layer].attention is not None
+            ]
         if not layers:
             continue
         for (_, layer), source in capture(model, other, [place], layers).items():
-            edits += [patch(place, layer, source, positions=[3]), patch(place, layer, source, positions=[-3, 4])]
+            edits += [
+                patch(place, layer, source, positions=[3]),
+                patch(place, layer, source, positions=[-3, 4]),
+            ]
             edits += [patch(place, layer, source)]
             if place in ("head", "pattern"):
-                edits += [patch(place, layer, source, head=1), ablate(place, layer, "mean", source, 2, [6])]
+                edits += [
+                    patch(place, layer, source, head=1),
+                    ablate(place, layer, "mean", source, 2, [6]),
+                ]
             else:
                 direction = torch.linspace(-1, 1, source.shape[-1])
-                edits += [add(place, layer, direction, 0.3, positions=[2]), ablate(place, layer, positions=[3])]
+                edits += [
+                    add(place, layer, direction, 0.3, positions=[2]),
+                    ablate(place, layer, positions=[3]),
+                ]
     return edits
 
 

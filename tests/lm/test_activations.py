@@ -72,7 +72,9 @@ def test_the_places_of_a_parallel_block_add_up():
 
 
 def test_heads_are_the_slices_that_the_projection_reads():
-    """Pattern x value of each head, in a grouped-query model; through the projection they make the attention's output."""
+    """Pattern x value of each head, in a grouped-query model; through the projection they make the
+    attention's output.
+    """
     model = model_of("llama")
     at = capture(model, IDS, ["head", "pattern", "attention"])
     assert at["head", 0].shape == (2, 6, 4, 16)
@@ -88,7 +90,8 @@ def test_heads_are_the_slices_that_the_projection_reads():
     torch.testing.assert_close(at["attention", 0], written, atol=1e-6, rtol=0)
 
 
-# RMS norms and some softmaxes round to float32 inside, whatever the model's dtype is; a missing path would be off by more
+# RMS norms and some softmaxes round to float32 inside, whatever the model's dtype is; a missing
+# path would be off by more
 EXACT, ROUNDED = (1e-5, 1e-6), (3e-3, 5e-2)
 
 
@@ -107,7 +110,9 @@ def test_gradients_equal_finite_differences(kind, step, tolerance):
     def scalar(logits, batch):
         return (logits[:, -1] * weight).sum(-1)
 
-    wanted = [(place, layer) for place, layer in sites(model) if (kind, place) != ("bloom", "pattern")]
+    wanted = [
+        (place, layer) for place, layer in sites(model) if (kind, place) != ("bloom", "pattern")
+    ]
     found = gradients(model, IDS, sorted({place for place, _ in wanted}), scalar)
     assert sorted(found) == sorted(wanted)
     for site, gradient in found.items():
@@ -122,7 +127,9 @@ def test_gradients_equal_finite_differences(kind, step, tolerance):
         expected = (ends[0] - ends[1]) / (2 * width)
         given = (gradient * direction).flatten(1).sum(1)
         assert expected.abs().max() > 1e-4, site
-        torch.testing.assert_close(given, expected, atol=allowed, rtol=allowed, msg=lambda m, s=site: f"{s}: {m}")
+        torch.testing.assert_close(
+            given, expected, atol=allowed, rtol=allowed, msg=lambda m, s=site: f"{s}: {m}"
+        )
 
 
 def test_gradients_are_each_sequence_s_own_in_any_batch():
@@ -166,9 +173,13 @@ def test_batches_do_not_change_what_is_read():
 
 
 def test_out_of_memory_halves_the_batch():
-    """Two sequences at a time do not fit: the same activations and gradients, in order; the failed sizes are recorded."""
+    """Two sequences at a time do not fit: the same activations and gradients, in order; the failed
+    sizes are recorded.
+    """
     model = model_of("gpt2")
-    whole = capture(model, IDS, ["mlp"]) | gradients(model, IDS, ["head"], lambda logits, batch: logits[:, -1, 5])
+    whole = capture(model, IDS, ["mlp"]) | gradients(
+        model, IDS, ["head"], lambda logits, batch: logits[:, -1, 5]
+    )
     plain = model.network.transformer.h[1].forward
 
     def small(hidden, *args, **options):
@@ -177,7 +188,9 @@ def test_out_of_memory_halves_the_batch():
         return plain(hidden, *args, **options)
 
     model.network.transformer.h[1].forward = small
-    found = capture(model, IDS, ["mlp"]) | gradients(model, IDS, ["head"], lambda logits, batch: logits[:, -1, 5])
+    found = capture(model, IDS, ["mlp"]) | gradients(
+        model, IDS, ["head"], lambda logits, batch: logits[:, -1, 5]
+    )
     assert model.halvings == [2, 2]
     for site, value in found.items():
         torch.testing.assert_close(value, whole[site], atol=1e-6, rtol=0)
@@ -186,25 +199,34 @@ def test_out_of_memory_halves_the_batch():
 def test_observed_logits_are_those_of_the_whole_forward():
     """Chosen positions and each sequence's own tokens; activations from the same forward."""
     model = model_of("gemma2")
-    found, logits = observe(model, IDS, ["residual_pre"], read=(-1, 2), tokens=[[7, 8, 7], [30, 5, 6]])
+    found, logits = observe(
+        model, IDS, ["residual_pre"], read=(-1, 2), tokens=[[7, 8, 7], [30, 5, 6]]
+    )
     with torch.no_grad():
         whole = model.network(input_ids=IDS).logits
     expected = torch.stack([whole[0, [-1, 2]][:, [7, 8, 7]], whole[1, [-1, 2]][:, [30, 5, 6]]])
     torch.testing.assert_close(logits, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(
-        found["residual_pre", 1], capture(model, IDS, ["residual_pre"])["residual_pre", 1], atol=0, rtol=0
+        found["residual_pre", 1],
+        capture(model, IDS, ["residual_pre"])["residual_pre", 1],
+        atol=0,
+        rtol=0,
     )
 
 
 def test_layers_without_the_place_are_left_out():
-    """RecurrentGemma has heads in its attention layer only; asked for by number, the others are not applicable."""
+    """RecurrentGemma has heads in its attention layer only; asked for by number, the others are not
+    applicable.
+    """
     model = model_of("recurrent_gemma")
     assert list(capture(model, IDS, ["head"])) == [("head", 2)]
     with pytest.raises(NotApplicable, match="block 0"):
         capture(model, IDS, ["head"], [0])
 
 
-@pytest.mark.parametrize(("kind", "place"), [("mamba", "head"), ("rwkv", "pattern"), ("t5", "residual_pre")])
+@pytest.mark.parametrize(
+    ("kind", "place"), [("mamba", "head"), ("rwkv", "pattern"), ("t5", "residual_pre")]
+)
 def test_a_place_that_the_architecture_lacks_is_not_applicable(kind, place):
     """With the place in the reason."""
     with pytest.raises(NotApplicable, match=place):
@@ -218,7 +240,9 @@ def test_a_model_that_is_no_network_is_not_applicable(tmp_path):
 
 
 def test_bad_input_is_named():
-    """Unknown place with the nearest, layer out of range, sequences of different lengths, unknown ids."""
+    """Unknown place with the nearest, layer out of range, sequences of different lengths, unknown
+    ids.
+    """
     model = model_of("gpt2")
     with pytest.raises(InputError, match="Did you mean 'residual_pre'"):
         capture(model, IDS, ["residual_prae"])

@@ -1,4 +1,6 @@
-"""Tests that what one sequence does to the numbers stays with it: values that are no numbers, and forwards that raise."""
+"""Tests that what one sequence does to the numbers stays with it: values that are no numbers, and
+forwards that raise.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ SOURCES = [[6, 7, 9], [8, 6], [6, 7, 9], [BAD, 9, 8, 11]]
 def scores(model):
     """Of each of SEQUENCES."""
     if model.objective == "masked":
-        return model.pll([[*ids, 1] for ids in SEQUENCES], [[-1, *range(len(ids) - 1), -1] for ids in SEQUENCES])
+        return model.pll(
+            [[*ids, 1] for ids in SEQUENCES], [[-1, *range(len(ids) - 1), -1] for ids in SEQUENCES]
+        )
     return model.token_logprobs(SEQUENCES)
 
 
@@ -40,7 +44,9 @@ def test_a_token_whose_embedding_is_no_number_costs_its_own_sequence_only(kind):
 
 @pytest.mark.parametrize("kind", SEQ2SEQ)
 def test_such_a_token_that_an_encoder_or_a_decoder_reads_costs_its_own_pair_only(kind):
-    """In the target of one and the source of another: the others have the values of a sound model, to rounding."""
+    """In the target of one and the source of another: the others have the values of a sound model,
+    to rounding.
+    """
     model, broken = model_of(kind), model_of(kind)
     expected = [s.logprob for s in model.token_scores(SEQUENCES, sources=SOURCES)]
     overflowing(broken)
@@ -69,7 +75,9 @@ def test_a_forward_that_raises_on_everything_is_one_sentence(kind):
     """No traceback of the network's: a ForwardError, as a checkpoint that cannot be loaded."""
     model = model_of(kind)
     model.network.forward = lambda *args, **kwargs: [][0]
-    with pytest.raises(ForwardError, match="the network's own forward raises IndexError: list index out of range"):
+    with pytest.raises(
+        ForwardError, match="the network's own forward raises IndexError: list index out of range"
+    ):
         scores(model)
 
 
@@ -104,27 +112,37 @@ def test_a_prompt_that_fails_costs_no_other_prompt_its_continuation(kind):
         model.network.get_encoder().forward = forward
     found = model.answers(texts, max_new_tokens=3)
     expected = sound.answers(texts, max_new_tokens=3)
-    assert "forward raises" in found[1].error and [found[i] for i in (0, 2, 3)] == [expected[i] for i in (0, 2, 3)]
+    assert "forward raises" in found[1].error and [found[i] for i in (0, 2, 3)] == [
+        expected[i] for i in (0, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("kind", [*CAUSAL, *MORE_CAUSAL, *SEQ2SEQ])
 def test_a_prompt_without_numbers_costs_no_other_prompt_its_continuation(kind):
-    """Every architecture that writes, one embedding that is none: refused, the others continue as in a sound model."""
+    """Every architecture that writes, one embedding that is none: refused, the others continue as
+    in a sound model.
+    """
     model, broken = model_of(kind), model_of(kind)
     texts = ["the dog", "a big", "the red", "this dog"]
     overflowing(broken, model.encode("big")[0])
-    expected, found = (m.answers(texts, max_new_tokens=1) for m in (model, broken))  # a second one might be read
+    expected, found = (
+        m.answers(texts, max_new_tokens=1) for m in (model, broken)
+    )  # a second one might be read
     assert found[1].error == "the model's logits are not numbers (NaN)"
     assert [found[i] for i in (0, 2, 3)] == [expected[i] for i in (0, 2, 3)]
 
 
 def test_prompts_whose_rows_reach_each_other_are_continued_alone():
-    """Planted: every embedding takes a part of the batch's mean; the continuations are those of each prompt alone."""
+    """Planted: every embedding takes a part of the batch's mean; the continuations are those of
+    each prompt alone.
+    """
     texts = ["the dog", "a big", "the red", "this dog"]
 
     def touching():
         model = model_of("gpt2")
-        model.network.get_input_embeddings().register_forward_hook(lambda m, args, x: x + 2 * x.mean(0, keepdim=True))
+        model.network.get_input_embeddings().register_forward_hook(
+            lambda m, args, x: x + 2 * x.mean(0, keepdim=True)
+        )
         return model
 
     alone = [touching().answers([text], max_new_tokens=4)[0] for text in texts]

@@ -1,4 +1,6 @@
-"""Tests of the parts found in each architecture: against a record of names, plain hooks and planted faults."""
+"""Tests of the parts found in each architecture: against a record of names, plain hooks and planted
+faults.
+"""
 
 import copy
 from dataclasses import replace
@@ -18,15 +20,28 @@ from transect.lm.identities import checked, verify
 TOLERANCE = 7.6e-6
 
 # a record, see the file's head; "-" where there is none
-LINES = [line.split() for line in (Path(__file__).parent / "parts.txt").read_text().splitlines() if line[0] != "#"]
+LINES = [
+    line.split()
+    for line in (Path(__file__).parent / "parts.txt").read_text().splitlines()
+    if line[0] != "#"
+]
 PARTS = {kind: tuple(None if part == "-" else part for part in parts) for kind, *parts in LINES}
 REFUSED = {  # model_type: place -> why it is not there
     "albert": ("residual_post", "no list of blocks"),  # one layer, run many times
-    "bitnet": ("head", "'slice' does not hold"),  # a norm between the heads and the projection mixes them
-    "convbert": ("head", "'slice' does not hold"),  # convolutions beside the heads enter the projection
+    "bitnet": (
+        "head",
+        "'slice' does not hold",
+    ),  # a norm between the heads and the projection mixes them
+    "convbert": (
+        "head",
+        "'slice' does not hold",
+    ),  # convolutions beside the heads enter the projection
     "diffllama": ("pattern", "no block has one pattern from one softmax, but 2"),
     "lstm": ("pattern", "no block has attention heads"),
-    "jetmoe": ("attention", "'attention' does not hold"),  # every head has its own projection, chosen by a router
+    "jetmoe": (
+        "attention",
+        "'attention' does not hold",
+    ),  # every head has its own projection, chosen by a router
     "mamba": ("pattern", "no block has attention heads"),
     "minimax": ("attention", "was not found"),  # the residual stream is scaled on its way round
     "flaubert": ("residual_post", "'blocks' does not hold"),
@@ -38,13 +53,17 @@ REFUSED = {  # model_type: place -> why it is not there
 
 @pytest.mark.parametrize("kind", PARTS)
 def test_the_parts_are_those_of_the_record(kind):
-    """Block list, attention, projection, MLP, final norm, and how attention and MLP add to the stream."""
+    """Block list, attention, projection, MLP, final norm, and how attention and MLP add to the
+    stream.
+    """
     network = network_of(kind)
     found = checked(network)
     names = {module: name for name, module in network.named_modules()}
     block = found.blocks[-1]
     listed, _, index = names[block.module].rpartition(".")
-    assert int(index) == block.layer == len(found.blocks) - 1 == network.config.num_hidden_layers - 1
+    assert (
+        int(index) == block.layer == len(found.blocks) - 1 == network.config.num_hidden_layers - 1
+    )
 
     def within(module):
         return module and names[module].removeprefix(f"{listed}.{index}.")
@@ -56,7 +75,9 @@ def test_the_parts_are_those_of_the_record(kind):
 
 @pytest.mark.parametrize("kind", PARTS)
 def test_the_identities_hold(kind):
-    """Patched block outputs, the slice test, calls of the attention, capture: all within rounding, none left out."""
+    """Patched block outputs, the slice test, calls of the attention, capture: all within rounding,
+    none left out.
+    """
     network = network_of(kind)
     found = verify(network, discover(network))
     heads = {"capture", "calls", "slice", "attention"} if PARTS[kind][2] else set()
@@ -67,7 +88,9 @@ def test_the_identities_hold(kind):
 
 @pytest.mark.parametrize("kind", PARTS)
 def test_a_patched_block_gives_the_clean_logits(kind):
-    """By one plain hook per block: the clean run's output in a run on other tokens, the logits are the clean ones."""
+    """By one plain hook per block: the clean run's output in a run on other tokens, the logits are
+    the clean ones.
+    """
     network = network_of(kind)
     clean, other = inputs_of(kind, 5), inputs_of(kind, 12)
     with torch.no_grad():
@@ -91,16 +114,26 @@ def test_a_patched_block_gives_the_clean_logits(kind):
 def inputs_of(kind, start):
     """Seven ids; of an encoder-decoder model the decoder's, the encoder's being always the same."""
     ids = torch.arange(start, start + 7)[None]
-    return {"input_ids": ids.clone().fill_(20), "decoder_input_ids": ids} if kind in SEQ2SEQ else {"input_ids": ids}
+    return (
+        {"input_ids": ids.clone().fill_(20), "decoder_input_ids": ids}
+        if kind in SEQ2SEQ
+        else {"input_ids": ids}
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-@pytest.mark.parametrize("kind", ["gpt_neox", "llama", "bert", "bloom", "granite", "falcon_h1", "mamba"])
+@pytest.mark.parametrize(
+    "kind", ["gpt_neox", "llama", "bert", "bloom", "granite", "falcon_h1", "mamba"]
+)
 def test_the_parts_do_not_depend_on_the_precision(kind, dtype):
     """Coarse numbers satisfy no equation by accident."""
     found = checked(network_of(kind).to(dtype))
     exact = checked(network_of(kind))
-    assert (found.form, found.mechanism, set(found.absent)) == (exact.form, exact.mechanism, set(exact.absent))
+    assert (found.form, found.mechanism, set(found.absent)) == (
+        exact.form,
+        exact.mechanism,
+        set(exact.absent),
+    )
     assert found.blocks[-1].attention_scale == exact.blocks[-1].attention_scale
     assert [type(b.mlp) for b in found.blocks] == [type(b.mlp) for b in exact.blocks]
 
@@ -111,10 +144,16 @@ def test_heads_are_those_of_the_configuration(kind):
     network = network_of(kind)
     config, block = network.config, checked(network).blocks[-1]
     assert block.n_heads == config.num_attention_heads
-    grouped = {"gpt_bigcode": 1, "falcon": 1, "deberta-v2": None}  # the last has more projections than q, k and v
+    grouped = {
+        "gpt_bigcode": 1,
+        "falcon": 1,
+        "deberta-v2": None,
+    }  # the last has more projections than q, k and v
     told = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     assert block.n_kv_heads == grouped.get(kind, told)
-    assert block.d_head == (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    assert block.d_head == (
+        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    )
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -128,7 +167,9 @@ def test_what_is_not_there_says_why(kind):
         "blocks",
         "pattern",
         "residual_mid",
-    ) or (not any(getattr(block, {"head": "projection"}.get(place, place)) for block in found.blocks))
+    ) or (
+        not any(getattr(block, {"head": "projection"}.get(place, place)) for block in found.blocks)
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,7 +252,9 @@ def test_looking_leaves_the_network_as_it_was(kind):
         checked(network)
         assert torch.equal(network(input_ids=ids).logits, before)
     assert network.config._attn_implementation == own
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
 
 
 def test_scoring_alone_looks_for_no_parts(tmp_path):
@@ -239,7 +282,12 @@ def test_an_architecture_nobody_has_seen_works():
     network = lighthouse()
     found = checked(network)
     block = found.blocks[1]
-    assert (len(found.blocks), found.form, found.mechanism, dict(found.absent)) == (3, "sequential", "softmax", {})
+    assert (len(found.blocks), found.form, found.mechanism, dict(found.absent)) == (
+        3,
+        "sequential",
+        "softmax",
+        {},
+    )
     assert (block.projection, block.mlp, found.final_norm) == (
         block.module.flame,
         block.module.glass,
@@ -269,11 +317,15 @@ def without_values(kind, layers, heads):
     return network
 
 
-@pytest.mark.parametrize(("layers", "heads"), [([0], [0]), ([0, 1], [0, 3]), ([0, 1], [1, 2, 3]), ([0], range(4))])
+@pytest.mark.parametrize(
+    ("layers", "heads"), [([0], [0]), ([0, 1], [0, 3]), ([0, 1], [1, 2, 3]), ([0], range(4))]
+)
 def test_a_head_that_puts_out_nothing_hides_no_part(layers, heads):
     """Nor does a block all of whose heads are 0, beside one of its class."""
     found = checked(without_values("gpt2", layers, heads))
-    assert not found.absent and all(block.projection and block.attention and block.mlp for block in found.blocks)
+    assert not found.absent and all(
+        block.projection and block.attention and block.mlp for block in found.blocks
+    )
 
 
 def test_no_head_that_does_anything_is_the_reason():
@@ -286,11 +338,17 @@ def test_no_head_that_does_anything_is_the_reason():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox", "olmo2", "bert"])
 def test_half_precision_loses_no_part(kind, dtype):
-    """Weights whose rounding is coarse against what a block adds (a stream 30 times as large): the parts are float32's."""
+    """Weights whose rounding is coarse against what a block adds (a stream 30 times as large): the
+    parts are float32's.
+    """
     wide = model_of(kind, num_hidden_layers=6) if kind != "gpt2" else model_of(kind, n_layer=6)
     with torch.no_grad():
         wide.network.get_input_embeddings().weight.mul_(30)
     half = copy.deepcopy(wide.network).to(dtype)
     expected, found = checked(wide.network), checked(half)
-    assert found.absent == expected.absent and found.form == expected.form and found.mechanism == expected.mechanism
+    assert (
+        found.absent == expected.absent
+        and found.form == expected.form
+        and found.mechanism == expected.mechanism
+    )
     assert next(half.parameters()).dtype == dtype

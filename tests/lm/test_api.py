@@ -1,4 +1,6 @@
-"""Models behind an interface: asked over HTTP by a server of our own, once; everything else comes from the transcript."""
+"""Models behind an interface: asked over HTTP by a server of our own, once; everything else comes
+from the transcript.
+"""
 
 import json
 import re
@@ -27,7 +29,9 @@ def transcript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_request_is_asked_once_and_kept(transcript: Path) -> None:
-    """The canary and one prompt, asked three times: two requests, two lines with all that is needed to replay and to date them."""
+    """The canary and one prompt, asked three times: two requests, two lines with all that is needed
+    to replay and to date them.
+    """
     with serve(lambda prompt: prompt[::-1]) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
         for _ in range(3):
@@ -35,19 +39,32 @@ def test_a_request_is_asked_once_and_kept(transcript: Path) -> None:
     assert [len(chat.asked), len(lines(transcript))] == [2, 2]
     line = lines(transcript)[1]
     assert line["request"] == chat.asked[1]
-    assert (line["request"]["model"], line["request"]["temperature"], line["request"]["max_tokens"]) == ("tiny", 0, 4)
+    assert (
+        line["request"]["model"],
+        line["request"]["temperature"],
+        line["request"]["max_tokens"],
+    ) == ("tiny", 0, 4)
     assert line["digest"] == digest({"endpoint": chat.url, "request": line["request"]})
-    assert (line["text"], line["error"], line["served"]) == ("cba", "", {"model": "tiny-1", "fingerprint": "fp_1"})
+    assert (line["text"], line["error"], line["served"]) == (
+        "cba",
+        "",
+        {"model": "tiny-1", "fingerprint": "fp_1"},
+    )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line["date"])
 
 
 def test_the_transcript_answers_without_a_network(transcript: Path) -> None:
-    """The server is gone: what was asked is answered, what was not is a resource error that names both."""
+    """The server is gone: what was asked is answered, what was not is a resource error that names
+    both.
+    """
     with serve(str.upper) as chat:
         first = ApiModel(transcript, chat.url, "tiny")
         first.answers(["abc"], max_new_tokens=4)
     again = ApiModel(transcript, chat.url, "tiny")
-    assert again.answers(["abc"], max_new_tokens=4)[0].text == "ABC" and again.fingerprint == first.fingerprint
+    assert (
+        again.answers(["abc"], max_new_tokens=4)[0].text == "ABC"
+        and again.fingerprint == first.fingerprint
+    )
     with pytest.raises(ResourceError, match="cannot be asked .*5 tries.*is not in .*run.jsonl"):
         again.answers(["abc"], max_new_tokens=5)
 
@@ -77,14 +94,24 @@ def test_busy_servers_are_asked_again(transcript: Path) -> None:
 
 
 def test_a_refused_prompt_is_an_error_of_its_own(transcript: Path) -> None:
-    """The others are answered, and the refusal is replayed like an answer; half a character is not sent."""
+    """The others are answered, and the refusal is replayed like an answer; half a character is not
+    sent.
+    """
     with serve(str.upper) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
         chat.refusals = [(400, "too long")]
         found = model.answers(["long", "short", "\ud800"], max_new_tokens=4)
     assert [a.text for a in found] == ["", "SHORT", ""]
-    assert "refused the request (HTTP 400, too long)" in found[0].error and "surrogate" in found[2].error
-    assert ApiModel(transcript, chat.url, "tiny").answers(["long", "short", "\ud800"], max_new_tokens=4) == found
+    assert (
+        "refused the request (HTTP 400, too long)" in found[0].error
+        and "surrogate" in found[2].error
+    )
+    assert (
+        ApiModel(transcript, chat.url, "tiny").answers(
+            ["long", "short", "\ud800"], max_new_tokens=4
+        )
+        == found
+    )
 
 
 def test_a_name_that_is_not_served_is_one_sentence(transcript: Path) -> None:
@@ -92,12 +119,16 @@ def test_a_name_that_is_not_served_is_one_sentence(transcript: Path) -> None:
     with serve(str.upper) as chat:
         for status in (404, 400):
             chat.refusals = [(status, "no such model")]
-            with pytest.raises(UnavailableError, match=f"answer for 'tinny'.*HTTP {status}, no such model"):
+            with pytest.raises(
+                UnavailableError, match=f"answer for 'tinny'.*HTTP {status}, no such model"
+            ):
                 ApiModel(transcript, chat.url, "tinny")
     assert lines(transcript) == []
 
 
-@pytest.mark.parametrize("change", [{"system_fingerprint": "fp_2"}, {"model": "tiny-2"}, {"system_fingerprint": None}])
+@pytest.mark.parametrize(
+    "change", [{"system_fingerprint": "fp_2"}, {"model": "tiny-2"}, {"system_fingerprint": None}]
+)
 def test_another_model_under_the_name_is_refused(transcript: Path, change: dict) -> None:
     """Its answer is neither given nor kept; earlier ones still are."""
     with serve(str.upper) as chat:
@@ -116,7 +147,9 @@ def test_another_model_under_the_name_is_refused(transcript: Path, change: dict)
 
 
 def test_another_name_begins_anew(transcript: Path) -> None:
-    """An entry that comes to name another model is no silent change: it has a canary of its own in the same file."""
+    """An entry that comes to name another model is no silent change: it has a canary of its own in
+    the same file.
+    """
     with serve(str.upper) as chat:
         ApiModel(transcript, chat.url, "tiny")
         chat.served["model"] = "large-1"
@@ -142,7 +175,10 @@ def test_of_two_writers_the_first_answer_stands(transcript: Path) -> None:
         one, other = (ApiModel(transcript, chat.url, "tiny") for _ in range(2))
         one.answers(["abc"], max_new_tokens=4)
         chat.reply = str.lower
-        assert other.answers(["abc"], max_new_tokens=4)[0].text == "ABC" and len(lines(transcript)) == 2
+        assert (
+            other.answers(["abc"], max_new_tokens=4)[0].text == "ABC"
+            and len(lines(transcript)) == 2
+        )
 
 
 def test_another_form_of_answer_is_one_sentence(transcript: Path) -> None:
@@ -151,7 +187,8 @@ def test_another_form_of_answer_is_one_sentence(transcript: Path) -> None:
         for choices in (None, [], [{"text": "ABC"}], [{"message": {"content": ["ABC"]}}]):
             chat.served["choices"] = choices
             with pytest.raises(
-                InputError, match="completions does not answer in the form of OpenAI's chat completions: '{.*choices"
+                InputError,
+                match="completions does not answer in the form of OpenAI's chat completions: '{.*choices",
             ):
                 ApiModel(transcript, chat.url, "tiny")
 
@@ -161,14 +198,20 @@ def test_it_offers_text_only(transcript: Path) -> None:
     with serve(str.upper) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
     assert model.capabilities == {"text"}
-    for use in (lambda: model.encode("abc"), lambda: model.token_scores([[1]]), lambda: model.anatomy):
+    for use in (
+        lambda: model.encode("abc"),
+        lambda: model.token_scores([[1]]),
+        lambda: model.anatomy,
+    ):
         with pytest.raises(NotApplicable):
             use()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_told_and_not_followed(transcript: Path, status: int) -> None:
-    """Another server is not asked, neither with nor without the prompt; its address is told without what it carries of secrets."""
+    """Another server is not asked, neither with nor without the prompt; its address is told without
+    what it carries of secrets.
+    """
     with serve(str.upper) as other, serve(str.upper) as chat:
         place = other.url.replace("//", "//user:S3CRETPW@") + "?api-key=S3CRETQ"
         chat.raw = [answer(b"", f"{status} Moved", Location=place)]
@@ -177,14 +220,19 @@ def test_a_redirect_is_told_and_not_followed(transcript: Path, status: int) -> N
         assert other.asked == other.got == [] and lines(transcript) == []
         chat.raw = [answer(b"", f"{status} Moved", Location="/v2/chat")]
         with pytest.raises(
-            UnavailableError, match=r"called at http://127.0.0.1:\d+/v2/chat .*; put that into `endpoint`"
+            UnavailableError,
+            match=r"called at http://127.0.0.1:\d+/v2/chat .*; put that into `endpoint`",
         ):
             ApiModel(transcript, chat.url, "tiny")
     assert "S3CRET" not in str(told.value) and KEY not in str(told.value)
 
 
-@pytest.mark.parametrize("after", ["9" * 400, "-5", "nan", "1e400", "\u0661".encode().decode("latin-1"), "soon"])
-def test_an_absurd_wait_is_not_waited(transcript: Path, monkeypatch: pytest.MonkeyPatch, after: str) -> None:
+@pytest.mark.parametrize(
+    "after", ["9" * 400, "-5", "nan", "1e400", "\u0661".encode().decode("latin-1"), "soon"]
+)
+def test_an_absurd_wait_is_not_waited(
+    transcript: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
     """At most LONGEST_WAIT, and nothing for what is no number of seconds."""
     waits: list[float] = []
     clock = SimpleNamespace(sleep=waits.append, strftime=time.strftime, gmtime=time.gmtime)
@@ -196,7 +244,8 @@ def test_an_absurd_wait_is_not_waited(transcript: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "body", [b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe", b"", b"null", b"7", b'{"choices": {}}']
+    "body",
+    [b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe", b"", b"null", b"7", b'{"choices": {}}'],
 )
 def test_a_body_that_is_no_answer_is_one_sentence(transcript: Path, body: bytes) -> None:
     """Nested without end, of no encoding, empty, or of another form."""

@@ -1,4 +1,6 @@
-"""Tests of attention patterns, read and edited, against transformers' own output and plain hooks; all architectures."""
+"""Tests of attention patterns, read and edited, against transformers' own output and plain hooks;
+all architectures.
+"""
 
 import numpy as np
 import pytest
@@ -26,24 +28,33 @@ def logits_of(model, ids):
 
 @pytest.mark.parametrize("kind", WITH_HEADS)
 def test_patterns_equal_output_attentions(kind):
-    """What is read inside the model's forward = what transformers' eager attention returns, to 1e-6, in every layer (gpt_neo to 4e-6: its
-    scores are not divided by the root of the head's width, so they round more coarsely)."""
+    """What is read inside the model's forward = what transformers' eager attention returns, to
+    1e-6, in every layer (gpt_neo to 4e-6: its scores are not divided by the root of the head's
+    width, so they round more coarsely)."""
     model = model_of(kind)
     ids = some_ids(model)
     eager = network_of(kind, attn_implementation="eager")
     with torch.no_grad():
         returned = eager(input_ids=ids, output_attentions=True).attentions
-    layers = [block.layer for block in model.anatomy.blocks if block.n_heads] or range(len(returned))
-    expected = dict(zip(layers, (pattern for pattern in returned if pattern is not None), strict=True))
+    layers = [block.layer for block in model.anatomy.blocks if block.n_heads] or range(
+        len(returned)
+    )
+    expected = dict(
+        zip(layers, (pattern for pattern in returned if pattern is not None), strict=True)
+    )
     found = dict(model.attention_patterns(ids.numpy()))
     assert sorted(found) == sorted(expected)
     for layer, pattern in found.items():
-        torch.testing.assert_close(pattern, expected[layer], atol=4e-6 if kind == "gpt_neo" else 1e-6, rtol=0)
+        torch.testing.assert_close(
+            pattern, expected[layer], atol=4e-6 if kind == "gpt_neo" else 1e-6, rtol=0
+        )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WITH_HEADS if kind not in WITHOUT_BLOCKS])
 def test_an_edited_pattern_is_an_edited_head(kind):
-    """One head's pattern set to zero = that head's slice of the projection's input set to zero by a plain hook."""
+    """One head's pattern set to zero = that head's slice of the projection's input set to zero by a
+    plain hook.
+    """
     model = model_of(kind)
     ids = some_ids(model)
     block = [block for block in model.anatomy.blocks if block.n_heads][-1]
@@ -63,25 +74,35 @@ def test_an_edited_pattern_is_an_edited_head(kind):
 
     with torch.no_grad(), attention.watch(model.network, model.anatomy, off):
         edited = model.network(input_ids=ids).logits
-    with block.projection.register_forward_pre_hook(cut), attention.implementation(model.network, "eager"):
+    with (
+        block.projection.register_forward_pre_hook(cut),
+        attention.implementation(model.network, "eager"),
+    ):
         expected = logits_of(model, ids)
     torch.testing.assert_close(edited, expected, atol=2e-6, rtol=0)
     assert float((edited - logits_of(model, ids)).abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_oss", "bloom", "falcon", "deberta-v2", "bert"])
+@pytest.mark.parametrize(
+    "kind", ["llama", "gpt2", "gpt_oss", "bloom", "falcon", "deberta-v2", "bert"]
+)
 def test_a_pattern_put_back_changes_nothing(kind):
     """An edit that gives back what it got leaves the logits where they were."""
     model = model_of(kind)
     ids = some_ids(model)
-    with torch.no_grad(), attention.watch(model.network, model.anatomy, lambda layer, pattern: pattern.clone()):
+    with (
+        torch.no_grad(),
+        attention.watch(model.network, model.anatomy, lambda layer, pattern: pattern.clone()),
+    ):
         found = model.network(input_ids=ids).logits
     torch.testing.assert_close(found, logits_of(model, ids), atol=5e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["olmo3", "gpt_neo", "gpt_neox", "bloom"])
 def test_an_edit_reaches_the_positions_it_names_only(kind):
-    """The last query of one sequence looks at the first key alone: other sequences and earlier positions stay."""
+    """The last query of one sequence looks at the first key alone: other sequences and earlier
+    positions stay.
+    """
     model = model_of(kind)
     ids = some_ids(model)
 
@@ -103,7 +124,10 @@ def test_an_edit_reaches_the_positions_it_names_only(kind):
 def test_patterns_are_handed_on_one_layer_at_a_time(kind):
     """Every layer once per forward, in order; nothing after the end."""
     model, seen = model_of(kind), []
-    with torch.no_grad(), attention.watch(model.network, model.anatomy, lambda layer, pattern: seen.append(layer)):
+    with (
+        torch.no_grad(),
+        attention.watch(model.network, model.anatomy, lambda layer, pattern: seen.append(layer)),
+    ):
         model.network(input_ids=some_ids(model))
         model.network(input_ids=some_ids(model))
     model.network(input_ids=some_ids(model))
@@ -122,7 +146,9 @@ def test_the_network_goes_back_to_its_own_attention(kind):
     with pytest.raises(RuntimeError, match="planted"):
         attention.read(model.network, model.anatomy, some_ids(model), fail)
     assert model.network.config._attn_implementation == own
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.network.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in model.network.modules()
+    )
     assert torch.equal(logits_of(model, some_ids(model)), before)
 
 
@@ -136,7 +162,9 @@ def test_a_model_without_heads_is_not_applicable(kind):
 
 
 def test_attention_in_some_layers_only_is_said():
-    """recurrent_gemma: patterns come from its attention layer, but a score per layer and head does not exist."""
+    """recurrent_gemma: patterns come from its attention layer, but a score per layer and head does
+    not exist.
+    """
     model = model_of("recurrent_gemma")
     assert [layer for layer, _ in model.attention_patterns(some_ids(model).numpy())] == [2]
     with pytest.raises(NotApplicable, match=r"layers \[2\] of 3"):
@@ -150,11 +178,15 @@ def test_reduced_patterns_do_not_depend_on_the_batch(kind):
     ids = some_ids(model, rows=5).numpy()
     found = model.attention(ids, lambda pattern: pattern[..., -1, 0], batch_size=2)
     assert found.shape == (2, 5, 4)
-    np.testing.assert_allclose(found, model.attention(ids, lambda pattern: pattern[..., -1, 0]), atol=1e-6)
+    np.testing.assert_allclose(
+        found, model.attention(ids, lambda pattern: pattern[..., -1, 0]), atol=1e-6
+    )
 
 
 def test_an_unregistered_mask_is_noticed(monkeypatch):
-    """The trap: an attention registered without its mask function runs without causality; patterns are refused."""
+    """The trap: an attention registered without its mask function runs without causality; patterns
+    are refused.
+    """
     attention.AttentionInterface.register("unmasked", attention._registered)
     monkeypatch.setattr(attention, "NAME", "unmasked")
     model = model_of("llama")
@@ -163,7 +195,9 @@ def test_an_unregistered_mask_is_noticed(monkeypatch):
 
 
 def test_encoder_decoder_models_say_why():
-    """They read two sequences: their parts are found and checked, but no measure of one sequence applies."""
+    """They read two sequences: their parts are found and checked, but no measure of one sequence
+    applies.
+    """
     assert not {"attention", "heads"} & model_of("t5").capabilities
     with pytest.raises(NotApplicable, match="one sequence"):
         list(model_of("t5").attention_patterns(np.array([[5, 6, 7]])))

@@ -42,10 +42,20 @@ def test_no_batch_lies_on_both_sides_of_a_length():
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
         (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (
+            RuntimeError(
+                "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+            ),
+            True,
+        ),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB)"), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"
+            ),
+            True,
+        ),
         (MemoryError(), True),
         (RuntimeError("CUDA error: device-side assert triggered"), False),
         (ValueError("out of memory of a text"), False),
@@ -53,14 +63,18 @@ def test_no_batch_lies_on_both_sides_of_a_length():
     ],
 )
 def test_what_says_that_memory_gave_out(error, memory):
-    """The messages of torch, cuBLAS and cuDNN, also as the cause of another error; not what only fails."""
+    """The messages of torch, cuBLAS and cuDNN, also as the cause of another error; not what only
+    fails.
+    """
     outer = ResourceError("Not enough.")
     outer.__cause__ = error
     assert out_of_memory(error) == memory and out_of_memory(outer) == memory
 
 
 def test_nested_halving_reaches_a_size_that_fits():
-    """Batches within batches, an error of CUDA's: outer batches of 8 whose parts fit by twos of a row of up to 4."""
+    """Batches within batches, an error of CUDA's: outer batches of 8 whose parts fit by twos of a
+    row of up to 4.
+    """
     done, sizes = [], []
 
     def inner(batch):
@@ -71,7 +85,9 @@ def test_nested_halving_reaches_a_size_that_fits():
     def outer(batch):
         if len(batch) > 4:
             run_halving(
-                [0], lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")), sizes.append
+                [0],
+                lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")),
+                sizes.append,
             )
         run_halving(batch, inner, sizes.append)
 
@@ -80,8 +96,20 @@ def test_nested_halving_reaches_a_size_that_fits():
 
 
 def test_context_lengths_of_every_name():
-    """MPT calls it max_seq_len; Bloom, XLNet (-1) and state-space models have none; RoBERTa's table is longer than it."""
-    expected = {"gpt2": 64, "llama": 64, "mpt": 64, "rwkv": 64, "bloom": None, "mamba": None, "roberta": 64}
+    """MPT calls it max_seq_len; Bloom, XLNet (-1) and state-space models have none; RoBERTa's table
+    is longer than it.
+    """
+    expected = {
+        "gpt2": 64,
+        "llama": 64,
+        "mpt": 64,
+        "rwkv": 64,
+        "bloom": None,
+        "mamba": None,
+        "roberta": 64,
+    }
     assert {kind: context_length(network_of(kind)) for kind in expected} == expected
-    xlnet = XLNetLMHeadModel(XLNetConfig(vocab_size=60, d_model=32, n_layer=1, n_head=4, d_inner=48))
+    xlnet = XLNetLMHeadModel(
+        XLNetConfig(vocab_size=60, d_model=32, n_layer=1, n_head=4, d_inner=48)
+    )
     assert context_length(xlnet) is None

@@ -1,4 +1,6 @@
-"""Strings inside a text that a tokenizer takes for control tokens: one rule in every place that reads text."""
+"""Strings inside a text that a tokenizer takes for control tokens: one rule in every place that
+reads text.
+"""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,13 @@ from tests.shelf import byte_tokenizer, piece_tokenizer, word_tokenizer
 from transect.lm.control import control_tokens, placeholders
 from transect.lm.generation import continue_texts
 from transect.lm.scoring import lines
-from transect.measures.behaviour import bits_per_byte, fertility, forced_choice, minimal_pair, surprisal
+from transect.measures.behaviour import (
+    bits_per_byte,
+    fertility,
+    forced_choice,
+    minimal_pair,
+    surprisal,
+)
 from transect.measures.mechanism import activation_patching
 
 TOLD = "spells '<s>', a control token of the tokenizer"
@@ -34,7 +42,9 @@ def test_what_counts_as_control():
     assert found == {"<|endoftext|>", "<|im_start|>", "<think>", "[tool]", "|||EMAIL|||"}
 
 
-@pytest.mark.parametrize("token", ["<|endoftext|>", "<|im_start|>", "<think>", "[tool]", "|||EMAIL|||"])
+@pytest.mark.parametrize(
+    "token", ["<|endoftext|>", "<|im_start|>", "<think>", "[tool]", "|||EMAIL|||"]
+)
 @pytest.mark.parametrize("form", ["{}dogs", "a {} b", "dogs{}", "{}"])
 def test_it_is_refused_wherever_it_stands(token, form):
     """Flagged or not, at the beginning, inside, at the end, alone; the text beside it is read."""
@@ -43,13 +53,17 @@ def test_it_is_refused_wherever_it_stands(token, form):
 
 
 def test_normalisation_does_not_hide_it():
-    """Lower-cased before the added tokens are looked for: [TOOL] and full-width letters become the token."""
+    """Lower-cased before the added tokens are looked for: [TOOL] and full-width letters become the
+    token.
+    """
     tokenizer = Tokenizer(models.WordLevel({"[unk]": 0, "dogs": 1}, unk_token="[unk]"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_tokens([AddedToken("[tool]", normalized=True)])
     model = model_with(PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[unk]"))
-    told = [line.error for line in lines(model, ["dogs [TOOL] dogs", "dogs ［tool］ dogs"], bos=False)]
+    told = [
+        line.error for line in lines(model, ["dogs [TOOL] dogs", "dogs ［tool］ dogs"], bos=False)
+    ]
     assert all("spells '[tool]'" in error for error in told)
 
 
@@ -60,7 +74,9 @@ def test_an_unknown_word_is_no_control_token():
 
 
 def _texts(measure, **options):
-    return lambda model: measure.measure(model, pd.DataFrame({"item": ["x"], "text": [BAD]}), seed=0, **options)
+    return lambda model: measure.measure(
+        model, pd.DataFrame({"item": ["x"], "text": [BAD]}), seed=0, **options
+    )
 
 
 def _pairs(measure):
@@ -70,7 +86,9 @@ def _pairs(measure):
 
 def _patching(**changed):
     row = {"clean": "the dog", "corrupted": "the dogs", "answer": "runs", "foil": "run"} | changed
-    return lambda model: activation_patching.measure(model, pd.DataFrame([{"item": "x", **row}]), seed=0)
+    return lambda model: activation_patching.measure(
+        model, pd.DataFrame([{"item": "x", **row}]), seed=0
+    )
 
 
 PLACES = {
@@ -104,15 +122,26 @@ def test_masked_models_and_encoders():
 
 def test_placeholders_are_told_by_their_names():
     """Rows that wait for a use, which tokenizers do not flag; byte tokens and words are none."""
-    names = ["[unused1]", "<unused12>", "<|reserved_special_token_3|>", "<extra_id_0>", "madeupword0001", "<｜place▁holder▁no▁1｜>"]  # fmt: skip
+    names = [
+        "[unused1]",
+        "<unused12>",
+        "<|reserved_special_token_3|>",
+        "<extra_id_0>",
+        "madeupword0001",
+        "<｜place▁holder▁no▁1｜>",
+    ]
     kept = ["<0x0A>", "unused", "extra", "[", "reserved"]
     vocabulary = {token: i for i, token in enumerate([*kept, *names, "[UNK]"])}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]")))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    )
     assert {tokenizer.convert_ids_to_tokens(i) for i in placeholders(tokenizer)} == set(names)
 
 
 def test_repeats_draw_neither(monkeypatch):
-    """The default pool of copying and induction: text only, of word pieces and of added tokens that are not flagged."""
+    """The default pool of copying and induction: text only, of word pieces and of added tokens that
+    are not flagged.
+    """
     from transect.lm.repeats import repeats
 
     tokenizer = piece_tokenizer()

@@ -14,9 +14,26 @@ from transect.lm.description import describe, describe_tokenizer
 from transect.run import Rule, Run
 
 
-@pytest.mark.parametrize("kind", ["gpt_neo", "roberta", "falcon_h1", "deepseek_v2", "jamba", "deberta-v2", "rembert", "qwen2_moe", "lfm2", "mamba", "bart"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "gpt_neo",
+        "roberta",
+        "falcon_h1",
+        "deepseek_v2",
+        "jamba",
+        "deberta-v2",
+        "rembert",
+        "qwen2_moe",
+        "lfm2",
+        "mamba",
+        "bart",
+    ],
+)
 def test_the_facts_are_enough_to_count_again(kind, tmp_path):
-    """What the dimensions do not say stands in `config`, and no more: a run with these facts has the network's counts."""
+    """What the dimensions do not say stands in `config`, and no more: a run with these facts has
+    the network's counts.
+    """
     found = describe(directory_of(tmp_path, kind))
     run = Run("r", "s", Rule("main", (None,)), found.facts)
     counts = counting.of_run(run)
@@ -27,22 +44,31 @@ def test_the_facts_are_enough_to_count_again(kind, tmp_path):
     for name in run.get("config", {}):
         fewer = {k: v for k, v in run.get("config").items() if k != name}
         try:
-            assert counting.of_run(Run("r", "s", run.rule, {**found.facts, "config": fewer})) != counts
+            assert (
+                counting.of_run(Run("r", "s", run.rule, {**found.facts, "config": fewer})) != counts
+            )
         except counting.Uncountable:
             continue
 
 
 def pieces_with(model, *, first: str | None = None) -> PreTrainedTokenizerFast:
-    """A tokenizer with SentencePiece's mark for a space; `first`: the token that it puts before a text."""
+    """A tokenizer with SentencePiece's mark for a space; `first`: the token that it puts before a
+    text.
+    """
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace()
     if first:
-        tokenizer.post_processor = processors.TemplateProcessing(single=f"{first} $A", special_tokens=[(first, tokenizer.token_to_id(first))])  # fmt: skip
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A", special_tokens=[(first, tokenizer.token_to_id(first))]
+        )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=first, unk_token="<unk>")
 
 
-LETTERS = {letter: i for i, letter in enumerate(["<unk>", "<s>", "▁", *"abcdefghijklmnopqrstuvwxyz", "th", "▁th"])}
+LETTERS = {
+    letter: i
+    for i, letter in enumerate(["<unk>", "<s>", "▁", *"abcdefghijklmnopqrstuvwxyz", "th", "▁th"])
+}
 
 MERGES = [("t", "h"), ("▁", "th")]
 
@@ -50,23 +76,56 @@ MERGES = [("t", "h"), ("▁", "th")]
 @pytest.mark.parametrize(
     ("tokenizer", "facts"),
     [
-        (word_tokenizer(), {"algorithm": "word", "vocab": 66, "bos": "none", "eos": "none", "byte_fallback": False, "prefix_space": True}),
-        (byte_tokenizer(), {"algorithm": "byte", "vocab": 257, "bos": "none", "byte_fallback": True, "prefix_space": False}),
-        (piece_tokenizer(), {"algorithm": "wordpiece", "prefix_space": True, "byte_fallback": False}),
-        (pieces_with(models.BPE(LETTERS, MERGES, unk_token="<unk>"), first="<s>"), {"algorithm": "bpe-sentencepiece", "bos": "<s>", "prefix_space": True}),
-        (pieces_with(models.Unigram([(piece, -1.0) for piece in LETTERS], 0)), {"algorithm": "unigram", "bos": "none", "prefix_space": True}),
+        (
+            word_tokenizer(),
+            {
+                "algorithm": "word",
+                "vocab": 66,
+                "bos": "none",
+                "eos": "none",
+                "byte_fallback": False,
+                "prefix_space": True,
+            },
+        ),
+        (
+            byte_tokenizer(),
+            {
+                "algorithm": "byte",
+                "vocab": 257,
+                "bos": "none",
+                "byte_fallback": True,
+                "prefix_space": False,
+            },
+        ),
+        (
+            piece_tokenizer(),
+            {"algorithm": "wordpiece", "prefix_space": True, "byte_fallback": False},
+        ),
+        (
+            pieces_with(models.BPE(LETTERS, MERGES, unk_token="<unk>"), first="<s>"),
+            {"algorithm": "bpe-sentencepiece", "bos": "<s>", "prefix_space": True},
+        ),
+        (
+            pieces_with(models.Unigram([(piece, -1.0) for piece in LETTERS], 0)),
+            {"algorithm": "unigram", "bos": "none", "prefix_space": True},
+        ),
     ],
     ids=["word", "byte", "wordpiece", "bpe-sentencepiece", "unigram"],
-)  # fmt: skip
+)
 def test_tokenizers(tokenizer, facts):
-    """Algorithm, entries, what is put around a text, and whether a first word is cut as a later one."""
+    """Algorithm, entries, what is put around a text, and whether a first word is cut as a later
+    one.
+    """
     found = describe_tokenizer(tokenizer)
     assert {name: found[name] for name in facts} == facts
 
 
 def test_the_canary_sees_another_cut():
     """One merge more gives another digest; a special token that is put around texts does not."""
-    plain = [pieces_with(models.BPE(LETTERS, [("t", "h")][:n], unk_token="<unk>"), first=first) for n, first in ((0, None), (1, None), (1, "<s>"))]  # fmt: skip
+    plain = [
+        pieces_with(models.BPE(LETTERS, [("t", "h")][:n], unk_token="<unk>"), first=first)
+        for n, first in ((0, None), (1, None), (1, "<s>"))
+    ]
     none, merged, around = (describe_tokenizer(t)["canary"] for t in plain)
     assert none != merged == around
 
@@ -101,6 +160,10 @@ def test_a_file_that_is_broken(file, content, told, tmp_path):
 def test_what_is_no_language_model(tmp_path):
     """A vision model's configuration beside weights: the sentence says what it is not."""
     path = tiny_model(tmp_path, "gpt2")
-    (path / "config.json").write_text(json.dumps({"model_type": "vit", "architectures": ["ViTModel"]}))
-    with pytest.raises(LoadError, match="model_type 'vit' is neither a causal, a masked nor an encoder-decoder"):
+    (path / "config.json").write_text(
+        json.dumps({"model_type": "vit", "architectures": ["ViTModel"]})
+    )
+    with pytest.raises(
+        LoadError, match="model_type 'vit' is neither a causal, a masked nor an encoder-decoder"
+    ):
         describe(path)

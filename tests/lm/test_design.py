@@ -22,21 +22,31 @@ def first_of_each_type() -> list[registry.Run]:
         smaller = found.get(run.get("model_type"))
         if smaller is None or size < smaller.get("params_total"):
             found[run.get("model_type")] = run
-    return [run for kind, run in found.items() if kind in counting.CONFIG_MAPPING and not run.get("remote_code")]
+    return [
+        run
+        for kind, run in found.items()
+        if kind in counting.CONFIG_MAPPING and not run.get("remote_code")
+    ]
 
 
 @pytest.mark.parametrize("run", first_of_each_type(), ids=lambda run: run.id)
 def test_the_registry_says_the_same(run):
-    """What was read in papers, cards and configurations (model_registry/*.yaml) is found in the network that has the run's dimensions."""
+    """What was read in papers, cards and configurations (model_registry/*.yaml) is found in the
+    network that has the run's dimensions.
+    """
     try:
-        network = counting.meta_network(counting.configuration(run), counting.OBJECTIVES[run.get("objective")])
+        network = counting.meta_network(
+            counting.configuration(run), counting.OBJECTIVES[run.get("objective")]
+        )
     except counting.Uncountable as reason:
         pytest.skip(str(reason))
     found = design(network)
     stated = {name: run.get(name) for name in FIELDS if run.get(name) not in (None, "unknown")}
     if "norm" in stated:  # "rmsnorm, also of queries and keys"
         stated["norm"] = stated["norm"].split(",")[0].replace(" without weights", "-nonparametric")
-    if run.suite == "distilbeto":  # its frozen sinusoids stand in a field of the configuration that the entry lacks
+    if (
+        run.suite == "distilbeto"
+    ):  # its frozen sinusoids stand in a field of the configuration that the entry lacks
         del stated["position"]
     assert {name: found.get(name) for name in stated if name in found} == {
         n: v for n, v in stated.items() if n in found
@@ -47,9 +57,20 @@ def test_the_registry_says_the_same(run):
 @pytest.mark.parametrize(
     ("kind", "facts"),
     [
-        ("qwen3", {"position": "rope", "norm": "rmsnorm", "mlp": "swiglu", "attention_pattern": "full"}),
+        (
+            "qwen3",
+            {"position": "rope", "norm": "rmsnorm", "mlp": "swiglu", "attention_pattern": "full"},
+        ),
         ("mistral", {"attention_pattern": "sliding", "mlp": "swiglu"}),
-        ("modernbert", {"attention_pattern": "local-global", "position": "rope", "norm": "layernorm", "mlp": "geglu"}),
+        (
+            "modernbert",
+            {
+                "attention_pattern": "local-global",
+                "position": "rope",
+                "norm": "layernorm",
+                "mlp": "geglu",
+            },
+        ),
         ("t5", {"position": "relative-bucket", "norm": "rmsnorm", "mlp": "relu"}),
         ("mt5", {"mlp": "geglu"}),
         ("mpt", {"position": "alibi", "mlp": "gelu"}),
@@ -69,6 +90,8 @@ def test_the_registry_says_the_same(run):
     ],
 )
 def test_architectures_that_the_registry_lacks(kind, facts):
-    """As their papers describe them (Yang et al. 2025, Jiang et al. 2023, Warner et al. 2024, Raffel et al. 2020, MosaicML 2023, ...)."""
+    """As their papers describe them (Yang et al. 2025, Jiang et al. 2023, Warner et al. 2024,
+    Raffel et al. 2020, MosaicML 2023, ...).
+    """
     found = design(network_of(kind))
     assert {name: found[name] for name in facts} == facts

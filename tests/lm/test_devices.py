@@ -1,4 +1,6 @@
-"""Where the weights lie: devices that are not there, and a model that is spread because it does not fit."""
+"""Where the weights lie: devices that are not there, and a model that is spread because it does not
+fit.
+"""
 
 import gc
 import tempfile
@@ -19,7 +21,9 @@ ABSENT = "xpu" if torch.cuda.is_available() else "cuda:0"
 
 def test_a_device_that_is_not_there_is_told_before_loading(tmp_path):
     """One sentence with what there is; the directory is not even looked at."""
-    with pytest.raises(UnavailableError, match=f"'{ABSENT}' is not on this machine; there are: cpu"):
+    with pytest.raises(
+        UnavailableError, match=f"'{ABSENT}' is not on this machine; there are: cpu"
+    ):
         load(tmp_path / "nowhere", device=ABSENT)
 
 
@@ -50,7 +54,9 @@ def test_a_limit_goes_with_auto_only():
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox"])
 @pytest.mark.parametrize("share", [0.7, 0.0])
 def test_a_spread_model_scores_the_same(kind, share, tmp_path, monkeypatch):
-    """Blocks on the disk (share of the weights that fit in memory; 0: none), moved in as they run: 1e-5 nats, design.md."""
+    """Blocks on the disk (share of the weights that fit in memory; 0: none), moved in as they run:
+    1e-5 nats, design.md.
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path = tiny_model(tmp_path, kind)
     limit = int(share * (path / "model.safetensors").stat().st_size)
@@ -72,18 +78,25 @@ def test_half_precision_on_the_disk_is_widened(tmp_path):
     save_file(state, path / "model.safetensors", {"format": "pt"})
     ids = random_sequences(3, 50)
     for a, b in zip(
-        load(path).token_logprobs(ids), load(path, device="auto", memory={"cpu": 0}).token_logprobs(ids), strict=True
+        load(path).token_logprobs(ids),
+        load(path, device="auto", memory={"cpu": 0}).token_logprobs(ids),
+        strict=True,
     ):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_a_gpu_scores_as_the_cpu_does(tmp_path):
-    """On the first GPU and spread over GPU and memory: 1e-4 nats of the CPU (other kernels; TF32 is off)."""
+    """On the first GPU and spread over GPU and memory: 1e-4 nats of the CPU (other kernels; TF32 is
+    off).
+    """
     path = tiny_model(tmp_path, "llama")
     size = (path / "model.safetensors").stat().st_size
     ids = random_sequences(6, 50)
     here = load(path).token_logprobs(ids)
-    for options in ({"device": "cuda:0"}, {"device": "auto", "memory": {0: int(0.7 * size), "cpu": size}}):
+    for options in (
+        {"device": "cuda:0"},
+        {"device": "auto", "memory": {0: int(0.7 * size), "cpu": size}},
+    ):
         there = load(path, **options).token_logprobs(ids)
         assert max(np.nanmax(np.abs(a - b)) for a, b in zip(here, there, strict=True)) < 1e-4

@@ -11,7 +11,9 @@ from transect.lm.interventions import run
 
 
 def test_ablations_by_hand():
-    """zero; the mean over sequences and the positions named; another sequence's, never its own, by the seed."""
+    """zero; the mean over sequences and the positions named; another sequence's, never its own, by
+    the seed.
+    """
     source = torch.randn(4, LENGTH, 2, 3, generator=torch.Generator().manual_seed(0))
     assert ablate("head", 0, "zero").value == 0
     mean = ablate("head", 0, "mean", source, head=1, positions=[2, 5]).value
@@ -29,12 +31,20 @@ def test_ablations_by_hand():
 @pytest.mark.parametrize(
     ("edit", "options", "told"),
     [
-        (Edit("residual_pre", 0, 0.0, positions=[9]), {}, "positions: 9; the sequences have the positions 0 to 8"),
+        (
+            Edit("residual_pre", 0, 0.0, positions=[9]),
+            {},
+            "positions: 9; the sequences have the positions 0 to 8",
+        ),
         (Edit("residual_pre", 2, 0.0), {}, "layer: 2; gpt_neox has the layers 0 to 1"),
         (Edit("head", 0, 0.0, head=4), {}, "head: 4; head has the heads 0 to 3"),
         (Edit("mlp", 0, 0.0, head=0), {}, "mlp has no heads"),
         (Edit("residual_prae", 0, 0.0), {}, "Did you mean 'residual_pre'"),
-        (Edit("mlp", 0, torch.zeros(5)), {}, r"shape \(5,\) does not fit mlp of layer 0, which is \(3, 9, 32\)"),
+        (
+            Edit("mlp", 0, torch.zeros(5)),
+            {},
+            r"shape \(5,\) does not fit mlp of layer 0, which is \(3, 9, 32\)",
+        ),
         (Edit("mlp", 0, 0.0, how="times"), {}, "replace, add"),
         (Edit("mlp", 0, 0.0), {"read": [12]}, "read: 12"),
         (Edit("mlp", 0, 0.0), {"tokens": [[999], [5], [5]]}, "999"),

@@ -1,6 +1,8 @@
-"""Configurations that ask for more than the weight files hold: refused while they are built, in seconds and without memory.
+"""Configurations that ask for more than the weight files hold: refused while they are built, in
+seconds and without memory.
 
-Limits of every case: 60 s and 3 GiB are what the issue allows; here it is 10 s on an idle core and 300 MB beside the imports.
+Limits of every case: 60 s and 3 GiB are what the issue allows; here it is 10 s on an idle core and
+300 MB beside the imports.
 """
 
 import json
@@ -46,7 +48,10 @@ def test_more_than_the_files_hold_is_refused(kind, field, value, what, tmp_path)
     path = changed(tiny_model(tmp_path, kind), **{field: value})
     start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for read in (load, describe):
-        with pytest.raises(LoadError, match=f"asks for more than [\\d,]+ ({what}).*, and the weight files hold|parts"):
+        with pytest.raises(
+            LoadError,
+            match=f"asks for more than [\\d,]+ ({what}).*, and the weight files hold|parts",
+        ):
             read(path)
     assert time.process_time() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
@@ -78,21 +83,31 @@ def test_what_the_files_hold_is_built(kind, tmp_path):
     config, _, maker = read_config(path, raw)
     network = built(path, raw, config, maker, tensors(weight_files(path)))
     assert all(p.device.type == "meta" for p in network.parameters())
-    assert not hooks._global_parameter_registration_hooks and not hooks._global_buffer_registration_hooks
+    assert (
+        not hooks._global_parameter_registration_hooks
+        and not hooks._global_buffer_registration_hooks
+    )
 
 
 def test_shapes_that_are_not_those_of_the_files_are_named(tmp_path):
     """Half the positions: the stored shape and the configuration's, by loading and describing."""
     path = changed(tiny_model(tmp_path, "gpt2"), n_positions=32)
     for read in (load, describe):
-        with pytest.raises(LoadError, match=r"1 weights are mismatched, e.g. \S*wpe.weight \(\[64, 32\] where .* \[32, 32\]\)"):  # fmt: skip
+        with pytest.raises(
+            LoadError,
+            match=r"1 weights are mismatched, e.g. \S*wpe.weight \(\[64, 32\] where .* \[32, 32\]\)",
+        ):
             read(path)
 
 
 @pytest.mark.parametrize(
     ("kind", "fields", "told"),
     [
-        ("gpt2", {"activation_function": "nope"}, "activation_function is 'nope', which a gpt2 model cannot have"),
+        (
+            "gpt2",
+            {"activation_function": "nope"},
+            "activation_function is 'nope', which a gpt2 model cannot have",
+        ),
         ("gpt2", {"n_head": 3}, "must be divisible by num_heads"),
         ("mamba2", {"n_groups": 0}, "n_groups is '0', which a mamba2 model cannot have"),
     ],

@@ -9,15 +9,26 @@ from tests.shelf import tiny_model
 from transect.lm import load
 
 
-@pytest.mark.parametrize(("kind", "name"), [("llama", "rms_norm_eps"), ("gpt_neox", "use_parallel_residual")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("llama", "rms_norm_eps"), ("gpt_neox", "use_parallel_residual")]
+)
 def test_the_fingerprint_sees_what_the_configuration_computes(kind, name, tmp_path):
-    """An epsilon or another form of block changes `config` alone; who wrote the file, and in which dtype, nothing."""
+    """An epsilon or another form of block changes `config` alone; who wrote the file, and in which
+    dtype, nothing.
+    """
     path = tiny_model(tmp_path, kind)
     before, config = load(path).fingerprint, json.loads((path / "config.json").read_text())
-    notes = {"transformers_version": "0", "_name_or_path": "x", "torch_dtype": "float16", "use_cache": False}
+    notes = {
+        "transformers_version": "0",
+        "_name_or_path": "x",
+        "torch_dtype": "float16",
+        "use_cache": False,
+    }
     (path / "config.json").write_text(json.dumps(config | notes))
     assert load(path).fingerprint == before
-    (path / "config.json").write_text(json.dumps(config | {name: 0.01 if name == "rms_norm_eps" else False}))
+    (path / "config.json").write_text(
+        json.dumps(config | {name: 0.01 if name == "rms_norm_eps" else False})
+    )
     after = load(path).fingerprint
     assert {part for part in before if before[part] != after[part]} == {"config"}
 

@@ -1,4 +1,6 @@
-"""Hostile and unlucky files in a model's folder: one sentence that names the file, and nothing waited for or read without end."""
+"""Hostile and unlucky files in a model's folder: one sentence that names the file, and nothing
+waited for or read without end.
+"""
 
 import os
 import socket
@@ -26,8 +28,15 @@ FORMS = {
     '{"a": 1, "a": 2}': "the name 'a' stands twice, with different values",
     '{"a": ' + "9" * 5000 + "}": "no readable JSON",
 }
-SETTINGS = ["config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
-            "added_tokens.json", "preprocessor_config.json", "chat_template.json"]  # fmt: skip
+SETTINGS = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "preprocessor_config.json",
+    "chat_template.json",
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +102,18 @@ def test_a_tokenizer_of_another_form_is_told(text, told, path):
         ("config.json", '{"architectures": [1]}', "architectures holds a number"),
         ("config.json", '{"model_type": 7}', "model_type is a number"),
         ("config.json", '{"return_dict": "x"}', "return_dict is a text .*must be true or false"),
-        ("config.json", '{"eos_token_id": [1, "x"]}', "eos_token_id is a list .*a whole number or a list of them"),
+        (
+            "config.json",
+            '{"eos_token_id": [1, "x"]}',
+            "eos_token_id is a list .*a whole number or a list of them",
+        ),
         ("config.json", '{"quantization_config": "fp8"}', "quantization_config is a text"),
         ("generation_config.json", '{"eos_token_id": "x"}', "eos_token_id is a text"),
-        ("tokenizer_config.json", '{"model_max_length": "x"}', "model_max_length is a text .*must be a number"),
+        (
+            "tokenizer_config.json",
+            '{"model_max_length": "x"}',
+            "model_max_length is a text .*must be a number",
+        ),
         ("tokenizer_config.json", '{"bos_token": 7}', "bos_token is a number"),
         ("special_tokens_map.json", '{"eos_token": [1]}', "eos_token is a list"),
         ("added_tokens.json", '{"a": "b"}', "a is a text"),
@@ -162,11 +179,23 @@ SPECIAL = {
     "device": (lambda file: file.symlink_to("/dev/zero"), "no file but a pipe, device or socket"),
     "socket": (sock, "no file but a pipe, device or socket"),
     "folder": (Path.mkdir, "no file but a folder"),
-    "dangling": (lambda file: file.symlink_to("/nowhere/at/all"), "a link to a file that is not there"),
+    "dangling": (
+        lambda file: file.symlink_to("/nowhere/at/all"),
+        "a link to a file that is not there",
+    ),
     "huge": (huge, "10,000,000,000 bytes; a file of this name may have"),
 }
-OPENED = [*SETTINGS, "tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "adapter_config.json",
-          "tokenizer.model", "model.safetensors.index.json"]  # fmt: skip
+OPENED = [
+    *SETTINGS,
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+    "adapter_config.json",
+    "tokenizer.model",
+    "model.safetensors.index.json",
+]
 
 
 @pytest.mark.parametrize("name", OPENED)

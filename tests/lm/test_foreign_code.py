@@ -18,7 +18,13 @@ from transect.lm import foreign_code, load, opening
 from transect.lm.description import describe
 from transect.lm.tokenizer import read_tokenizer
 
-NAMES = ["org/name", "kernels-community/flash-attn2", "org/name@main:attend", "paged|org/name", {"": "org/name"}]
+NAMES = [
+    "org/name",
+    "kernels-community/flash-attn2",
+    "org/name@main:attend",
+    "paged|org/name",
+    {"": "org/name"},
+]
 FIELDS = [
     "attn_implementation",
     "_attn_implementation",
@@ -65,28 +71,41 @@ def changed(path: Path, name: str = "config.json", **fields: object) -> Path:
 @pytest.mark.parametrize("name", NAMES, ids=str)
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("inside", ["", "text_config", "quantization_config"])
-def test_a_repository_in_the_place_of_a_program_is_told(field: str, name: object, inside: str) -> None:
+def test_a_repository_in_the_place_of_a_program_is_told(
+    field: str, name: object, inside: str
+) -> None:
     """Of attention, experts or a kernel, at the top or within: with the place and the repository."""
     settings = {"model_type": "gpt2", **({inside: {field: name}} if inside else {field: name})}
     place = f"{inside}.{field}" if inside else field
     told = foreign_code.fault(settings)
-    assert "of the repository" in told and "org/name" in told + "org/name" * ("community" in told) and place in told
+    assert (
+        "of the repository" in told
+        and "org/name" in told + "org/name" * ("community" in told)
+        and place in told
+    )
 
 
 @pytest.mark.parametrize("field", foreign_code.WISHES)
 def test_a_wish_for_kernels_is_told(field: str) -> None:
     """Also in a list within; a wish against them is none."""
-    assert f"layers.{field}" in foreign_code.fault({"layers": [{field: {"RMSNorm": "org/name:RMSNorm"}}]})
+    assert f"layers.{field}" in foreign_code.fault(
+        {"layers": [{field: {"RMSNorm": "org/name:RMSNorm"}}]}
+    )
     assert not foreign_code.fault({field: False})
 
 
 def test_what_only_sounds_like_it_is_left_alone() -> None:
     """Widths of convolutions, xLSTM's names of kernels, the paths and addresses of other fields."""
     kept = {
-        "conv_kernel": 4, "conv_kernel_size": [3, 3], "step_kernel": "native", "chunkwise_kernel": "chunkwise--native",
-        "use_mamba_kernels": True, "_name_or_path": "org/name", "cache_implementation": "static",
+        "conv_kernel": 4,
+        "conv_kernel_size": [3, 3],
+        "step_kernel": "native",
+        "chunkwise_kernel": "chunkwise--native",
+        "use_mamba_kernels": True,
+        "_name_or_path": "org/name",
+        "cache_implementation": "static",
         "quantization_config": {"meta": {"uri": "https://github.com/modelcloud/gptqmodel"}},
-    }  # fmt: skip
+    }
     assert foreign_code.fault(kept) == ""
 
 
@@ -100,18 +119,25 @@ def test_depth_and_shape_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["config.json", "generation_config.json", "tokenizer_config.json", "processor_config.json"]
+    "file",
+    ["config.json", "generation_config.json", "tokenizer_config.json", "processor_config.json"],
 )
 def test_loading_and_describing_refuse_it(file: str, tmp_path: Path) -> None:
-    """In every file of settings of a folder, by one sentence that names it and gives no advice to install anything."""
+    """In every file of settings of a folder, by one sentence that names it and gives no advice to
+    install anything.
+    """
     path = changed(tiny_model(tmp_path, "llama"), file, attn_implementation="org/name")
     for use in (load, describe):
-        with pytest.raises(LoadError, match=rf"{file}: it asks for code of the repository 'org/name'") as told:
+        with pytest.raises(
+            LoadError, match=rf"{file}: it asks for code of the repository 'org/name'"
+        ) as told:
             use(path)
         assert "install" not in str(told.value)
 
 
-@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3", "flex_attention", "paged|eager", "none"])
+@pytest.mark.parametrize(
+    "name", ["flash_attention_2", "flash_attention_3", "flex_attention", "paged|eager", "none"]
+)
 def test_other_programs_of_the_attention_are_replaced(name: str, tmp_path: Path) -> None:
     """The network computes with torch's, and so the same numbers as without the field."""
     path = tiny_model(tmp_path, "llama")
@@ -122,8 +148,12 @@ def test_other_programs_of_the_attention_are_replaced(name: str, tmp_path: Path)
 
 
 def test_advice_to_open_the_way_is_not_repeated() -> None:
-    """An ImportError that says `pip install kernels` becomes a sentence without it; others stay as they are."""
-    assert "pip" not in foreign_code.told(ImportError("run `pip install kernels==0.18.2` to use it"))
+    """An ImportError that says `pip install kernels` becomes a sentence without it; others stay as
+    they are.
+    """
+    assert "pip" not in foreign_code.told(
+        ImportError("run `pip install kernels==0.18.2` to use it")
+    )
     assert foreign_code.told(KeyError("x")) == "KeyError: 'x'"
 
 
@@ -134,7 +164,9 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "kernels").mkdir()
     (folder / "kernels/__init__.py").write_text(STUB)
     (folder / "kernels-0.18.2.dist-info").mkdir()
-    (folder / "kernels-0.18.2.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: kernels\nVersion: 0.18.2\n")
+    (folder / "kernels-0.18.2.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: kernels\nVersion: 0.18.2\n"
+    )
     return folder
 
 
@@ -150,9 +182,17 @@ def loaded(stub: Path, way: str, *paths: Path) -> tuple[str, bool]:
 
 
 def test_no_kernel_is_asked_for(stub: Path, tmp_path: Path) -> None:
-    """Where the package is installed: refused or computed by torch. Without our checks the same folder asks for it (control)."""
-    fields = [{"attn_implementation": "org/name"}, {"attn_implementation": "flash_attention_2"}, {"use_kernels": True}]
-    paths = [changed(tiny_model(tmp_path / str(i), "llama"), **given) for i, given in enumerate(fields)]
+    """Where the package is installed: refused or computed by torch. Without our checks the same
+    folder asks for it (control).
+    """
+    fields = [
+        {"attn_implementation": "org/name"},
+        {"attn_implementation": "flash_attention_2"},
+        {"use_kernels": True},
+    ]
+    paths = [
+        changed(tiny_model(tmp_path / str(i), "llama"), **given) for i, given in enumerate(fields)
+    ]
     said, called = loaded(stub, "closed", *paths)
     assert not called and said.count("asks for") == 2 and "\n2\n" in said, said
     said, called = loaded(stub, "open", paths[0])
@@ -173,7 +213,9 @@ class _Call:
     "name", ["pytorch_model.bin", "model.safetensors", "model-00001-of-00001.safetensors", "a.bin"]
 )
 def test_pickles_are_never_read(name: str, tmp_path: Path) -> None:
-    """Beside right weights they are left alone; in their place, under any name that the index may give, they are refused."""
+    """Beside right weights they are left alone; in their place, under any name that the index may
+    give, they are refused.
+    """
     path = tiny_model(tmp_path, "gpt2")
     (path / "pytorch_model.bin").write_bytes(pickle.dumps(_Call(tmp_path / "RAN")))
     assert load(path).n_layers == 2
@@ -194,8 +236,8 @@ REFERENCES = ["evil.Own", "sub/evil.Own", "../evil.Own", "org/name--evil.Own"]
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("kind", ["llama", "unknown"])
 def test_code_that_files_name_is_not_run(kind: str, reference: str, tmp_path: Path) -> None:
-    """By auto_map of the model and the tokenizer, custom_generate, custom_pipelines, trust_remote_code: a known type is computed by
-    transformers, an unknown one refused."""
+    """By auto_map of the model and the tokenizer, custom_generate, custom_pipelines,
+    trust_remote_code: a known type is computed by transformers, an unknown one refused."""
     path = tiny_model(tmp_path, "llama")
     for place in (path, path / "sub", path / "custom_generate", tmp_path):
         place.mkdir(exist_ok=True)
@@ -220,17 +262,25 @@ def test_code_that_files_name_is_not_run(kind: str, reference: str, tmp_path: Pa
         assert load(path).n_layers == 2
         describe(path)
     else:
-        with pytest.raises((LoadError, UnavailableError), match="another repository|remote_code: true"):
+        with pytest.raises(
+            (LoadError, UnavailableError), match="another repository|remote_code: true"
+        ):
             load(path)
     assert not (tmp_path / "RAN").exists()
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_a_tokenizer_that_is_converted_runs_no_code_of_its_own(reference: str, tmp_path: Path) -> None:
-    """tokenizer_config.json names a class in the folder: transformers' own class for the vocabulary is taken, or it is refused."""
+def test_a_tokenizer_that_is_converted_runs_no_code_of_its_own(
+    reference: str, tmp_path: Path
+) -> None:
+    """tokenizer_config.json names a class in the folder: transformers' own class for the vocabulary
+    is taken, or it is refused.
+    """
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w').close()\n")
     (tmp_path / "vocab.txt").write_text(
-        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz,:", "##e"])
+        "\n".join(
+            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz,:", "##e"]
+        )
     )
     auto_map = {"AutoTokenizer": [reference, reference]}
     changed(tmp_path, "tokenizer_config.json", tokenizer_class="BertTokenizer", auto_map=auto_map)

@@ -1,4 +1,6 @@
-"""Tests of the forward that is split at its body: half precision, memory, and networks that look ahead."""
+"""Tests of the forward that is split at its body: half precision, memory, and networks that look
+ahead.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +20,12 @@ from tests.shelf import fill
 from transect.errors import NotApplicable, ResourceError
 from transect.lm.forward import _tiles, looks_ahead
 
-SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+SIZE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 TAILS = (
     ("gemma2", {}),
     ("granite", {"logits_scaling": 1.3}),
@@ -48,7 +55,9 @@ def plain(network, ids):
 @pytest.mark.parametrize("scale", [1, 8])
 @pytest.mark.parametrize("kind, config", TAILS)
 def test_caps_and_scalings_are_kept_in_half_precision(kind, config, scale, dtype):
-    """Sequences of one length in one batch: the whole forward's scores, and tiles only where the tail multiplies."""
+    """Sequences of one length in one batch: the whole forward's scores, and tiles only where the
+    tail multiplies.
+    """
     model = in_dtype(kind, dtype, scale, **config)
     rng = np.random.default_rng(0)
     sequences = [rng.integers(8, model.vocab_size, 9).tolist() for _ in range(8)]
@@ -61,7 +70,9 @@ def test_caps_and_scalings_are_kept_in_half_precision(kind, config, scale, dtype
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_the_order_of_calls_does_not_matter_in_half_precision(kind):
-    """Before and after a packed call, whose trial runs in float32: the same scores by the same path."""
+    """Before and after a packed call, whose trial runs in float32: the same scores by the same
+    path.
+    """
     fresh, used = (in_dtype(kind, torch.bfloat16) for _ in range(2))
     rng = np.random.default_rng(0)
     sequences = [rng.integers(8, fresh.vocab_size, 9).tolist() for _ in range(8)]
@@ -74,7 +85,9 @@ def test_the_order_of_calls_does_not_matter_in_half_precision(kind):
 
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_half_precision_decides_as_float32_does(kind):
-    """Every architecture's tail runs split, or its product in tiles, in bfloat16 only where it does in float32."""
+    """Every architecture's tail runs split, or its product in tiles, in bfloat16 only where it does
+    in float32.
+    """
     wide, half = in_dtype(kind, torch.float32), in_dtype(kind, torch.bfloat16)
     for model in (wide, half):
         model._packing.forward.prepare({})
@@ -124,7 +137,9 @@ def test_out_of_memory_in_the_check_does_not_decide_the_path(kind, monkeypatch):
     "network",
     [
         lambda: BertLMHeadModel(BertConfig(vocab_size=60, max_position_embeddings=64, **SIZE)),
-        lambda: RobertaForCausalLM(RobertaConfig(vocab_size=60, max_position_embeddings=66, **SIZE)),
+        lambda: RobertaForCausalLM(
+            RobertaConfig(vocab_size=60, max_position_embeddings=66, **SIZE)
+        ),
         lambda: XLMWithLMHeadModel(XLMConfig(vocab_size=60, emb_dim=32, n_layers=2, n_heads=4)),
     ],
     ids=["bert", "roberta", "xlm"],

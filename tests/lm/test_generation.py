@@ -1,4 +1,6 @@
-"""Tests of continuations: greedy against transformers' own generate, samples against their distribution."""
+"""Tests of continuations: greedy against transformers' own generate, samples against their
+distribution.
+"""
 
 import numpy as np
 import pytest
@@ -16,24 +18,31 @@ OPTIONS = {"max_new_tokens": 10, "seed": 3}
 
 
 @pytest.mark.parametrize(
-    "kind", ["gpt2", "gpt_neo", "gpt_neox", "llama", "gemma2", "bloom", "falcon_h1", "mamba2", "lstm"]
+    "kind",
+    ["gpt2", "gpt_neo", "gpt_neox", "llama", "gemma2", "bloom", "falcon_h1", "mamba2", "lstm"],
 )
 def test_greedy_equals_transformers(kind, tmp_path):
     """generate(do_sample=False) of each prompt alone, to the token."""
-    path = tiny_model(tmp_path, kind) if kind == "lstm" else architectures.directory_of(tmp_path, kind)
+    path = (
+        tiny_model(tmp_path, kind) if kind == "lstm" else architectures.directory_of(tmp_path, kind)
+    )
     network = AutoModelForCausalLM.from_pretrained(path).eval()
     config = GenerationConfig(max_new_tokens=10, do_sample=False, pad_token_id=0)
     found = load(path).generate(PROMPTS, temperature=0, stop=(), **OPTIONS)
     for ids, samples in zip(PROMPTS, found, strict=True):
         read = torch.tensor([ids])
-        whole = network.generate(read, attention_mask=torch.ones_like(read), generation_config=config)[0]
+        whole = network.generate(
+            read, attention_mask=torch.ones_like(read), generation_config=config
+        )[0]
         assert samples == [whole[len(ids) :].tolist()]
 
 
 def test_greedy_equals_whole_forwards_where_the_cache_is_wrong(tmp_path):
     """RWKV, whose cache transformers gets wrong in batches."""
     model = load(architectures.directory_of(tmp_path, "rwkv"))
-    for ids, (new,) in zip(PROMPTS, model.generate(PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True):
+    for ids, (new,) in zip(
+        PROMPTS, model.generate(PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True
+    ):
         whole = list(ids)
         for _ in range(10):
             with torch.no_grad():
@@ -42,20 +51,28 @@ def test_greedy_equals_whole_forwards_where_the_cache_is_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [k for k in (*architectures.CAUSAL, *architectures.MORE_CAUSAL) if k not in ("rwkv", "lstm")]
+    "kind",
+    [k for k in (*architectures.CAUSAL, *architectures.MORE_CAUSAL) if k not in ("rwkv", "lstm")],
 )
 def test_several_ends_stop_as_in_transformers(kind):
-    """A generation configuration that names four ends, among them what the model writes: generate(do_sample=False) of
-    each prompt alone, to the token, on every architecture that transformers generates with."""
+    """A generation configuration that names four ends, among them what the model writes:
+    generate(do_sample=False) of each prompt alone, to the token, on every architecture that
+    transformers generates with."""
     model = architectures.model_of(kind)
     prompts = PROMPTS[:3]
     written = [new for (new,) in model.generate(prompts, temperature=0, stop=(), **OPTIONS)]
-    model.network.generation_config.eos_token_id = ends = sorted({written[0][2], written[1][4], written[2][0], 7})
+    model.network.generation_config.eos_token_id = ends = sorted(
+        {written[0][2], written[1][4], written[2][0], 7}
+    )
     found = model.generate(prompts, temperature=0, **OPTIONS)
-    config = GenerationConfig(max_new_tokens=10, do_sample=False, pad_token_id=0, eos_token_id=ends, use_cache=False)
+    config = GenerationConfig(
+        max_new_tokens=10, do_sample=False, pad_token_id=0, eos_token_id=ends, use_cache=False
+    )
     for ids, (new,) in zip(prompts, found, strict=True):
         read = torch.tensor([ids])
-        whole = model.network.generate(read, attention_mask=torch.ones_like(read), generation_config=config)[0]
+        whole = model.network.generate(
+            read, attention_mask=torch.ones_like(read), generation_config=config
+        )[0]
         assert new == whole[len(ids) :].tolist()
     assert [len(new) for (new,) in found] != [10, 10, 10]
 
@@ -75,37 +92,57 @@ def test_an_end_counts_wherever_it_is_named(where):
     assert new == written[: written.index(end) + 1]
     text = model.tokenizer.convert_ids_to_tokens(5)
     (found,) = continue_texts(model, [text], max_new_tokens=10, seed=3, temperature=0)
-    assert found.samples == [new] and found.texts[0].split() == model.tokenizer.decode(before or new[:-1]).split()
+    assert (
+        found.samples == [new]
+        and found.texts[0].split() == model.tokenizer.decode(before or new[:-1]).split()
+    )
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_greedy_equals_transformers_for_encoder_decoders(kind, tmp_path):
-    """Prompts are what the encoder reads; the decoder starts from its own start token. No token is forced."""
+    """Prompts are what the encoder reads; the decoder starts from its own start token. No token is
+    forced.
+    """
     path = architectures.directory_of(tmp_path, kind)
     network = AutoModelForSeq2SeqLM.from_pretrained(path).eval()
     network.generation_config.forced_eos_token_id = None
-    config = GenerationConfig(max_new_tokens=10, do_sample=False, pad_token_id=1, decoder_start_token_id=0)
-    for ids, (new,) in zip(PROMPTS, load(path).generate(PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True):
+    config = GenerationConfig(
+        max_new_tokens=10, do_sample=False, pad_token_id=1, decoder_start_token_id=0
+    )
+    for ids, (new,) in zip(
+        PROMPTS, load(path).generate(PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True
+    ):
         read = torch.tensor([ids])
-        whole = network.generate(read, attention_mask=torch.ones_like(read), generation_config=config)[0]
+        whole = network.generate(
+            read, attention_mask=torch.ones_like(read), generation_config=config
+        )[0]
         assert new == whole[1:].tolist()
 
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "mamba2", "rwkv", "ngram"])
 def test_samples_depend_on_neither_batch_nor_order(kind, tmp_path):
     """Batches of 1, 2, 7 and the budget's, prompts reversed, one prompt by itself, a second call."""
-    path = tiny_model(tmp_path, kind) if kind == "ngram" else architectures.directory_of(tmp_path, kind)
+    path = (
+        tiny_model(tmp_path, kind)
+        if kind == "ngram"
+        else architectures.directory_of(tmp_path, kind)
+    )
     model = load(path)
     expected = model.generate(PROMPTS, n=3, temperature=1.5, **OPTIONS)
     assert [[len(new) for new in samples] for samples in expected] == [[10] * 3] * len(PROMPTS)
     for batch_size in (1, 2, 7):
-        assert model.generate(PROMPTS, n=3, temperature=1.5, batch_size=batch_size, **OPTIONS) == expected
+        assert (
+            model.generate(PROMPTS, n=3, temperature=1.5, batch_size=batch_size, **OPTIONS)
+            == expected
+        )
     assert load(path).generate(PROMPTS[::-1], n=3, temperature=1.5, **OPTIONS) == expected[::-1]
     assert model.generate(PROMPTS[4:5], n=3, temperature=1.5, **OPTIONS) == expected[4:5]
 
 
 def test_close_decisions_are_taken_alone(tmp_path, monkeypatch):
-    """Planted noise in every batched step, below a margin that is raised to match: the samples stay what they were."""
+    """Planted noise in every batched step, below a margin that is raised to match: the samples stay
+    what they were.
+    """
     model = load(tiny_model(tmp_path, "llama"))
     prompts = random_sequences(30, 60, longest=4)
     options = [{"temperature": 0}, {"n": 2}, {"n": 2, "top_p": 0.7}]
@@ -124,9 +161,14 @@ def test_close_decisions_are_taken_alone(tmp_path, monkeypatch):
 
 
 def test_samples_follow_the_distribution(tmp_path):
-    """6,000 first tokens of a bigram model: each frequency within 4.5 standard errors of the table's p."""
+    """6,000 first tokens of a bigram model: each frequency within 4.5 standard errors of the
+    table's p.
+    """
     model = load(tiny_model(tmp_path, "ngram"))
-    first = [new[0] for new in model.generate([[0, 4]], max_new_tokens=1, seed=11, n=6000, temperature=1.0)[0]]
+    first = [
+        new[0]
+        for new in model.generate([[0, 4]], max_new_tokens=1, seed=11, n=6000, temperature=1.0)[0]
+    ]
     p = model.tables.distribution([0, 4])
     found = np.bincount(first, minlength=len(p)) / 6000
     assert (np.abs(found - p) < 4.5 * np.sqrt(p * (1 - p) / 6000)).all()
@@ -167,7 +209,10 @@ def test_the_end_of_text_token_stops_unless_said_otherwise(tmp_path):
     ended = [new for (new,) in samples if len(new) < 50]
     assert ended and all(new[-1] == end and end not in new[:-1] for new in ended)
     assert all(
-        len(new) == 50 for (new,) in model.generate([[5]] * 40, max_new_tokens=50, seed=0, temperature=3.0, stop=())
+        len(new) == 50
+        for (new,) in model.generate(
+            [[5]] * 40, max_new_tokens=50, seed=0, temperature=3.0, stop=()
+        )
     )
 
 
@@ -191,7 +236,10 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, monkeypatc
     ("prompts", "sentence"),
     [
         ([[5], []], "prompt 1 is empty"),
-        ([[5] * 56], "prompt 0 has 56 tokens, with 10 new ones it is longer than the context of 64"),
+        (
+            [[5] * 56],
+            "prompt 0 has 56 tokens, with 10 new ones it is longer than the context of 64",
+        ),
         ([[5, 999]], "prompt 0 has the token id 999; the vocabulary is 0 to"),
     ],
 )
@@ -218,7 +266,9 @@ def test_masked_models_do_not_generate(tmp_path):
 
 
 def test_texts_are_continued_after_the_opening_token(tmp_path):
-    """BOS by the policy; the samples are those of the ids; the text is what the new ids add, with its blank."""
+    """BOS by the policy; the samples are those of the ids; the text is what the new ids add, with
+    its blank.
+    """
     model = load(tiny_model(tmp_path, "ngram"))
     (found,) = continue_texts(model, ["the dog"], n=2, **OPTIONS)
     assert found.prompt == [model.bos_id, *model.encode("the dog")]

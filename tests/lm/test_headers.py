@@ -41,11 +41,27 @@ def written(folder, header, body=b"0000", length=None):
         (ONE | {"__metadata__": 7}, b"0000", None),
         (b'{"a":' * 100_000, b"", None),
     ],
-    ids=["2^60", "0", "list", "utf8", "shape", "overflow", "negative", "overlap", "dtype", "cut", "long", "meta", "deep"],
-)  # fmt: skip
+    ids=[
+        "2^60",
+        "0",
+        "list",
+        "utf8",
+        "shape",
+        "overflow",
+        "negative",
+        "overlap",
+        "dtype",
+        "cut",
+        "long",
+        "meta",
+        "deep",
+    ],
+)
 def test_a_header_that_lies_is_refused(header, body, length, tmp_path):
     """One sentence with the file; the library's reason in it."""
-    with pytest.raises(LoadError, match="model.safetensors: this is no safetensors file, or not all of it"):
+    with pytest.raises(
+        LoadError, match="model.safetensors: this is no safetensors file, or not all of it"
+    ):
         tensors([written(tmp_path, header, body, length)])
 
 
@@ -73,17 +89,29 @@ def test_a_name_in_two_files_is_refused(tmp_path):
 
 def test_names_shapes_and_types_are_those_of_the_file(tmp_path):
     """As save_file was given them; a float of 16 bits and more has a torch dtype, a code has none."""
-    given = {"a": torch.zeros(2, 3), "b": torch.zeros(4, dtype=torch.int8), "c": torch.zeros(1, dtype=torch.bfloat16)}
+    given = {
+        "a": torch.zeros(2, 3),
+        "b": torch.zeros(4, dtype=torch.int8),
+        "c": torch.zeros(1, dtype=torch.bfloat16),
+    }
     save_file(given, tmp_path / "x", {"format": "pt"})
     found = tensors([tmp_path / "x"])
     assert {name: t.shape for name, t in found.items()} == {"a": (2, 3), "b": (4,), "c": (1,)}
-    assert [found[name].dtype for name in "abc"] == [torch.float32, None, torch.bfloat16] and numbers(found) == 11
+    assert [found[name].dtype for name in "abc"] == [
+        torch.float32,
+        None,
+        torch.bfloat16,
+    ] and numbers(found) == 11
 
 
 @pytest.mark.slow
 def test_very_many_tensors_are_refused_in_time(tmp_path):
     """200,000 empty tensors: a sentence (about 20 s of one core beside other work)."""
     path = tiny_model(tmp_path, "gpt2")
-    save_file({f"t{i}": torch.zeros(0) for i in range(200_000)}, path / "model.safetensors", {"format": "pt"})
+    save_file(
+        {f"t{i}": torch.zeros(0) for i in range(200_000)},
+        path / "model.safetensors",
+        {"format": "pt"},
+    )
     with pytest.raises(LoadError, match="29 weights are missing"):
         load(path)

@@ -1,4 +1,6 @@
-"""Hub id and revision -> local directory: through a hub on this machine, and through each of its refusals."""
+"""Hub id and revision -> local directory: through a hub on this machine, and through each of its
+refusals.
+"""
 
 import json
 from pathlib import Path
@@ -11,7 +13,11 @@ from transect.errors import LoadError, ResourceError
 from transect.lm import hub
 
 WEIGHTS = b"weights of one revision"
-MODEL = {"config.json": b'{"model_type": "gpt2"}', "tokenizer.json": b"{}", "model.safetensors": WEIGHTS}
+MODEL = {
+    "config.json": b'{"model_type": "gpt2"}',
+    "tokenizer.json": b"{}",
+    "model.safetensors": WEIGHTS,
+}
 OTHER = MODEL | {"model.safetensors": b"other weights"}
 TWIN = {"step0": MODEL, "step1": MODEL, "step1000": OTHER, "step4000": OTHER, "main": OTHER}
 
@@ -43,7 +49,12 @@ def test_downloads_a_revision_and_names_its_commit(cache, online):
 
 def test_downloads_only_what_a_model_needs(cache, online):
     """Pickles, folders, other formats and Python files stay on the hub."""
-    unwanted = {"pytorch_model.bin": b"", "onnx/model.safetensors": b"", "tf_model.h5": b"", "modeling_own.py": b""}
+    unwanted = {
+        "pytorch_model.bin": b"",
+        "onnx/model.safetensors": b"",
+        "tf_model.h5": b"",
+        "modeling_own.py": b"",
+    }
     with serve({"lab/model": {"main": MODEL | unwanted | {"spiece.model": b"s"}}}) as address:
         online(address)
         path = hub.resolve("lab/model")
@@ -51,7 +62,9 @@ def test_downloads_only_what_a_model_needs(cache, online):
 
 
 def test_a_loaded_revision_asks_no_network(cache, online):
-    """The second time, and with HF_HUB_OFFLINE, the cache is enough; the commit can be read without loading."""
+    """The second time, and with HF_HUB_OFFLINE, the cache is enough; the commit can be read without
+    loading.
+    """
     with serve({"lab/model": TWIN}) as address:
         online(address)
         assert hub.commit_of("lab/model", "main") is None
@@ -75,8 +88,12 @@ def test_a_lost_shard_is_downloaded_again(cache, online):
 
 
 def test_no_network(cache):
-    """An unreachable hub is trouble that may pass, told in one sentence with the revision and the cache."""
-    with pytest.raises(ResourceError, match=r"^lab/model at revision 'main' is not in .* could not be downloaded"):
+    """An unreachable hub is trouble that may pass, told in one sentence with the revision and the
+    cache.
+    """
+    with pytest.raises(
+        ResourceError, match=r"^lab/model at revision 'main' is not in .* could not be downloaded"
+    ):
         hub.resolve("lab/model")
 
 
@@ -86,7 +103,9 @@ def test_offline_names_the_nearest_cached_revision(cache, online, monkeypatch):
         online(address)
         hub.resolve("lab/model", "step1000")
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        with pytest.raises(ResourceError, match="HF_HUB_OFFLINE is set.* The nearest is 'step1000'"):
+        with pytest.raises(
+            ResourceError, match="HF_HUB_OFFLINE is set.* The nearest is 'step1000'"
+        ):
             hub.resolve("lab/model", "step2000")
 
 
@@ -95,7 +114,8 @@ def test_gated(cache, online):
     with serve({}, gated=frozenset({"lab/secret"})) as address:
         online(address)
         with pytest.raises(
-            LoadError, match="lab/secret is gated: accept its terms at https://huggingface.co/lab/secret"
+            LoadError,
+            match="lab/secret is gated: accept its terms at https://huggingface.co/lab/secret",
         ):
             hub.resolve("lab/secret")
 
@@ -108,12 +128,16 @@ def test_missing_repository(cache, online):
             hub.resolve("lab/modell")
 
 
-@pytest.mark.parametrize(("asked", "near"), [("step1500", "step1000"), ("step3999", "step4000"), ("mian", "main")])
+@pytest.mark.parametrize(
+    ("asked", "near"), [("step1500", "step1000"), ("step3999", "step4000"), ("mian", "main")]
+)
 def test_missing_revision_names_the_nearest(cache, online, asked, near):
     """Nearest by the numbers of a revision of the same form, else by spelling."""
     with serve({"lab/model": TWIN}) as address:
         online(address)
-        with pytest.raises(LoadError, match=f"lab/model has no revision '{asked}' on the hub.*'{near}'"):
+        with pytest.raises(
+            LoadError, match=f"lab/model has no revision '{asked}' on the hub.*'{near}'"
+        ):
             hub.resolve("lab/model", asked)
 
 
@@ -122,14 +146,20 @@ def test_pickle_only(cache, online):
     files = {"config.json": b"{}", "pytorch_model.bin": b""}
     with serve({"lab/old": {"main": files}}) as address:
         online(address)
-        with pytest.raises(LoadError, match=r"'main' holds its weights only as pickle \(pytorch_model.bin\)"):
+        with pytest.raises(
+            LoadError, match=r"'main' holds its weights only as pickle \(pytorch_model.bin\)"
+        ):
             hub.resolve("lab/old")
 
 
 def test_conversion_by_the_hub(cache, online):
-    """Where main is pickled, the converter's proposal is taken, told by its commit, and found again without network."""
+    """Where main is pickled, the converter's proposal is taken, told by its commit, and found again
+    without network.
+    """
     pickled = {"config.json": b"{}", "pytorch_model.bin": b""}
-    with serve({"lab/old": {"main": pickled, "refs/pr/3": MODEL}}, proposals={"refs/pr/3": "SFconvertbot"}) as address:
+    with serve(
+        {"lab/old": {"main": pickled, "refs/pr/3": MODEL}}, proposals={"refs/pr/3": "SFconvertbot"}
+    ) as address:
         online(address)
         first = hub.resolve("lab/old")
     assert first.name == commit("lab/old", "refs/pr/3")
@@ -139,7 +169,9 @@ def test_conversion_by_the_hub(cache, online):
 def test_conversion_by_a_stranger_is_not_taken(cache, online):
     """Anyone may propose weights; only the hub's own account is believed."""
     pickled = {"config.json": b"{}", "pytorch_model.bin": b""}
-    with serve({"lab/old": {"main": pickled, "refs/pr/3": MODEL}}, proposals={"refs/pr/3": "somebody"}) as address:
+    with serve(
+        {"lab/old": {"main": pickled, "refs/pr/3": MODEL}}, proposals={"refs/pr/3": "somebody"}
+    ) as address:
         online(address)
         with pytest.raises(LoadError, match="only as pickle"):
             hub.resolve("lab/old")
@@ -188,7 +220,8 @@ def test_a_fault_of_the_program_is_not_retried(cache, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("hub_id", "revision"), [("../../etc", "main"), ("lab/model", "../../../x"), ("a/b/c", "main"), ("lab/model", "")]
+    ("hub_id", "revision"),
+    [("../../etc", "main"), ("lab/model", "../../../x"), ("a/b/c", "main"), ("lab/model", "")],
 )
 def test_names_that_climb_out_of_the_cache_are_refused(cache, hub_id, revision):
     """Names become paths, so they are checked first."""
@@ -217,7 +250,9 @@ def test_release_refuses_other_directories(tmp_path):
 
 
 def test_python_files_come_only_where_they_may_be_run(cache, online):
-    """Without permission the code stays on the hub; with it, it is fetched beside what is there already."""
+    """Without permission the code stays on the hub; with it, it is fetched beside what is there
+    already.
+    """
     config = b'{"model_type": "own", "auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}'
     files = MODEL | {"config.json": config, "modeling_own.py": b"code"}
     with serve({"lab/own": {"main": files}}) as address:
@@ -232,11 +267,15 @@ def test_python_files_come_only_where_they_may_be_run(cache, online):
 def test_code_that_is_not_in_the_cache_offline(cache, online, monkeypatch):
     """The weights are there, their code is not, and the hub may not be asked: one sentence."""
     config = b'{"auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}'
-    with serve({"lab/own": {"main": MODEL | {"config.json": config, "modeling_own.py": b"code"}}}) as address:
+    with serve(
+        {"lab/own": {"main": MODEL | {"config.json": config, "modeling_own.py": b"code"}}}
+    ) as address:
         online(address)
         hub.resolve("lab/own")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ResourceError, match="lab/own at revision 'main' is not .wholly. in the hub cache"):
+    with pytest.raises(
+        ResourceError, match="lab/own at revision 'main' is not .wholly. in the hub cache"
+    ):
         hub.resolve("lab/own", code=True)
 
 

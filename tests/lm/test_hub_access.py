@@ -13,7 +13,16 @@ from transect.lm import hub
 from transect.lm.hub_access import access, told
 
 TOKEN = "hf_CANARYTOKENoftests"
-PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
+PROXIES = (
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +33,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def serve(status: int, host: str = "127.0.0.1", **headers: str) -> Iterator[tuple[str, list[str | None]]]:
+def serve(
+    status: int, host: str = "127.0.0.1", **headers: str
+) -> Iterator[tuple[str, list[str | None]]]:
     """The address of a hub that answers everything so, and the Authorization headers that it got."""
     got: list[str | None] = []
 
@@ -53,8 +64,14 @@ def serve(status: int, host: str = "127.0.0.1", **headers: str) -> Iterator[tupl
 
 @pytest.mark.parametrize(
     ("endpoint", "sent"),
-    [("", True), ("https://mirror.example", True), ("http://localhost:8080", True), ("http://127.0.0.1", True), ("http://mirror.example", False)],
-)  # fmt: skip
+    [
+        ("", True),
+        ("https://mirror.example", True),
+        ("http://localhost:8080", True),
+        ("http://127.0.0.1", True),
+        ("http://mirror.example", False),
+    ],
+)
 def test_the_token_goes_over_https_or_to_this_machine(
     monkeypatch: pytest.MonkeyPatch, endpoint: str, sent: bool
 ) -> None:
@@ -65,7 +82,9 @@ def test_the_token_goes_over_https_or_to_this_machine(
 
 @pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
 def test_no_proxy_gets_the_token(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A mirror on this machine that is asked through a proxy is asked without it; past the proxy, with it."""
+    """A mirror on this machine that is asked through a proxy is asked without it; past the proxy,
+    with it.
+    """
     monkeypatch.setenv("HF_ENDPOINT", "http://localhost:8080")
     monkeypatch.setenv(name, "http://proxy.example:3128")
     assert access()["token"] is False
@@ -74,9 +93,12 @@ def test_no_proxy_gets_the_token(monkeypatch: pytest.MonkeyPatch, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["https://user:S3CRET@mirror.example", "https://mirror.example?token=S3CRET", "S3CRET"]
+    "endpoint",
+    ["https://user:S3CRET@mirror.example", "https://mirror.example?token=S3CRET", "S3CRET"],
 )
-def test_an_endpoint_with_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+def test_an_endpoint_with_a_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
     """In one sentence that does not repeat it, and that says where the token is read."""
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     with pytest.raises(UnavailableError, match="HF_ENDPOINT .*is read from HF_TOKEN") as error:
@@ -89,7 +111,10 @@ def test_a_hub_that_echoes_the_token_is_told_without_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
 ) -> None:
     """It got the token, and neither the error nor what it was raised from shows it."""
-    with serve(status, X_Error_Message=f"Invalid token {TOKEN}", X_Request_Id=TOKEN.lower()) as (url, got):
+    with serve(status, X_Error_Message=f"Invalid token {TOKEN}", X_Request_Id=TOKEN.lower()) as (
+        url,
+        got,
+    ):
         monkeypatch.setenv("HF_ENDPOINT", url)
         with pytest.raises((LoadError, ResourceError)) as error:
             hub.resolve("lab/model", cache=tmp_path)
@@ -108,7 +133,10 @@ def test_another_host_gets_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A redirect to it is followed without the header."""
     from huggingface_hub import HfApi
 
-    with serve(404, host="localhost") as (other, elsewhere), serve(302, Location=f"{other}PATH") as (url, got):
+    with (
+        serve(404, host="localhost") as (other, elsewhere),
+        serve(302, Location=f"{other}PATH") as (url, got),
+    ):
         monkeypatch.setenv("HF_ENDPOINT", url)
         with pytest.raises(Exception, match="404"):
             HfApi(**access()).list_repo_refs("lab/model")

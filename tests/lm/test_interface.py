@@ -1,4 +1,6 @@
-"""Every model offers every method of Model: it works, or it is not applicable with a reason. Never another exception."""
+"""Every model offers every method of Model: it works, or it is not applicable with a reason. Never
+another exception.
+"""
 
 import contextlib
 import inspect
@@ -50,13 +52,17 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "continue_texts": lambda m: continue_texts(m, ["the dog"], max_new_tokens=3, seed=0),
     "capture residual_post": lambda m: capture(m, IDS, ["residual_post"]),
     "capture head": lambda m: capture(m, IDS, ["head"]),
-    "gradients": lambda m: gradients(m, IDS, ["residual_pre"], lambda logits, batch: logits[:, -1, 5]),
+    "gradients": lambda m: gradients(
+        m, IDS, ["residual_pre"], lambda logits, batch: logits[:, -1, 5]
+    ),
     "ablate residual_post": lambda m: run(m, IDS, [Edit("residual_post", 0, 0.0)]),
     "ablate mlp": lambda m: run(m, IDS, [Edit("mlp", 0, 0.0)]),
 }
 # what an encoder-decoder is asked in another way
 SEQ2SEQ: dict[str, Callable[[Any], Any]] = {
-    "token_scores": lambda m: m.token_scores(IDS, [1, 2], sources=[[5, 6], [7]], top1=True, batch_size=1),
+    "token_scores": lambda m: m.token_scores(
+        IDS, [1, 2], sources=[[5, 6], [7]], top1=True, batch_size=1
+    ),
 }
 INSIDE = {"anatomy", "capture residual_post", "gradients", "ablate residual_post"}
 HEADS = {"attention", "attention_patterns", "capture head"}
@@ -86,11 +92,19 @@ def models(tmp_path_factory) -> dict[str, Model]:
 
 
 def test_every_public_method_is_tried():
-    """A new method of Model needs a line above; one of NetworkModel stands in Model first, for all kinds of models."""
+    """A new method of Model needs a line above; one of NetworkModel stands in Model first, for all
+    kinds of models.
+    """
     public = {name for name, _ in inspect.getmembers(Model) if not name.startswith("_")}
-    settings = {name for name in public if not callable(getattr(Model, name)) and getattr(Model, name) is None}
+    settings = {
+        name
+        for name in public
+        if not callable(getattr(Model, name)) and getattr(Model, name) is None
+    }
     assert public - settings == set(METHODS)
-    assert {name for name, _ in inspect.getmembers(NetworkModel) if not name.startswith("_")} == public
+    assert {
+        name for name, _ in inspect.getmembers(NetworkModel) if not name.startswith("_")
+    } == public
 
 
 @pytest.mark.parametrize("name", [*METHODS, *FUNCTIONS])

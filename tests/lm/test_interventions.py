@@ -1,4 +1,6 @@
-"""Tests of interventions against plain hooks, one edit and one sequence at a time, on the whole model."""
+"""Tests of interventions against plain hooks, one edit and one sequence at a time, on the whole
+model.
+"""
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from transect.lm.interventions import run
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "albert"])
 def test_edits_equal_plain_hooks(kind):
-    """Every place of every architecture, batched and resumed: 1e-5 of the largest logit; and all can be resumed."""
+    """Every place of every architecture, batched and resumed: 1e-5 of the largest logit; and all
+    can be resumed.
+    """
     model = model_of(kind)
     ids, other = two_texts(model, 2)
     edits = some_edits(model, other)
@@ -27,7 +31,9 @@ def test_edits_equal_plain_hooks(kind):
     plain = model.network(input_ids=ids).logits[:, list(READ)].detach()
     torch.testing.assert_close(found.unedited, plain, atol=error, rtol=0)
     effects = (found.logits - plain).abs().amax((1, 2, 3))
-    assert all(effect > 1e-3 for effect, edit in zip(effects, edits, strict=True) if edit.positions is None)
+    assert all(
+        effect > 1e-3 for effect, edit in zip(effects, edits, strict=True) if edit.positions is None
+    )
     tried = interventions._resumes[model.network]
     assert sorted(tried) == sorted({edit.place for edit in edits}) and all(tried.values())
 
@@ -39,7 +45,11 @@ def test_the_whole_residual_stream_of_another_run_is_that_run(kind):
     """At any layer, before, within and after a block: the other sequences' logits."""
     model = model_of(kind)
     ids, other = two_texts(model)
-    places = [p for p in ("residual_pre", "residual_mid", "residual_post") if p not in model.anatomy.absent]
+    places = [
+        p
+        for p in ("residual_pre", "residual_mid", "residual_post")
+        if p not in model.anatomy.absent
+    ]
     edits = [patch(place, layer, x) for (place, layer), x in capture(model, other, places).items()]
     expected = model.network(input_ids=other).logits[:, [-1]].detach()
     for logits in run(model, ids, edits).logits:
@@ -55,12 +65,16 @@ def test_edits_made_together_equal_hooks_made_together():
     nothing = add("mlp", 0, torch.zeros(32))
     group = [patch("residual_pre", 1, source["residual_pre", 1], positions=[3]), alone, nothing]
     found = run(model, ids, [alone, group], read=READ).logits
-    torch.testing.assert_close(found, one_at_a_time(model, ids, [alone, group]), atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        found, one_at_a_time(model, ids, [alone, group]), atol=TOLERANCE, rtol=0
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, None])
 def test_the_result_does_not_depend_on_what_runs_together(batch_size):
-    """Any batch size, sequences recorded one by one, a budget that has no room for a recording at all."""
+    """Any batch size, sequences recorded one by one, a budget that has no room for a recording at
+    all.
+    """
     model = model_of("gpt_neox")
     ids, other = two_texts(model)
     edits = some_edits(model, other)
@@ -72,7 +86,9 @@ def test_the_result_does_not_depend_on_what_runs_together(batch_size):
 
 
 def test_the_model_is_left_as_it_was():
-    """No hook, no replaced forward, the attention it had; also after an edit that fails in the middle."""
+    """No hook, no replaced forward, the attention it had; also after an edit that fails in the
+    middle.
+    """
     model = model_of("gpt_neox")
     ids, other = two_texts(model)
     before = model.network(input_ids=ids).logits
@@ -88,7 +104,10 @@ def test_out_of_memory_halves_the_batch_and_changes_no_value():
     """More than two sequences at a time do not fit: the same logits, the failed sizes are recorded."""
     model = model_of("gpt2")
     ids, other = two_texts(model, 5)
-    edits = [patch("mlp", 1, capture(model, other, ["mlp"])["mlp", 1], positions=[p]) for p in range(LENGTH)]
+    edits = [
+        patch("mlp", 1, capture(model, other, ["mlp"])["mlp", 1], positions=[p])
+        for p in range(LENGTH)
+    ]
     expected = run(model, ids, edits).logits
     plain = model.network.transformer.forward
 
@@ -106,7 +125,8 @@ def test_out_of_memory_halves_the_batch_and_changes_no_value():
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"), [("mamba", "attention"), ("albert", "residual_pre"), ("gptj", "residual_mid")]
+    ("kind", "place"),
+    [("mamba", "attention"), ("albert", "residual_pre"), ("gptj", "residual_mid")],
 )
 def test_a_place_that_the_architecture_lacks_is_not_applicable(kind, place):
     """With the reason."""
@@ -119,19 +139,39 @@ def test_a_resumed_run_that_gives_no_numbers_is_not_believed(monkeypatch):
     """NaN from resuming where the whole model gives numbers: everything is run as plain forwards."""
     model = model_of("gpt_neox")
     ids, other = two_texts(model)
-    edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1], positions=[3])]
+    edits = [
+        patch(
+            "residual_pre",
+            1,
+            capture(model, other, ["residual_pre"])["residual_pre", 1],
+            positions=[3],
+        )
+    ]
     expected = one_at_a_time(model, ids, edits)
     resumed = interventions._Run._resumed
-    monkeypatch.setattr(interventions._Run, "_resumed", lambda self, rows: resumed(self, rows) * float("nan"))
-    torch.testing.assert_close(run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0)
+    monkeypatch.setattr(
+        interventions._Run, "_resumed", lambda self, rows: resumed(self, rows) * float("nan")
+    )
+    torch.testing.assert_close(
+        run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0
+    )
     assert interventions._resumes[model.network] == {"residual_pre": False}
 
 
 def test_sequences_without_numbers_say_nothing_about_a_place(monkeypatch):
-    """Planted: resuming is wrong by 1, and the first sequences that are run have an embedding that is none. The next are right."""
+    """Planted: resuming is wrong by 1, and the first sequences that are run have an embedding that
+    is none. The next are right.
+    """
     model = model_of("gpt_neox")
     ids, other = two_texts(model)
-    edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1], positions=[3])]
+    edits = [
+        patch(
+            "residual_pre",
+            1,
+            capture(model, other, ["residual_pre"])["residual_pre", 1],
+            positions=[3],
+        )
+    ]
     expected = one_at_a_time(model, ids, edits)
     resumed = interventions._Run._resumed
     monkeypatch.setattr(interventions._Run, "_resumed", lambda self, rows: resumed(self, rows) + 1)
@@ -139,19 +179,30 @@ def test_sequences_without_numbers_say_nothing_about_a_place(monkeypatch):
     assert run(model, np.full(tuple(ids.shape), BAD), edits[:1] * 2, read=READ).logits.isnan().all()
     assert interventions._resumes[model.network] == {}
     assert BAD not in ids.tolist()[0]
-    torch.testing.assert_close(run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        run(model, ids, edits, read=READ).logits, expected, atol=TOLERANCE, rtol=0
+    )
     assert interventions._resumes[model.network] == {"residual_pre": False}
 
 
 def test_rows_that_reach_each_other_run_alone():
-    """Planted: every embedding takes a part of the batch's mean; the logits are those of one hooked forward of one row each."""
+    """Planted: every embedding takes a part of the batch's mean; the logits are those of one hooked
+    forward of one row each.
+    """
     model = model_of("gpt_neox")
-    model.network.get_input_embeddings().register_forward_hook(lambda m, args, x: x + 0.5 * x.mean(0, keepdim=True))
+    model.network.get_input_embeddings().register_forward_hook(
+        lambda m, args, x: x + 0.5 * x.mean(0, keepdim=True)
+    )
     ids, other = two_texts(model)
     clean = torch.cat(
-        [capture(model, other[i : i + 1], ["residual_pre"])["residual_pre", 1] for i in range(len(other))]
+        [
+            capture(model, other[i : i + 1], ["residual_pre"])["residual_pre", 1]
+            for i in range(len(other))
+        ]
     )
-    torch.testing.assert_close(capture(model, other, ["residual_pre"])["residual_pre", 1], clean, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        capture(model, other, ["residual_pre"])["residual_pre", 1], clean, atol=1e-6, rtol=0
+    )
     found = run(model, ids, [patch("residual_pre", 1, clean, positions=[3])], read=READ).logits
     for i in range(len(ids)):
         edit = patch("residual_pre", 1, clean[i : i + 1], positions=[3])
@@ -163,16 +214,29 @@ def test_memory_that_gives_out_says_nothing_about_a_place(monkeypatch):
     """The CPU's error while resuming is tried out, also in words alone: halved, and tried again."""
     model = model_of("gpt_neox")
     ids, other = two_texts(model)
-    edits = [patch("residual_pre", 1, capture(model, other, ["residual_pre"])["residual_pre", 1], positions=[3])]
+    edits = [
+        patch(
+            "residual_pre",
+            1,
+            capture(model, other, ["residual_pre"])["residual_pre", 1],
+            positions=[3],
+        )
+    ]
     resumed, failed = interventions._Run._resumed, []
 
     def once(self, rows):
         if not failed:
             failed.append(1)
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes.")
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes."
+            )
         return resumed(self, rows)
 
     monkeypatch.setattr(interventions._Run, "_resumed", once)
     found = run(model, ids, edits, read=READ).logits
     torch.testing.assert_close(found, one_at_a_time(model, ids, edits), atol=TOLERANCE, rtol=0)
-    assert failed and interventions._resumes[model.network] == {"residual_pre": True} and model.halvings == [len(ids)]
+    assert (
+        failed
+        and interventions._resumes[model.network] == {"residual_pre": True}
+        and model.halvings == [len(ids)]
+    )

@@ -68,19 +68,32 @@ class OwnForCausalLM(PreTrainedModel):
 
 
 def own_model(folder: Path, kind: str = "own_sum", **auto_map: str) -> Path:
-    """A model whose class lies beside its weights: logits = W (sum of the embeddings so far). `ran` is there once the code was run."""
+    """A model whose class lies beside its weights: logits = W (sum of the embeddings so far). `ran`
+    is there once the code was run.
+    """
     path = tiny_model(folder, "gpt2")
     rng = np.random.default_rng(5)
     weights = {
-        name: torch.from_numpy(rng.standard_normal((70, 8)).astype(np.float32)) for name in ("head", "model.embed")
+        name: torch.from_numpy(rng.standard_normal((70, 8)).astype(np.float32))
+        for name in ("head", "model.embed")
     }
     save_file(
-        {f"{name}.weight": tensor for name, tensor in weights.items()}, path / "model.safetensors", {"format": "pt"}
+        {f"{name}.weight": tensor for name, tensor in weights.items()},
+        path / "model.safetensors",
+        {"format": "pt"},
     )
     code = OWN_CODE.replace("{kind}", kind) + f"\nopen({str(path / 'ran')!r}, 'w').close()\n"
     (path / "modeling_own.py").write_text(code)
-    places = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
-    config = {"model_type": kind, "architectures": ["OwnForCausalLM"], "auto_map": places | auto_map, "vocab_size": 70}
+    places = {
+        "AutoConfig": "modeling_own.OwnConfig",
+        "AutoModelForCausalLM": "modeling_own.OwnForCausalLM",
+    }
+    config = {
+        "model_type": kind,
+        "architectures": ["OwnForCausalLM"],
+        "auto_map": places | auto_map,
+        "vocab_size": 70,
+    }
     (path / "config.json").write_text(json.dumps(config))
     return path
 
@@ -100,7 +113,10 @@ def test_causal_models_offer_what_the_registry_promises(kind, tmp_path):
     model = load(tiny_model(tmp_path, kind))
     heads = {"attention", "heads"} if kind != "mamba2" else set()
     assert model.objective == "causal"
-    assert model.capabilities == {"logits", "hidden", "gradients", "generation", "text", "causal", "tokenizer"} | heads
+    assert (
+        model.capabilities
+        == {"logits", "hidden", "gradients", "generation", "text", "causal", "tokenizer"} | heads
+    )
     assert (model.n_layers, model.d_model, model.n_heads) == (2, 32, 4 if heads else None)
     assert model.context_length == (None if kind == "mamba2" else 64)
 
@@ -120,7 +136,9 @@ def test_fingerprint_is_the_sha256_of_the_weight_file(tmp_path):
 
 
 def test_tokenizer_fingerprint_tells_tokenizers_apart(tmp_path):
-    """The same weights with two words swapped in the tokenizer: only the tokenizer's fingerprint differs."""
+    """The same weights with two words swapped in the tokenizer: only the tokenizer's fingerprint
+    differs.
+    """
     path = tiny_model(tmp_path, "llama")
     before = load(path).fingerprint
     text = (path / "tokenizer.json").read_text()
@@ -175,7 +193,9 @@ def test_an_unknown_dtype_is_told_with_the_nearest(tmp_path):
 
 
 def test_sharded_weights_are_those_of_one_file(tmp_path):
-    """Several files with an index load as the single file does; the fingerprint covers every one of them."""
+    """Several files with an index load as the single file does; the fingerprint covers every one of
+    them.
+    """
     path = sharded(tmp_path / "many")
     files = weight_files(path)
     assert len(files) > 2
@@ -192,7 +212,10 @@ def test_a_shard_that_is_not_there_is_named(tmp_path):
     path = sharded(tmp_path)
     lost = weight_files(path)[1]
     lost.unlink()
-    with pytest.raises(LoadError, match=f"1 of \\d+ weight files that the index names are not there, e.g. {lost.name}"):
+    with pytest.raises(
+        LoadError,
+        match=f"1 of \\d+ weight files that the index names are not there, e.g. {lost.name}",
+    ):
         load(path)
 
 
@@ -215,7 +238,9 @@ def test_an_index_may_not_name_files_elsewhere(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "llama", "mamba2", "bert"])
 def test_weights_in_half_precision_are_widened_exactly(kind, tmp_path):
-    """Stored in float16, wanted in float32: every weight and buffer is what from_pretrained's own conversion makes of it."""
+    """Stored in float16, wanted in float32: every weight and buffer is what from_pretrained's own
+    conversion makes of it.
+    """
     path = tiny_model(tmp_path, kind)
     state = {name: tensor.half() for name, tensor in load_file(path / "model.safetensors").items()}
     save_file(state, path / "model.safetensors", {"format": "pt"})
@@ -225,7 +250,8 @@ def test_weights_in_half_precision_are_widened_exactly(kind, tmp_path):
     expected = dict(theirs.named_parameters()) | dict(theirs.named_buffers())
     assert ours.keys() == expected.keys()
     assert all(
-        ours[name].dtype == expected[name].dtype and torch.equal(ours[name], expected[name]) for name in expected
+        ours[name].dtype == expected[name].dtype and torch.equal(ours[name], expected[name])
+        for name in expected
     )
 
 
@@ -237,22 +263,29 @@ def test_dtype_is_that_of_the_network(dtype, bits, tmp_path):
     assert {p.dtype for p in other.network.parameters()} == {getattr(torch, dtype)}
     ids = random_sequences(4, exact.vocab_size)
     gap = max(
-        np.nanmax(np.abs(a - b)) for a, b in zip(exact.token_logprobs(ids), other.token_logprobs(ids), strict=True)
+        np.nanmax(np.abs(a - b))
+        for a, b in zip(exact.token_logprobs(ids), other.token_logprobs(ids), strict=True)
     )
     assert gap < max(50 * 2.0**-bits, 1e-4)
 
 
 def test_own_code_needs_both_the_registry_and_the_flag(tmp_path):
-    """Without permission a model with code of its own is refused in a sentence that names both, and its code is not run."""
+    """Without permission a model with code of its own is refused in a sentence that names both, and
+    its code is not run.
+    """
     path = own_model(tmp_path)
-    with pytest.raises(UnavailableError, match="`remote_code: true` and the flag --trust-remote-code"):
+    with pytest.raises(
+        UnavailableError, match="`remote_code: true` and the flag --trust-remote-code"
+    ):
         load(path)
     assert not (path / "ran").exists()
 
 
 def test_own_code_runs_when_it_is_allowed(tmp_path, monkeypatch):
     """The scores are those of its formula: logits[t] = W (e_0 + ... + e_t)."""
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
     path = own_model(tmp_path)
     model = load(path, remote_code=True)
     weights = load_file(path / "model.safetensors")
@@ -264,11 +297,15 @@ def test_own_code_runs_when_it_is_allowed(tmp_path, monkeypatch):
 
 
 def test_own_code_beside_a_known_architecture_is_not_run(tmp_path):
-    """Where transformers has the model_type, its class is used and the directory's code is not touched."""
+    """Where transformers has the model_type, its class is used and the directory's code is not
+    touched.
+    """
     path = tiny_model(tmp_path, "llama")
     config = json.loads((path / "config.json").read_text())
     (path / "modeling_own.py").write_text(f"open({str(path / 'ran')!r}, 'w').close()\n")
-    (path / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}))
+    (path / "config.json").write_text(
+        json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}})
+    )
     assert load(path).objective == "causal" and not (path / "ran").exists()
 
 
@@ -283,7 +320,9 @@ def test_memory_that_gives_out_is_no_fault_of_the_directory(tmp_path, monkeypatc
     """The CPU's error is a plain RuntimeError: it is tried again, as a GPU's is."""
 
     def fail(*args, **options):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes.")
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 16384 bytes."
+        )
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
     with pytest.raises(ResourceError, match="out of memory while loading"):

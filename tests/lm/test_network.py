@@ -1,4 +1,6 @@
-"""Tests of log-probabilities, pseudo-log-likelihoods and attention against the plain transformers forward."""
+"""Tests of log-probabilities, pseudo-log-likelihoods and attention against the plain transformers
+forward.
+"""
 
 import numpy as np
 import pytest
@@ -39,7 +41,9 @@ def test_logprobs_equal_the_plain_forward_in_any_batch_and_order(kind, tmp_path)
         for places in (range(len(sequences)), order):
             found = model.token_logprobs([sequences[i] for i in places], batch_size=batch_size)
             for values, i in zip(found, places, strict=True):
-                np.testing.assert_allclose(values, expected[i], atol=TOLERANCE, rtol=0, equal_nan=True)
+                np.testing.assert_allclose(
+                    values, expected[i], atol=TOLERANCE, rtol=0, equal_nan=True
+                )
 
 
 def test_only_positions_after_the_prefix_are_scored(tmp_path):
@@ -74,8 +78,8 @@ def test_top1_is_the_argmax(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gpt2", "ngram"])
 def test_one_of_two_equal_logits_is_top1(tmp_path, kind):
-    """Every token equally probable (weights of zero; an n-gram model that has counted nothing else): the first one
-    alone is the most probable, as in generation."""
+    """Every token equally probable (weights of zero; an n-gram model that has counted nothing
+    else): the first one alone is the most probable, as in generation."""
     model = load(tiny_model(tmp_path, kind))
     if kind == "ngram":
         model.tables = fit_ngram([list(range(model.vocab_size))], model.vocab_size, order=1)
@@ -122,7 +126,9 @@ def test_a_tail_that_scales_its_logits_is_kept(tmp_path):
     logits = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         table = torch.log_softmax(plain(logits).logits[0].double() / 3, -1)
-    np.testing.assert_allclose(found[1:], [table[t - 1, logits[0, t]] for t in (1, 2, 3)], atol=TOLERANCE)
+    np.testing.assert_allclose(
+        found[1:], [table[t - 1, logits[0, t]] for t in (1, 2, 3)], atol=TOLERANCE
+    )
 
 
 def scaled(output):
@@ -144,7 +150,9 @@ def planted(model, most, error):
 
 
 def test_out_of_memory_halves_the_batch_and_changes_no_value(tmp_path):
-    """A batch above 5 rows does not fit: the values are those of any batch, the failed sizes are recorded."""
+    """A batch above 5 rows does not fit: the values are those of any batch, the failed sizes are
+    recorded.
+    """
     model = load(tiny_model(tmp_path, "gpt2"))
     sequences = random_sequences(16, model.vocab_size, shortest=8, longest=8)
     expected = model.token_logprobs(sequences)
@@ -168,7 +176,11 @@ def test_out_of_memory_halves_packed_batches_too(tmp_path):
 def test_one_sequence_that_does_not_fit_is_a_resource_error(tmp_path):
     """Nothing is left to halve: tried again later, on a larger machine."""
     model = load(tiny_model(tmp_path, "gpt2"))
-    planted(model, 0, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."))
+    planted(
+        model,
+        0,
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
+    )
     with pytest.raises(ResourceError, match="single sequence"):
         model.token_logprobs([[5, 6, 7]])
 
@@ -187,18 +199,30 @@ def test_an_unknown_id_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 32, None])
 def test_pll_equals_masking_by_hand(batch_size, tmp_path):
-    """Kauf & Ivanova: masking token t, the later tokens of its word are masked too; one unbatched forward per token."""
+    """Kauf & Ivanova: masking token t, the later tokens of its word are masked too; one unbatched
+    forward per token.
+    """
     path = tiny_model(tmp_path, "bert")
     model = load(path)
     network = AutoModelForMaskedLM.from_pretrained(path, dtype=torch.float32).eval()
-    texts = [[0, 7, 30, 31, 9, 1], [0, 12, 1], [0, 7, 30, 31, 10, 1], [0, 9, 9, 9, 30, 27, 27, 8, 1]]
+    texts = [
+        [0, 7, 30, 31, 9, 1],
+        [0, 12, 1],
+        [0, 7, 30, 31, 10, 1],
+        [0, 9, 9, 9, 30, 27, 27, 8, 1],
+    ]
     words = [[-1, 0, 1, 1, 2, -1], [-1, 0, -1], [-1, 0, 1, 1, 2, -1], [-1, 0, 1, 2, 3, 3, 3, 4, -1]]
-    for ids, numbers, found in zip(texts, words, model.pll(texts, words, batch_size=batch_size), strict=True):
+    for ids, numbers, found in zip(
+        texts, words, model.pll(texts, words, batch_size=batch_size), strict=True
+    ):
         for t, word in enumerate(numbers):
             if word < 0:
                 assert np.isnan(found[t])
                 continue
-            masked = [model.mask_id if s >= t and numbers[s] == word else token for s, token in enumerate(ids)]
+            masked = [
+                model.mask_id if s >= t and numbers[s] == word else token
+                for s, token in enumerate(ids)
+            ]
             with torch.no_grad():
                 table = torch.log_softmax(network(torch.tensor([masked])).logits[0, t].double(), -1)
             assert found[t] == pytest.approx(float(table[ids[t]]), abs=TOLERANCE)
@@ -233,7 +257,9 @@ def test_attention_is_reduced_by_layer_row_and_head_in_any_batch(tmp_path):
     model = load(tiny_model(tmp_path, "llama"))
     ids = np.array(random_sequences(5, model.vocab_size, shortest=11, longest=11))
     found = model.attention(ids, lambda pattern: pattern[..., -1, 0], batch_size=2)
-    expected = np.stack([pattern[..., -1, 0].numpy() for _, pattern in model.attention_patterns(ids)])
+    expected = np.stack(
+        [pattern[..., -1, 0].numpy() for _, pattern in model.attention_patterns(ids)]
+    )
     assert found.shape == (2, 5, 4)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -288,7 +314,8 @@ def branching_sequences(vocab_size, *, stems=3, length=20, seed=3):
     for _ in range(stems):
         stem = rng.integers(0, vocab_size, length).tolist()
         found += [
-            [*stem[:at], *rng.integers(0, vocab_size, rng.integers(1, 5)).tolist()] for at in (1, 3, 8, 8, 15, 19)
+            [*stem[:at], *rng.integers(0, vocab_size, rng.integers(1, 5)).tolist()]
+            for at in (1, 3, 8, 8, 15, 19)
         ]
         found += [stem, stem[:5]]
     return found
@@ -296,8 +323,8 @@ def branching_sequences(vocab_size, *, stems=3, length=20, seed=3):
 
 @pytest.mark.parametrize("kind", [*architectures.CAUSAL, *architectures.MORE_CAUSAL])
 def test_every_architecture_gives_the_plain_forward_s_scores(kind):
-    """Sequences that share prefixes, batches of 1, 2, 7, 32 and the budget's own, packed where the trial allows it and
-    unpacked: 1e-5 nats per token from one plain forward each."""
+    """Sequences that share prefixes, batches of 1, 2, 7, 32 and the budget's own, packed where the
+    trial allows it and unpacked: 1e-5 nats per token from one plain forward each."""
     model = architectures.model_of(kind)
     sequences = branching_sequences(model.vocab_size)
     expected = plain_network_logprobs(model.network, sequences)
@@ -305,21 +332,49 @@ def test_every_architecture_gives_the_plain_forward_s_scores(kind):
     for allowed in (True, False):
         model._packing.allowed = allowed
         for batch_size in (1, 2, 7, 32, None):
-            found = model.token_scores([sequences[i] for i in order], top1=True, batch_size=batch_size)
+            found = model.token_scores(
+                [sequences[i] for i in order], top1=True, batch_size=batch_size
+            )
             for scores, i in zip(found, order, strict=True):
                 logprob, best, margin = expected[i]
                 np.testing.assert_allclose(scores.logprob, logprob, atol=TOLERANCE, rtol=0)
                 clear = np.abs(margin) > TOLERANCE
                 np.testing.assert_array_equal(scores.top1[clear], best[clear])
-    # the trial is called by the structure of the network, not by its name: what it must refuse, and some it must take
-    if kind in ("bloom", "mpt", "mamba", "mamba2", "rwkv", "recurrent_gemma", "mistral", "gemma2", "olmo3", "gpt_neo"):
+    # the trial is called by the structure of the network, not by its name: what it must refuse, and
+    # some it must take
+    if kind in (
+        "bloom",
+        "mpt",
+        "mamba",
+        "mamba2",
+        "rwkv",
+        "recurrent_gemma",
+        "mistral",
+        "gemma2",
+        "olmo3",
+        "gpt_neo",
+    ):
         assert not model.packing
-    if kind in ("gpt2", "gpt_neox", "llama", "olmo", "olmo2", "qwen2", "qwen3", "opt", "phi", "gptj", "falcon"):
+    if kind in (
+        "gpt2",
+        "gpt_neox",
+        "llama",
+        "olmo",
+        "olmo2",
+        "qwen2",
+        "qwen3",
+        "opt",
+        "phi",
+        "gptj",
+        "falcon",
+    ):
         assert model.packing
 
 
 def plain_network_logprobs(network, sequences):
-    """(log p, whether it is the largest, by how much) of every token, by one unbatched forward per sequence."""
+    """(log p, whether it is the largest, by how much) of every token, by one unbatched forward per
+    sequence.
+    """
     result = []
     for ids in sequences:
         with torch.no_grad():
@@ -332,13 +387,17 @@ def plain_network_logprobs(network, sequences):
 
 
 def test_each_distinct_prefix_is_read_and_unembedded_once(tmp_path, unembedded):
-    """Cells of the body and of the unembedding: no more than distinct prefixes, final tokens not among them."""
+    """Cells of the body and of the unembedding: no more than distinct prefixes, final tokens not
+    among them.
+    """
     model = load(tiny_model(tmp_path, "gpt_neox"))
     sequences = branching_sequences(model.vocab_size, stems=1)
     model.token_logprobs(sequences)  # the trial runs here
     read = []
     unembedded.clear()
-    model.network.get_input_embeddings().register_forward_hook(lambda m, a, out: read.append(out.shape[:-1].numel()))
+    model.network.get_input_embeddings().register_forward_hook(
+        lambda m, a, out: read.append(out.shape[:-1].numel())
+    )
     model.token_logprobs(sequences)
     distinct = len({tuple(ids[:n]) for ids in sequences for n in range(1, len(ids))})
     assert sum(read) == sum(unembedded) == distinct
@@ -352,12 +411,16 @@ def test_what_shares_nothing_is_not_packed(tmp_path):
 
 
 def test_the_memory_budget_bounds_packed_batches(tmp_path):
-    """Rows x bytes of the longest <= half the budget (the other half is the logits'), for every batch of several rows."""
+    """Rows x bytes of the longest <= half the budget (the other half is the logits'), for every
+    batch of several rows.
+    """
     model = load(tiny_model(tmp_path, "gpt_neox"), budget=2 * 2**20)
     sequences = branching_sequences(model.vocab_size, stems=20)
     model.token_logprobs(sequences)
     sizes = []
-    model.network.get_input_embeddings().register_forward_hook(lambda m, a, out: sizes.append(tuple(out.shape[:2])))
+    model.network.get_input_embeddings().register_forward_hook(
+        lambda m, a, out: sizes.append(tuple(out.shape[:2]))
+    )
     model.token_logprobs(sequences)
     assert model.packing and len(sizes) > 1
     assert all(rows == 1 or rows * model._row_bytes(length) <= 2**20 for rows, length in sizes)
@@ -385,8 +448,8 @@ def test_nan_logits_give_nan_scores(tmp_path):
 
 
 def test_bfloat16_runs_packed_and_sums_in_float32(tmp_path):
-    """The trial runs in float32 and leaves the weights as they were; scores are those of bfloat16 logits in float64 to
-    its rounding (8 bits)."""
+    """The trial runs in float32 and leaves the weights as they were; scores are those of bfloat16
+    logits in float64 to its rounding (8 bits)."""
     path = tiny_model(tmp_path, "gpt_neox")
     model = load(path, dtype="bfloat16")
     before = {name: p.clone() for name, p in model.network.named_parameters()}
@@ -395,7 +458,9 @@ def test_bfloat16_runs_packed_and_sums_in_float32(tmp_path):
     assert model.packing
     for name, parameter in model.network.named_parameters():
         assert parameter.dtype == torch.bfloat16 and torch.equal(parameter, before[name])
-    for values, (expected, _, _) in zip(found, plain_network_logprobs(model.network, sequences), strict=True):
+    for values, (expected, _, _) in zip(
+        found, plain_network_logprobs(model.network, sequences), strict=True
+    ):
         np.testing.assert_allclose(values, expected, atol=0.3)
 
 
@@ -412,9 +477,14 @@ def test_pll_of_every_masked_architecture(kind, variant):
         for ids, numbers, values in zip(sequences, words, found, strict=True):
             for t in range(0, len(ids), 2):
                 hidden = range(t, t + 1 if variant == "original" else len(ids))
-                row = [model.mask_id if s in hidden and numbers[s] == numbers[t] else i for s, i in enumerate(ids)]
+                row = [
+                    model.mask_id if s in hidden and numbers[s] == numbers[t] else i
+                    for s, i in enumerate(ids)
+                ]
                 with torch.no_grad():
-                    table = torch.log_softmax(model.network(torch.tensor([row])).logits[0, t].double(), -1)
+                    table = torch.log_softmax(
+                        model.network(torch.tensor([row])).logits[0, t].double(), -1
+                    )
                 assert values[t] == pytest.approx(float(table[ids[t]]), abs=TOLERANCE)
 
 

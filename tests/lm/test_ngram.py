@@ -1,4 +1,6 @@
-"""Tests of the n-gram model against a second implementation (dictionaries, one recursion each) and by hand."""
+"""Tests of the n-gram model against a second implementation (dictionaries, one recursion each) and
+by hand.
+"""
 
 import json
 from collections import Counter, defaultdict
@@ -17,8 +19,13 @@ BOS = 0
 
 
 def documents(n=60, vocab_size=8):
-    """Short random documents over few tokens, so that every count occurs; 0 is the BOS and 7 never occurs."""
-    return [[1 + t % (vocab_size - 2) for t in ids] for ids in random_sequences(n, vocab_size - 2, longest=9)]
+    """Short random documents over few tokens, so that every count occurs; 0 is the BOS and 7 never
+    occurs.
+    """
+    return [
+        [1 + t % (vocab_size - 2) for t in ids]
+        for ids in random_sequences(n, vocab_size - 2, longest=9)
+    ]
 
 
 def by_dictionaries(texts, order, vocab_size, smoothing, history, word):
@@ -72,13 +79,17 @@ def test_probabilities_equal_the_definition(order, smoothing):
         found = tables.probabilities(np.array(ids))
         for t in range(1, len(ids)):
             history = ids[max(0, t - order + 1) : t]
-            expected = by_dictionaries([[BOS, *d] for d in texts], order, 8, smoothing, history, ids[t])
+            expected = by_dictionaries(
+                [[BOS, *d] for d in texts], order, 8, smoothing, history, ids[t]
+            )
             assert found[t] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_the_distribution_sums_to_one_and_agrees_with_single_tokens(order):
-    """After any history, seen or not: total 1 to 1e-12, and each entry is the token's own probability."""
+    """After any history, seen or not: total 1 to 1e-12, and each entry is the token's own
+    probability.
+    """
     tables = fit_ngram(documents(), 8, order, bos_id=BOS)
     for history in ([BOS], [BOS, 1], [BOS, 3, 2, 5], [BOS, 7, 7]):
         p = tables.distribution(history)
@@ -88,13 +99,19 @@ def test_the_distribution_sums_to_one_and_agrees_with_single_tokens(order):
 
 
 def test_a_unigram_by_hand():
-    """Documents "1 1 1 2 2 3" without BOS: n1 = n2 = 1, D = 1/3, p(1) = (3 - 1/3)/6 + (1/3)(3/6)(1/4) = 0.486111."""
+    """Documents "1 1 1 2 2 3" without BOS: n1 = n2 = 1, D = 1/3, p(1) = (3 - 1/3)/6 +
+    (1/3)(3/6)(1/4) = 0.486111.
+    """
     p = fit_ngram([[1, 1, 1, 2, 2, 3]], 4, 1).distribution([])
-    np.testing.assert_allclose(p, [1 / 24, 8 / 18 + 1 / 24, 5 / 18 + 1 / 24, 2 / 18 + 1 / 24], rtol=1e-12)
+    np.testing.assert_allclose(
+        p, [1 / 24, 8 / 18 + 1 / 24, 5 / 18 + 1 / 24, 2 / 18 + 1 / 24], rtol=1e-12
+    )
 
 
 def test_kneser_ney_prefers_a_word_of_many_contexts():
-    """ "Francisco" (3) is as frequent as 4 but follows one word only: less probable after an unseen history."""
+    """ "Francisco" (3) is as frequent as 4 but follows one word only: less probable after an unseen
+    history.
+    """
     texts = [[2, 3], [2, 3], [2, 3], [2, 3], [5, 4], [6, 4], [2, 4], [1, 4], [1, 2, 5, 6]]
     kneser_ney = fit_ngram(texts, 9, 2, bos_id=BOS).distribution([8])
     absolute = fit_ngram(texts, 9, 2, bos_id=BOS, smoothing="absolute").distribution([8])
@@ -102,14 +119,30 @@ def test_kneser_ney_prefers_a_word_of_many_contexts():
 
 
 def test_the_saved_model_has_the_interface_of_a_network(tmp_path):
-    """Written, loaded: log-probabilities in nats after the first token, top1, no heads, no limit of length."""
+    """Written, loaded: log-probabilities in nats after the first token, top1, no heads, no limit of
+    length.
+    """
     model = load(tiny_model(tmp_path, "ngram", order=3))
-    assert model.objective == "causal" and model.capabilities == {"logits", "causal", "generation", "text", "tokenizer"}
+    assert model.objective == "causal" and model.capabilities == {
+        "logits",
+        "causal",
+        "generation",
+        "text",
+        "tokenizer",
+    }
     ids = [model.bos_id, *model.encode("the dog runs .")]
     whole, rest = model.token_scores([ids, ids], [1, 3], top1=True)
-    np.testing.assert_allclose(whole.logprob[1:], np.log(model.tables.probabilities(np.array(ids)))[1:])
-    assert np.isnan(whole.logprob[0]) and np.isnan(rest.logprob[:3]).all() and not np.isnan(rest.logprob[3:]).any()
-    expected = [bool(model.tables.distribution(ids[:t]).argmax() == ids[t]) for t in range(1, len(ids))]
+    np.testing.assert_allclose(
+        whole.logprob[1:], np.log(model.tables.probabilities(np.array(ids)))[1:]
+    )
+    assert (
+        np.isnan(whole.logprob[0])
+        and np.isnan(rest.logprob[:3]).all()
+        and not np.isnan(rest.logprob[3:]).any()
+    )
+    expected = [
+        bool(model.tables.distribution(ids[:t]).argmax() == ids[t]) for t in range(1, len(ids))
+    ]
     assert whole.top1.tolist() == [False, *expected] and any(expected)
 
 
@@ -134,7 +167,9 @@ def test_an_unknown_smoothing_is_told_with_the_nearest():
 def test_incomplete_tables_are_a_load_error(tmp_path):
     """A directory whose tables lack an order does not load."""
     tables = fit_ngram([[1, 2, 3]], 64, 2)
-    save_ngram(NgramTables(64, "absolute", tables.keys[:1], tables.counts[:1]), tmp_path, word_tokenizer())
+    save_ngram(
+        NgramTables(64, "absolute", tables.keys[:1], tables.counts[:1]), tmp_path, word_tokenizer()
+    )
     config = (tmp_path / "config.json").read_text().replace('"order": 1', '"order": 2')
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(LoadError, match="keys_2"):
@@ -144,18 +179,26 @@ def test_incomplete_tables_are_a_load_error(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"order": 1}, "of order 1 has the tables keys_1, counts_1, .*holds counts_1, counts_2, keys_1, keys_2"),
+        (
+            {"order": 1},
+            "of order 1 has the tables keys_1, counts_1, .*holds counts_1, counts_2, keys_1, keys_2",
+        ),
         ({"order": "x"}, "order is 'x'; it must be a whole number of at least 1"),
         ({"order": None}, "order is 'None'"),
         ({"order": -1}, "order is '-1'"),
         ({"order": 10**9}, "order 1000000000 with 66 token types; types .* must be below 2"),
         ({"vocab_size": 67}, "vocab_size is 67, and the tokenizer has 66 tokens"),
         ({"vocab_size": True}, "vocab_size is 'True'"),
-        ({"smoothing": "kneserney"}, "smoothing is 'kneserney'; there are: .* Did you mean 'kneser_ney'"),
+        (
+            {"smoothing": "kneserney"},
+            "smoothing is 'kneserney'; there are: .* Did you mean 'kneser_ney'",
+        ),
     ],
 )
 def test_a_configuration_that_is_not_that_of_the_tables_is_refused(fields, told, tmp_path):
-    """Fewer orders, another base of the keys or an unknown smoothing would be another model, without a word."""
+    """Fewer orders, another base of the keys or an unknown smoothing would be another model,
+    without a word.
+    """
     path = tiny_model(tmp_path, "ngram")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | fields))

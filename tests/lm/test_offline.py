@@ -1,4 +1,5 @@
-"""A folder is read from the disk alone: no name is looked up and no connection made, whatever the folder lacks or says of itself.
+"""A folder is read from the disk alone: no name is looked up and no connection made, whatever the
+folder lacks or says of itself.
 
 HF_HUB_OFFLINE is not set here: the promise is the code's and not the setting's.
 """
@@ -22,7 +23,9 @@ LACKING = [
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What was asked of the network, which is not there: names that were looked up and addresses that were called."""
+    """What was asked of the network, which is not there: names that were looked up and addresses
+    that were called.
+    """
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
@@ -49,13 +52,24 @@ def test_the_guard_sees_what_asks(asked):
 @pytest.mark.parametrize("lacking", LACKING)
 @pytest.mark.parametrize("named", ["gpt2", "mistralai/Mistral-7B-v0.1"])
 def test_a_folder_asks_nobody(lacking, named, asked, tmp_path, monkeypatch):
-    """Under the names of real repositories, by a relative path, with a file missing, and with what files say of their origin."""
+    """Under the names of real repositories, by a relative path, with a file missing, and with what
+    files say of their origin.
+    """
     folder = tmp_path / named
     folder.parent.mkdir(parents=True, exist_ok=True)
     tiny_model(tmp_path / "made", "llama", tokenizer=byte_tokenizer()).rename(folder)
     for name in ("config.json", "tokenizer_config.json"):
         said = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps(said | {"_name_or_path": "org/name", "name_or_path": "org/name", "transformers_version": "4.50.0"}))  # fmt: skip
+        (folder / name).write_text(
+            json.dumps(
+                said
+                | {
+                    "_name_or_path": "org/name",
+                    "name_or_path": "org/name",
+                    "transformers_version": "4.50.0",
+                }
+            )
+        )
     (folder / lacking).unlink(missing_ok=True) if lacking else None
     monkeypatch.chdir(tmp_path)
     for read in (load, describe):

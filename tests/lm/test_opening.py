@@ -18,19 +18,27 @@ from transect.lm.scoring import lines, total_logprobs
 
 def puts(tokenizer, template):
     """The tokenizer, which now puts what the template says around a text."""
-    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in tokenizer.added_tokens_encoder]
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    special = [
+        (token, tokenizer.convert_tokens_to_ids(token)) for token in tokenizer.added_tokens_encoder
+    ]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=special
+    )
     return tokenizer
 
 
 def model_with(tokenizer, kind="gpt2", objective="causal"):
     """A random network of that kind with this tokenizer."""
-    return NetworkModel(Path(kind), tokenizer, [], network_of(kind, vocab_size=len(tokenizer)), objective)
+    return NetworkModel(
+        Path(kind), tokenizer, [], network_of(kind, vocab_size=len(tokenizer)), objective
+    )
 
 
 def words(*template, **roles):
     tokenizer = word_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": ["</s>", "<|start|>", "<|im_end|>"]} | roles)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["</s>", "<|start|>", "<|im_end|>"]} | roles
+    )
     return puts(tokenizer, *template) if template else tokenizer
 
 
@@ -45,8 +53,8 @@ def words(*template, **roles):
     ],
 )
 def test_what_the_tokenizer_puts_before_a_text_opens_it(template, head):
-    """Whatever the token's role and number; where it puts nothing, the declared BOS. Nothing follows the text. Total of
-    the network's own forward in float64."""
+    """Whatever the token's role and number; where it puts nothing, the declared BOS. Nothing
+    follows the text. Total of the network's own forward in float64."""
     model = model_with(words(template))
     assert model.tokenizer.convert_ids_to_tokens(opening(model, "auto")) == head
     assert model.opened == tuple(head)
@@ -61,17 +69,23 @@ def test_what_the_tokenizer_puts_before_a_text_opens_it(template, head):
 
 @pytest.mark.parametrize("template", ["</s> $A", "<|start|> </s> $A", "$A </s>", "$A"])
 def test_the_registry_writes_what_the_engine_uses(template):
-    """`bos` and `eos` of a description are what `tokenizer(text)` puts around a text: the opening, where there is one."""
+    """`bos` and `eos` of a description are what `tokenizer(text)` puts around a text: the opening,
+    where there is one.
+    """
     model = model_with(words(template))
     found = describe_tokenizer(model.tokenizer)
     before, after = template.split("$A")
     assert (found["bos"], found["eos"]) == (before.strip() or "none", after.strip() or "none")
     if before:
-        assert found["bos"] == " ".join(model.tokenizer.convert_ids_to_tokens(opening(model, "auto")))
+        assert found["bos"] == " ".join(
+            model.tokenizer.convert_ids_to_tokens(opening(model, "auto"))
+        )
 
 
 def test_a_masked_model_is_opened_and_closed_by_its_tokenizer():
-    """XLM's form: </s> on both sides; the declared [CLS] and [SEP] where the tokenizer puts nothing itself."""
+    """XLM's form: </s> on both sides; the declared [CLS] and [SEP] where the tokenizer puts nothing
+    itself.
+    """
     tokenizer = piece_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["</s>"]})
     model = model_with(tokenizer, "bert", "masked")
@@ -85,7 +99,9 @@ def test_a_masked_model_is_opened_and_closed_by_its_tokenizer():
 def test_a_decoder_reads_what_its_tokenizer_puts_before_a_text():
     """A language code, say: after the start token, which stays alone under bos: false."""
     tokenizer = words("<|start|> $A </s>")
-    network = network_of("bart", vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id)
+    network = network_of(
+        "bart", vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id
+    )
     model = NetworkModel(Path("bart"), tokenizer, [], network, "seq2seq")
     assert tokenizer.convert_ids_to_tokens(opening(model, "auto")) == ["<pad>", "<|start|>"]
     assert tokenizer.convert_ids_to_tokens(opening(model, False)) == ["<pad>"]
@@ -114,7 +130,9 @@ def test_a_word_that_is_unknown_to_the_tokenizer_is_no_token():
 
 
 def test_the_registry_names_the_token_that_auto_follows():
-    """Before the tokenizer's own; a token that the study names goes before both, and false before all."""
+    """Before the tokenizer's own; a token that the study names goes before both, and false before
+    all.
+    """
     model = model_with(words("</s> $A"))
     model.opening_token = "<|start|>"
     shown = lambda bos: model.tokenizer.convert_ids_to_tokens(opening(model, bos))  # noqa: E731
@@ -123,7 +141,9 @@ def test_the_registry_names_the_token_that_auto_follows():
 
 
 def test_the_end_of_a_turn_opens_no_text():
-    """A tokenizer without BOS whose EOS is <|im_end|>: nothing under auto, with a reason; `true` asks for it."""
+    """A tokenizer without BOS whose EOS is <|im_end|>: nothing under auto, with a reason; `true`
+    asks for it.
+    """
     tokenizer = words()
     tokenizer.bos_token = None
     tokenizer.eos_token = "<|im_end|>"
@@ -134,12 +154,21 @@ def test_the_end_of_a_turn_opens_no_text():
 
 
 def test_what_is_doubtful_is_told():
-    """A declared BOS that the tokenizer does not put itself, one of the chat template; nothing where it is put or named."""
+    """A declared BOS that the tokenizer does not put itself, one of the chat template; nothing
+    where it is put or named.
+    """
     model = model_with(words())
     assert "'<s>' is the one that it declares" in doubt(model, "auto")
-    assert doubt(model, False) == doubt(model, "</s>") == doubt(model_with(words("<s> $A")), "auto") == ""
+    assert (
+        doubt(model, False)
+        == doubt(model, "</s>")
+        == doubt(model_with(words("<s> $A")), "auto")
+        == ""
+    )
     model.tokenizer.chat_template = "{{ '<s>' + message['role'] }}"
-    assert "opened with '<s>', which belongs to the tokenizer's chat template" in doubt(model, "auto")
+    assert "opened with '<s>', which belongs to the tokenizer's chat template" in doubt(
+        model, "auto"
+    )
     assert doubt(model_of("bert"), "auto") == ""
 
 

@@ -32,8 +32,12 @@ def planted(good):
 
 
 def test_losses_are_of_the_tokens_after_the_first():
-    """5 bits per token after each opening but the planted one, which has 2; what `auto` takes stands first."""
-    assert losses(planted("<pad>")) == pytest.approx({"<|endoftext|>": 5.0, "<pad>": 2.0, "nothing": 5.0})
+    """5 bits per token after each opening but the planted one, which has 2; what `auto` takes
+    stands first.
+    """
+    assert losses(planted("<pad>")) == pytest.approx(
+        {"<|endoftext|>": 5.0, "<pad>": 2.0, "nothing": 5.0}
+    )
     assert next(iter(losses(planted("<pad>")))) == "<|endoftext|>"
 
 

@@ -12,7 +12,9 @@ from transect.lm.log_sums import LogSum
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_sums_over_tiles_equal_logsumexp(dtype):
-    """Large, shifted logits in tiles of 7 columns, one tile of nothing but -inf: torch's logsumexp in float64."""
+    """Large, shifted logits in tiles of 7 columns, one tile of nothing but -inf: torch's logsumexp
+    in float64.
+    """
     generator = torch.Generator().manual_seed(0)
     logits = (30 * torch.randn(5, 50, generator=generator) - 400).to(dtype)
     logits[:, 7:14] = -torch.inf
@@ -33,7 +35,9 @@ def test_a_nan_makes_its_row_nan():
 
 
 def test_widened_weights_give_float32_logits_and_are_put_back():
-    """in_float32 equals a float32 copy of the same bfloat16 weights; afterwards the network is as it was."""
+    """in_float32 equals a float32 copy of the same bfloat16 weights; afterwards the network is as
+    it was.
+    """
     network = model_of("llama").network.bfloat16()
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
@@ -60,7 +64,9 @@ def test_a_sequence_near_the_end_of_the_context_is_not_packed():
 
 @pytest.mark.parametrize("window, packs", [(32, False), (256, True)])
 def test_a_window_counted_in_cells_is_found_where_the_row_is_longer(window, packs):
-    """gpt_neo's local layers count cells: sequences shorter than the window, in packed rows longer than it."""
+    """gpt_neo's local layers count cells: sequences shorter than the window, in packed rows longer
+    than it.
+    """
     model = model_of("gpt_neo", window_size=window, max_position_embeddings=1024)
     assert model._packing._is_exact(8, 0)
     assert model._packing._is_exact(8, 200) is packs
@@ -77,7 +83,9 @@ def test_the_trial_s_row_is_as_long_as_it_says(monkeypatch):
     model = model_of("gpt_neo", max_position_embeddings=1024)
     seen = []
     monkeypatch.setattr(
-        model._packing, "run", lambda rows, read, batch_size=None, together=None: seen.append(rows.lengths.tolist())
+        model._packing,
+        "run",
+        lambda rows, read, batch_size=None, together=None: seen.append(rows.lengths.tolist()),
     )
     for depth, room in ((16, 22), (16, 64), (32, 256)):
         seen.clear()
@@ -86,7 +94,12 @@ def test_the_trial_s_row_is_as_long_as_it_says(monkeypatch):
 
 
 LONG = {
-    **{"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4},
+    **{
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+    },
     **{"original_max_position_embeddings": 16, "factor": 4.0},
 }
 
@@ -101,8 +114,12 @@ def test_longrope_does_not_depend_on_what_shares_the_batch(lengths):
     sequences = [[*stem, *rng.integers(8, model.vocab_size, n - 6).tolist()] for n in lengths]
     for ids, found in zip(sequences, model.token_logprobs(sequences), strict=True):
         with torch.no_grad():
-            table = torch.log_softmax(model.network(torch.tensor([ids[:-1]])).logits[0].double(), -1)
-        np.testing.assert_allclose(found[1:], table[np.arange(len(ids) - 1), ids[1:]], atol=1e-5, rtol=0)
+            table = torch.log_softmax(
+                model.network(torch.tensor([ids[:-1]])).logits[0].double(), -1
+            )
+        np.testing.assert_allclose(
+            found[1:], table[np.arange(len(ids) - 1), ids[1:]], atol=1e-5, rtol=0
+        )
     assert model.packing or max(lengths) > 16
 
 

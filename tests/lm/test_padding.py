@@ -14,12 +14,16 @@ WORDS = [[-1, *range(len(ids) - 2), -1] for ids in SEQUENCES]
 
 
 def true_pll(model: Model, ids: list[int]) -> list[float]:
-    """log p of each token but the ends, itself masked, by the network's own forward in float64: one row, no padding."""
+    """log p of each token but the ends, itself masked, by the network's own forward in float64: one
+    row, no padding.
+    """
     network, found = copy.deepcopy(model.network).double(), []
     for t in range(1, len(ids) - 1):
         row = [*ids[:t], model.mask_id, *ids[t + 1 :]]
         with torch.no_grad():
-            found.append(float(torch.log_softmax(network(torch.tensor([row])).logits[0, t], -1)[ids[t]]))
+            found.append(
+                float(torch.log_softmax(network(torch.tensor([row])).logits[0, t], -1)[ids[t]])
+            )
     return found
 
 
@@ -65,12 +69,16 @@ def test_rows_that_reach_each_other_run_alone():
 @pytest.mark.parametrize("kind", SEQ2SEQ)
 @pytest.mark.parametrize("leaks", [False, True])
 def test_sources_of_two_lengths_share_a_batch_where_their_padding_is_covered(kind, leaks):
-    """As it is, and with an encoder that takes no notice of its mask (planted): the values of each pair alone."""
+    """As it is, and with an encoder that takes no notice of its mask (planted): the values of each
+    pair alone.
+    """
     model = model_of(kind)
     if leaks:
         encoder = model.network.get_encoder()
         plain = encoder.forward
-        encoder.forward = lambda input_ids, attention_mask=None, **more: plain(input_ids=input_ids, **more)
+        encoder.forward = lambda input_ids, attention_mask=None, **more: plain(
+            input_ids=input_ids, **more
+        )
         attend = model.network.forward
         model.network.forward = lambda attention_mask=None, **inputs: attend(**inputs)
     sources, sequences = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14]], [[0, 6, 7, 8], [0, 9]]

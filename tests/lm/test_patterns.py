@@ -1,4 +1,6 @@
-"""Tests that what one sequence does to the attention patterns stays with it, in every architecture that has patterns."""
+"""Tests that what one sequence does to the attention patterns stays with it, in every architecture
+that has patterns.
+"""
 
 import numpy as np
 import pytest
@@ -19,9 +21,21 @@ def mean(pattern):
 
 # no heads, heads in some layers only, or patterns that were not found
 WITHOUT = {
-    *("recurrent_gemma", "mamba", "mamba2", "rwkv", "lstm", "jamba", "lfm2", "falcon_mamba", "jetmoe", "bitnet", "diffllama"),
+    *(
+        "recurrent_gemma",
+        "mamba",
+        "mamba2",
+        "rwkv",
+        "lstm",
+        "jamba",
+        "lfm2",
+        "falcon_mamba",
+        "jetmoe",
+        "bitnet",
+        "diffllama",
+    ),
     *("minimax", "convbert", "xlm", "flaubert", "fnet"),
-}  # fmt: skip
+}
 READABLE = [kind for kind in (*CAUSAL, *MASKED, *MORE, *LEAKING) if kind not in WITHOUT]
 
 
@@ -33,7 +47,9 @@ def readable(kind):
 
 @pytest.mark.parametrize("kind", READABLE)
 def test_a_token_whose_embedding_is_no_number_costs_its_own_sequence_only(kind):
-    """The three others are bit for bit what they were, that one has no value in any layer, and the reason."""
+    """The three others are bit for bit what they were, that one has no value in any layer, and the
+    reason.
+    """
     model, expected = readable(kind)
     overflowing(model)
     found = model.attention(IDS, mean)
@@ -44,7 +60,9 @@ def test_a_token_whose_embedding_is_no_number_costs_its_own_sequence_only(kind):
 
 @pytest.mark.parametrize("kind", sorted(WITHOUT))
 def test_an_architecture_without_patterns_is_not_applicable(kind):
-    """Also where a token's embedding is no number: that is no reason to call it a run that diverged."""
+    """Also where a token's embedding is no number: that is no reason to call it a run that
+    diverged.
+    """
     model = model_of(kind)
     overflowing(model)
     with pytest.raises(NotApplicable):
@@ -59,7 +77,10 @@ def test_a_forward_that_raises_costs_the_sequence_on_which_it_does(kind):
     found = model.attention(IDS, mean)
     np.testing.assert_allclose(found[:, KEPT], expected[:, KEPT], atol=1e-7)
     assert np.isnan(found[:, 1]).all()
-    assert model.no_number(IDS[1].tolist()) == "the network's own forward raises ValueError: planted in two lines"
+    assert (
+        model.no_number(IDS[1].tolist())
+        == "the network's own forward raises ValueError: planted in two lines"
+    )
 
 
 def test_a_forward_that_raises_on_everything_is_one_sentence():
@@ -84,6 +105,8 @@ def test_rows_that_reach_each_other_run_alone():
     """Planted: every embedding takes a part of the batch's mean; the values are those of one row."""
     model, _ = readable("gpt2")
     model = model_of("gpt2")
-    model.network.get_input_embeddings().register_forward_hook(lambda m, args, x: x + 0.5 * x.mean(0, keepdim=True))
+    model.network.get_input_embeddings().register_forward_hook(
+        lambda m, args, x: x + 0.5 * x.mean(0, keepdim=True)
+    )
     alone = np.concatenate([model.attention(IDS[i : i + 1], mean) for i in range(len(IDS))], axis=1)
     np.testing.assert_allclose(model.attention(IDS, mean), alone, atol=1e-7)

@@ -1,7 +1,8 @@
-"""The engine beside other programs on the same tiny models: their numbers are in references/, with their versions.
+"""The engine beside other programs on the same tiny models: their numbers are in references/, with
+their versions.
 
-Where a reference was computed on other weights or ids than these (transformers or tokenizers changed what a seed
-gives), the test fails and says so: run `python -m bench.references`.
+Where a reference was computed on other weights or ids than these (transformers or tokenizers
+changed what a seed gives), the test fails and says so: run `python -m bench.references`.
 """
 
 import json
@@ -33,14 +34,18 @@ def reference(program):
 def values(program, quantity, name, path, ids):
     """What the program computed, after the check that it saw the same weights and ids."""
     known = reference(program)["inputs"][quantity][name]
-    assert inputs.digest(path, ids) == known, "other weights or ids than the reference's: python -m bench.references"
+    assert inputs.digest(path, ids) == known, (
+        "other weights or ids than the reference's: python -m bench.references"
+    )
     return reference(program)[quantity][name]
 
 
 def sentence_sums(path, sentences, metric, **options):
     """The measure's value for each sentence, which is the good one of one pair."""
     items = pd.DataFrame({"item": map(str, range(len(sentences))), "sentence_good": sentences})
-    rows = minimal_pair.measure(load(path), items.assign(sentence_bad=sentences[::-1]), seed=0, **options)
+    rows = minimal_pair.measure(
+        load(path), items.assign(sentence_bad=sentences[::-1]), seed=0, **options
+    )
     return rows[rows["metric"] == metric]["value"].to_numpy()
 
 
@@ -51,7 +56,9 @@ def test_sentence_sums_equal(tmp_path, program, kind):
     path = inputs.causal_model(tmp_path, kind)
     ids = inputs.ids_of({"path": path, "sentences": inputs.SENTENCES})
     expected = values(program, "sums", kind, path, ids)
-    assert sentence_sums(path, inputs.SENTENCES, "logprob_good_nats") == pytest.approx(expected, abs=SUMS)
+    assert sentence_sums(path, inputs.SENTENCES, "logprob_good_nats") == pytest.approx(
+        expected, abs=SUMS
+    )
 
 
 @pytest.mark.parametrize("variant", ["original", "within_word"])
@@ -102,14 +109,20 @@ def _words(text, model):
 def test_uncorrected_surprisals_equal_minicons(words):
     """Sums over the tokens of each of 200 words."""
     assert len(words) > 150
-    assert words["surprisal_bits_uncorrected"].to_numpy() == pytest.approx(words["uncorrected"].to_numpy(), abs=SUMS)
+    assert words["surprisal_bits_uncorrected"].to_numpy() == pytest.approx(
+        words["uncorrected"].to_numpy(), abs=SUMS
+    )
 
 
 def test_corrected_surprisals_equal_minicons_bow_correction(words):
-    """All but first words, whose border minicons leaves out, on a model that never ends a text (minicons counts no end)."""
+    """All but first words, whose border minicons leaves out, on a model that never ends a text
+    (minicons counts no end).
+    """
     inner = words[words["position"] > 0]
     assert (inner["corrected"] - inner["uncorrected"]).abs().median() > 0.1
-    assert inner["surprisal_bits"].to_numpy() == pytest.approx(inner["corrected"].to_numpy(), abs=SUMS)
+    assert inner["surprisal_bits"].to_numpy() == pytest.approx(
+        inner["corrected"].to_numpy(), abs=SUMS
+    )
 
 
 @pytest.mark.parametrize("kind", inputs.CAUSAL)
@@ -131,20 +144,28 @@ def test_induction_scores_equal_transformer_lens(tmp_path, kind):
 @pytest.mark.parametrize("component", ["residual", "head"])
 @pytest.mark.parametrize("kind", inputs.CAUSAL)
 def test_patching_equals_transformer_lens(tmp_path, kind, component):
-    """Logit difference and recovery for resid_pre at each layer and position, and for z of each head at all positions."""
+    """Logit difference and recovery for resid_pre at each layer and position, and for z of each
+    head at all positions.
+    """
     activation_patching = pytest.importorskip("transect.measures.mechanism.activation_patching")
     path = inputs.word_model(tmp_path, kind)
     model = load(path)
     expected = values("transformer_lens", "patching", kind, path, inputs.pair_ids(model))
     columns = ["clean", "corrupted", "answer", "foil"]
-    items = pd.DataFrame(inputs.PAIRS, columns=columns).assign(item=lambda table: table.index.map(str))
+    items = pd.DataFrame(inputs.PAIRS, columns=columns).assign(
+        item=lambda table: table.index.map(str)
+    )
     rows = activation_patching.measure(model, items, seed=0, component=component)
     for item, pair in enumerate(expected):
         chosen = rows[rows["item"] == str(item)].sort_values(
             ["layer", "position" if component == "residual" else "head"]
         )
-        by_metric = {name: part["value"].to_numpy(dtype=float) for name, part in chosen.groupby("metric")}
+        by_metric = {
+            name: part["value"].to_numpy(dtype=float) for name, part in chosen.groupby("metric")
+        }
         patched = np.ravel(pair[component])
         assert by_metric["logit_difference"] == pytest.approx(patched, abs=LOGITS)
         scale = pair["clean"] - pair["corrupted"]
-        assert by_metric["recovery"] == pytest.approx((patched - pair["corrupted"]) / scale, abs=LOGITS / abs(scale))
+        assert by_metric["recovery"] == pytest.approx(
+            (patched - pair["corrupted"]) / scale, abs=LOGITS / abs(scale)
+        )

@@ -1,4 +1,6 @@
-"""Tests of where a block normalises: against the modeling code of each architecture, and networks whose norms were taken out."""
+"""Tests of where a block normalises: against the modeling code of each architecture, and networks
+whose norms were taken out.
+"""
 
 import pytest
 from torch import nn
@@ -8,7 +10,17 @@ from transect.lm.identities import checked
 from transect.lm.placement import norm_placement
 
 POST = {
-    *("openai-gpt", "bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "deberta-v2", "mpnet"),
+    *(
+        "openai-gpt",
+        "bert",
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "electra",
+        "distilbert",
+        "deberta-v2",
+        "mpnet",
+    ),
     *("roformer", "rembert", "deberta", "ibert", "convbert"),
 }
 REORDERED = {"olmo2", "olmo3", "exaone4"}
@@ -17,11 +29,20 @@ SANDWICH = {"gemma2", "gemma3_text", "glm4"}
 UNKNOWN = {"rwkv", "lstm", "albert", "jetmoe", "minimax", "falcon_h1", "xlm", "flaubert"}
 TRUTH = {
     kind: next(
-        (n for n, kinds in (("post", POST), ("post-reordered", REORDERED), ("sandwich", SANDWICH), (None, UNKNOWN)) if kind in kinds),
+        (
+            n
+            for n, kinds in (
+                ("post", POST),
+                ("post-reordered", REORDERED),
+                ("sandwich", SANDWICH),
+                (None, UNKNOWN),
+            )
+            if kind in kinds
+        ),
         "pre",
     )
     for kind in (*CAUSAL, *MASKED, *MORE_CAUSAL, *MORE_MASKED)
-}  # fmt: skip
+}
 
 
 def placed(network):
@@ -31,13 +52,20 @@ def placed(network):
 
 @pytest.mark.parametrize("kind", TRUTH)
 def test_the_place_is_that_of_the_modeling_code(kind):
-    """Read in transformers: what its block's forward does with the norms. What cannot be told is not guessed."""
+    """Read in transformers: what its block's forward does with the norms. What cannot be told is
+    not guessed.
+    """
     assert placed(network_of(kind)) == TRUTH[kind]
 
 
-@pytest.mark.parametrize("kind, option", [("opt", {"do_layer_norm_before": False}), ("gpt_neox", {"use_parallel_residual": False})])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, option",
+    [("opt", {"do_layer_norm_before": False}), ("gpt_neox", {"use_parallel_residual": False})],
+)
 def test_the_configuration_decides(kind, option):
-    """OPT-350m normalises the sums (Zhang et al. 2022); a sequential GPT-NeoX still normalises before."""
+    """OPT-350m normalises the sums (Zhang et al. 2022); a sequential GPT-NeoX still normalises
+    before.
+    """
     assert placed(network_of(kind, **option)) == ("post" if kind == "opt" else "pre")
 
 
@@ -56,10 +84,18 @@ AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")
 
 @pytest.mark.parametrize(
     ("names", "expected"),
-    [((), "sandwich"), (BEFORE, "post-reordered"), (AFTER, "pre"), (BEFORE + AFTER, "none"), (BEFORE[:1], None)],
+    [
+        ((), "sandwich"),
+        (BEFORE, "post-reordered"),
+        (AFTER, "pre"),
+        (BEFORE + AFTER, "none"),
+        (BEFORE[:1], None),
+    ],
 )
 def test_norms_that_were_taken_out_are_missed(names, expected):
-    """Gemma 2 without those before, after, both; without the attention's first alone, attention and MLP disagree."""
+    """Gemma 2 without those before, after, both; without the attention's first alone, attention and
+    MLP disagree.
+    """
     assert placed(without("gemma2", *names)) == expected
 
 

@@ -1,4 +1,6 @@
-"""One question to a server: where the key goes, what of the answer is read, and that no dress of the key gets through."""
+"""One question to a server: where the key goes, what of the answer is read, and that no dress of
+the key gets through.
+"""
 
 import base64
 import json
@@ -40,23 +42,37 @@ UNSAFE = (
 )
 
 
-@pytest.mark.parametrize(("url", "sent"), [*((url, True) for url in SAFE), *((url, False) for url in UNSAFE)])
+@pytest.mark.parametrize(
+    ("url", "sent"), [*((url, True) for url in SAFE), *((url, False) for url in UNSAFE)]
+)
 def test_the_key_goes_over_https_or_to_this_machine(url: str, sent: bool) -> None:
     """And nowhere else, however the other place calls itself."""
     assert key_for(url) == (KEY if sent else None)
 
 
 @pytest.mark.parametrize(
-    "key", ["abc", "sk-12 34567890", "sk-1234567890\n", "sk\u2013-1234567890", "sk-123\udcff4567890", " " * 9]
+    "key",
+    [
+        "abc",
+        "sk-12 34567890",
+        "sk-1234567890\n",
+        "sk\u2013-1234567890",
+        "sk-123\udcff4567890",
+        " " * 9,
+    ],
 )
 def test_a_text_that_is_no_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    """In one sentence that does not repeat it: short ones could not be masked without masking answers, others cannot be sent."""
+    """In one sentence that does not repeat it: short ones could not be masked without masking
+    answers, others cannot be sent.
+    """
     monkeypatch.setenv("TRANSECT_API_KEY", key)
     with pytest.raises(
         UnavailableError, match="^The environment variable TRANSECT_API_KEY holds no key: .*\\.$"
     ) as told:
         post("http://127.0.0.1:9/v1", {})
-    assert "\n" not in str(told.value) and (len(key) < 4 or key.strip()[:5] not in str(told.value) or not key.strip())
+    assert "\n" not in str(told.value) and (
+        len(key) < 4 or key.strip()[:5] not in str(told.value) or not key.strip()
+    )
 
 
 def test_an_empty_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +84,9 @@ def test_an_empty_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_no_proxy_sees_what_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_proxy_sees_what_stays_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """With a proxy set under any name, the server itself is asked, by name and by loopback address."""
     for other in (*PROXIES, "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(other, raising=False)
@@ -136,10 +154,17 @@ def dresses() -> dict[str, str]:
 
 @pytest.mark.parametrize("dress", dresses())
 def test_no_dress_of_the_key_gets_through(dress: str) -> None:
-    """In a message, a plain body, a reason, a redirect, the model's name, its fingerprint and the answer itself, whatever the status."""
+    """In a message, a plain body, a reason, a redirect, the model's name, its fingerprint and the
+    answer itself, whatever the status.
+    """
     key = dresses()[dress]
     in_header = key.replace("\n", " ")
-    message = {"choices": [{"message": {"content": key}}], "model": key, "system_fingerprint": [key], key: 1}
+    message = {
+        "choices": [{"message": {"content": key}}],
+        "model": key,
+        "system_fingerprint": [key],
+        key: 1,
+    }
     sent = [
         answer(json.dumps({"error": {"message": key}}).encode(), "401 No"),
         answer(f"no: {key}!".encode(), "200 OK"),
@@ -153,7 +178,11 @@ def test_no_dress_of_the_key_gets_through(dress: str) -> None:
         chat.raw = list(sent)
         said = " ".join(repr(post(chat.url, {})) for _ in sent)
     assert said.count("***") >= 9
-    assert plain not in said and KEY[:8].lower() not in said.lower() and KEY[-9:].lower() not in said.lower()
+    assert (
+        plain not in said
+        and KEY[:8].lower() not in said.lower()
+        and KEY[-9:].lower() not in said.lower()
+    )
     assert encoded_core() not in said
 
 
@@ -163,12 +192,17 @@ def encoded_core() -> str:
 
 
 def test_an_answer_without_the_key_is_left_as_it_is() -> None:
-    """Also one with asterisks, escapes, a few letters of the key, other keys, and letters of all kinds."""
-    text = (
-        f"*** %41 \\u0041 &#65; \\n {KEY[:7]} sk-other-key-of-somebody 日本語 \U0001f600 e\u0301 \u0000 \u200b\n\t end"
-    )
+    """Also one with asterisks, escapes, a few letters of the key, other keys, and letters of all
+    kinds.
+    """
+    text = f"*** %41 \\u0041 &#65; \\n {KEY[:7]} sk-other-key-of-somebody 日本語 \U0001f600 e\u0301 \u0000 \u200b\n\t end"
     with serve(lambda prompt: text) as chat:
-        assert post(chat.url, {"messages": [{"content": "x"}]}).content["choices"][0]["message"]["content"] == text
+        assert (
+            post(chat.url, {"messages": [{"content": "x"}]}).content["choices"][0]["message"][
+                "content"
+            ]
+            == text
+        )
 
 
 def test_half_a_character_is_replaced() -> None:
@@ -186,8 +220,12 @@ def test_what_a_terminal_obeys_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("where", ["status", "headers", "body", "body of unknown length", "text"])
-def test_a_server_that_sends_too_slowly_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """A byte now and then keeps every single read alive; the whole answer has a limit of its own, and one that has begun a shorter one."""
+def test_a_server_that_sends_too_slowly_ends_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A byte now and then keeps every single read alive; the whole answer has a limit of its own,
+    and one that has begun a shorter one.
+    """
     monkeypatch.setattr(posting, "BEGUN" if where == "text" else "DEADLINE", 0.3)
     sent = {
         "status": b"H" * 100,
@@ -198,13 +236,17 @@ def test_a_server_that_sends_too_slowly_ends_with_a_sentence(monkeypatch: pytest
     }[where]
     with serve(str.upper) as chat:
         chat.raw, chat.pause, start = [sent], 0.02, time.monotonic()
-        with pytest.raises(ResourceError, match="sends so slowly that its answer is not whole after 0 seconds"):
+        with pytest.raises(
+            ResourceError, match="sends so slowly that its answer is not whole after 0 seconds"
+        ):
             post(chat.url, {})
     assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize("status", ["200 OK", "500 Broken"])
-def test_an_answer_without_end_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+def test_an_answer_without_end_ends_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
     """No more than LARGEST bytes of it are read."""
     monkeypatch.setattr(posting, "LARGEST", 2**20)
     with serve(str.upper) as chat:

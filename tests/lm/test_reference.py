@@ -46,9 +46,13 @@ def doubled(model: NetworkModel) -> NetworkModel:
     return NetworkModel(Path("doubled"), model.tokenizer, [], network, model.objective)
 
 
-@pytest.mark.parametrize("kind", [*architectures.CAUSAL, *architectures.MASKED, *architectures.SEQ2SEQ])
+@pytest.mark.parametrize(
+    "kind", [*architectures.CAUSAL, *architectures.MASKED, *architectures.SEQ2SEQ]
+)
 def test_every_architecture_has_scores_in_float64(kind: str) -> None:
-    """Within 2e-5 nats of those in float32 (rounding of two layers), which are those that measures use, and not the same numbers."""
+    """Within 2e-5 nats of those in float32 (rounding of two layers), which are those that measures
+    use, and not the same numbers.
+    """
     model = architectures.model_of(kind)
     call = scores(model, ids_of(model))
     plain, exact = call(), reference.in_float64(model, call)
@@ -65,12 +69,19 @@ def test_float64_is_that_of_the_network_converted(kind: str) -> None:
     model = architectures.model_of(kind)
     ids = ids_of(model)
     np.testing.assert_allclose(
-        reference.in_float64(model, scores(model, ids)), scores(doubled(model), ids)(), rtol=0, atol=1e-12
+        reference.in_float64(model, scores(model, ids)),
+        scores(doubled(model), ids)(),
+        rtol=0,
+        atol=1e-12,
     )
 
 
-def test_norms_that_ask_for_float32_are_computed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """llama's norm written without its cast, in a network converted to float64: 1e-12 nats; with its cast it is 1e-8 off."""
+def test_norms_that_ask_for_float32_are_computed_in_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """llama's norm written without its cast, in a network converted to float64: 1e-12 nats; with
+    its cast it is 1e-8 off.
+    """
     model = architectures.model_of("llama")
     ids = ids_of(model)
     exact = reference.in_float64(model, scores(model, ids))
@@ -78,7 +89,9 @@ def test_norms_that_ask_for_float32_are_computed_in_float64(monkeypatch: pytest.
     assert np.nanmax(np.abs(exact - scores(converted, ids)())) > 1e-8
 
     def norm(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return (
+            self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        )
 
     monkeypatch.setattr(LlamaRMSNorm, "forward", norm)
     np.testing.assert_allclose(exact, scores(converted, ids)(), rtol=0, atol=1e-12)
@@ -86,35 +99,49 @@ def test_norms_that_ask_for_float32_are_computed_in_float64(monkeypatch: pytest.
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_has_the_same_reference(dtype: torch.dtype) -> None:
-    """The rounded weights in float64, whatever the network computes in: 1e-12 nats from the same weights stored in float32."""
+    """The rounded weights in float64, whatever the network computes in: 1e-12 nats from the same
+    weights stored in float32.
+    """
     model = architectures.model_of("gpt2")
     model.network.to(dtype)
-    wide = NetworkModel(Path("wide"), model.tokenizer, [], copy.deepcopy(model.network).float(), "causal")
+    wide = NetworkModel(
+        Path("wide"), model.tokenizer, [], copy.deepcopy(model.network).float(), "causal"
+    )
     ids = ids_of(model)
     found, expected = (reference.in_float64(m, scores(m, ids)) for m in (model, wide))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_logits_beyond_the_budget_are_taken_in_parts() -> None:
-    """One position's logits fit a budget of 1 kB: the same numbers (1e-6 nats) without the network's whole output."""
+    """One position's logits fit a budget of 1 kB: the same numbers (1e-6 nats) without the
+    network's whole output.
+    """
     model = architectures.model_of("llama")
     ids = ids_of(model) * 3
     whole = reference.token_scores(model, ids, 1)
     model.budget = 1024
     seen: list[int] = []
-    model.network.get_output_embeddings().register_forward_hook(lambda m, a, out: seen.append(out.shape[1]))
+    model.network.get_output_embeddings().register_forward_hook(
+        lambda m, a, out: seen.append(out.shape[1])
+    )
     np.testing.assert_allclose(reference.token_scores(model, ids, 1), whole, atol=1e-6)
     assert len(ids) - 1 not in seen
 
 
 def test_sets_of_tokens_sum_to_one() -> None:
-    """A set and its complement: their probabilities sum to 1 at every position (1e-12); the empty set has none."""
+    """A set and its complement: their probabilities sum to 1 at every position (1e-12); the empty
+    set has none.
+    """
     model = architectures.model_of("gpt2")
     ids, members = ids_of(model), np.arange(model.vocab_size) % 3 == 0
     both = [reference.set_logprobs(model, ids, [2, 5, 8], members=m) for m in (members, ~members)]
     np.testing.assert_allclose(np.exp(both).sum(0), 1, atol=1e-12)
-    assert np.isneginf(reference.set_logprobs(model, ids, [2], members=np.zeros_like(members))).all()
-    np.testing.assert_allclose(both[0], model.set_logprobs([ids], [[2, 5, 8]], members)[0], atol=1e-6)
+    assert np.isneginf(
+        reference.set_logprobs(model, ids, [2], members=np.zeros_like(members))
+    ).all()
+    np.testing.assert_allclose(
+        both[0], model.set_logprobs([ids], [[2, 5, 8]], members)[0], atol=1e-6
+    )
 
 
 def test_a_network_that_has_no_float64_gives_none() -> None:

@@ -20,7 +20,11 @@ def model(tmp_path_factory):
 def test_a_row_is_bos_sequence_filler_sequence(model):
     """The second occurrence stands `distance` after the first, and all other tokens differ."""
     (made,) = repeats(model, [SIX], n=5, seed=0)
-    assert made.ids.shape == (5, 16) and (made.name, made.start, made.distance) == ("length6_gap3", 1, 9)
+    assert made.ids.shape == (5, 16) and (made.name, made.start, made.distance) == (
+        "length6_gap3",
+        1,
+        9,
+    )
     assert (made.ids[:, 0] == model.bos_id).all()
     np.testing.assert_array_equal(made.ids[:, 1:7], made.ids[:, 10:])
     assert all(len(set(row[:10])) == 10 for row in made.ids)
@@ -40,9 +44,12 @@ def test_a_pattern_chooses_the_tokens(model):
     conditions = [SIX, {"length": 6, "name": "any", "tokens": "^[a-r]"}]
     syllables, words = repeats(model, conditions, n=20, seed=0, tokens="^syl")
     assert all(
-        t.startswith("syl") for t in model.tokenizer.convert_ids_to_tokens(syllables.ids[:, 1:].ravel().tolist())
+        t.startswith("syl")
+        for t in model.tokenizer.convert_ids_to_tokens(syllables.ids[:, 1:].ravel().tolist())
     )
-    assert not any("syl" in t for t in model.tokenizer.convert_ids_to_tokens(words.ids[:, 1:].ravel().tolist()))
+    assert not any(
+        "syl" in t for t in model.tokenizer.convert_ids_to_tokens(words.ids[:, 1:].ravel().tolist())
+    )
     assert words.name == "any"
 
 
@@ -57,7 +64,11 @@ def test_no_special_token_is_drawn(model):
 @pytest.mark.parametrize(
     ("conditions", "options", "told"),
     [
-        ([{"length": 30, "gap": 30}], {"tokens": "^syl"}, "60 different tokens are needed and 40 are allowed"),
+        (
+            [{"length": 30, "gap": 30}],
+            {"tokens": "^syl"},
+            "60 different tokens are needed and 40 are allowed",
+        ),
         ([{"length": 30, "gap": 4}], {}, "rows of 65 tokens; the context of gpt_neox is 64"),
         ([{"lenght": 6}], {}, "Did you mean 'length'"),
         ([{"length": 1}], {}, "at least 2"),

@@ -10,11 +10,20 @@ from tests.architectures import model_of
 from tests.shelf import tiny_model
 from transect.lm import load, rounding
 
-KINDS = ("gpt2", "gemma", "mamba", "qwen2", "bert", "modernbert")  # those with the largest errors, and two common ones
+KINDS = (
+    "gpt2",
+    "gemma",
+    "mamba",
+    "qwen2",
+    "bert",
+    "modernbert",
+)  # those with the largest errors, and two common ones
 
 
 def _exact(model, ids):
-    """log p of the ids by a copy of the network in float64, one sequence, the network's own forward."""
+    """log p of the ids by a copy of the network in float64, one sequence, the network's own
+    forward.
+    """
     with torch.no_grad():
         logits = copy.deepcopy(model.network).double()(torch.tensor([ids])).logits[0]
     return logits.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].numpy()
@@ -22,18 +31,24 @@ def _exact(model, ids):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_error_is_larger(kind):
-    """In float32, log p of 24 tokens is off by less than of_token and, summed, by less than of_sum (truth: float64)."""
+    """In float32, log p of 24 tokens is off by less than of_token and, summed, by less than of_sum
+    (truth: float64).
+    """
     model = model_of(kind)
     ids = np.random.default_rng(1).integers(6, model.vocab_size, 25).tolist()
     with torch.no_grad():
         logits = model.network(torch.tensor([ids])).logits[0].double()
-    apart = logits.log_softmax(-1)[torch.arange(24), torch.tensor(ids[1:])].numpy() - _exact(model, ids)
+    apart = logits.log_softmax(-1)[torch.arange(24), torch.tensor(ids[1:])].numpy() - _exact(
+        model, ids
+    )
     assert 0 < np.abs(apart).max() < rounding.of_token(model) < 1e-3
     assert abs(apart.sum()) < rounding.of_sum(model, 24)
 
 
 def test_it_follows_the_size_of_the_logits():
-    """A bias of 1000 on every logit changes no probability and costs ten bits of each: 1000 / the largest logit before."""
+    """A bias of 1000 on every logit changes no probability and costs ten bits of each: 1000 / the
+    largest logit before.
+    """
     model = model_of("codegen")  # its unembedding has a bias
     before = rounding.unit(model)
     changed = copy.deepcopy(model)

@@ -48,13 +48,17 @@ def test_the_nucleus_is_that_of_transformers(top_p):
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {}, {"temperature": 0.3}, {"top_p": 0.8}])
 def test_what_rounding_can_turn_is_called_close(options):
-    """Logits changed by up to the margin of 0.001: every token that changes was called close, and under 2 % are."""
+    """Logits changed by up to the margin of 0.001: every token that changes was called close, and
+    under 2 % are.
+    """
     rng = np.random.default_rng(2)
     margin, turned, called = 1e-3, 0, 0
     for _ in range(100):
         noise = rng.standard_exponential(LOGITS.shape)
         token, close = choose(LOGITS, noise, sampling(**options), margin)
-        other, _ = choose(LOGITS + rng.uniform(-margin, margin, LOGITS.shape), noise, sampling(**options), 0.0)
+        other, _ = choose(
+            LOGITS + rng.uniform(-margin, margin, LOGITS.shape), noise, sampling(**options), 0.0
+        )
         assert close[token != other].all()
         turned, called = turned + int((token != other).sum()), called + int(close.sum())
     assert called < 0.02 * 100 * len(LOGITS) and (turned > 0 or options == {"temperature": 0})
@@ -62,13 +66,22 @@ def test_what_rounding_can_turn_is_called_close(options):
 
 def test_an_impossible_token_is_never_drawn():
     """A logit of minus infinity, even with no noise at all."""
-    token, _ = choose(np.array([[-np.inf, 0.0, 1.0, -np.inf]]), np.array([[0.0, 1.0, 1.0, 0.0]]), sampling(), 0.0)
+    token, _ = choose(
+        np.array([[-np.inf, 0.0, 1.0, -np.inf]]), np.array([[0.0, 1.0, 1.0, 0.0]]), sampling(), 0.0
+    )
     assert token.tolist() == [2]
 
 
 @pytest.mark.parametrize(
     "option",
-    [{"max_new_tokens": 0}, {"seed": -1}, {"temperature": -0.5}, {"temperature": np.nan}, {"n": 0}, {"top_p": 0}],
+    [
+        {"max_new_tokens": 0},
+        {"seed": -1},
+        {"temperature": -0.5},
+        {"temperature": np.nan},
+        {"n": 0},
+        {"top_p": 0},
+    ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(option):
     """The option, what was given, what is allowed."""

@@ -78,7 +78,9 @@ def test_masked_models_read_cls_and_sep_and_score_neither(bert):
 
 
 def test_a_context_is_read_and_not_scored(neox):
-    """Total with a context = sum over the text's own tokens of the whole string's log-probabilities."""
+    """Total with a context = sum over the text's own tokens of the whole string's
+    log-probabilities.
+    """
     (line,) = lines(neox, ["the dog runs ."], context="cats sleep ")
     assert [w >= 0 for w in line.words] == [False] * 3 + [True] * 4
     (scores,) = neox.token_logprobs([line.ids])
@@ -92,7 +94,9 @@ def test_a_context_that_shares_a_token_with_the_text_is_refused(neox):
 
 
 def test_refused_items_say_why_and_the_others_are_kept(neox):
-    """Empty, too long (nothing is cut), only blanks, not there at all: one sentence each; the first is scored."""
+    """Empty, too long (nothing is cut), only blanks, not there at all: one sentence each; the first
+    is scored.
+    """
     read = lines(neox, ["the dog", "", "the " * 64, " ", float("nan")])
     none = "the text has no token to score (it is empty, or one token with nothing before it)"
     long = "the text has 65 tokens, special ones included; the context of gpt_neox is 64"
@@ -112,14 +116,22 @@ def test_a_model_that_gives_no_numbers_is_told(neox):
     """NaN weights: the error says that it is the model, not the text."""
     next(neox.network.parameters()).data.fill_(float("nan"))
     read = lines(neox, ["the dog", ""])
-    assert errors(neox, read, total_logprobs(neox, read))[0] == "the model's logits are not numbers (NaN)"
+    assert (
+        errors(neox, read, total_logprobs(neox, read))[0]
+        == "the model's logits are not numbers (NaN)"
+    )
 
 
 def test_a_text_that_spells_a_control_token_is_refused(neox):
-    """At its beginning, inside and at its end; the others are read. A context that does so cannot be read at all."""
+    """At its beginning, inside and at its end; the others are read. A context that does so cannot
+    be read at all.
+    """
     texts = ["<s> the dog", "the <s> dog", "the dog <pad>", "the dog"]
     told = [line.error for line in lines(neox, texts)]
-    assert [error[:23] for error in told] == ["the text spells '<s>', "] * 2 + ["the text spells '<pad>'", ""]
+    assert [error[:23] for error in told] == ["the text spells '<s>', "] * 2 + [
+        "the text spells '<pad>'",
+        "",
+    ]
     with pytest.raises(InputError, match="context: it spells '<s>', a control token"):
         lines(neox, ["the dog"], context="a <s> cat ")
 
@@ -131,7 +143,9 @@ def test_spans_are_characters_of_the_text(neox):
 
 
 def test_blanks_of_no_width_are_scored(tmp_path):
-    """A tokenizer that trims offsets gives a token of whitespace no characters; its probability counts all the same."""
+    """A tokenizer that trims offsets gives a token of whitespace no characters; its probability
+    counts all the same.
+    """
     trimmed = byte_tokenizer()
     trimmed.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
     model = load(tiny_model(tmp_path, "gpt2", tokenizer=trimmed))
@@ -152,14 +166,18 @@ def encoder_decoder(kind, template):
     tokenizer = word_tokenizer()
     tokenizer.add_special_tokens({"eos_token": "</s>"})
     special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=special
+    )
     start = tokenizer.pad_token_id
     network = network_of(kind, vocab_size=len(tokenizer), decoder_start_token_id=start)
     return NetworkModel(Path(kind), tokenizer, [], network, "seq2seq")
 
 
 def test_an_encoder_reads_the_context_and_a_decoder_the_text():
-    """T5's form: the context and its end in the encoder; in the decoder the start token, which is not scored."""
+    """T5's form: the context and its end in the encoder; in the decoder the start token, which is
+    not scored.
+    """
     model = encoder_decoder("t5", "$A </s>")
     (line,) = lines(model, ["the dog runs"], context="a cat")
     start, end = model.tokenizer.pad_token_id, model.tokenizer.eos_token_id
@@ -169,7 +187,9 @@ def test_an_encoder_reads_the_context_and_a_decoder_the_text():
 
 
 def test_a_decoder_that_is_trained_with_a_bos_reads_one():
-    """BART's form: the start token, then the BOS that its tokenizer puts before every text; bos: false leaves it out."""
+    """BART's form: the start token, then the BOS that its tokenizer puts before every text; bos:
+    false leaves it out.
+    """
     model = encoder_decoder("bart", "<s> $A </s>")
     start, bos = model.tokenizer.pad_token_id, model.tokenizer.bos_token_id
     assert opening(model, "auto") == opening(model, True) == [start, bos]
@@ -179,7 +199,9 @@ def test_a_decoder_that_is_trained_with_a_bos_reads_one():
 
 
 def test_totals_of_an_encoder_decoder_are_of_the_decoder():
-    """Against one plain forward of encoder and decoder: the text's tokens, neither the start nor an end token."""
+    """Against one plain forward of encoder and decoder: the text's tokens, neither the start nor an
+    end token.
+    """
     model = encoder_decoder("t5", "$A </s>")
     (line,) = lines(model, ["the dog runs"], context="a cat")
     with torch.inference_mode():

@@ -22,7 +22,9 @@ def model(request, tmp_path_factory):
 
 
 def asked(model):
-    """Sequences of several lengths, places in each (the last one too, one twice, none), and a third of the tokens."""
+    """Sequences of several lengths, places in each (the last one too, one twice, none), and a third
+    of the tokens.
+    """
     sequences = random_sequences(9, model.vocab_size, shortest=3)
     positions = [[len(s) - 1, 0, 1, 1] for s in sequences]
     positions[4] = []
@@ -45,9 +47,9 @@ def test_a_set_and_the_others_sum_to_one(model):
     """p(set) + p(all others) = 1 at every place to 1e-12: the sums are taken in float64."""
     sequences, positions, members = asked(model)
     one, other = (model.set_logprobs(sequences, positions, m) for m in (members, ~members))
-    assert np.concatenate([np.exp(a) + np.exp(b) for a, b in zip(one, other, strict=True)]) == pytest.approx(
-        1, abs=1e-12
-    )
+    assert np.concatenate(
+        [np.exp(a) + np.exp(b) for a, b in zip(one, other, strict=True)]
+    ) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
@@ -61,10 +63,14 @@ def test_batches_change_nothing(model, batch_size):
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_the_plain_forward_agrees(kind):
-    """Against transformers' own logits, one unpadded sequence at a time, to 1e-5, in every causal architecture."""
+    """Against transformers' own logits, one unpadded sequence at a time, to 1e-5, in every causal
+    architecture.
+    """
     model = model_of(kind)
     sequences, positions, members = asked(model)
-    for ids, places, found in zip(sequences, positions, model.set_logprobs(sequences, positions, members), strict=True):
+    for ids, places, found in zip(
+        sequences, positions, model.set_logprobs(sequences, positions, members), strict=True
+    ):
         with torch.inference_mode():
             p = model.network(input_ids=torch.tensor([ids])).logits[0].double().softmax(-1).numpy()
         assert found == pytest.approx(np.log(p[places][:, members].sum(1)), abs=1e-5)
@@ -77,7 +83,9 @@ def test_an_empty_set_is_impossible(model):
 
 
 def test_a_set_of_impossible_tokens_has_log_0(tmp_path):
-    """Logits of minus infinity, as padded vocabularies have them: no NaN, also where other tokens are possible."""
+    """Logits of minus infinity, as padded vocabularies have them: no NaN, also where other tokens
+    are possible.
+    """
     model = load(tiny_model(tmp_path, "llama"))
     bias = torch.zeros(model.vocab_size)
     bias[:10] = -math.inf
@@ -90,8 +98,12 @@ def test_a_set_of_impossible_tokens_has_log_0(tmp_path):
 @pytest.mark.parametrize("place", [3, -1])
 def test_a_position_out_of_range_is_told(model, place):
     """It names the sequence and what there is."""
-    with pytest.raises(InputError, match=f"Sequence 1: there is no position {place}; it has 0 to 2."):
-        model.set_logprobs([[1, 2], [1, 2, 3]], [[1], [0, place]], np.ones(model.vocab_size, dtype=bool))
+    with pytest.raises(
+        InputError, match=f"Sequence 1: there is no position {place}; it has 0 to 2."
+    ):
+        model.set_logprobs(
+            [[1, 2], [1, 2, 3]], [[1], [0, place]], np.ones(model.vocab_size, dtype=bool)
+        )
 
 
 def test_masked_models_have_none(tmp_path):

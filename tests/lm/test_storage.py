@@ -14,7 +14,9 @@ from transect.lm.headers import Tensor, tensors
 
 
 def edited(path, change, **fields):
-    """The folder with other tensors (`change` gets them by name) and other fields in its configuration."""
+    """The folder with other tensors (`change` gets them by name) and other fields in its
+    configuration.
+    """
     state = load_file(path / "model.safetensors")
     change(state)
     save_file(state, path / "model.safetensors", {"format": "pt"})
@@ -24,7 +26,9 @@ def edited(path, change, **fields):
 
 
 def coded(dtype, *, scale="", factor=1.0):
-    """A change that stores the linear maps' weights in a type; scale: with a tensor of that name beside each."""
+    """A change that stores the linear maps' weights in a type; scale: with a tensor of that name
+    beside each.
+    """
 
     def change(state):
         for name in [name for name in state if "c_fc.weight" in name or "proj.weight" in name]:
@@ -35,28 +39,45 @@ def coded(dtype, *, scale="", factor=1.0):
     return change
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.int64, torch.float8_e4m3fn, torch.float8_e5m2])  # fmt: skip
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.int8, torch.uint8, torch.int32, torch.int64, torch.float8_e4m3fn, torch.float8_e5m2],
+)
 def test_codes_without_a_quantizer_are_refused(dtype, tmp_path):
     """As floats they would be other numbers: the types are named, by loading and describing."""
     path = edited(tiny_model(tmp_path, "gpt2"), coded(dtype, factor=50))
     for read in (load, describe):
-        with pytest.raises(LoadError, match=r"6 weights are stored as \w+, e.g. .*config.json names no quantizer"):
+        with pytest.raises(
+            LoadError, match=r"6 weights are stored as \w+, e.g. .*config.json names no quantizer"
+        ):
             read(path)
 
 
-@pytest.mark.parametrize("scale", ["weight_scale_inv", "weight_scale", "scales", "qzeros", "SCB", "absmax"])
+@pytest.mark.parametrize(
+    "scale", ["weight_scale_inv", "weight_scale", "scales", "qzeros", "SCB", "absmax"]
+)
 def test_scales_without_a_quantizer_are_refused(scale, tmp_path):
     """Weights of 8 bits or none: what stands beside them says that they are codes."""
     path = edited(tiny_model(tmp_path, "gpt2"), coded(torch.float32, scale=scale))
     for read in (load, describe):
-        with pytest.raises(LoadError, match=f"parts of a quantizer, e.g. \\S*{scale}.*config.json names no quantizer"):
+        with pytest.raises(
+            LoadError,
+            match=f"parts of a quantizer, e.g. \\S*{scale}.*config.json names no quantizer",
+        ):
             read(path)
 
 
 def test_packed_weights_beside_plain_ones_are_refused(tmp_path):
     """A qweight of 32-bit integers that nothing reads is no mask of an older version."""
-    path = edited(tiny_model(tmp_path, "gpt2"), lambda state: state.update({"transformer.h.0.mlp.c_fc.qweight": torch.zeros(4, 8, dtype=torch.int32)}))  # fmt: skip
-    with pytest.raises(LoadError, match="parts of a quantizer, e.g. transformer.h.0.mlp.c_fc.qweight"):
+    path = edited(
+        tiny_model(tmp_path, "gpt2"),
+        lambda state: state.update(
+            {"transformer.h.0.mlp.c_fc.qweight": torch.zeros(4, 8, dtype=torch.int32)}
+        ),
+    )
+    with pytest.raises(
+        LoadError, match="parts of a quantizer, e.g. transformer.h.0.mlp.c_fc.qweight"
+    ):
         load(path)
 
 
@@ -64,16 +85,27 @@ def test_packed_weights_beside_plain_ones_are_refused(tmp_path):
 @pytest.mark.parametrize("place", ["quantization_config", "compression_config"])
 def test_a_quantizer_that_nobody_has_is_refused(method, place, tmp_path):
     """transformers alone would go on as if nothing were said."""
-    path = edited(tiny_model(tmp_path, "gpt2"), coded(torch.float8_e4m3fn), **{place: {"quant_method": method}})
+    path = edited(
+        tiny_model(tmp_path, "gpt2"),
+        coded(torch.float8_e4m3fn),
+        **{place: {"quant_method": method}},
+    )
     for read in (load, describe):
-        with pytest.raises(LoadError, match="config.json: quantization_config has the quant_method .*transformers does not have"):  # fmt: skip
+        with pytest.raises(
+            LoadError,
+            match="config.json: quantization_config has the quant_method .*transformers does not have",
+        ):
             read(path)
 
 
 @pytest.mark.parametrize("method", ["fp8", "mxfp4", "gptq", "gguf"])
 def test_a_quantizer_without_codes_is_refused(method, tmp_path):
     """The files hold plain numbers, so the configuration is another model's."""
-    path = edited(tiny_model(tmp_path, "llama"), lambda state: None, quantization_config={"quant_method": method})
+    path = edited(
+        tiny_model(tmp_path, "llama"),
+        lambda state: None,
+        quantization_config={"quant_method": method},
+    )
     with pytest.raises(LoadError, match=f"'{method}', and the weight files hold no codes"):
         load(path)
 
@@ -87,12 +119,25 @@ def test_a_quantizer_that_is_not_installed_is_one_sentence(tmp_path):
 
 
 def test_fp8_is_read_with_its_scales(tmp_path):
-    """Dequantized by transformers where there is no GPU: every weight is its code times 50 exactly, and so are the scores."""
+    """Dequantized by transformers where there is no GPU: every weight is its code times 50 exactly,
+    and so are the scores.
+    """
     path = tiny_model(tmp_path, "llama")
-    codes = {name: w.to(torch.float8_e4m3fn) for name, w in load_file(path / "model.safetensors").items() if "proj.weight" in name}  # fmt: skip
+    codes = {
+        name: w.to(torch.float8_e4m3fn)
+        for name, w in load_file(path / "model.safetensors").items()
+        if "proj.weight" in name
+    }
     settings = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-    model = load(edited(path, coded(torch.float8_e4m3fn, scale="weight_scale_inv"), quantization_config=settings))
-    plain = edited(tiny_model(tmp_path / "plain", "llama"), lambda state: state.update({n: c.float() * 50 for n, c in codes.items()}))  # fmt: skip
+    model = load(
+        edited(
+            path, coded(torch.float8_e4m3fn, scale="weight_scale_inv"), quantization_config=settings
+        )
+    )
+    plain = edited(
+        tiny_model(tmp_path / "plain", "llama"),
+        lambda state: state.update({n: c.float() * 50 for n, c in codes.items()}),
+    )
     expected = dict(load(plain).network.named_parameters())
     ours = dict(model.network.named_parameters())
     assert len(codes) == 14 and ours.keys() == expected.keys()
@@ -100,9 +145,15 @@ def test_fp8_is_read_with_its_scales(tmp_path):
 
 
 def test_quantized_weights_that_lie_elsewhere_are_described(tmp_path):
-    """Of a repository whose weights are not here the headers tell the types, as files do; with floats in their place it is refused."""
+    """Of a repository whose weights are not here the headers tell the types, as files do; with
+    floats in their place it is refused.
+    """
     settings = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-    path = edited(tiny_model(tmp_path, "llama"), coded(torch.float8_e4m3fn, scale="weight_scale_inv"), quantization_config=settings)  # fmt: skip
+    path = edited(
+        tiny_model(tmp_path, "llama"),
+        coded(torch.float8_e4m3fn, scale="weight_scale_inv"),
+        quantization_config=settings,
+    )
     held = tensors([path / "model.safetensors"])
     (path / "model.safetensors").unlink()
     assert describe(path, held).facts["n_layers"] == 2
@@ -111,8 +162,14 @@ def test_quantized_weights_that_lie_elsewhere_are_described(tmp_path):
 
 
 def test_fp8_without_its_scales_is_refused(tmp_path):
-    """The quantizer is named and can run, but one scale is lost: that weight would be read as it stands."""
-    path = edited(tiny_model(tmp_path, "llama"), coded(torch.float8_e4m3fn, scale="weight_scale_inv"), quantization_config={"quant_method": "fp8"})  # fmt: skip
+    """The quantizer is named and can run, but one scale is lost: that weight would be read as it
+    stands.
+    """
+    path = edited(
+        tiny_model(tmp_path, "llama"),
+        coded(torch.float8_e4m3fn, scale="weight_scale_inv"),
+        quantization_config={"quant_method": "fp8"},
+    )
     edited(path, lambda state: state.pop("model.layers.1.mlp.up_proj.weight_scale_inv"))
     with pytest.raises(LoadError, match="up_proj"):
         load(path)
@@ -120,19 +177,36 @@ def test_fp8_without_its_scales_is_refused(tmp_path):
 
 def test_masks_of_older_versions_are_no_codes(tmp_path):
     """GPT-2's stored masks (bytes) and position ids (integers) are not trained, and made anew."""
-    more = {"transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64, dtype=torch.uint8), "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
-            "position_ids": torch.arange(64)}  # fmt: skip
-    assert load(edited(tiny_model(tmp_path, "gpt2"), lambda state: state.update(more))).objective == "causal"
+    more = {
+        "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64, dtype=torch.uint8),
+        "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+        "position_ids": torch.arange(64),
+    }
+    assert (
+        load(edited(tiny_model(tmp_path, "gpt2"), lambda state: state.update(more))).objective
+        == "causal"
+    )
 
 
-@pytest.mark.parametrize(("kind", "head"), [("llama", "lm_head.weight"), ("gpt2", "lm_head.weight")])
+@pytest.mark.parametrize(
+    ("kind", "head"), [("llama", "lm_head.weight"), ("gpt2", "lm_head.weight")]
+)
 def test_a_tied_head_that_differs_is_refused(kind, head, tmp_path):
-    """Versions of transformers differ in which of the two counts; a head that is the embedding again is none of this."""
+    """Versions of transformers differ in which of the two counts; a head that is the embedding
+    again is none of this.
+    """
     token = "model.embed_tokens.weight" if kind == "llama" else "transformer.wte.weight"
-    same = edited(tiny_model(tmp_path / "same", kind), lambda state: state.update({head: state[token].clone()}), tie_word_embeddings=True)  # fmt: skip
+    same = edited(
+        tiny_model(tmp_path / "same", kind),
+        lambda state: state.update({head: state[token].clone()}),
+        tie_word_embeddings=True,
+    )
     assert load(same).objective == "causal"
     other = edited(same, lambda state: state.update({head: state[token] + 1}))
-    with pytest.raises(LoadError, match="ties the unembedding .*hold another one, lm_head.weight: set tie_word_embeddings to false"):  # fmt: skip
+    with pytest.raises(
+        LoadError,
+        match="ties the unembedding .*hold another one, lm_head.weight: set tie_word_embeddings to false",
+    ):
         load(other)
 
 
@@ -144,7 +218,9 @@ def test_a_head_of_its_own_that_is_not_there_is_missing(tmp_path):
 
 
 def test_dropout_and_the_stated_type_change_no_number(tmp_path):
-    """Shares of .9 everywhere and a `dtype` that the file does not have: the scores are the same bits."""
+    """Shares of .9 everywhere and a `dtype` that the file does not have: the scores are the same
+    bits.
+    """
     plain = load(tiny_model(tmp_path / "plain", "gpt2"))
     fields = {"attn_pdrop": 0.9, "resid_pdrop": 0.9, "embd_pdrop": 0.9, "dtype": "float16"}
     other = load(edited(tiny_model(tmp_path / "other", "gpt2"), lambda state: None, **fields))

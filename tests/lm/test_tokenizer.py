@@ -57,7 +57,9 @@ def test_byte_pairs_from_vocabulary_and_merges(tmp_path):
     ],
 )
 def test_a_vocabulary_with_capital_letters_is_cased(tmp_path, vocabulary, settings, found):
-    """Where no file says otherwise; transformers alone would lower-case every text. `casing` says how it was found."""
+    """Where no file says otherwise; transformers alone would lower-case every text. `casing` says
+    how it was found.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     (tmp_path / "vocab.txt").write_text("\n".join([*special, *vocabulary]) + "\n")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
@@ -75,11 +77,15 @@ def test_a_vocabulary_with_capital_letters_is_cased(tmp_path, vocabulary, settin
 @pytest.mark.parametrize("kind", [ByT5Tokenizer, PerceiverTokenizer])
 @pytest.mark.parametrize("named_in", ["tokenizer_config.json", "config.json"])
 def test_tokenizers_of_bytes_need_no_file(tmp_path, kind, named_in):
-    """Ids with and without special tokens, and the text again, as the class itself gives them; offsets are the fast one's."""
+    """Ids with and without special tokens, and the text again, as the class itself gives them;
+    offsets are the fast one's.
+    """
     own = kind()
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     if named_in == "config.json":
-        (tmp_path / named_in).write_text(json.dumps({"model_type": "t5", "tokenizer_class": kind.__name__}))
+        (tmp_path / named_in).write_text(
+            json.dumps({"model_type": "t5", "tokenizer_class": kind.__name__})
+        )
     else:
         own.save_pretrained(tmp_path)
     made = read_tokenizer(tmp_path)
@@ -87,14 +93,20 @@ def test_tokenizers_of_bytes_need_no_file(tmp_path, kind, named_in):
         assert made(text)["input_ids"] == own(text)["input_ids"]
         ids = made(text, add_special_tokens=False)["input_ids"]
         assert ids == own(text, add_special_tokens=False)["input_ids"] and made.decode(ids) == text
-    assert (len(made), made.eos_token_id, made.pad_token_id) == (len(own), own.eos_token_id, own.pad_token_id)
+    assert (len(made), made.eos_token_id, made.pad_token_id) == (
+        len(own),
+        own.eos_token_id,
+        own.pad_token_id,
+    )
     found = made("é!", add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     assert found == [(0, 1), (0, 1), (1, 2)]
 
 
 def test_nothing_to_make_one_of(tmp_path):
     """Without any tokenizer file the sentence says so."""
-    with pytest.raises(LoadError, match="no tokenizer.json, and no SentencePiece model or vocabulary"):
+    with pytest.raises(
+        LoadError, match="no tokenizer.json, and no SentencePiece model or vocabulary"
+    ):
         read_tokenizer(without_pipeline(tiny_model(tmp_path, "gpt2")))
 
 
@@ -103,7 +115,9 @@ def test_sentencepiece_without_its_library(tmp_path, monkeypatch):
     path = without_pipeline(tiny_model(tmp_path, "gpt2"))
     (path / "spiece.model").write_bytes(b"\n\x05")
     monkeypatch.setattr(tokenizer, "CONVERTERS", ("a_library_that_is_not_here.part",))
-    with pytest.raises(LoadError, match="only spiece.model; to convert it, install sentencepiece and protobuf"):
+    with pytest.raises(
+        LoadError, match="only spiece.model; to convert it, install sentencepiece and protobuf"
+    ):
         read_tokenizer(path)
 
 
@@ -111,12 +125,18 @@ def test_sentencepiece_without_its_library(tmp_path, monkeypatch):
 def pieces(tmp_path) -> Path:
     """A unigram model in the layout of XLM-RoBERTa, trained here by sentencepiece."""
     pytest.importorskip("google.protobuf", reason="protobuf is not installed")
-    trainer = pytest.importorskip("sentencepiece", reason="sentencepiece is not installed").SentencePieceTrainer
+    trainer = pytest.importorskip(
+        "sentencepiece", reason="sentencepiece is not installed"
+    ).SentencePieceTrainer
     path = without_pipeline(tiny_model(tmp_path, "gpt2"))
     texts = [text for part in TEXTS.values() for text in part] * 20
     prefix = str(path / "sentencepiece.bpe")
     trainer.train(
-        sentence_iterator=iter(texts), model_prefix=prefix, vocab_size=160, hard_vocab_limit=False, minloglevel=2
+        sentence_iterator=iter(texts),
+        model_prefix=prefix,
+        vocab_size=160,
+        hard_vocab_limit=False,
+        minloglevel=2,
     )
     return path
 
@@ -128,12 +148,17 @@ def test_sentencepiece_is_converted(pieces):
     (pieces / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
     theirs = SentencePieceProcessor(model_file=str(pieces / "sentencepiece.bpe.model"))
     ours = read_tokenizer(pieces)
-    for text in ("The children of the village swim there.", "Nadie sabe quién escribió las cartas."):
+    for text in (
+        "The children of the village swim there.",
+        "Nadie sabe quién escribió las cartas.",
+    ):
         assert ours.tokenize(text) == theirs.encode(text, out_type=str)
 
 
 def test_a_conversion_that_cuts_otherwise_is_refused(pieces):
-    """The wrong class would tokenize without a word and give other ids than the model was trained on."""
+    """The wrong class would tokenize without a word and give other ids than the model was trained
+    on.
+    """
     (pieces / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
     (pieces / "sentencepiece.bpe.model").rename(pieces / "tokenizer.model")
     with pytest.raises(LoadError, match="where sentencepiece gives|cannot be read|gives no tokens"):

@@ -8,7 +8,9 @@ from transect.lm.tries import Rows, pack, plain, shared_prefixes
 
 
 def branching(n: int = 60, vocabulary: int = 3) -> list[tuple[int, ...]]:
-    """Sequences over so few tokens that they share prefixes, some of them equal, some prefixes of others."""
+    """Sequences over so few tokens that they share prefixes, some of them equal, some prefixes of
+    others.
+    """
     return [tuple(ids) for ids in random_sequences(n, vocabulary, shortest=1, longest=9)]
 
 
@@ -25,7 +27,9 @@ def read_back(rows: Rows) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("room", [1, 8, 20, 1000])
 def test_a_cell_reads_exactly_its_prefix(room):
-    """After every sequence and position, the cell that is asked has read that prefix and nothing else."""
+    """After every sequence and position, the cell that is asked has read that prefix and nothing
+    else.
+    """
     sequences = branching()
     positions = [np.arange(len(ids)) for ids in sequences]
     for rows in (plain(sequences, positions), pack(sequences, positions, [room])):
@@ -39,7 +43,9 @@ def test_one_row_holds_each_distinct_prefix_once():
     """With room for all: as many cells as there are distinct prefixes."""
     sequences = branching()
     rows = pack(sequences, [np.arange(len(ids)) for ids in sequences], [10_000])
-    assert sorted(read_back(rows)) == sorted({ids[:n] for ids in sequences for n in range(1, len(ids) + 1)})
+    assert sorted(read_back(rows)) == sorted(
+        {ids[:n] for ids in sequences for n in range(1, len(ids) + 1)}
+    )
 
 
 def test_a_prefix_in_several_rows_is_asked_once():

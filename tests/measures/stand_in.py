@@ -23,11 +23,15 @@ class StandIn(Model):
         self._logprob, self._pattern = logprob, pattern
 
     def token_scores(self, sequences, prefix_lengths=None, *, top1=False, batch_size=None):
-        """logprob(ids, t) of every position t >= 1; the token is the most probable one where that is above log 0.5."""
+        """logprob(ids, t) of every position t >= 1; the token is the most probable one where that
+        is above log 0.5.
+        """
         result = []
         for index, ids in enumerate(sequences):
             start = 1 if prefix_lengths is None else prefix_lengths[index]
-            values = np.array([np.nan if t < start else self._logprob(list(ids), t) for t in range(len(ids))])
+            values = np.array(
+                [np.nan if t < start else self._logprob(list(ids), t) for t in range(len(ids))]
+            )
             result.append(TokenScores(values, values > np.log(0.5)))
         return result
 

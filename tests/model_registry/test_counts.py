@@ -1,4 +1,6 @@
-"""The registry's parameter counts against configurations that transformers builds on the meta device; its rules and exclusions."""
+"""The registry's parameter counts against configurations that transformers builds on the meta
+device; its rules and exclusions.
+"""
 
 import re
 from functools import cache
@@ -14,7 +16,9 @@ HUB = [suite for suite in REGISTRY.suites if not any(run.trained_here for run in
 RUNS = [run for suite in HUB for run in suite.runs]
 FIRST = {counting.shape_of(run): run for run in reversed(RUNS)}
 # what may keep a run from being counted: nothing else
-REASONS = re.compile(r".* is no architecture of transformers.*|[a-z_, ]+ unknown|the run itself is no network.*")
+REASONS = re.compile(
+    r".* is no architecture of transformers.*|[a-z_, ]+ unknown|the run itself is no network.*"
+)
 
 
 @cache
@@ -28,7 +32,9 @@ def counted(shape: str) -> counting.Counts | str:
 
 @pytest.mark.parametrize("suite", HUB, ids=lambda suite: suite.name)
 def test_counts(suite):
-    """Total, non-embedding and active weights that a run states are exact, for every run that transformers can build."""
+    """Total, non-embedding and active weights that a run states are exact, for every run that
+    transformers can build.
+    """
     found = {run.id: counted(counting.shape_of(run)) for run in suite.runs}
     wrong = {
         run.id: counting.contradictions(run, found[run.id])
@@ -41,16 +47,26 @@ def test_counts(suite):
 
 
 def test_what_is_counted():
-    """A run of an architecture of transformers that states its weights has the dimensions from which they follow."""
+    """A run of an architecture of transformers that states its weights has the dimensions from
+    which they follow.
+    """
     found = {run.id: counted(counting.shape_of(run)) for run in RUNS}
-    known = [r for r in RUNS if r.get("model_type") in counting.CONFIG_MAPPING and not r.get("remote_code")]
+    known = [
+        r
+        for r in RUNS
+        if r.get("model_type") in counting.CONFIG_MAPPING and not r.get("remote_code")
+    ]
     assert not {
-        r.id: found[r.id] for r in known if isinstance(r.get("params_total"), int) and isinstance(found[r.id], str)
+        r.id: found[r.id]
+        for r in known
+        if isinstance(r.get("params_total"), int) and isinstance(found[r.id], str)
     }
 
 
 def test_pythia_steps():
-    """154 published checkpoints: 0, the powers of two to 512, every 1,000 to 143,000 (README of EleutherAI/pythia)."""
+    """154 published checkpoints: 0, the powers of two to 512, every 1,000 to 143,000 (README of
+    EleutherAI/pythia).
+    """
     rule = REGISTRY.runs["pythia-70m"].rule
     assert len(rule.steps) == 154
     assert rule.revision_of(143000) == "step143000"
@@ -74,7 +90,9 @@ def test_olmo2_revisions(run, step, revision):
 
 @pytest.mark.parametrize("suite", HUB, ids=lambda suite: suite.name)
 def test_steps_rise_and_exclusions_exist(suite):
-    """Steps stand in the order of training without repetition; what is excluded is a revision that the rule makes."""
+    """Steps stand in the order of training without repetition; what is excluded is a revision that
+    the rule makes.
+    """
     for run in suite.runs:
         steps = list(run.rule.steps)
         assert steps == [None] or steps == sorted(set(steps)), run.id
@@ -82,18 +100,36 @@ def test_steps_rise_and_exclusions_exist(suite):
 
 
 def test_known_defects_are_excluded():
-    """What registry users reported: see exclude_revisions and notes of the suite files for the issues."""
+    """What registry users reported: see exclude_revisions and notes of the suite files for the
+    issues.
+    """
     runs = REGISTRY.runs
-    assert len(runs["pythia-2.8b"].excluded) == 85 and runs["pythia-2.8b"].checkpoints[0].revision == "step66000"
+    assert (
+        len(runs["pythia-2.8b"].excluded) == 85
+        and runs["pythia-2.8b"].checkpoints[0].revision == "step66000"
+    )
     assert {"step50000", "step58000"} <= set(runs["pythia-12b"].excluded)
     assert "step40000" in runs["pythia-410m-seed9"].excluded
     assert "stage1-step175000-tokens735B" in runs["olmo2-7b"].excluded
     assert runs["olmo2-13b"].checkpoints[0].step == 102500
-    assert all({"step1", "step2"} <= set(r.excluded) or "weight" in r.id for r in RUNS if r.suite == "pythia")
+    assert all(
+        {"step1", "step2"} <= set(r.excluded) or "weight" in r.id
+        for r in RUNS
+        if r.suite == "pythia"
+    )
 
 
 def test_seeds_are_one_configuration():
-    """The ten runs of a PolyPythias size are one configuration; a half seed and another corpus are others."""
+    """The ten runs of a PolyPythias size are one configuration; a half seed and another corpus are
+    others.
+    """
     label = REGISTRY.configurations
-    assert len({label[f"pythia-70m-seed{seed}"] for seed in range(1, 10)} | {label["pythia-70m"]}) == 1
-    assert len({label[f"pythia-160m{end}"] for end in ("", "-deduped", "-data-seed1", "-weight-seed1")}) == 4
+    assert (
+        len({label[f"pythia-70m-seed{seed}"] for seed in range(1, 10)} | {label["pythia-70m"]}) == 1
+    )
+    assert (
+        len(
+            {label[f"pythia-160m{end}"] for end in ("", "-deduped", "-data-seed1", "-weight-seed1")}
+        )
+        == 4
+    )

@@ -1,4 +1,6 @@
-"""The registry holds every model of the facts that were collected from public sources, with the same numbers."""
+"""The registry holds every model of the facts that were collected from public sources, with the
+same numbers.
+"""
 
 import os
 from pathlib import Path
@@ -16,15 +18,29 @@ FACTS = Path(MIRROR).parent / "registry_facts" if MIRROR else None
 # number of the facts -> field of the registry
 FIELDS = {"params_nonembed": "params_non_embedding"} | {
     name: name
-    for name in ("params_total", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size", "context_length", "tied_embeddings")
-}  # fmt: skip
+    for name in (
+        "params_total",
+        "n_layers",
+        "d_model",
+        "n_heads",
+        "n_kv_heads",
+        "d_ff",
+        "vocab_size",
+        "context_length",
+        "tied_embeddings",
+    )
+}
 # EuroLLM-22B: its card's 56 layers contradict its 22B
 CONTRADICTED = {("utter-project/EuroLLM-22B-2512", "n_layers")}
 
 
-@pytest.mark.skipif(FACTS is None or not FACTS.is_dir(), reason="no collected facts beside TRANSECT_MIRROR")
+@pytest.mark.skipif(
+    FACTS is None or not FACTS.is_dir(), reason="no collected facts beside TRANSECT_MIRROR"
+)
 def test_every_model_with_its_numbers():
-    """1,500 entries; a zero there means that a model has no such thing; templates of repositories are checked elsewhere."""
+    """1,500 entries; a zero there means that a model has no such thing; templates of repositories
+    are checked elsewhere.
+    """
     runs: dict[str, list[Run]] = {}
     for run in registry.load(Project(SHIPPED)).runs.values():
         runs.setdefault(run.get("hub_id"), []).append(run)
@@ -38,6 +54,8 @@ def test_every_model_with_its_numbers():
             for name, field in FIELDS.items():
                 value = entry.get(name)
                 if (value or value is False) and (hub_id, name) not in CONTRADICTED:
-                    assert value in [run.get(field) for run in runs[hub_id]], f"{path.name}: {hub_id}, {name}"
+                    assert value in [run.get(field) for run in runs[hub_id]], (
+                        f"{path.name}: {hub_id}, {name}"
+                    )
                     compared += 1
     assert compared > 6500

@@ -15,7 +15,9 @@ def runs():
 
 
 def test_parameters_are_those_of_the_configuration(runs):
-    """params_* against a network built by transformers on the meta device, the tied embedding counted once."""
+    """params_* against a network built by transformers on the meta device, the tied embedding
+    counted once.
+    """
     import torch
 
     for run in (r for r in runs if r.get("model_type") == "gpt_neox"):
@@ -33,22 +35,37 @@ def test_parameters_are_those_of_the_configuration(runs):
             )
         model.tie_weights()
         total = sum(p.numel() for p in model.parameters())
-        assert (run.get("params_total"), run.get("params_non_embedding")) == (total, total - 4096 * run.get("d_model"))
+        assert (run.get("params_total"), run.get("params_non_embedding")) == (
+            total,
+            total - 4096 * run.get("d_model"),
+        )
 
 
 def test_design_is_crossed(runs):
     """Languages x sizes x seeds, once each, and three n-gram models a language."""
-    trained = [(r.get("language"), r.get("size"), r.get("seed")) for r in runs if r.get("mixer") == "attention"]
-    assert sorted(trained) == sorted((lang, size, seed) for lang in ("eng", "spa") for size in "SM" for seed in (0, 1))
+    trained = [
+        (r.get("language"), r.get("size"), r.get("seed"))
+        for r in runs
+        if r.get("mixer") == "attention"
+    ]
+    assert sorted(trained) == sorted(
+        (lang, size, seed) for lang in ("eng", "spa") for size in "SM" for seed in (0, 1)
+    )
     counted = [
-        (r.get("language"), r.get("architecture"), r.trained_here["order"]) for r in runs if r.get("mixer") == "ngram"
+        (r.get("language"), r.get("architecture"), r.trained_here["order"])
+        for r in runs
+        if r.get("mixer") == "ngram"
     ]
     orders = {"unigram": 1, "bigram": 2, "trigram": 3}
-    assert sorted(counted) == sorted((lang, name, order) for lang in ("eng", "spa") for name, order in orders.items())
+    assert sorted(counted) == sorted(
+        (lang, name, order) for lang in ("eng", "spa") for name, order in orders.items()
+    )
 
 
 def test_recipes_end_at_five_million_tokens(runs):
-    """Steps, batch and checkpoint rule agree; checkpoints lie at the stated tokens within one step of 1,024."""
+    """Steps, batch and checkpoint rule agree; checkpoints lie at the stated tokens within one step
+    of 1,024.
+    """
     stated = [0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5]
     for run in (r for r in runs if r.get("mixer") == "attention"):
         read = recipe.read(run)
@@ -57,7 +74,9 @@ def test_recipes_end_at_five_million_tokens(runs):
             == run.get("train_tokens")
             == run.checkpoints[-1].tokens_seen
         )
-        assert [c.tokens_seen / 1e6 for c in run.checkpoints] == pytest.approx(stated, abs=1024 / 1e6)
+        assert [c.tokens_seen / 1e6 for c in run.checkpoints] == pytest.approx(
+            stated, abs=1024 / 1e6
+        )
 
 
 def test_vocabulary_is_that_of_the_corpus(runs):

@@ -42,7 +42,9 @@ def test_names_on_the_hub_are_entered_once():
 
 
 def ramped_tokens(step: int, batch: int, increment: int) -> int:
-    """Tokens after `step` by Megatron's --rampup-batch-size 192 `increment` 9765625 (tr11-176B-ml.slurm and its siblings)."""
+    """Tokens after `step` by Megatron's --rampup-batch-size 192 `increment` 9765625
+    (tr11-176B-ml.slurm and its siblings).
+    """
     seen, sequences = 0, 9_765_625 / ((batch - 192) / increment)
     for done in range(step):
         if seen > 9_765_625:
@@ -61,7 +63,9 @@ def ramped_tokens(step: int, batch: int, increment: int) -> int:
     ],
 )
 def test_bloom_tokens_follow_the_growing_batch(run, batch, increment):
-    """Tokens of each checkpoint, counted step by step; those of the last weights within a step of what is stated."""
+    """Tokens of each checkpoint, counted step by step; those of the last weights within a step of
+    what is stated.
+    """
     rule = RUNS[run].rule
     counted = [ramped_tokens(step or 0, batch, increment) for step in rule.steps]
     assert list(rule.tokens[:-1]) == counted[:-1]
@@ -70,7 +74,9 @@ def test_bloom_tokens_follow_the_growing_batch(run, batch, increment):
 
 
 def test_bloom_revisions():
-    """Tags that the card of bloom-intermediate names, and those that users report to be wrong (see the suite file)."""
+    """Tags that the card of bloom-intermediate names, and those that users report to be wrong (see
+    the suite file).
+    """
     assert "global_step93000" in [c.revision for c in RUNS["bloom-176b"].checkpoints]
     assert set(RUNS["bloom-560m"].excluded) == {"global_step500000", "global_step600000"}
     assert set(RUNS["bloom-7b1"].excluded) == {"global_step100000", "global_step200000"}
@@ -78,13 +84,33 @@ def test_bloom_revisions():
 
 
 def test_mistral_checkpoints():
-    """The schedule in stanford-crfm/mistral's README ("about 600"), 512 x 1,024 tokens a step; arwen has no history (#199)."""
+    """The schedule in stanford-crfm/mistral's README ("about 600"), 512 x 1,024 tokens a step;
+    arwen has no history (#199).
+    """
     run = RUNS["alias-gpt2-small-x21"]
     assert len(run.checkpoints) == 609
-    assert {c.step for c in run.checkpoints} > {0, 10, 100, 150, 1950, 2000, 2100, 19900, 20000, 21000, 399000}
+    assert {c.step for c in run.checkpoints} > {
+        0,
+        10,
+        100,
+        150,
+        1950,
+        2000,
+        2100,
+        19900,
+        20000,
+        21000,
+        399000,
+    }
     assert run.checkpoints[-1].tokens_seen == run.get("train_tokens") == 209_715_200_000
     assert [c.revision for c in RUNS["arwen-gpt2-medium-x21"].checkpoints] == ["checkpoint-400000"]
-    assert {RUNS[r].get("seed") for r in RUNS if RUNS[r].suite == "mistral_gpt2"} == {21, 49, 81, 343, 777}
+    assert {RUNS[r].get("seed") for r in RUNS if RUNS[r].suite == "mistral_gpt2"} == {
+        21,
+        49,
+        81,
+        343,
+        777,
+    }
 
 
 def test_cerebras_tokens_are_steps_times_batch():
@@ -98,17 +124,27 @@ def test_cerebras_tokens_are_steps_times_batch():
 @pytest.mark.parametrize(
     ("run", "first", "last"),
     [
-        ("bloom-560m", "bigscience/bloom-560m-intermediate@global_step1000", "bigscience/bloom-560m@main"),
+        (
+            "bloom-560m",
+            "bigscience/bloom-560m-intermediate@global_step1000",
+            "bigscience/bloom-560m@main",
+        ),
         (
             "smollm2-135m",
             "HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints@step-1200000",
             "HuggingFaceTB/SmolLM2-135M@main",
         ),
-        ("multiberts-0", "google/multiberts-seed_0-step_0k@main", "google/multiberts-seed_0-step_2000k@main"),
+        (
+            "multiberts-0",
+            "google/multiberts-seed_0-step_0k@main",
+            "google/multiberts-seed_0-step_2000k@main",
+        ),
     ],
 )
 def test_one_training_in_several_repositories(run, first, last):
-    """Checkpoints in repositories of their own are points of the same run, not another run (names: the suites' sources)."""
+    """Checkpoints in repositories of their own are points of the same run, not another run (names:
+    the suites' sources).
+    """
     points = RUNS[run].checkpoints
     assert [f"{p.hub_id}@{p.hub_revision}" for p in (points[0], points[-1])] == [first, last]
 
@@ -117,7 +153,9 @@ def test_closed_models_say_what_is_unknown():
     """No weights, no count but GPT-3's, nothing that claims to have been read."""
     closed = [run for run in RUNS.values() if run.suite == "closed"]
     assert {run.get("access") for run in closed} == {"api", "closed"}
-    assert [run.id for run in closed if isinstance(run.get("params_total"), int)] == ["gpt-3-davinci"]
+    assert [run.id for run in closed if isinstance(run.get("params_total"), int)] == [
+        "gpt-3-davinci"
+    ]
     assert all(run.get("verified")["all"] == "memory" for run in closed)
 
 

@@ -1,4 +1,6 @@
-"""The shipped registry as a population: how many runs, how much is known of them, the models that the field names."""
+"""The shipped registry as a population: how many runs, how much is known of them, the models that
+the field names.
+"""
 
 import time
 from collections import Counter
@@ -35,7 +37,11 @@ def test_runs_of_every_suite() -> None:
 
 def test_entries_know_twenty_factors() -> None:
     """At least 150 runs outside the two large regular suites have 20 known facts or more."""
-    known = Counter(len(r.values()) >= 20 for r in REGISTRY.runs.values() if r.suite not in ("goldfish", "datadecide"))
+    known = Counter(
+        len(r.values()) >= 20
+        for r in REGISTRY.runs.values()
+        if r.suite not in ("goldfish", "datadecide")
+    )
     assert known[True] >= 150
 
 
@@ -48,7 +54,10 @@ def test_named_models_are_there(name: str) -> None:
 def test_unknown_is_said_and_never_zero() -> None:
     """No count is 0, and what its makers did not tell is the word unknown or absent."""
     numbers = [
-        v for r in REGISTRY.runs.values() for k, v in r.facts.items() if k.startswith(("params_", "n_", "train_"))
+        v
+        for r in REGISTRY.runs.values()
+        for k, v in r.facts.items()
+        if k.startswith(("params_", "n_", "train_"))
     ]
     assert 0 not in numbers
     assert REGISTRY.select("params_total == unknown and access == 'api'")

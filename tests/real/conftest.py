@@ -1,4 +1,6 @@
-"""Real pretrained models: folders in hub layout in the directory that TRANSECT_REAL_MODELS names. `make test-real` runs these tests."""
+"""Real pretrained models: folders in hub layout in the directory that TRANSECT_REAL_MODELS names.
+`make test-real` runs these tests.
+"""
 
 import json
 import lzma
@@ -15,10 +17,19 @@ from transect.measures.behaviour import minimal_pair
 
 NAMES = ("smollm2-135m", "gemma3-270m")
 PARADIGMS = (
-    "adjunct_island", "anaphor_gender_agreement", "animate_subject_passive", "determiner_noun_agreement_2",
-    "distractor_agreement_relative_clause", "irregular_plural_subject_verb_agreement_2", "npi_present_1", "principle_A_domain_3",
-    "regular_plural_subject_verb_agreement_1", "sentential_negation_npi_licensor_present", "superlative_quantifiers_1", "wh_vs_that_with_gap",
-)  # fmt: skip
+    "adjunct_island",
+    "anaphor_gender_agreement",
+    "animate_subject_passive",
+    "determiner_noun_agreement_2",
+    "distractor_agreement_relative_clause",
+    "irregular_plural_subject_verb_agreement_2",
+    "npi_present_1",
+    "principle_A_domain_3",
+    "regular_plural_subject_verb_agreement_1",
+    "sentential_negation_npi_licensor_present",
+    "superlative_quantifiers_1",
+    "wh_vs_that_with_gap",
+)
 EACH = {
     "smollm2-135m": 50,
     "gemma3-270m": 10,
@@ -31,7 +42,9 @@ def real_models() -> dict[str, Path]:
     given = os.environ.get("TRANSECT_REAL_MODELS")
     if not given:
         pytest.skip("TRANSECT_REAL_MODELS names no directory of real models")
-    found = {name: Path(given) / name for name in NAMES if (Path(given) / name / "config.json").is_file()}
+    found = {
+        name: Path(given) / name for name in NAMES if (Path(given) / name / "config.json").is_file()
+    }
     if not found:
         pytest.skip(f"{given} (TRANSECT_REAL_MODELS) holds none of {', '.join(NAMES)}")
     return found
@@ -57,10 +70,17 @@ def model(request: pytest.FixtureRequest, real_models: dict[str, Path]) -> Netwo
 
 @pytest.fixture(scope="module")
 def pairs(model: NetworkModel, mirror: Path) -> pd.DataFrame:
-    """The first pairs of each of twelve paradigms of BLiMP; TRANSECT_REAL_PAIRS says how many of each where EACH does not."""
+    """The first pairs of each of twelve paradigms of BLiMP; TRANSECT_REAL_PAIRS says how many of
+    each where EACH does not.
+    """
     rows, each = [], int(os.environ.get("TRANSECT_REAL_PAIRS", EACH[model.path.name]))
     for name in PARADIGMS:
-        with lzma.open(mirror / "blimp" / "dev" / f"{name}.jsonl.xz", "rt", encoding="utf-8") as file:
+        with lzma.open(
+            mirror / "blimp" / "dev" / f"{name}.jsonl.xz", "rt", encoding="utf-8"
+        ) as file:
             found = [json.loads(line) for line, _ in zip(file, range(each), strict=False)]
-        rows += [{"item": f"{name}_{i}", **{k: row[k] for k in minimal_pair.STIMULI}} for i, row in enumerate(found)]
+        rows += [
+            {"item": f"{name}_{i}", **{k: row[k] for k in minimal_pair.STIMULI}}
+            for i, row in enumerate(found)
+        ]
     return pd.DataFrame(rows)

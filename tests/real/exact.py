@@ -1,4 +1,6 @@
-"""Sums of log p in float64: sentences of one length share a forward, so that nothing is padded or packed and weights are widened once."""
+"""Sums of log p in float64: sentences of one length share a forward, so that nothing is padded or
+packed and weights are widened once.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +46,9 @@ def _sums(model: NetworkModel, read: Sequence[Line]) -> np.ndarray:
 
 @contextmanager
 def _doubled(model: NetworkModel) -> Iterator[None]:
-    """While this is open the weights are held in float64, so that they are not widened anew for every forward."""
+    """While this is open the weights are held in float64, so that they are not widened anew for
+    every forward.
+    """
     before = {parameter: parameter.data for parameter in model.network.parameters()}
     for parameter in before:
         parameter.data = parameter.data.double()

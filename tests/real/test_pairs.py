@@ -1,4 +1,6 @@
-"""Minimal pairs of BLiMP by real models, beside plain transformers in float32 and the same weights in float64."""
+"""Minimal pairs of BLiMP by real models, beside plain transformers in float32 and the same weights
+in float64.
+"""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,8 @@ from transect.measures.behaviour import minimal_pair
 pytestmark = pytest.mark.real
 
 CLEAR, SENTENCE = 1e-3, 5e-4  # nats
-PLAIN = 10  # one of so many sentences is also scored as users of transformers do it, alone, which takes longest
+# one of so many sentences is also scored as users of transformers do it, alone, which takes longest
+PLAIN = 10
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,9 @@ def test_decisions_are_those_of_float64(found: pd.DataFrame, true: np.ndarray) -
 def test_sentences_are_no_further_from_float64_than_plain_transformers(
     model: NetworkModel, read: list[Line], true: np.ndarray, off: np.ndarray
 ) -> None:
-    """On average over every tenth sentence; plain: one sequence, nothing packed, log_softmax in float32."""
+    """On average over every tenth sentence; plain: one sequence, nothing packed, log_softmax in
+    float32.
+    """
     plain = np.abs(np.array([_plain(model, line) for line in read[::PLAIN]]) - true[::PLAIN])
     print(
         f"{len(plain)} sentences: ours {off[::PLAIN].mean():.2g}, plain {plain.mean():.2g} (largest {plain.max():.2g}) nats"
@@ -70,11 +75,17 @@ def test_sentences_are_no_further_from_float64_than_plain_transformers(
     assert off[::PLAIN].mean() <= plain.mean()
 
 
-def test_float64_of_many_is_that_of_one(model: NetworkModel, read: list[Line], true: np.ndarray) -> None:
-    """Three sentences alone, widened module by module as the self-check does it: the same sums to 1e-9 nats."""
+def test_float64_of_many_is_that_of_one(
+    model: NetworkModel, read: list[Line], true: np.ndarray
+) -> None:
+    """Three sentences alone, widened module by module as the self-check does it: the same sums to
+    1e-9 nats.
+    """
     for i in (0, len(read) // 2, len(read) - 1):
         line = read[i]
-        alone = reference.in_float64(model, lambda line=line: reference.token_scores(model, line.ids, line.first))
+        alone = reference.in_float64(
+            model, lambda line=line: reference.token_scores(model, line.ids, line.first)
+        )
         assert np.nansum(alone) == pytest.approx(true[i], abs=1e-9)
 
 

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.real
 
 
 def test_a_fault_in_any_token_is_found(model: NetworkModel, pairs: pd.DataFrame) -> None:
-    """Each token of the sentences, and each border of a word, in turn; nothing is found without a fault."""
+    """Each token of the sentences, and each border of a word, in turn; nothing is found without a
+    fault.
+    """
     few = pairs.iloc[:: len(pairs) // 3][:2]
     tried: Counter[tuple[str, str]] = Counter()
     for name, measure in (("pairs", minimal_pair), ("words", surprisal)):
@@ -23,4 +25,8 @@ def test_a_fault_in_any_token_is_found(model: NetworkModel, pairs: pd.DataFrame)
             measure.measure(model, few.assign(text=few["sentence_good"]), seed=0)
         tried += planted.check_every_token(scores)
     print(dict(tried))
-    assert set(tried) == {("pairs", "token_scores"), ("words", "token_scores"), ("words", "set_logprobs")}
+    assert set(tried) == {
+        ("pairs", "token_scores"),
+        ("words", "token_scores"),
+        ("words", "set_logprobs"),
+    }

@@ -1,4 +1,5 @@
-"""A study of everything: real pretrained models and a masked one, every measure and every analysis, all facts as `registry add` leaves them.
+"""A study of everything: real pretrained models and a masked one, every measure and every analysis,
+all facts as `registry add` leaves them.
 
 project = make(folder, {"smollm2-135m": path, ...})    a project with the models in its registry, English items and the study
 """
@@ -52,39 +53,79 @@ MEASURES: list[dict[str, Any]] = [
     {"measure": "copying", "options": SEQUENCES},
     {"measure": "induction", "options": SEQUENCES | {"sequences": True}},
     {"measure": "previous_token", "options": SEQUENCES},
-    {"measure": "activation_patching", "stimuli": "agreement_few", "options": {"component": "head"}},
+    {
+        "measure": "activation_patching",
+        "stimuli": "agreement_few",
+        "options": {"component": "head"},
+    },
 ]
 PAIR = {"measure": "minimal_pair", "metric": "difference_nats"}
 MASKED_PAIR = {"measure": "minimal_pair", "metric": "pll_difference_nats", "name": "masked pairs"}
 HEADS = {"measure": "induction", "metric": "prefix_matching"}
 FACTORS = ["architecture", "corpus", "norm_placement", "seed_varies"]
 ANALYSES: list[dict[str, Any]] = [
-    {"analysis": "population", "factors": ["architecture", "objective", "language", "corpus_variant", "stage"]},
+    {
+        "analysis": "population",
+        "factors": ["architecture", "objective", "language", "corpus_variant", "stage"],
+    },
     {"analysis": "emergence", "outcomes": [PAIR | {"threshold": 0.5, "by": ["language"]}]},
-    {"analysis": "acquisition_order", "outcomes": [
-        {"measure": "minimal_pair", "metric": "correct", "sets": "item_condition", "balance": "item_number", "by": ["language"]},
-    ]},
-    {"analysis": "attribution", "outcomes": [
-        PAIR | {"factors": FACTORS}, MASKED_PAIR | {"factors": ["language"]},
-        PAIR | {"name": "by item", "factors": ["architecture", "item_condition"], "items": True, "items_by": ["language"]},
-    ]},
-    {"analysis": "variance_shares", "outcomes": [
-        PAIR | {"factors": FACTORS}, PAIR | {"name": "by item", "factors": FACTORS, "items": True, "items_by": ["language"]},
-    ]},
+    {
+        "analysis": "acquisition_order",
+        "outcomes": [
+            {
+                "measure": "minimal_pair",
+                "metric": "correct",
+                "sets": "item_condition",
+                "balance": "item_number",
+                "by": ["language"],
+            },
+        ],
+    },
+    {
+        "analysis": "attribution",
+        "outcomes": [
+            PAIR | {"factors": FACTORS},
+            MASKED_PAIR | {"factors": ["language"]},
+            PAIR
+            | {
+                "name": "by item",
+                "factors": ["architecture", "item_condition"],
+                "items": True,
+                "items_by": ["language"],
+            },
+        ],
+    },
+    {
+        "analysis": "variance_shares",
+        "outcomes": [
+            PAIR | {"factors": FACTORS},
+            PAIR | {"name": "by item", "factors": FACTORS, "items": True, "items_by": ["language"]},
+        ],
+    },
     {"analysis": "size_trend", "outcomes": [PAIR | {"by": ["language"], "adjust": ["corpus"]}]},
     {"analysis": "held_out_size", "outcomes": [PAIR | {"by": ["language"], "adjust": ["corpus"]}]},
     {"analysis": "transfer", "outcomes": [PAIR | {"factors": FACTORS}]},
     {"analysis": "relatedness", "outcomes": [PAIR | {"adjust": ["corpus"]}]},
     {"analysis": "baselines", "outcomes": [PAIR | {"match": ["language"], "by": ["corpus"]}]},
-    {"analysis": "heads", "outcomes": [
-        HEADS | {"by": ["language"], "against": "uniform_attention", "sequences": "prefix_matching_by_sequence"},
-    ]},
+    {
+        "analysis": "heads",
+        "outcomes": [
+            HEADS
+            | {
+                "by": ["language"],
+                "against": "uniform_attention",
+                "sequences": "prefix_matching_by_sequence",
+            },
+        ],
+    },
     {"analysis": "representativeness", "population": {"eng": 9, "spa": 1}, "outcomes": [PAIR]},
-]  # fmt: skip
+]
 
 
 def make(folder: Path, models: Mapping[str, Path]) -> Project:
-    """The project; `models`: run id -> folder, to which a tiny masked model of random weights is added."""
+    """The project; `models`: run id -> folder, to which a tiny masked model of random weights is
+    added.
+    """
     for name in ("model_registry", "studies", "stimuli"):
         (folder / name).mkdir(parents=True)
     (folder / "transect.yaml").write_text("")
@@ -94,7 +135,12 @@ def make(folder: Path, models: Mapping[str, Path]) -> Project:
         registry_add.add(str(path), "few", project, run=name)
     (folder / "stimuli/agreement_few.py").write_text(STIMULI.format(nouns=NOUNS, verbs=VERBS))
     study = {
-        **{"study": STUDY, "title": "Everything", "question": "Does every measure and every analysis work?", "seed": 1},
+        **{
+            "study": STUDY,
+            "title": "Everything",
+            "question": "Does every measure and every analysis work?",
+            "seed": 1,
+        },
         **{"population": {"where": "suite == 'few'"}, "measures": MEASURES, "analyses": ANALYSES},
     }
     (folder / "studies" / f"{STUDY}.yaml").write_text(yaml.safe_dump(study, sort_keys=False))

@@ -1,7 +1,9 @@
-"""The data sets of Brennan (2001), Generalizability Theory, with the variance components that he publishes.
+"""The data sets of Brennan (2001), Generalizability Theory, with the variance components that he
+publishes.
 
-Typed from the test fixtures of GeneralizIT (commit 8af4faef), which cite the book's tables; one digit per score. Where the last digit
-of a published value differs from exact arithmetic on these data, it is said.
+Typed from the test fixtures of GeneralizIT (commit 8af4faef), which cite the book's tables; one
+digit per score. Where the last digit of a published value differs from exact arithmetic on these
+data, it is said.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,9 @@ PERSON_ITEM = (
     "111011100000 111111100000 111101111100 111111111110 111111111111"
 )
 # 10 persons; 8 items of each person's own, or 4 items on each of 2 occasions (items vary faster)
-PERSON_EIGHT = "26752555 45676757 55465455 59865776 43564564 44476478 26652775 34456664 05455553 68766886"
+PERSON_EIGHT = (
+    "26752555 45676757 55465455 59865776 43564564 44476478 26652775 34456664 05455553 68766886"
+)
 # 10 persons; 3 tasks with 4 raters each
 PERSON_TASK_RATER = (
     "565553456733 937775557752 343353356516 755331435335 929777372753 "
@@ -28,11 +32,23 @@ PUBLISHED = {
     "p x i": {"p": 0.0574, "i": 0.0754, "p x i": 0.1269},
     "i:p": {"p": 0.6108, "i:p": 2.0250},
     "p x i x o": {
-        "p": 0.5528, "i": 0.4417, "o": 0.0074, "p x i": 0.5750, "p x o": 0.1009, "i x o": 0.1565, "p x i x o": 0.9352,
+        "p": 0.5528,
+        "i": 0.4417,
+        "o": 0.0074,
+        "p x i": 0.5750,
+        "p x o": 0.1009,
+        "i x o": 0.1565,
+        "p x i x o": 0.9352,
     },
     "p x (r:t)": {"p": 0.4731, "t": 0.3252, "r:t": 0.6475, "p x t": 0.5596, "p x r:t": 2.3802},
-    "p x (i:h)": {"p": 1.2014, "h": 2.9161, "i:h": 0.2946, "p x h": 0.9914, "p x i:h": 0.8429},  # fixture: p x h 0.9913
-}  # fmt: skip
+    "p x (i:h)": {
+        "p": 1.2014,
+        "h": 2.9161,
+        "i:h": 0.2946,
+        "p x h": 0.9914,
+        "p x i:h": 0.8429,
+    },  # fixture: p x h 0.9913
+}
 
 
 # design -> its scores, and the facets of the b-th digit of the a-th block

@@ -1,7 +1,8 @@
-"""Data sets whose lme4 estimates are known: simulated crossed data, and the penicillin assay of Davies & Goldsmith (1972).
+"""Data sets whose lme4 estimates are known: simulated crossed data, and the penicillin assay of
+Davies & Goldsmith (1972).
 
-`simulate` repeats the generator behind the reference values (numpy PCG64, 6 decimals); lme4 1.1-31, lmerTest 3.1-3, R 4.2.2,
-bobyqa with rhoend 1e-9.
+`simulate` repeats the generator behind the reference values (numpy PCG64, 6 decimals); lme4 1.1-31,
+lmerTest 3.1-3, R 4.2.2, bobyqa with rhoend 1e-9.
 """
 
 import numpy as np
@@ -13,7 +14,8 @@ PENICILLIN = (
     "8664b8b996a69773a7a775969794969763"
 )
 
-# average reaction times (ms) of 18 subjects on days 0 to 9 of sleep deprivation, Belenky et al. (2003), as in lme4
+# average reaction times (ms) of 18 subjects on days 0 to 9 of sleep deprivation, Belenky et al.
+# (2003), as in lme4
 SLEEPSTUDY = (
     "249.56 258.7047 250.8006 321.4398 356.8519 414.6901 382.2038 290.1486 430.5853 466.3535 222.7339 205.2658 "
     "202.9778 204.707 207.7161 215.9618 213.6303 217.7272 224.2957 237.3142 199.0539 194.3322 234.32 232.8416 "
@@ -36,15 +38,74 @@ DYESTUFF = [
     *(1545, 1440, 1440, 1520, 1580, 1540, 1555, 1490, 1560, 1495, 1595, 1550, 1605, 1510, 1560),
     *(1445, 1440, 1595, 1465, 1545, 1595, 1630, 1515, 1635, 1625, 1520, 1455, 1450, 1480, 1445),
 ]
-# contagious bovine pleuropneumonia, Lesnoff et al. (2004): herd, incidence, size and period, as in lme4
+# contagious bovine pleuropneumonia, Lesnoff et al. (2004): herd, incidence, size and period, as in
+# lme4
 CBPP_HERD = "aaaabbbccccddddeeeeffffgggghiiiijjjjkkkkllllmmmmnnnnoooo"
 CBPP_INCIDENCE = [
     *(2, 3, 4, 0, 3, 1, 1, 8, 2, 0, 2, 2, 0, 2, 0, 5, 0, 0, 1, 3, 0, 0, 1, 8, 1, 3, 0, 12),
     *(2, 0, 0, 0, 1, 1, 0, 2, 0, 5, 3, 1, 2, 1, 0, 0, 1, 2, 0, 0, 11, 0, 0, 0, 1, 1, 1, 0),
 ]
 CBPP_SIZE = [
-    *(14, 12, 9, 5, 22, 18, 21, 22, 16, 16, 20, 10, 10, 9, 6, 18, 25, 24, 4, 17, 17, 18, 20, 16, 10, 9, 5, 34),
-    *(9, 6, 8, 6, 22, 22, 18, 22, 25, 27, 22, 22, 10, 8, 6, 5, 21, 24, 19, 23, 19, 2, 3, 2, 19, 15, 15, 15),
+    *(
+        14,
+        12,
+        9,
+        5,
+        22,
+        18,
+        21,
+        22,
+        16,
+        16,
+        20,
+        10,
+        10,
+        9,
+        6,
+        18,
+        25,
+        24,
+        4,
+        17,
+        17,
+        18,
+        20,
+        16,
+        10,
+        9,
+        5,
+        34,
+    ),
+    *(
+        9,
+        6,
+        8,
+        6,
+        22,
+        22,
+        18,
+        22,
+        25,
+        27,
+        22,
+        22,
+        10,
+        8,
+        6,
+        5,
+        21,
+        24,
+        19,
+        23,
+        19,
+        2,
+        3,
+        2,
+        19,
+        15,
+        15,
+        15,
+    ),
 ]
 CBPP_PERIOD = "12341231234123412341234123411234123412341234123412341234"
 
@@ -52,7 +113,9 @@ CBPP_PERIOD = "12341231234123412341234123411234123412341234123412341234"
 def sleepstudy() -> pd.DataFrame:
     reaction = [float(v) for v in SLEEPSTUDY.split()]
     subject = [f"s{i:02d}" for i in np.repeat(np.arange(18), 10)]
-    return pd.DataFrame({"reaction": reaction, "days": np.tile(np.arange(10), 18), "subject": subject})
+    return pd.DataFrame(
+        {"reaction": reaction, "days": np.tile(np.arange(10), 18), "subject": subject}
+    )
 
 
 def dyestuff() -> pd.DataFrame:
@@ -67,12 +130,18 @@ def cbpp() -> pd.DataFrame:
 def penicillin() -> pd.DataFrame:
     value = [float(int(c, 36) + 15) for c in PENICILLIN]
     return pd.DataFrame(
-        {"diameter": value, "plate": np.repeat([f"p{k:02d}" for k in range(24)], 6), "sample": list("ABCDEF") * 24}
+        {
+            "diameter": value,
+            "plate": np.repeat([f"p{k:02d}" for k in range(24)], 6),
+            "sample": list("ABCDEF") * 24,
+        }
     )
 
 
 def simulate(n_models: int, n_items: int, seed: int = 1) -> pd.DataFrame:
-    """y = .5 + .3 log_params + arch + .15 log_tokens + family + model + (i0 + i1 log_params)_item + e."""
+    """y = .5 + .3 log_params + arch + .15 log_tokens + family + model + (i0 + i1 log_params)_item +
+    e.
+    """
     rng = np.random.default_rng(seed)
     n_families = max(6, n_models // 6)
     family = np.arange(n_models) % n_families
@@ -102,14 +171,24 @@ def simulate(n_models: int, n_items: int, seed: int = 1) -> pd.DataFrame:
         "item": [f"i{k:05d}" for k in i],
     }
     return pd.DataFrame(
-        {"y": y, "log_params": params[m], "log_tokens": tokens[m], **labels, "family": [f"f{k:03d}" for k in family[m]]}
+        {
+            "y": y,
+            "log_params": params[m],
+            "log_tokens": tokens[m],
+            **labels,
+            "family": [f"f{k:03d}" for k in family[m]],
+        }
     )
 
 
 def conditions() -> pd.DataFrame:
-    """24 models by 30 items of two conditions; condition b adds N(0.3, 0.4) by model, and 0.5 more to architecture moe."""
+    """24 models by 30 items of two conditions; condition b adds N(0.3, 0.4) by model, and 0.5 more
+    to architecture moe.
+    """
     frame = simulate(24, 30)
     second = frame["item"].str[-1].astype(int) % 2 == 1
-    own = np.round(np.random.default_rng(4).normal(0.3, 0.4, 24), 3)[frame["model"].str[1:].astype(int)]
+    own = np.round(np.random.default_rng(4).normal(0.3, 0.4, 24), 3)[
+        frame["model"].str[1:].astype(int)
+    ]
     y = np.round(frame["y"] + second * (own + 0.5 * (frame["arch"] == "moe")), 6)
     return frame.assign(y=y, cond=np.where(second, "b", "a"))

@@ -16,7 +16,9 @@ def planted(
     rng: np.random.Generator,
     keep: Callable[[pd.DataFrame], pd.Series] | None = None,
 ) -> pd.DataFrame:
-    """A column per facet (nested ones numbered anew within their nest) and normal scores `y`; `keep` picks the cells that are there."""
+    """A column per facet (nested ones numbered anew within their nest) and normal scores `y`;
+    `keep` picks the cells that are there.
+    """
     table = pd.DataFrame(list(product(*(range(n) for n in levels.values()))), columns=list(levels))
     if keep is not None:
         table = table[keep(table)].reset_index(drop=True)

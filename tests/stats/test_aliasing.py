@@ -1,4 +1,6 @@
-"""Aliases: planted ones are named, and no others; random designs against rank, connected components and least squares."""
+"""Aliases: planted ones are named, and no others; random designs against rank, connected components
+and least squares.
+"""
 
 import itertools
 
@@ -18,9 +20,13 @@ def crossed(**levels: list) -> pd.DataFrame:
     return pd.DataFrame(list(itertools.product(*levels.values())), columns=list(levels))
 
 
-def named(frame: pd.DataFrame, numeric: tuple[str, ...] = ("size", "tokens", "flop"), **options: object) -> set:
+def named(
+    frame: pd.DataFrame, numeric: tuple[str, ...] = ("size", "tokens", "flop"), **options: object
+) -> set:
     """(factor, kind, the others) of every alias."""
-    found = aliases(frame, [c for c in frame if c != "unit"], [n for n in numeric if n in frame], **options)
+    found = aliases(
+        frame, [c for c in frame if c != "unit"], [n for n in numeric if n in frame], **options
+    )
     return {(a.factor, a.kind, " + ".join(a.others)) for a in found}
 
 
@@ -64,11 +70,23 @@ PLANTED = {
         {("language", "explained", "corpus"), ("corpus", "partial", "language")},
     ),
     "two groups that nothing links": (
-        pd.DataFrame({"corpus": list("aabbccdd") * 3, "tokenizer": list("xyxyzwzw") * 3, "size": np.repeat(SIZES[:3], 8)}),
+        pd.DataFrame(
+            {
+                "corpus": list("aabbccdd") * 3,
+                "tokenizer": list("xyxyzwzw") * 3,
+                "size": np.repeat(SIZES[:3], 8),
+            }
+        ),
         {("corpus", "partial", "tokenizer"), ("tokenizer", "partial", "corpus")},
     ),
     "one link is enough": (
-        pd.DataFrame({"corpus": list("aabbccddd") * 3, "tokenizer": list("xyxyzwzwx") * 3, "size": np.repeat(SIZES[:3], 9)}),
+        pd.DataFrame(
+            {
+                "corpus": list("aabbccddd") * 3,
+                "tokenizer": list("xyxyzwzwx") * 3,
+                "size": np.repeat(SIZES[:3], 9),
+            }
+        ),
         set(),
     ),
     "tokens in proportion to size (Chinchilla)": (
@@ -80,25 +98,51 @@ PLANTED = {
         {("size", "same", "tokens"), ("tokens", "same", "size")},
     ),
     "size constant within an architecture": (
-        pd.DataFrame({"size": [1e8] * 4 + [1e9] * 4 + [1e10] * 4, "mixer": list("aaaabbbbcccc"), "corpus": list("pcpc") * 3}),
+        pd.DataFrame(
+            {
+                "size": [1e8] * 4 + [1e9] * 4 + [1e10] * 4,
+                "mixer": list("aaaabbbbcccc"),
+                "corpus": list("pcpc") * 3,
+            }
+        ),
         # as numbers the three architectures have two contrasts, one of which is the line
         {("size", "explained", "mixer"), ("mixer", "partial", "size")},
     ),
     "compute is size times tokens": (
-        (f := crossed(size=SIZES, tokens=[1e9, 1e10, 1e11])).assign(flop=6 * f["size"] * f["tokens"]),
-        {("size", "explained", "tokens + flop"), ("tokens", "explained", "size + flop"), ("flop", "explained", "size + tokens")},
+        (f := crossed(size=SIZES, tokens=[1e9, 1e10, 1e11])).assign(
+            flop=6 * f["size"] * f["tokens"]
+        ),
+        {
+            ("size", "explained", "tokens + flop"),
+            ("tokens", "explained", "size + flop"),
+            ("flop", "explained", "size + tokens"),
+        },
     ),
     "near, 0.95": (noisy(0.95), {("size", "near", "tokens"), ("tokens", "near", "size")}),
     "near, 0.99": (noisy(0.99), {("size", "near", "tokens"), ("tokens", "near", "size")}),
     "not near, 0.85": (noisy(0.85), set()),
     "near by one odd unit": (
-        case(big := pd.concat([CLEAN] * 4, ignore_index=True), tying=(big["mixer"] == "ssm").mask(big.index == 0, True).astype(str)),
+        case(
+            big := pd.concat([CLEAN] * 4, ignore_index=True),
+            tying=(big["mixer"] == "ssm").mask(big.index == 0, True).astype(str),
+        ),
         {("mixer", "near", "tying"), ("tying", "near", "mixer")},
     ),
     "joint: one indicator is the sum of two": (
         # stage has three levels; chat = sft + rl, so either of the others is known from the two
-        pd.DataFrame({"sft": list("0100") * 4, "rl": list("0010") * 4, "tuned": list("0110") * 4, "size": np.repeat(SIZES, 4)}),
-        {("sft", "explained", "rl + tuned"), ("rl", "explained", "sft + tuned"), ("tuned", "explained", "sft + rl")},
+        pd.DataFrame(
+            {
+                "sft": list("0100") * 4,
+                "rl": list("0010") * 4,
+                "tuned": list("0110") * 4,
+                "size": np.repeat(SIZES, 4),
+            }
+        ),
+        {
+            ("sft", "explained", "rl + tuned"),
+            ("rl", "explained", "sft + tuned"),
+            ("tuned", "explained", "sft + rl"),
+        },
     ),
     "unbalanced": (
         pd.concat([CLEAN, CLEAN[CLEAN["corpus"] == "c4"], CLEAN.head(3)], ignore_index=True).assign(
@@ -113,7 +157,12 @@ PLANTED = {
         set(),
     ),
     "known in part": (
-        case(CLEAN, tying=CLEAN["mixer"].map({"attention": "no", "ssm": "yes"}).mask(CLEAN.index % 4 == 0, "unknown")),
+        case(
+            CLEAN,
+            tying=CLEAN["mixer"]
+            .map({"attention": "no", "ssm": "yes"})
+            .mask(CLEAN.index % 4 == 0, "unknown"),
+        ),
         {("mixer", "same", "tying"), ("tying", "same", "mixer")},
     ),
     "unknown as None and NaN": (
@@ -122,20 +171,37 @@ PLANTED = {
     ),
     "half fraction": (
         # c = ab is an alias of an interaction, not of a main effect: nothing is said
-        pd.DataFrame([(a, b, a * b) for a in (-1, 1) for b in (-1, 1)] * 2, columns=list("abc")).astype(str),
+        pd.DataFrame(
+            [(a, b, a * b) for a in (-1, 1) for b in (-1, 1)] * 2, columns=list("abc")
+        ).astype(str),
         set(),
     ),
     "two runs": (
-        pd.DataFrame({"mixer": ["attention", "ssm"], "corpus": ["pile", "c4"], "objective": "causal"}),
+        pd.DataFrame(
+            {"mixer": ["attention", "ssm"], "corpus": ["pile", "c4"], "objective": "causal"}
+        ),
         {("mixer", "same", "corpus"), ("corpus", "same", "mixer")},
     ),
     "three factors in a chain": (
         # both ways of writing the class through the family
-        pd.DataFrame({"family": list("aabbccdd") * 2, "class": list("ddddeeee") * 2, "objective": list("mmmmcccc") * 2, "size": SIZES * 4}),
-        {("class", "same", "objective"), ("objective", "same", "class"), ("class", "explained", "family"),
-         ("objective", "explained", "family"), ("family", "partial", "class"), ("family", "partial", "objective")},
+        pd.DataFrame(
+            {
+                "family": list("aabbccdd") * 2,
+                "class": list("ddddeeee") * 2,
+                "objective": list("mmmmcccc") * 2,
+                "size": SIZES * 4,
+            }
+        ),
+        {
+            ("class", "same", "objective"),
+            ("objective", "same", "class"),
+            ("class", "explained", "family"),
+            ("objective", "explained", "family"),
+            ("family", "partial", "class"),
+            ("family", "partial", "objective"),
+        },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -146,7 +212,9 @@ def test_every_planted_alias_is_named_and_no_other(name: str) -> None:
 
 
 def test_near_aliases_tell_what_remains() -> None:
-    """R2 = 0.95 over 60 units: variance inflation 20, as much as 3 units would say (planted exactly)."""
+    """R2 = 0.95 over 60 units: variance inflation 20, as much as 3 units would say (planted
+    exactly).
+    """
     first = aliases(noisy(0.95), ["size", "tokens"], ["size", "tokens"])[0]
     assert (first.share, first.inflation, first.effective_units) == pytest.approx((0.95, 20, 3))
 
@@ -159,27 +227,45 @@ def test_groups_of_levels_that_nothing_links() -> None:
 
 
 def test_seeds_do_not_count_as_configurations() -> None:
-    """Five seeds of one configuration hide no near alias: what varies between configurations is judged on these."""
+    """Five seeds of one configuration hide no near alias: what varies between configurations is
+    judged on these.
+    """
     frame = noisy(0.85, 20).assign(unit=lambda d: d.index.astype(str))
     weight = np.where(np.arange(20) < 3, 40, 1)
-    many = frame.loc[frame.index.repeat(weight)].assign(seed=lambda d: [str(i) for i in range(len(d))])
-    assert named(many.drop(columns="seed"), levels=["unit"]) == set() == named(frame.drop(columns="unit"))
+    many = frame.loc[frame.index.repeat(weight)].assign(
+        seed=lambda d: [str(i) for i in range(len(d))]
+    )
+    assert (
+        named(many.drop(columns="seed"), levels=["unit"])
+        == set()
+        == named(frame.drop(columns="unit"))
+    )
 
 
 def test_levels_are_the_coarsest_that_carry_a_factor() -> None:
-    """Architecture varies between families, size between configurations, the seed between runs; counts follow."""
+    """Architecture varies between families, size between configurations, the seed between runs;
+    counts follow.
+    """
     frame = crossed(family=["p", "m"], size=SIZES, seed=["0", "1"])
     frame["mixer"], frame["objective"] = frame["family"] * 2, "causal"
     frame["configuration"] = frame["family"] + frame["size"].astype(str)
     frame["half"] = frame["family"].map({"p": "known", "m": "unknown"})
-    found = factor_reports(frame, ["mixer", "size", "seed", "objective", "half"], ["family", "configuration"], ["size"])
+    found = factor_reports(
+        frame, ["mixer", "size", "seed", "objective", "half"], ["family", "configuration"], ["size"]
+    )
     told = {r.factor: (r.level, r.n_units, r.n_levels, r.unknown) for r in found}
     assert told["mixer"] == ("family", 2, 2, 0) and told["size"] == ("configuration", 8, 4, 0)
-    assert told["seed"] == (ROW, 16, 2, 0) and told["objective"][::2] == ("", 1) and told["half"][2:] == (1, 8)
+    assert (
+        told["seed"] == (ROW, 16, 2, 0)
+        and told["objective"][::2] == ("", 1)
+        and told["half"][2:] == (1, 8)
+    )
 
 
 def test_a_line_in_the_logarithm_is_an_assumption() -> None:
-    """Precision that goes with one of four sizes, two runs each, is told from size by the line only; with sizes all different, not."""
+    """Precision that goes with one of four sizes, two runs each, is told from size by the line
+    only; with sizes all different, not.
+    """
     frame = crossed(size=SIZES, corpus=["a", "b"])
     frame["precision"] = np.where(frame["size"] == 1e9, "bf16", "fp16")
     assert told_by_form(frame, ["precision", "corpus", "size"], ["size"]) == [("precision", "size")]
@@ -196,15 +282,22 @@ def test_what_varies_alone() -> None:
 def test_a_number_needs_a_logarithm() -> None:
     """0 parameters are refused, with the factor's name."""
     with pytest.raises(ValueError, match="size needs positive values"):
-        aliases(pd.DataFrame({"size": [0, 1, 2], "corpus": list("aab")}), ["size", "corpus"], ["size"])
+        aliases(
+            pd.DataFrame({"size": [0, 1, 2], "corpus": list("aab")}), ["size", "corpus"], ["size"]
+        )
 
 
 def random_design(seed: int) -> pd.DataFrame:
-    """Unbalanced, 4 to 24 units, 2 to 4 factors, some of them functions of others, some values unknown."""
+    """Unbalanced, 4 to 24 units, 2 to 4 factors, some of them functions of others, some values
+    unknown.
+    """
     rng = np.random.default_rng(seed)
     n = int(rng.integers(4, 25))
     frame = pd.DataFrame(
-        {f"f{i}": rng.integers(0, rng.integers(2, 5), n).astype(str) for i in range(rng.integers(2, 4))}
+        {
+            f"f{i}": rng.integers(0, rng.integers(2, 5), n).astype(str)
+            for i in range(rng.integers(2, 4))
+        }
     )
     if rng.random() < 0.5:
         frame["derived"] = frame["f0"].map({"0": "u", "1": "u", "2": "v", "3": "w"})
@@ -217,17 +310,23 @@ def components(a: pd.Series, b: pd.Series) -> int:
     """Of the bipartite graph of levels, by scipy."""
     i, j = pd.factorize(a)[0], pd.factorize(b)[0]
     n, m = i.max() + 1, j.max() + 1
-    return connected_components(coo_array((np.ones(len(i)), (i, j + n)), shape=(n + m, n + m)), directed=False)[0]
+    return connected_components(
+        coo_array((np.ones(len(i)), (i, j + n)), shape=(n + m, n + m)), directed=False
+    )[0]
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_pairs_of_random_designs(seed: int) -> None:
-    """Aliased contrasts are one less than the components of the graph of levels; nothing else is called an alias."""
+    """Aliased contrasts are one less than the components of the graph of levels; nothing else is
+    called an alias.
+    """
     frame = random_design(seed)
     found = {(a.factor, a.others[0]): a for a in aliases(frame, list(frame), largest=1)}
     for a, b in itertools.permutations(frame, 2):
         rows = frame[(frame[a] != "unknown") & (frame[b] != "unknown")]
-        parts = components(rows[a], rows[b]) if rows[a].nunique() > 1 and rows[b].nunique() > 1 else 1
+        parts = (
+            components(rows[a], rows[b]) if rows[a].nunique() > 1 and rows[b].nunique() > 1 else 1
+        )
         alias = found.get((a, b))
         assert (alias.aliased if alias else 0) == parts - 1
         if alias and alias.kind == "partial":
@@ -240,27 +339,43 @@ def test_pairs_of_random_designs(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_sets_of_random_designs(seed: int) -> None:
-    """Every set that is named lowers the rank as it says, no part of it as much; every set that lowers it holds a named one."""
+    """Every set that is named lowers the rank as it says, no part of it as much; every set that
+    lowers it holds a named one.
+    """
     frame = random_design(seed).replace("unknown", "0")
     frame = frame.loc[:, frame.nunique() > 1]
     found = aliases(frame, list(frame))
-    whole = {a.factor: a for a in found if a.kind == "same"}  # a factor with a second name is left out of sets
+    whole = {
+        a.factor: a for a in found if a.kind == "same"
+    }  # a factor with a second name is left out of sets
     for a in frame:
         for size in (2, 3):
             for others in itertools.combinations([c for c in frame if c != a], size):
                 n = _aliased(frame, a, others)
-                named_sets = [f for f in found if f.factor == a and f.others == others and f.kind != "near"]
-                parts = [_aliased(frame, a, p) for k in range(1, size) for p in itertools.combinations(others, k)]
+                named_sets = [
+                    f for f in found if f.factor == a and f.others == others and f.kind != "near"
+                ]
+                parts = [
+                    _aliased(frame, a, p)
+                    for k in range(1, size)
+                    for p in itertools.combinations(others, k)
+                ]
                 if named_sets:
                     assert n == named_sets[0].aliased > max(parts)
                 elif n > max(parts) and not whole and _rank(frame, others) < len(frame):
-                    coarser = [f for f in found if f.factor == a and len(f.others) == size and f.aliased >= n]
+                    coarser = [
+                        f
+                        for f in found
+                        if f.factor == a and len(f.others) == size and f.aliased >= n
+                    ]
                     assert coarser, (a, others)
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_sets_where_values_are_unknown(seed: int) -> None:
-    """A set is judged on the rows in which all of it is known, and there it lowers the rank as it says."""
+    """A set is judged on the rows in which all of it is known, and there it lowers the rank as it
+    says.
+    """
     frame = random_design(seed)
     rng = np.random.default_rng(seed)
     frame = frame.mask(rng.random(frame.shape) < 0.15, "unknown")
@@ -272,7 +387,9 @@ def test_sets_where_values_are_unknown(seed: int) -> None:
 
 
 def _matrix(frame: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:
-    return np.hstack([np.ones((len(frame), 1)), *(pd.get_dummies(frame[n]).to_numpy(float) for n in names)])
+    return np.hstack(
+        [np.ones((len(frame), 1)), *(pd.get_dummies(frame[n]).to_numpy(float) for n in names)]
+    )
 
 
 def _rank(frame: pd.DataFrame, names: tuple[str, ...]) -> int:
@@ -280,12 +397,16 @@ def _rank(frame: pd.DataFrame, names: tuple[str, ...]) -> int:
 
 
 def _aliased(frame: pd.DataFrame, a: str, others: tuple[str, ...]) -> int:
-    """Rank that is lost where a factor joins the others: rank(a) + rank(others) - rank(both), the intercept counted once."""
+    """Rank that is lost where a factor joins the others: rank(a) + rank(others) - rank(both), the
+    intercept counted once.
+    """
     return _rank(frame, (a,)) + _rank(frame, others) - _rank(frame, (a, *others)) - 1
 
 
 def _share(rows: pd.DataFrame, a: str, others: list[str]) -> float:
-    """The largest R2 of any contrast of a, by the generalised eigenvalues of explained and total sums of squares."""
+    """The largest R2 of any contrast of a, by the generalised eigenvalues of explained and total
+    sums of squares.
+    """
     from scipy.linalg import eigh
 
     y = pd.get_dummies(rows[a]).to_numpy(float)[:, 1:]
@@ -307,7 +428,14 @@ def test_shares_are_those_of_variance_inflation() -> None:
 
 def test_a_grouping_may_be_called_row() -> None:
     """The same aliases and levels as under another name: 8 rows of a table in 4 groups."""
-    frame = pd.DataFrame({"row": list("aabbccdd"), "f": list("xxxxyyyy"), "g": list("uuvvuuvv"), "s": list("12121212")})
+    frame = pd.DataFrame(
+        {
+            "row": list("aabbccdd"),
+            "f": list("xxxxyyyy"),
+            "g": list("uuvvuuvv"),
+            "s": list("12121212"),
+        }
+    )
     other = frame.rename(columns={"row": "group"})
     said = [
         [(r.factor, r.level, r.n_units) for r in factor_reports(t, ["f", "g", "s"], [c])]
@@ -315,4 +443,6 @@ def test_a_grouping_may_be_called_row() -> None:
     ]
     assert said[0] == [("f", "row", 4), ("g", "row", 4), ("s", ROW, 8)]
     assert [(f, level.replace("group", "row"), n) for f, level, n in said[1]] == said[0]
-    assert aliases(frame, ["f", "g", "s"], levels=["row"]) == aliases(other, ["f", "g", "s"], levels=["group"])
+    assert aliases(frame, ["f", "g", "s"], levels=["row"]) == aliases(
+        other, ["f", "g", "s"], levels=["group"]
+    )

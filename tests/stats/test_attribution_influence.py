@@ -10,7 +10,9 @@ GROUPS = ["run", "configuration", "family"]
 
 
 def configurations(outlier: float = 0.0, effect: float = 1.0, n: int = 12) -> pd.DataFrame:
-    """n configurations of one run, half of them b, in four families; `outlier` is added to the last one."""
+    """n configurations of one run, half of them b, in four families; `outlier` is added to the last
+    one.
+    """
     rng = np.random.default_rng(5)
     factor = np.tile(["a", "b"], n // 2)
     value = effect * (factor == "b") + rng.normal(0, 0.3, n)
@@ -31,7 +33,10 @@ def test_each_refit_equals_the_model_without_those_rows() -> None:
     """Every removal of the table, fitted again from scratch."""
     frame = configurations()
     found = attribute(frame, ["factor"], influence=GROUPS)["influence"]
-    assert found.groupby("group").size().to_dict() == {"run": 12, "family": 4}  # configurations are these runs
+    assert found.groupby("group").size().to_dict() == {
+        "run": 12,
+        "family": 4,
+    }  # configurations are these runs
     for row in found.itertuples():
         again = attribute(frame[frame[row.group] != row.left_out], ["factor"])["effects"].iloc[0]
         assert (row.estimate, row.lower, row.upper) == pytest.approx(
@@ -42,12 +47,20 @@ def test_each_refit_equals_the_model_without_those_rows() -> None:
 def test_a_strong_effect_is_not_fragile() -> None:
     """1 with sd 0.3 on 6 against 6: no removal changes anything, the range holds the estimate."""
     row = attribute(configurations(), ["factor"], influence=GROUPS)["effects"].iloc[0]
-    assert not row["fragile"] and row["flips"] == "" and row["lowest"] < row["estimate"] < row["highest"]
+    assert (
+        not row["fragile"]
+        and row["flips"] == ""
+        and row["lowest"] < row["estimate"] < row["highest"]
+    )
 
 
 def test_an_effect_that_rests_on_one_run_is_fragile() -> None:
-    """No effect but one run of +4: its removal changes the sign or brings 0 into the interval, and is named."""
-    row = attribute(configurations(outlier=4.0, effect=-0.2), ["factor"], influence=GROUPS)["effects"].iloc[0]
+    """No effect but one run of +4: its removal changes the sign or brings 0 into the interval, and
+    is named.
+    """
+    row = attribute(configurations(outlier=4.0, effect=-0.2), ["factor"], influence=GROUPS)[
+        "effects"
+    ].iloc[0]
     assert row["fragile"] and "another sign without run c11" in row["flips"]
 
 
@@ -65,13 +78,19 @@ def test_two_levels_are_not_left_out() -> None:
 
 
 def test_item_models_are_refitted_too() -> None:
-    """A mixed model over items without one configuration equals that fit alone, to the optimiser's 1e-4."""
+    """A mixed model over items without one configuration equals that fit alone, to the optimiser's
+    1e-4.
+    """
     rng = np.random.default_rng(2)
     items = pd.DataFrame({"item": [f"i{k}" for k in range(12)], "level": rng.normal(0, 1, 12)})
     frame = configurations(n=8).rename(columns={"value": "base"}).merge(items, how="cross")
     frame["value"] = frame["base"] + frame["level"] + rng.normal(0, 0.5, len(frame))
     frame = frame.drop(index=0)  # unbalanced: the mixed model is what answers
-    found = attribute(frame, ["factor"], items=True, influence=["configuration"])["influence"].set_index("left_out")
-    again = attribute(frame[frame["configuration"] != "c03"], ["factor"], items=True)["effects"].iloc[0]
+    found = attribute(frame, ["factor"], items=True, influence=["configuration"])[
+        "influence"
+    ].set_index("left_out")
+    again = attribute(frame[frame["configuration"] != "c03"], ["factor"], items=True)[
+        "effects"
+    ].iloc[0]
     assert found.loc["c03", "estimate"] == pytest.approx(again["estimate"], abs=1e-4)
     assert found.loc["c03", "lower"] == pytest.approx(again["lower"], abs=1e-3)

@@ -1,4 +1,6 @@
-"""What would add most: the top pick against the criterion computed anew for every candidate, and planted designs."""
+"""What would add most: the top pick against the criterion computed anew for every candidate, and
+planted designs.
+"""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,9 @@ from transect.stats.design import columns
 def criteria(
     frame: pd.DataFrame, n: int, terms: list[str], numeric: list[str], nuisance: list[str]
 ) -> tuple[float, float]:
-    """(log det, trace of the inverse) of the information on the terms, by indicator columns with prior precision 1 and a Schur complement."""
+    """(log det, trace of the inverse) of the information on the terms, by indicator columns with
+    prior precision 1 and a Schur complement.
+    """
     blocks, random = [np.ones((len(frame), 1))], []
     for name in terms:
         here = frame[name].iloc[:n]
@@ -19,12 +23,16 @@ def criteria(
         if name in numeric:
             logs = np.log10(frame[name].to_numpy(float))
             low, high = logs[:n].min(), logs[:n].max()
-            blocks.append(np.clip((logs - (low + high) / 2) / ((high - low) / 2 or 0.5), -1.5, 1.5)[:, None])
+            blocks.append(
+                np.clip((logs - (low + high) / 2) / ((high - low) / 2 or 0.5), -1.5, 1.5)[:, None]
+            )
             continue
         if len(levels) == 1:
             blocks.append(np.where(frame[name] == levels[0], -1.0, 1.0)[:, None])
         else:
-            own = columns([{"f": v if v in levels else levels[0]} for v in frame[name]], "f", {"f": levels})
+            own = columns(
+                [{"f": v if v in levels else levels[0]} for v in frame[name]], "f", {"f": levels}
+            )
             blocks.append(own * frame[name].isin(levels).to_numpy()[:, None])
         random.append(pd.get_dummies(frame[name].where(~frame[name].isin(levels))).to_numpy(float))
     random += [pd.get_dummies(frame[name]).to_numpy(float) for name in nuisance]
@@ -38,13 +46,19 @@ def criteria(
 @pytest.mark.parametrize("criterion", ["D", "A"])
 @pytest.mark.parametrize("seed", range(10))
 def test_the_top_pick_improves_the_criterion_most(seed: int, criterion: str) -> None:
-    """Of all candidates, by brute force, three picks one after another; the gains are the differences of the criterion."""
+    """Of all candidates, by brute force, three picks one after another; the gains are the
+    differences of the criterion.
+    """
     rng = np.random.default_rng(seed)
     n, m = int(rng.integers(4, 12)), 15
-    every = pd.DataFrame({
-        "mixer": rng.choice(list("ab") if seed % 3 else ["a"], n + m), "corpus": rng.choice(list("xyz"), n + m),
-        "size": 10.0 ** rng.integers(6, 11, n + m), "family": rng.choice(list("pqrs"), n + m),
-    })  # fmt: skip
+    every = pd.DataFrame(
+        {
+            "mixer": rng.choice(list("ab") if seed % 3 else ["a"], n + m),
+            "corpus": rng.choice(list("xyz"), n + m),
+            "size": 10.0 ** rng.integers(6, 11, n + m),
+            "family": rng.choice(list("pqrs"), n + m),
+        }
+    )
     every.loc[n:, "mixer"] = rng.choice(list("abc"), m)
     frame, pool = every.iloc[:n], every.iloc[n:].reset_index(drop=True)
     terms = ["mixer", "corpus", "size"]
@@ -59,30 +73,50 @@ def test_the_top_pick_improves_the_criterion_most(seed: int, criterion: str) -> 
         gains = {i: (d - before[0], before[1] - a) for i, (d, a) in after.items()}
         own = gains[pick.row]
         assert own == (pytest.approx(pick.d_gain), pytest.approx(pick.a_gain))
-        assert own["DA".index(criterion)] == pytest.approx(max(g["DA".index(criterion)] for g in gains.values()))
+        assert own["DA".index(criterion)] == pytest.approx(
+            max(g["DA".index(criterion)] for g in gains.values())
+        )
         chosen.append(pick.row)
         now, before = pd.concat([now, pool.iloc[[pick.row]]]), after[pick.row]
 
 
 def test_an_alias_is_resolved_first() -> None:
-    """Two factors that go together: the candidate that has them crossed is the first pick, and is said to resolve both."""
+    """Two factors that go together: the candidate that has them crossed is the first pick, and is
+    said to resolve both.
+    """
     frame = pd.DataFrame({"mixer": list("aabb"), "tying": list("nnyy")})
     pool = pd.DataFrame({"mixer": list("aba"), "tying": list("nyy")})
     first = rank(frame, pool, ["mixer", "tying"], k=1)[0]
     assert first.row == 2 and first.resolved
     told = estimability(frame, ["mixer", "tying"])
     # of two effects of equal prior only the sum is known: each keeps half of its prior variance
-    assert max(told.values()) < 0.51 and min(estimability(pd.concat([frame, pool]), ["mixer", "tying"]).values()) > 0.9
+    assert (
+        max(told.values()) < 0.51
+        and min(estimability(pd.concat([frame, pool]), ["mixer", "tying"]).values()) > 0.9
+    )
 
 
 def test_what_brings_less_along_says_more() -> None:
-    """Two models of another language: one of the same corpus and tokenizer, one in which all is new."""
-    frame = pd.DataFrame({"language": ["eng"] * 6, "size": [1e7, 1e8, 1e9] * 2, "corpus": "web", "tokenizer": "t"})
+    """Two models of another language: one of the same corpus and tokenizer, one in which all is
+    new.
+    """
+    frame = pd.DataFrame(
+        {"language": ["eng"] * 6, "size": [1e7, 1e8, 1e9] * 2, "corpus": "web", "tokenizer": "t"}
+    )
     pool = pd.DataFrame(
-        {"language": ["spa", "spa"], "size": [1e8, 1e8], "corpus": ["books", "web"], "tokenizer": ["u", "t"]}
+        {
+            "language": ["spa", "spa"],
+            "size": [1e8, 1e8],
+            "corpus": ["books", "web"],
+            "tokenizer": ["u", "t"],
+        }
     )
     first, second = rank(frame, pool, ["language", "size"], ["size"], ["corpus", "tokenizer"], k=2)
-    assert (first.row, second.row) == (1, 0) and first.resolved == ("language",) and second.resolved == ()
+    assert (
+        (first.row, second.row) == (1, 0)
+        and first.resolved == ("language",)
+        and second.resolved == ()
+    )
     assert first.d_gain > second.d_gain
 
 

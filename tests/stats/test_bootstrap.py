@@ -13,7 +13,9 @@ from transect.stats.table_model import fit_table
 
 def test_intervals_agree_with_the_profile() -> None:
     """sleepstudy's slope of days: [7.36, 13.58] by profile (lme4); 500 samples agree to 0.5."""
-    found = bootstrap_intervals(fit_formula("reaction ~ days + (1 + days | subject)", sleepstudy()), 500, seed=1)
+    found = bootstrap_intervals(
+        fit_formula("reaction ~ days + (1 + days | subject)", sleepstudy()), 500, seed=1
+    )
     days = found.set_index("parameter").loc["days"]
     assert days["lower"] == pytest.approx(7.36, abs=0.5)
     assert days["upper"] == pytest.approx(13.58, abs=0.5)
@@ -28,10 +30,16 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 
 
 def test_the_chi_squared_test_is_too_lenient_with_few_groups() -> None:
-    """30 models in 6 families: chi-squared p 0.0056 (lme4's LRT is 7.69); the bootstrap's is larger."""
+    """30 models in 6 families: chi-squared p 0.0056 (lme4's LRT is 7.69); the bootstrap's is
+    larger.
+    """
     frame = simulate(30, 200)
     full, reduced = (
-        fit_formula(f"y ~ log_params + arch{more} + (1 | model) + (1 | item) + (1 | family)", frame, reml=False)
+        fit_formula(
+            f"y ~ log_params + arch{more} + (1 | model) + (1 | item) + (1 | family)",
+            frame,
+            reml=False,
+        )
         for more in (" + log_tokens", "")
     )
     found = bootstrap_test(full, reduced, 100, seed=1)
@@ -42,20 +50,29 @@ def test_the_chi_squared_test_is_too_lenient_with_few_groups() -> None:
 
 def test_binomial_models_are_bootstrapped() -> None:
     """The interval of the herds' standard deviation holds its estimate and does not hold 2."""
-    fit = fit_table(cbpp(), "cbind(incidence, healthy) ~ period + (1 | herd)", family="binomial", method="nAGQ=0").fit
+    fit = fit_table(
+        cbpp(),
+        "cbind(incidence, healthy) ~ period + (1 | herd)",
+        family="binomial",
+        method="nAGQ=0",
+    ).fit
     sd = bootstrap_intervals(fit, 60, seed=3).iloc[-1]
     assert sd["lower"] < sd["estimate"] < sd["upper"] < 2
 
 
 def test_fits_by_reml_are_not_compared() -> None:
     """Their criteria depend on the fixed effects."""
-    full, reduced = (fit_formula(f"reaction ~ {x} + (1 | subject)", sleepstudy()) for x in ("days", "1"))
+    full, reduced = (
+        fit_formula(f"reaction ~ {x} + (1 | subject)", sleepstudy()) for x in ("days", "1")
+    )
     with pytest.raises(InputError, match="maximum likelihood"):
         bootstrap_test(full, reduced, 5)
 
 
 def test_simulated_responses_have_the_model_s_covariance() -> None:
-    """Over 400 draws the variance of a response is that of the model: z' Sigma z + sigma^2, to 15 %."""
+    """Over 400 draws the variance of a response is that of the model: z' Sigma z + sigma^2, to 15
+    %.
+    """
     from transect.stats.bootstrap import simulate as draw
 
     fit = fit_formula("reaction ~ days + (1 + days | subject)", sleepstudy())

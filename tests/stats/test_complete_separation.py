@@ -47,8 +47,12 @@ def test_rows_with_both_outcomes_settle_it() -> None:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_many_rows_in_large_units(sign: float) -> None:
-    """30,000 rows, of which a sample decides, x in 1e18ths: separated by the sign of x; not with 20 rows turned round."""
-    x = np.column_stack([np.ones(30_000), sign * 1e18 * np.random.default_rng(1).normal(size=30_000)])
+    """30,000 rows, of which a sample decides, x in 1e18ths: separated by the sign of x; not with 20
+    rows turned round.
+    """
+    x = np.column_stack(
+        [np.ones(30_000), sign * 1e18 * np.random.default_rng(1).normal(size=30_000)]
+    )
     y = (x[:, 1] > 0).astype(float)
     assert 1 in separating_columns(y, np.ones(30_000), x)
     extreme = np.argsort(x[:, 1])[-20:]

@@ -9,8 +9,15 @@ from transect.stats.mixed import fit_formula
 
 
 def _sample(rng: np.random.Generator, n=6, k=20, sd=(0.3, 0.5, 1.0), mean=0.0) -> pd.DataFrame:
-    y = mean + rng.normal(0, sd[0], n)[:, None] + rng.normal(0, sd[1], k) + rng.normal(0, sd[2], (n, k))
-    return pd.DataFrame({"run": np.repeat(np.arange(n), k), "item": np.tile(np.arange(k), n), "value": y.ravel()})
+    y = (
+        mean
+        + rng.normal(0, sd[0], n)[:, None]
+        + rng.normal(0, sd[1], k)
+        + rng.normal(0, sd[2], (n, k))
+    )
+    return pd.DataFrame(
+        {"run": np.repeat(np.arange(n), k), "item": np.tile(np.arange(k), n), "value": y.ravel()}
+    )
 
 
 def test_one_stratum_equals_the_crossed_mixed_model() -> None:
@@ -45,8 +52,13 @@ def test_halves_count_equally_whatever_their_size() -> None:
 
 def test_weights_make_a_difference_of_sets() -> None:
     """A planted difference of 2 between sets."""
-    a, b = (_sample(np.random.default_rng(s), mean=m).assign(set=name) for s, m, name in ((2, 3.0, "a"), (3, 1.0, "b")))
-    row = crossed_mean(pd.concat([a, b.assign(item=b["item"] + 100)]), "run", "set", {"a": 1.0, "b": -1.0})
+    a, b = (
+        _sample(np.random.default_rng(s), mean=m).assign(set=name)
+        for s, m, name in ((2, 3.0, "a"), (3, 1.0, "b"))
+    )
+    row = crossed_mean(
+        pd.concat([a, b.assign(item=b["item"] + 100)]), "run", "set", {"a": 1.0, "b": -1.0}
+    )
     assert row["lower"] < 2 < row["upper"]
 
 
@@ -57,7 +69,9 @@ def test_two_units_have_no_interval() -> None:
 
 
 def test_without_variance_an_item_counts_once() -> None:
-    """Three runs that are right in all of 40 items: as 40 trials, since an item that is easy for one run is for all."""
+    """Three runs that are right in all of 40 items: as 40 trials, since an item that is easy for
+    one run is for all.
+    """
     frame = _sample(np.random.default_rng(5), n=3, k=40).assign(value=1.0)
     row = crossed_mean(frame, "run", bounds=(0.0, 1.0))
     assert (row["n_effective"], row["upper"]) == (40, 1)
@@ -67,7 +81,9 @@ def test_a_difference_of_shares_is_cut_at_1() -> None:
     """Sets of accuracies near 1 and near 0: at most 1 apart."""
     rng = np.random.default_rng(6)
     a, b = (_sample(rng, n=3, k=4).assign(set=name) for name in "ab")
-    both = pd.concat([a.assign(value=1.0), b.assign(value=[1.0, *[0.0] * 11], item=b["item"] + 100)])
+    both = pd.concat(
+        [a.assign(value=1.0), b.assign(value=[1.0, *[0.0] * 11], item=b["item"] + 100)]
+    )
     row = crossed_mean(both, "run", "set", {"a": 1.0, "b": -1.0}, (0.0, 1.0))
     assert (row["upper"], row["cut"]) == (1.0, "upper")
     assert "cut" not in crossed_mean(both, "run", "set", {"a": 1.0, "b": -1.0})

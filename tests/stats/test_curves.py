@@ -11,10 +11,19 @@ NOISE = 0.005
 PLANTED = {
     "line": ({"c0": 3.0, "c1": -0.1}, lambda x: 3 - 0.1 * np.log10(x)),
     "power": ({"E": 1.7, "a": 0.2}, lambda x: 1.7 + 40 * x**-0.2),
-    "logistic": ({"lo": 0.25, "hi": 0.85, "k": 3.0, "m": 8.5}, lambda x: 0.25 + 0.6 / (1 + np.exp(-3 * (np.log10(x) - 8.5)))),
-    "segmented": ({"psi": 8.7, "c2": 0.3}, lambda x: 0.3 + 0.02 * np.log10(x) + 0.3 * np.maximum(0, np.log10(x) - 8.7)),
-    "broken": ({"a": 0.1, "c": 0.3, "log10_x0": 9.0}, lambda x: 1 + 30 * x**-0.1 * (1 + (x / 1e9) ** (1 / 0.3)) ** -0.09),
-}  # fmt: skip
+    "logistic": (
+        {"lo": 0.25, "hi": 0.85, "k": 3.0, "m": 8.5},
+        lambda x: 0.25 + 0.6 / (1 + np.exp(-3 * (np.log10(x) - 8.5))),
+    ),
+    "segmented": (
+        {"psi": 8.7, "c2": 0.3},
+        lambda x: 0.3 + 0.02 * np.log10(x) + 0.3 * np.maximum(0, np.log10(x) - 8.7),
+    ),
+    "broken": (
+        {"a": 0.1, "c": 0.3, "log10_x0": 9.0},
+        lambda x: 1 + 30 * x**-0.1 * (1 + (x / 1e9) ** (1 / 0.3)) ** -0.09,
+    ),
+}
 
 
 def _x(n: int = 80) -> np.ndarray:
@@ -23,7 +32,9 @@ def _x(n: int = 80) -> np.ndarray:
 
 @pytest.mark.parametrize("form", PLANTED)
 def test_planted_parameters_are_found(form: str) -> None:
-    """80 points with noise of 0.005: every planted parameter to 3 %, and residuals no larger than the noise."""
+    """80 points with noise of 0.005: every planted parameter to 3 %, and residuals no larger than
+    the noise.
+    """
     truth, function = PLANTED[form]
     x = _x()
     found = fit_curve(form, x, function(x) + np.random.default_rng(1).normal(0, NOISE, len(x)))
@@ -89,7 +100,9 @@ def test_the_gradient_of_the_loss_law_is_that_of_its_cost() -> None:
     point = np.array([0.6, -1.2, -1.0, 0.3, 0.2])
     steps = 1e-7 * np.eye(5)
     slopes = [
-        (loss_law._cost(point + s, log_x, log_y)[0] - loss_law._cost(point - s, log_x, log_y)[0]) / 2e-7 for s in steps
+        (loss_law._cost(point + s, log_x, log_y)[0] - loss_law._cost(point - s, log_x, log_y)[0])
+        / 2e-7
+        for s in steps
     ]
     assert loss_law._cost(point, log_x, log_y)[1] == pytest.approx(slopes, abs=1e-4)
 
@@ -97,9 +110,13 @@ def test_the_gradient_of_the_loss_law_is_that_of_its_cost() -> None:
 @pytest.mark.parametrize("form", ["line", "power", "logistic", "segmented"])
 @pytest.mark.parametrize(("factor", "offset"), [(1e-20, 0.0), (1e12, 0.0), (1.0, 1e3)])
 def test_units_of_y_do_not_matter(form: str, factor: float, offset: float) -> None:
-    """y in another unit has the same fitted values (1e-4 of the noise) and residuals (1e-6), in that unit."""
+    """y in another unit has the same fitted values (1e-4 of the noise) and residuals (1e-6), in
+    that unit.
+    """
     x = _x()
-    planted = 1 / (1 + np.exp(-2 * (np.log10(x) - 8.5))) if form == "logistic" else 1.7 + 40 * x**-0.2
+    planted = (
+        1 / (1 + np.exp(-2 * (np.log10(x) - 8.5))) if form == "logistic" else 1.7 + 40 * x**-0.2
+    )
     y = planted + np.random.default_rng(4).normal(0, 0.01, len(x))
     found, other = fit_curve(form, x, y), fit_curve(form, x, y * factor + offset)
     assert other.rss == pytest.approx(found.rss * factor**2, rel=1e-6)

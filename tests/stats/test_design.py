@@ -6,7 +6,9 @@ import pytest
 from transect.stats import design
 
 TWO = {"a": ["-", "+"], "b": ["-", "+"], "c": ["-", "+"]}
-HALF = [{"a": a, "b": b, "c": "+" if a == b else "-"} for a in "-+" for b in "-+"]  # the half fraction c = ab
+HALF = [
+    {"a": a, "b": b, "c": "+" if a == b else "-"} for a in "-+" for b in "-+"
+]  # the half fraction c = ab
 
 
 def test_deviation_coding_of_three_levels() -> None:
@@ -30,18 +32,22 @@ def test_full_factorial_is_the_yardstick() -> None:
 
 
 def test_the_half_fraction_aliases_what_it_must() -> None:
-    """2^(3-1) with c = ab (Box, Hunter & Hunter 1978, chapter 12): main effects are clear of each other, each aliased
-    with an interaction.
+    """2^(3-1) with c = ab (Box, Hunter & Hunter 1978, chapter 12): main effects are clear of each
+    other, each aliased with an interaction.
     """
     report = design.describe(HALF, ["a", "b", "c"], TWO)
     assert (report.residual_df, report.efficiency) == (0, pytest.approx(1))
     assert {t.term: (t.estimable, t.aliased_share) for t in report.others} == {
-        "a:b": (0, pytest.approx(1)), "a:c": (0, pytest.approx(1)), "b:c": (0, pytest.approx(1))
-    }  # fmt: skip
+        "a:b": (0, pytest.approx(1)),
+        "a:c": (0, pytest.approx(1)),
+        "b:c": (0, pytest.approx(1)),
+    }
 
 
 def test_what_never_varies_apart_is_not_estimable() -> None:
-    """Two factors that go together: rank is short, efficiency 0, no estimable column of either given the other."""
+    """Two factors that go together: rank is short, efficiency 0, no estimable column of either
+    given the other.
+    """
     runs = [{"a": level, "b": level} for level in "-+-+"]
     report = design.describe(runs, ["a", "b"], {"a": ["-", "+"], "b": ["-", "+"]})
     assert (report.rank, report.parameters, report.efficiency, report.residual_df) == (2, 3, 0.0, 2)
@@ -49,8 +55,8 @@ def test_what_never_varies_apart_is_not_estimable() -> None:
 
 
 def test_exchange_finds_the_orthogonal_half() -> None:
-    """8 of 2^4 runs for main effects: an orthogonal fraction exists, with det(X'X) = 8^5, and the search finds one as
-    good.
+    """8 of 2^4 runs for main effects: an orthogonal fraction exists, with det(X'X) = 8^5, and the
+    search finds one as good.
     """
     factors = {name: ["-", "+"] for name in "abcd"}
     runs = design.factorial(factors)
@@ -61,8 +67,8 @@ def test_exchange_finds_the_orthogonal_half() -> None:
 
 
 def test_possible_terms_are_kept_clear() -> None:
-    """8 of 2^4 runs: with the interactions as possible terms the search prefers resolution IV, where no main effect is
-    aliased with one.
+    """8 of 2^4 runs: with the interactions as possible terms the search prefers resolution IV,
+    where no main effect is aliased with one.
     """
     factors = {name: ["-", "+"] for name in "abcd"}
     runs, main = design.factorial(factors), list(factors)

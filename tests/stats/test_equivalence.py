@@ -18,7 +18,8 @@ def test_p_equals_that_of_statsmodels(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("estimate", "verdict"), [(0.05, "supported"), (0.12, "unresolved"), (0.3, "unresolved"), (0.5, "rejected")]
+    ("estimate", "verdict"),
+    [(0.05, "supported"), (0.12, "unresolved"), (0.3, "unresolved"), (0.5, "rejected")],
 )
 def test_the_verdict_follows_the_interval(estimate: float, verdict: str) -> None:
     """df 10: 90 % half width 0.181, 95 % half width 0.223, margin 0.24."""
@@ -35,7 +36,9 @@ def test_the_smallest_margin_is_the_edge_of_support() -> None:
 
 
 def test_at_the_margin_at_most_5_percent_are_called_equivalent() -> None:
-    """4,000 samples of 8 units whose mean is the margin, where the test is at its level: 5 % + 2 MC SE."""
+    """4,000 samples of 8 units whose mean is the margin, where the test is at its level: 5 % + 2 MC
+    SE.
+    """
     x = np.random.default_rng(1).normal(1.0, 0.5, (4000, 8))
     p = [float(tost(row.mean(), row.std(ddof=1) / np.sqrt(8), 7, 1.0)["p"]) for row in x]
     assert 0.04 < np.mean(np.array(p) < 0.05) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 4000)
@@ -55,9 +58,15 @@ def test_inside_and_outside_of_an_open_region() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [((0.1, 0.1, 10, 0.0), "margin is 0"), ((0.1, 0.0, 10, 1.0), "above 0 and df"), ((np.nan, 0.1, 10, 1.0), "finite")],
+    [
+        ((0.1, 0.1, 10, 0.0), "margin is 0"),
+        ((0.1, 0.0, 10, 1.0), "above 0 and df"),
+        ((np.nan, 0.1, 10, 1.0), "finite"),
+    ],
 )
-def test_what_cannot_be_tested_is_said(given: tuple[float, float, float, float], message: str) -> None:
+def test_what_cannot_be_tested_is_said(
+    given: tuple[float, float, float, float], message: str
+) -> None:
     """No margin, no standard error, no estimate."""
     with pytest.raises(InputError, match=message):
         tost(*given)

@@ -35,7 +35,10 @@ def test_architecture_is_refused_where_the_objective_differs_too() -> None:
     )["effects"].set_index("term")
     refused = found.loc["architecture[bert - gpt]"]
     assert np.isnan(refused["lower"])
-    assert refused["reason"] == "not identifiable: architecture differs together with objective (masked against causal)"
+    assert (
+        refused["reason"]
+        == "not identifiable: architecture differs together with objective (masked against causal)"
+    )
     assert found.loc["architecture[mamba - gpt]", "reason"] == ""
 
 

@@ -25,7 +25,9 @@ def test_double_bar_means_uncorrelated() -> None:
 
 def test_a_slash_means_nested() -> None:
     """(1 + x | a/b) is (1 + x | a) + (1 + x | a:b)."""
-    assert parse("y ~ 1 + (1 + x | a/b)").random == parse("y ~ 1 + (1 + x | a) + (1 + x | a:b)").random
+    assert (
+        parse("y ~ 1 + (1 + x | a/b)").random == parse("y ~ 1 + (1 + x | a) + (1 + x | a:b)").random
+    )
 
 
 @pytest.mark.parametrize("text", ["y ~ 0 + x", "y ~ x - 1"])
@@ -60,9 +62,16 @@ def test_unknown_column_names_the_nearest() -> None:
 
 
 def test_coding_is_that_of_r() -> None:
-    """Treatment contrasts with the intercept; all columns for a category whose margin is missing (R's model.matrix)."""
+    """Treatment contrasts with the intercept; all columns for a category whose margin is missing
+    (R's model.matrix).
+    """
     frame = pd.DataFrame({"a": ["p", "q", "p"], "x": [1.0, 2.0, 3.0]})
-    assert Design(parse("y ~ a + x + a:x").fixed, frame).names == ["(Intercept)", "a[q]", "x", "a[q]:x"]
+    assert Design(parse("y ~ a + x + a:x").fixed, frame).names == [
+        "(Intercept)",
+        "a[q]",
+        "x",
+        "a[q]:x",
+    ]
     assert Design(parse("y ~ 0 + a").fixed, frame).names == ["a[p]", "a[q]"]
     assert Design(parse("y ~ a:x").fixed, frame).names == ["(Intercept)", "a[p]:x", "a[q]:x"]
 
@@ -76,7 +85,9 @@ def test_coding_is_that_of_r() -> None:
         ("y ~ 0 + b:a", ["b[u]:a[p]", "b[u]:a[q]", "b[v]:a[p]", "b[v]:a[q]"]),
     ],
 )
-def test_without_an_intercept_the_first_category_keeps_all_its_levels(text: str, names: list[str]) -> None:
+def test_without_an_intercept_the_first_category_keeps_all_its_levels(
+    text: str, names: list[str]
+) -> None:
     """The columns of R's model.matrix."""
     frame = pd.DataFrame({"a": list("pqpq"), "b": list("uuvv"), "x": range(4), "y": 0})
     assert Design(parse(text).fixed, frame).names == names
@@ -99,10 +110,21 @@ def test_transform_and_its_domain() -> None:
 
 
 def test_names_with_other_signs_stand_in_backticks() -> None:
-    """Response, covariate in a transform, group and polynomial; a plain name in backticks is the plain name."""
+    """Response, covariate in a transform, group and polynomial; a plain name in backticks is the
+    plain name.
+    """
     text = "`MMLU-PRO` ~ log10(`FLOPs (1E21)`) * `a|b` + poly(`x, y`, 2) + (1 + `a~b` | `run id`:g) + (1 | `plain`)"
     found = parse(text)
-    assert found.columns == ["MMLU-PRO", "FLOPs (1E21)", "a|b", "x, y", "a~b", "run id", "g", "plain"]
+    assert found.columns == [
+        "MMLU-PRO",
+        "FLOPs (1E21)",
+        "a|b",
+        "x, y",
+        "a~b",
+        "run id",
+        "g",
+        "plain",
+    ]
     assert found.fixed[-1] == ("log10(`FLOPs (1E21)`)", "`a|b`")
     assert parse("cbind(`not wrong`, `b`) ~ 1 + (1 | g)").counts == ("not wrong", "b")
 
@@ -138,7 +160,8 @@ def test_what_a_formula_lacks_is_said(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "text"), [(3.0, "3"), (np.float64(-2), "-2"), (1.5, "1.5"), (7, "7"), ("3.0", "3.0"), (True, "True")]
+    ("level", "text"),
+    [(3.0, "3"), (np.float64(-2), "-2"), (1.5, "1.5"), (7, "7"), ("3.0", "3.0"), (True, "True")],
 )
 def test_levels_are_called_alike_with_and_without_gaps(level: object, text: str) -> None:
     """Whole numbers have no point, as in R; words stay as they are."""
@@ -163,12 +186,21 @@ def test_an_interaction_alone_has_the_effects_within_it() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("y ~ " + " + ".join(f"x{i}" for i in range(20_000)), r"has 1\d\d,\d+ characters; at most 10,000"),
-        ("y ~ " + " + ".join(f"x{i}" for i in range(1_001)), r"1,00\d terms.* or more; at most 1,000"),
+        (
+            "y ~ " + " + ".join(f"x{i}" for i in range(20_000)),
+            r"has 1\d\d,\d+ characters; at most 10,000",
+        ),
+        (
+            "y ~ " + " + ".join(f"x{i}" for i in range(1_001)),
+            r"1,00\d terms.* or more; at most 1,000",
+        ),
         ("y ~ " + " * ".join("abcdefghijklmnopqrstuv"), r"4,096 terms.* or more; at most 1,000"),
         ("y ~ " + " * ".join("abcdefghij"), r"1,02\d terms.* or more; at most 1,000"),
         ("y ~ " + ":".join("abcdefghijklm"), r"13 variables in a term or more; at most 12"),
-        ("y ~ x + (1 | " + "/".join("abcdefghijklm") + ")", r"13 columns in a grouping or more; at most 12"),
+        (
+            "y ~ x + (1 | " + "/".join("abcdefghijklm") + ")",
+            r"13 columns in a grouping or more; at most 12",
+        ),
         ("y ~ x" + " + (1|g)" * 1_001, r"1,001 random terms or more; at most 1,000"),
         ("y ~ " + " + ".join(f"`x {i}`" for i in range(70_000)), r"characters; at most 10,000"),
         ("y ~ " + "(" * 100_000 + "x" + ")" * 100_000, r"200,005 characters"),
@@ -191,20 +223,32 @@ def test_a_formula_beyond_the_limits(text: str, told: str) -> None:
 
 
 def test_what_is_within_the_limits() -> None:
-    """A thousand terms (the intercept is one), nine crossed factors (511 and the intercept), an interaction of twelve."""
+    """A thousand terms (the intercept is one), nine crossed factors (511 and the intercept), an
+    interaction of twelve.
+    """
     assert len(parse("y ~ " + " + ".join(f"x{i}" for i in range(999))).fixed) == 1_000
     assert len(parse("y ~ " + " * ".join("abcdefghi")).fixed) == 512
     assert parse("y ~ " + ":".join("abcdefghijkl")).fixed == ((), tuple("abcdefghijkl"))
 
 
 def test_a_design_too_wide_is_refused_before_it_is_made() -> None:
-    """100,000 levels as a fixed effect (a table of their codes would take 80 GB), and their product; told with the term and what to write."""
-    rows = pd.DataFrame({"item": [f"i{i}" for i in range(100_000)], "a": [f"a{i % 80}" for i in range(100_000)]})
+    """100,000 levels as a fixed effect (a table of their codes would take 80 GB), and their
+    product; told with the term and what to write.
+    """
+    rows = pd.DataFrame(
+        {"item": [f"i{i}" for i in range(100_000)], "a": [f"a{i % 80}" for i in range(100_000)]}
+    )
     rows = rows.assign(b=[f"b{i % 79}" for i in range(100_000)], x=1.0)
-    with pytest.raises(InputError, match=r"100,0\d\d columns, 100,000 of them of item; at most 5,000 .*\(1 \| item\)"):
+    with pytest.raises(
+        InputError,
+        match=r"100,0\d\d columns, 100,000 of them of item; at most 5,000 .*\(1 \| item\)",
+    ):
         Design(parse("y ~ x + item").fixed, rows)
     with pytest.raises(InputError, match=r"6,480 columns, 6,320 of them of a:b"):
         Design(parse("y ~ a * b").fixed, rows)
     design = Design(parse("y ~ a").fixed, rows)
-    with pytest.raises(InputError, match=r"4,000,000 rows of 80 columns are 320,000,000 numbers; at most 250,000,000"):
+    with pytest.raises(
+        InputError,
+        match=r"4,000,000 rows of 80 columns are 320,000,000 numbers; at most 250,000,000",
+    ):
         design.matrix(pd.concat([rows[["a"]]] * 40))

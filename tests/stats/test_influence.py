@@ -1,4 +1,6 @@
-"""Influence of single levels: refits equal those from scratch, planted outliers are named, robust effects are not."""
+"""Influence of single levels: refits equal those from scratch, planted outliers are named, robust
+effects are not.
+"""
 
 import numpy as np
 import pandas as pd
@@ -19,31 +21,47 @@ def _table(seed: int = 1, slope: float = 0.8) -> pd.DataFrame:
     size = np.linspace(-1, 1, 12)[np.random.default_rng(0).permutation(12)]
     own, more = rng.normal(0, 0.2, 12), rng.normal(0, 0.1, 12)
     y = slope * size[run] + (1 + more[run]) * (item % 2) + own[run] + rng.normal(0, 0.5, 20)[item]
-    return pd.DataFrame({
-        "y": y + rng.normal(0, 0.3, 240), "run": [f"r{r:02d}" for r in run], "family": [f"f{r % 4}" for r in run],
-        "item": [f"i{i:02d}" for i in item], "condition": np.array(["a", "b"])[item % 2], "log_size": size[run],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "y": y + rng.normal(0, 0.3, 240),
+            "run": [f"r{r:02d}" for r in run],
+            "family": [f"f{r % 4}" for r in run],
+            "item": [f"i{i:02d}" for i in item],
+            "condition": np.array(["a", "b"])[item % 2],
+            "log_size": size[run],
+        }
+    )
 
 
 def test_refits_equal_fits_from_scratch() -> None:
-    """Every run and family: estimates, intervals and p of fit_table on the rows that are left, to the optimiser's precision."""
+    """Every run and family: estimates, intervals and p of fit_table on the rows that are left, to
+    the optimiser's precision.
+    """
     frame = _table()
     found = influence(fit_table(frame, FORMULA), frame, ["run", "family"]).left_out
     assert len(found) == (12 + 4) * 3
     for (group, level), part in found.groupby(["group", "left_out"]):
         alone = fit_table(frame[frame[group] != level], FORMULA).effects
         columns = ["estimate", "lower", "upper", "p"]
-        assert part[columns].to_numpy(float) == pytest.approx(alone[columns].to_numpy(float), rel=2e-3, abs=1e-6)
+        assert part[columns].to_numpy(float) == pytest.approx(
+            alone[columns].to_numpy(float), rel=2e-3, abs=1e-6
+        )
 
 
 def test_solid_effects_are_not_fragile() -> None:
-    """A slope of 0.8 with a run sd of 0.2, and a condition of 1: no flag, and the range of the refits holds the estimate."""
+    """A slope of 0.8 with a run sd of 0.2, and a condition of 1: no flag, and the range of the
+    refits holds the estimate.
+    """
     frame = _table()
     terms = (
-        influence(fit_table(frame, FORMULA), frame, ["run"]).terms.set_index("term").loc[["log_size", "condition[b]"]]
+        influence(fit_table(frame, FORMULA), frame, ["run"])
+        .terms.set_index("term")
+        .loc[["log_size", "condition[b]"]]
     )
     assert not terms["fragile"].any() and (terms["reason"] == "").all()
-    assert (terms["lowest"] < terms["estimate"]).all() and (terms["estimate"] < terms["highest"]).all()
+    assert (terms["lowest"] < terms["estimate"]).all() and (
+        terms["estimate"] < terms["highest"]
+    ).all()
 
 
 def test_an_effect_of_one_run_is_fragile_and_the_run_is_named() -> None:
@@ -66,7 +84,9 @@ def test_a_verdict_that_changes_is_said() -> None:
     whole = model.effects.set_index("term").loc["log_size"]
     found = influence(model, frame, ["run"])
     part = found.left_out.query("term == 'log_size'")
-    expected = ((part["lower"] > 0) | (part["upper"] < 0)) != (whole["lower"] > 0 or whole["upper"] < 0)
+    expected = ((part["lower"] > 0) | (part["upper"] < 0)) != (
+        whole["lower"] > 0 or whole["upper"] < 0
+    )
     assert part["verdict_changes"].tolist() == expected.tolist() and expected.any()
     assert (
         "the 95 % interval includes 0 without run r01, run r06, run r09 and 1 more"
@@ -77,17 +97,25 @@ def test_a_verdict_that_changes_is_said() -> None:
 def test_an_effect_that_rests_on_one_level_is_fragile() -> None:
     """Only family f3 is 'sparse': without it the effect cannot be estimated, the others can."""
     frame = _table().assign(kind=lambda f: np.where(f["family"] == "f3", "sparse", "dense"))
-    found = influence(fit_table(frame, "y ~ kind + log_size + (1 | run) + (1 | item)"), frame, ["family"])
+    found = influence(
+        fit_table(frame, "y ~ kind + log_size + (1 | run) + (1 | item)"), frame, ["family"]
+    )
     terms = found.terms.set_index("term")
     assert "it cannot be estimated without family f3" in terms.loc["kind[sparse]", "reason"]
     lost = found.left_out.query("left_out == 'f3'").set_index("term")
-    assert np.isnan(lost.loc["kind[sparse]", "estimate"]) and np.isfinite(lost.loc["log_size", "estimate"])
+    assert np.isnan(lost.loc["kind[sparse]", "estimate"]) and np.isfinite(
+        lost.loc["log_size", "estimate"]
+    )
 
 
 def test_a_model_that_cannot_be_refitted_says_why() -> None:
-    """Two families with a random effect each: without one there is nothing to vary over; no flag comes of that."""
+    """Two families with a random effect each: without one there is nothing to vary over; no flag
+    comes of that.
+    """
     frame = _table().query("family in ['f0', 'f1']")
-    found = influence(fit_table(frame, "y ~ condition + (1 | family) + (1 | item)"), frame, ["family"])
+    found = influence(
+        fit_table(frame, "y ~ condition + (1 | family) + (1 | item)"), frame, ["family"]
+    )
     assert found.left_out["reason"].str.contains("family has one level left").all()
     assert not found.terms["fragile"].any()
 
@@ -97,17 +125,25 @@ def test_weights_and_missing_rows_are_those_of_the_model() -> None:
     frame = penicillin().assign(w=np.random.default_rng(0).uniform(0.5, 2, 144))
     frame.loc[5, "diameter"] = np.nan
     formula = "diameter ~ 1 + (1 | plate) + (1 | sample)"
-    found = influence(fit_table(frame, formula, weights="w"), frame, ["plate"], weights="w").left_out
+    found = influence(
+        fit_table(frame, formula, weights="w"), frame, ["plate"], weights="w"
+    ).left_out
     alone = fit_table(frame[frame["plate"] != "p03"], formula, weights="w").effects.iloc[0]
-    assert found.set_index("left_out").loc["p03", "estimate"] == pytest.approx(alone["estimate"], rel=1e-6)
+    assert found.set_index("left_out").loc["p03", "estimate"] == pytest.approx(
+        alone["estimate"], rel=1e-6
+    )
 
 
 def test_a_binomial_model_is_refitted_as_one() -> None:
-    """Thirds of the herds of cbpp: estimates as from scratch to a hundredth of their standard error."""
+    """Thirds of the herds of cbpp: estimates as from scratch to a hundredth of their standard
+    error.
+    """
     frame, formula = cbpp(), "cbind(incidence, healthy) ~ period + (1 | herd)"
     frame["third"] = pd.factorize(frame["herd"])[0] // 5
     found = influence(fit_table(frame, formula, family="binomial"), frame, ["third"]).left_out
-    alone = fit_table(frame[frame["third"] != 2].drop(columns="third"), formula, family="binomial").effects
+    alone = fit_table(
+        frame[frame["third"] != 2].drop(columns="third"), formula, family="binomial"
+    ).effects
     difference = found.query("left_out == 2")["estimate"].to_numpy() - alone["estimate"].to_numpy()
     assert np.abs(difference / alone["se"].to_numpy()).max() < 1e-2
 
@@ -126,9 +162,18 @@ def test_wrong_columns_and_tables_are_explained() -> None:
 
 
 def test_all_is_every_grouping_of_few_levels_and_what_it_is_nested_in() -> None:
-    """run, item and family (text, and of runs); not the predictor, not numbers, not the 240 rows' names; too many levels are named."""
-    frame = _table().assign(kind="k", cell=[f"c{i}" for i in range(240)], size=lambda f: (10 * f["log_size"]).round())
+    """run, item and family (text, and of runs); not the predictor, not numbers, not the 240 rows'
+    names; too many levels are named.
+    """
+    frame = _table().assign(
+        kind="k", cell=[f"c{i}" for i in range(240)], size=lambda f: (10 * f["log_size"]).round()
+    )
     assert groupings(fit_table(frame, FORMULA)) == (["run", "item", "family"], [])
-    many = pd.concat([frame.assign(item=frame["item"] + f"-{k}", y=frame["y"] + k) for k in range(4)])
+    many = pd.concat(
+        [frame.assign(item=frame["item"] + f"-{k}", y=frame["y"] + k) for k in range(4)]
+    )
     assert groupings(fit_table(many, FORMULA)) == (["run", "family"], ["item"])
-    assert groupings(fit_table(frame, "y ~ family + condition + (1 | run) + (1 | item)"))[0] == ["run", "item"]
+    assert groupings(fit_table(frame, "y ~ family + condition + (1 | run) + (1 | item)"))[0] == [
+        "run",
+        "item",
+    ]

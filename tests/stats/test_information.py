@@ -1,4 +1,6 @@
-"""What R's summaries show beside the effects: AIC, BIC and log likelihood of lmer, glmer and lm (R 4.2.2, lme4 1.1-31)."""
+"""What R's summaries show beside the effects: AIC, BIC and log likelihood of lmer, glmer and lm (R
+4.2.2, lme4 1.1-31).
+"""
 
 import pytest
 
@@ -19,7 +21,9 @@ CROSSED = "(1 + cond | model) + (1 | item)"
 def test_equals_lmer(fixed: str, log_likelihood: float, aic: float, bic: float) -> None:
     """REML; to 1e-3."""
     found = information(fit_table(conditions(), f"y ~ {fixed} + {CROSSED}"))
-    assert [found[k] for k in ("log_likelihood", "aic", "bic")] == pytest.approx([log_likelihood, aic, bic], abs=1e-3)
+    assert [found[k] for k in ("log_likelihood", "aic", "bic")] == pytest.approx(
+        [log_likelihood, aic, bic], abs=1e-3
+    )
 
 
 def test_equals_glmer() -> None:
@@ -38,11 +42,15 @@ def test_equals_lm() -> None:
 def test_scaled_residuals_equal_lmer() -> None:
     """summary(lmer(Reaction ~ Days + (Days | Subject))): -3.9536, -0.4634, 0.0231, 0.4634, 5.1793."""
     found = residual_quantiles(fit_table(sleepstudy(), "reaction ~ days + (days | subject)"))
-    assert list(found.values()) == pytest.approx([-3.9536, -0.4634, 0.0231, 0.4634, 5.1793], abs=2e-4)
+    assert list(found.values()) == pytest.approx(
+        [-3.9536, -0.4634, 0.0231, 0.4634, 5.1793], abs=2e-4
+    )
 
 
 def test_the_reference_level_and_the_coding_are_said() -> None:
-    """A treatment coding against the first level, a sum coding against none, all levels without an intercept."""
+    """A treatment coding against the first level, a sum coding against none, all levels without an
+    intercept.
+    """
     frame = conditions()
     found = codings(fit_table(frame, f"y ~ arch + C(cond, sum) + log_params + {CROSSED}"))
     assert [(f["factor"], f["coding"], f["reference"]) for f in found] == [
@@ -58,4 +66,6 @@ def test_the_covariance_of_effects_holds_their_standard_errors() -> None:
     model = fit_table(conditions(), f"y ~ arch + log_params + {CROSSED}")
     found = effect_covariance(model)
     assert list(found) == model.effects["term"].tolist()
-    assert (found.to_numpy().diagonal() ** 0.5).tolist() == pytest.approx(model.effects["se"].tolist())
+    assert (found.to_numpy().diagonal() ** 0.5).tolist() == pytest.approx(
+        model.effects["se"].tolist()
+    )

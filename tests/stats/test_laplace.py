@@ -16,7 +16,9 @@ FORMULA = "cbind(incidence, healthy) ~ period + (1 | herd)"
 
 
 def test_quadrature_equals_numerical_integration() -> None:
-    """-2 log likelihood of 6 groups of 4 rows of 0 to 3 successes at one theta and beta, by scipy's quad: to 1e-7, Laplace 0.01 off."""
+    """-2 log likelihood of 6 groups of 4 rows of 0 to 3 successes at one theta and beta, by scipy's
+    quad: to 1e-7, Laplace 0.01 off.
+    """
     rng = np.random.default_rng(1)
     codes, x = np.repeat(np.arange(6), 4), np.column_stack([np.ones(24), rng.normal(size=24)])
     y = rng.binomial(3, expit(x[:, 1] + 1.5 * rng.normal(size=6)[codes])).astype(float)
@@ -41,11 +43,15 @@ def test_one_point_is_the_laplace_approximation() -> None:
     model = Laplace(y, np.ones(15), np.ones((15, 1)), terms)
     theta, beta = np.array([0.9]), np.array([0.1])
     expected, solution = model._iterate(model.without, theta, beta)
-    assert model._integral(theta, beta, solution.lower[:, 0, 0]) == pytest.approx(expected, abs=1e-9)
+    assert model._integral(theta, beta, solution.lower[:, 0, 0]) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_nine_points_equal_lme4() -> None:
-    """cbpp, lme4 1.1-31, nAGQ = 9: coefficients to 2e-4 standard errors, variance .41928 to 1e-4, standard errors 1e-4."""
+    """cbpp, lme4 1.1-31, nAGQ = 9: coefficients to 2e-4 standard errors, variance .41928 to 1e-4,
+    standard errors 1e-4.
+    """
     found = fit_table(cbpp(), FORMULA, family="binomial", method="nAGQ=9")
     beta = np.array([-1.399219443863, -0.991408657432876, -1.12781283713846, -1.57948777358161])
     se = np.array([0.233510632703351, 0.306767852076479, 0.326767150745614, 0.427596207828656])
@@ -60,10 +66,17 @@ def test_nine_points_equal_lme4() -> None:
     [
         (FORMULA + " + (1 | period)", "binomial", "nAGQ=9", "for one random effect"),
         (FORMULA, "binomial", "nAGQ=101", "nAGQ=2 to nAGQ=100"),
-        ("incidence ~ period + (1 | herd)", "gaussian", "nAGQ=9", "binomial models with a random term"),
+        (
+            "incidence ~ period + (1 | herd)",
+            "gaussian",
+            "nAGQ=9",
+            "binomial models with a random term",
+        ),
     ],
 )
-def test_what_has_no_quadrature_is_refused(formula: str, family: str, method: str, message: str) -> None:
+def test_what_has_no_quadrature_is_refused(
+    formula: str, family: str, method: str, message: str
+) -> None:
     """Two groupings, too many points, a gaussian response: one sentence."""
     with pytest.raises(InputError, match=message):
         fit_table(cbpp(), formula, family=family, method=method)

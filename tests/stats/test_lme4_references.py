@@ -1,7 +1,9 @@
-"""Every reference fit of lme4 that lies beside the mirror: criterion, coefficients, standard errors, variances, df.
+"""Every reference fit of lme4 that lies beside the mirror: criterion, coefficients, standard
+errors, variances, df.
 
-The references (lme4 1.1-31, lmerTest 3.1-3 under R 4.2.2) are read from reference/statistics next to the mirror's folder;
-test_mixed.py and test_generalized.py hold literal values of some of them, so that these claims never rest on skips alone.
+The references (lme4 1.1-31, lmerTest 3.1-3 under R 4.2.2) are read from reference/statistics next
+to the mirror's folder; test_mixed.py and test_generalized.py hold literal values of some of them,
+so that these claims never rest on skips alone.
 """
 
 import json
@@ -18,7 +20,9 @@ from transect.stats.mixed import MixedFit, fit_formula, grouping
 
 MIRROR = os.environ.get("TRANSECT_MIRROR")
 ROOT = Path(MIRROR).parent / "reference" / "statistics" if MIRROR else Path("nowhere")
-pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="lme4's reference fits are not beside TRANSECT_MIRROR")
+pytestmark = pytest.mark.skipif(
+    not ROOT.is_dir(), reason="lme4's reference fits are not beside TRANSECT_MIRROR"
+)
 
 FIXED = "log_params + arch + log_tokens"
 RANDOM = {"int": "(1 | item)", "slope": "(1 + log_params | item)"}
@@ -31,9 +35,22 @@ CLASSIC = {
     "Dyestuff": ("Dyestuff", "Yield ~ 1 + (1 | Batch)"),
 }
 LINEAR = [f"{name}_{method}" for name in CLASSIC for method in ("REML", "ML")]
-LINEAR += [f"obs_{y}_{kind}_{method}" for y in ("MMLU", "HellaSwag", "ARC.C") for kind in ("slope", "int") for method in ("REML", "ML")]  # fmt: skip
+LINEAR += [
+    f"obs_{y}_{kind}_{method}"
+    for y in ("MMLU", "HellaSwag", "ARC.C")
+    for kind in ("slope", "int")
+    for method in ("REML", "ML")
+]
 LINEAR += [f"sim_{size}_{kind}_tight" for size in ("tiny", "small", "mid") for kind in RANDOM]
-BINOMIAL = ["cbpp_nAGQ0", "cbpp_nAGQ1", "VerbAgg_nAGQ0", "sim_tiny_glmm0", "sim_tiny_glmm1", "sim_small_glmm0", "sim_small_glmm1"]  # fmt: skip
+BINOMIAL = [
+    "cbpp_nAGQ0",
+    "cbpp_nAGQ1",
+    "VerbAgg_nAGQ0",
+    "sim_tiny_glmm0",
+    "sim_tiny_glmm1",
+    "sim_small_glmm0",
+    "sim_small_glmm1",
+]
 TEXT = {"Subject": str, "plate": str, "herd": str, "period": str, "id": str}
 
 
@@ -58,7 +75,9 @@ def _fit(name: str) -> MixedFit:
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_linear_fits_equal_lme4(name: str) -> None:
-    """Criterion to 1e-6, coefficients to 1e-4 standard errors, standard errors 1e-4, variances 5e-4 of the residual, df 1e-2."""
+    """Criterion to 1e-6, coefficients to 1e-4 standard errors, standard errors 1e-4, variances 5e-4
+    of the residual, df 1e-2.
+    """
     reference, found = _reference(name), _fit(name)
     se = _numbers(reference["se"])
     table = found.coefficients()
@@ -68,7 +87,11 @@ def test_linear_fits_equal_lme4(name: str) -> None:
     components = found.components.set_index(["group", "effect"])["variance"]
     for row in reference["varcorr"]:
         if row.get("var2") in (None, "NA"):
-            key = ("residual", "") if row["grp"] == "Residual" else (row["grp"].split(".")[0], row["var1"])
+            key = (
+                ("residual", "")
+                if row["grp"] == "Residual"
+                else (row["grp"].split(".")[0], row["var1"])
+            )
             assert components[key] == pytest.approx(row["vcov"], abs=5e-4 * found.sigma**2)
     df = reference.get("satt_df") or reference.get("satterthwaite", {}).get("df")
     if df:
@@ -81,7 +104,9 @@ def _numbers(given: dict | list) -> np.ndarray:
 
 @pytest.mark.parametrize("name", BINOMIAL)
 def test_binomial_fits_equal_glmer(name: str) -> None:
-    """The criterion is never worse by more than 1e-3 (glmer stops early), coefficients within 1e-2 standard errors."""
+    """The criterion is never worse by more than 1e-3 (glmer stops early), coefficients within 1e-2
+    standard errors.
+    """
     reference = _reference(name)
     if name.startswith("sim"):
         frame = pd.read_csv(ROOT / "simulated" / f"{name.split('_')[1]}.csv")
@@ -92,16 +117,29 @@ def test_binomial_fits_equal_glmer(name: str) -> None:
         )
     elif name.startswith("cbpp"):
         frame = pd.read_csv(ROOT / "lme4" / "cbpp.csv", dtype=TEXT)
-        formula, successes, trials = "incidence ~ period + (1 | herd)", frame["incidence"], frame["size"]
+        formula, successes, trials = (
+            "incidence ~ period + (1 | herd)",
+            frame["incidence"],
+            frame["size"],
+        )
     else:
         frame = pd.read_csv(ROOT / "lme4" / "VerbAgg.csv", dtype=TEXT)
-        formula, successes, trials = "r2 ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)", frame["r2"] == "Y", np.ones(len(frame))  # fmt: skip
+        formula, successes, trials = (
+            "r2 ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)",
+            frame["r2"] == "Y",
+            np.ones(len(frame)),
+        )
     parsed = parse(formula)
     design = Design(parsed.fixed, frame, {"situ": "other"})
     terms = [grouping(r, frame) for r in parsed.random]
     method = "nAGQ=0" if name[-1] == "0" else "Laplace"
     found = fit_binomial(
-        successes.to_numpy(float), np.asarray(trials, float), design.matrix(frame), design.names, terms, method
+        successes.to_numpy(float),
+        np.asarray(trials, float),
+        design.matrix(frame),
+        design.names,
+        terms,
+        method,
     )
     se = np.array(list(reference["se"].values()))
     assert found.criterion <= reference["criterion"] + 1e-3

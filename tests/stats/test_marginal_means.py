@@ -1,4 +1,6 @@
-"""Marginal means and differences against R's emmeans 1.8.4 (lme4 1.1-31, lmerTest 3.1-3, Satterthwaite, rhoend 1e-9)."""
+"""Marginal means and differences against R's emmeans 1.8.4 (lme4 1.1-31, lmerTest 3.1-3,
+Satterthwaite, rhoend 1e-9).
+"""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,8 @@ from transect.errors import InputError
 from transect.stats.marginal_means import marginal_means
 from transect.stats.table_model import TableModel, fit_table
 
-# emmeans(m, ~arch), emmeans(m, ~arch:cond): estimate, se; its df, 35 to 46, are not bounded by the 24 models
+# emmeans(m, ~arch), emmeans(m, ~arch:cond): estimate, se; its df, 35 to 46, are not bounded by the
+# 24 models
 MEANS = {
     "arch[dense]": (0.58317274, 0.19409608),
     "arch[moe]": (1.0033777, 0.22627915),
@@ -18,7 +21,8 @@ MEANS = {
     "arch[moe], cond[b]": (1.4674036, 0.32468272),
     "arch[ssm], cond[b]": (0.44403367, 0.25342973),
 }
-# pairs(..., adjust = "holm"), pairs(~arch | cond), contrast(interaction = "pairwise"): estimate, se, df
+# pairs(..., adjust = "holm"), pairs(~arch | cond), contrast(interaction = "pairwise"): estimate,
+# se, df
 DIFFERENCES = {
     "arch[dense - moe]": (-0.42020494, 0.24304418, 19.737787),
     "arch[dense - ssm]": (0.27437687, 0.19833827, 19.765555),
@@ -28,7 +32,11 @@ DIFFERENCES = {
     "arch[dense - moe] x cond[a - b]": (0.73158963, 0.30965573, 21.0),
     "arch[moe - ssm] x cond[a - b]": (-0.65757623, 0.29296524, 21.0),
 }
-HOLM = {"arch[dense - moe]": 0.19886765, "arch[dense - ssm]": 0.19886765, "arch[moe - ssm]": 0.020325842}
+HOLM = {
+    "arch[dense - moe]": 0.19886765,
+    "arch[dense - ssm]": 0.19886765,
+    "arch[moe - ssm]": 0.020325842,
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +68,22 @@ def test_differences_equal_emmeans(found: tuple[pd.DataFrame, pd.DataFrame]) -> 
 
 
 def test_p_is_adjusted_by_holm_within_a_request(found: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    """The three differences of arch, not together with those of arch:cond: emmeans' p to 1e-3 relative."""
+    """The three differences of arch, not together with those of arch:cond: emmeans' p to 1e-3
+    relative.
+    """
     table = found[1].query("factors == 'arch'").set_index("label")
     assert table["p_holm"].to_dict() == pytest.approx(HOLM, rel=1e-3)
 
 
 def test_binomial_means_come_with_probabilities() -> None:
-    """emmeans of the cbpp model, type = "response": probabilities to 1e-4, differences of logits to 1e-2 of their se, odds ratios."""
+    """emmeans of the cbpp model, type = "response": probabilities to 1e-4, differences of logits to
+    1e-2 of their se, odds ratios.
+    """
     fitted = fit_table(cbpp(), "cbind(incidence, healthy) ~ period + (1 | herd)", family="binomial")
     means, differences = marginal_means(fitted, ["period"])
-    assert means["probability"].to_numpy() == pytest.approx([0.19804915, 0.08387195, 0.07397293, 0.04839074], abs=1e-4)
+    assert means["probability"].to_numpy() == pytest.approx(
+        [0.19804915, 0.08387195, 0.07397293, 0.04839074], abs=1e-4
+    )
     first = differences.set_index("label").loc["period[1 - 2]"]
     assert [first["estimate"], first["se"]] == pytest.approx([0.9923328, 0.30664221], abs=3e-3)
     assert first["odds_ratio"] == pytest.approx(np.exp(first["estimate"]))
@@ -79,7 +93,10 @@ def test_a_factor_is_named_by_its_column(model: TableModel) -> None:
     """factor(half) by half; numbers have no levels, unknown names a guess."""
     frame = conditions().assign(half=lambda t: t["item"].str[-1].astype(int) // 5)
     fitted = fit_table(frame, "y ~ factor(half) + (1 | model) + (1 | item)")
-    assert list(marginal_means(fitted, ["half"])[0]["label"]) == ["factor(half)[0]", "factor(half)[1]"]
+    assert list(marginal_means(fitted, ["half"])[0]["label"]) == [
+        "factor(half)[0]",
+        "factor(half)[1]",
+    ]
     for name, message in [
         ("log_params", "write factor"),
         ("ach", "Did you mean 'arch'"),
@@ -90,7 +107,9 @@ def test_a_factor_is_named_by_its_column(model: TableModel) -> None:
 
 
 def test_an_interaction_that_the_model_lacks_is_not_tested() -> None:
-    """Additive factors: cells and differences, and no difference of differences, which would be 0 by construction."""
+    """Additive factors: cells and differences, and no difference of differences, which would be 0
+    by construction.
+    """
     fitted = fit_table(conditions(), "y ~ arch + cond + (1 | model) + (1 | item)")
     assert set(marginal_means(fitted, ["arch:cond"])[1]["kind"]) == {"difference"}
 

@@ -1,4 +1,6 @@
-"""What is dropped, rounded, left out or refused before a model is fitted: planted tables, and values of lme4's documentation."""
+"""What is dropped, rounded, left out or refused before a model is fitted: planted tables, and
+values of lme4's documentation.
+"""
 
 import re
 
@@ -21,14 +23,26 @@ BINOMIAL = "cbind(incidence, healthy) ~ period + (1 | herd)"
 def _cells() -> pd.DataFrame:
     """cond x s by item, without a row of cond b at s3."""
     rng = np.random.default_rng(4)
-    frame = pd.DataFrame({"cond": rng.choice(list("ab"), 300), "s": rng.choice(["s1", "s2", "s3"], 300), "item": rng.choice(list("ijklmnopqr"), 300)})  # fmt: skip
-    frame["y"] = rng.normal(size=300) + (frame["cond"] == "b") + rng.normal(size=10)[pd.factorize(frame["item"])[0]]
+    frame = pd.DataFrame(
+        {
+            "cond": rng.choice(list("ab"), 300),
+            "s": rng.choice(["s1", "s2", "s3"], 300),
+            "item": rng.choice(list("ijklmnopqr"), 300),
+        }
+    )
+    frame["y"] = (
+        rng.normal(size=300)
+        + (frame["cond"] == "b")
+        + rng.normal(size=10)[pd.factorize(frame["item"])[0]]
+    )
     frame = frame[(frame["cond"] == "a") | (frame["s"] != "s3")]
     return frame.assign(cell=frame["cond"] + frame["s"])
 
 
 def test_an_interaction_with_an_empty_cell_is_the_model_of_its_cells() -> None:
-    """cond*s with one empty cell and one factor of the five cells: the criterion by ML to 1e-8, means of cells and their se to 1e-8."""
+    """cond*s with one empty cell and one factor of the five cells: the criterion by ML to 1e-8,
+    means of cells and their se to 1e-8.
+    """
     whole, cells = (
         fit_table(_cells(), f, reml=False, allow_pseudoreplication=True)
         for f in ("y ~ cond*s + (1 | item)", "y ~ cell + (1 | item)")
@@ -39,11 +53,15 @@ def test_an_interaction_with_an_empty_cell_is_the_model_of_its_cells() -> None:
     known = found["estimate"].notna().to_numpy()
     assert known.tolist() == [True] * 5 + [False]  # the last is cond[b], s[s3]
     for column in ("estimate", "se"):
-        assert found.loc[known, column].to_numpy() == pytest.approx(expected[column].to_numpy(), rel=1e-8)
+        assert found.loc[known, column].to_numpy() == pytest.approx(
+            expected[column].to_numpy(), rel=1e-8
+        )
 
 
 def test_the_column_of_an_empty_cell_is_named_and_what_needs_it_is_not_estimable() -> None:
-    """A note names cond[b]:s[s3]; the mean of cond[b] and the main effect of cond are not estimable, cond[a] is."""
+    """A note names cond[b]:s[s3]; the mean of cond[b] and the main effect of cond are not
+    estimable, cond[a] is.
+    """
     model = fit_table(_cells(), "y ~ cond*s + (1 | item)", allow_pseudoreplication=True)
     assert any("cond[b]:s[s3]" in note and "not estimable" in note for note in model.warnings)
     means, differences = marginal_means(model, ["cond"])
@@ -52,7 +70,9 @@ def test_the_column_of_an_empty_cell_is_named_and_what_needs_it_is_not_estimable
 
 
 def test_a_cell_without_rows_is_not_predicted() -> None:
-    """Fitted values of the rows equal those of the model of cells (1e-8); a row of the empty cell has none."""
+    """Fitted values of the rows equal those of the model of cells (1e-8); a row of the empty cell
+    has none.
+    """
     frame = _cells()
     whole, cells = (
         fit_table(frame, f, reml=False, allow_pseudoreplication=True)
@@ -65,7 +85,9 @@ def test_a_cell_without_rows_is_not_predicted() -> None:
 
 
 def test_terms_with_an_empty_cell_are_tested_as_far_as_the_rows_tell() -> None:
-    """cond and s at the levels of the other are lost where a cell is; cond:s has one degree of freedom, the F of its only contrast (t^2)."""
+    """cond and s at the levels of the other are lost where a cell is; cond:s has one degree of
+    freedom, the F of its only contrast (t^2).
+    """
     model = fit_table(_cells(), "y ~ cond*s + (1 | item)", allow_pseudoreplication=True)
     tests = term_tests(model).set_index("term")
     last = model.effects.iloc[-1]
@@ -76,7 +98,9 @@ def test_terms_with_an_empty_cell_are_tested_as_far_as_the_rows_tell() -> None:
 
 
 def test_a_factor_that_another_determines_is_still_refused() -> None:
-    """A main effect, and an interaction that is lost wholly, can be left out of the formula: no column is dropped in silence."""
+    """A main effect, and an interaction that is lost wholly, can be left out of the formula: no
+    column is dropped in silence.
+    """
     frame = _cells().assign(other=lambda t: t["cond"].map({"a": "p", "b": "q"}))
     for formula in ("y ~ cond + other + (1 | item)", "y ~ cond + s + cond:other + (1 | item)"):
         with pytest.raises(InputError, match="is aliased"):
@@ -86,25 +110,40 @@ def test_a_factor_that_another_determines_is_still_refused() -> None:
 def test_near_collinearity_is_named() -> None:
     """z = 2 x + 1 but for 1e-9: the sentence names both; with 1e-3 both are fitted."""
     rng = np.random.default_rng(1)
-    frame = pd.DataFrame({"x": rng.normal(size=100), "g": np.arange(100) % 10, "y": rng.normal(size=100)})
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=100), "g": np.arange(100) % 10, "y": rng.normal(size=100)}
+    )
     noise = rng.normal(size=100)
     with pytest.raises(InputError, match="'z' is nearly collinear with x"):
         fit_table(frame.assign(z=2 * frame["x"] + 1 + 1e-9 * noise), "y ~ x + z + (1 | g)")
-    assert len(fit_table(frame.assign(z=2 * frame["x"] + 1 + 1e-3 * noise), "y ~ x + z + (1 | g)").effects) == 3
+    assert (
+        len(
+            fit_table(
+                frame.assign(z=2 * frame["x"] + 1 + 1e-3 * noise), "y ~ x + z + (1 | g)"
+            ).effects
+        )
+        == 3
+    )
 
 
 def test_an_effect_of_every_row_of_a_binomial_model_is_fitted() -> None:
-    """lme4's manual, cbpp with (1 | obs): -1.5003, -1.2265, -1.3288, -1.8662; variances .794 and .0339; the rows stay the rows."""
+    """lme4's manual, cbpp with (1 | obs): -1.5003, -1.2265, -1.3288, -1.8662; variances .794 and
+    .0339; the rows stay the rows.
+    """
     frame = cbpp().assign(obs=[f"o{i}" for i in range(56)])
     model = fit_table(frame, BINOMIAL + " + (1 | obs)", family="binomial")
-    assert model.effects["estimate"].to_numpy() == pytest.approx([-1.5003, -1.2265, -1.3288, -1.8662], abs=5e-4)
+    assert model.effects["estimate"].to_numpy() == pytest.approx(
+        [-1.5003, -1.2265, -1.3288, -1.8662], abs=5e-4
+    )
     assert model.fit.components["variance"].to_numpy() == pytest.approx([0.794, 0.0339], abs=5e-4)
     assert model.effects["by_rows"].tolist() == [False, True, True, True]
 
 
 def test_an_effect_of_every_row_needs_several_trials() -> None:
     """0 and 1 by row, and a gaussian response: its variance cannot be told."""
-    frame = cbpp().assign(obs=[f"o{i}" for i in range(56)], hit=lambda t: (t["incidence"] > 0).astype(int))
+    frame = cbpp().assign(
+        obs=[f"o{i}" for i in range(56)], hit=lambda t: (t["incidence"] > 0).astype(int)
+    )
     with pytest.raises(InputError, match="as many levels as there are rows"):
         fit_table(frame, "hit ~ period + (1 | obs)", family="binomial")
     with pytest.raises(InputError, match="as many levels as there are rows"):
@@ -117,7 +156,9 @@ def test_rows_without_a_trial_are_left_out_and_said() -> None:
     empty = frame.iloc[:2].assign(incidence=0, healthy=0)
     usual = fit_table(frame, BINOMIAL, family="binomial")
     found = fit_table(pd.concat([empty, frame], ignore_index=True), BINOMIAL, family="binomial")
-    assert found.effects["estimate"].to_numpy() == pytest.approx(usual.effects["estimate"].to_numpy(), rel=1e-6)
+    assert found.effects["estimate"].to_numpy() == pytest.approx(
+        usual.effects["estimate"].to_numpy(), rel=1e-6
+    )
     assert found.fit.n == 56
     assert any("2 rows with no trial" in note for note in found.warnings)
 
@@ -135,7 +176,9 @@ def test_rows_of_weight_0_are_left_out_and_said() -> None:
 
 
 def test_a_rounded_proportion_is_the_whole_number_that_it_can_only_be() -> None:
-    """1/3 as 0.33 of 3 is 1, said; 0.333 of 3001 may be several and is refused; 0.5 of 3 is no proportion of whole trials."""
+    """1/3 as 0.33 of 3 is 1, said; 0.333 of 3001 may be several and is refused; 0.5 of 3 is no
+    proportion of whole trials.
+    """
     frame = pd.DataFrame({"share": [0.33, 0.67, 1.0, 0.0], "n": [3, 3, 2, 4]})
     found = counts_of(parse("share ~ 1"), frame, "n")
     assert found.successes.tolist() == [1, 2, 2, 0]
@@ -146,9 +189,18 @@ def test_a_rounded_proportion_is_the_whole_number_that_it_can_only_be() -> None:
 
 
 def test_a_column_called_as_a_transform_does_not_stand_in_for_it() -> None:
-    """log10(p) is computed from p, beside a column of that name, which backticks reach; a note says so."""
+    """log10(p) is computed from p, beside a column of that name, which backticks reach; a note says
+    so.
+    """
     rng = np.random.default_rng(2)
-    frame = pd.DataFrame({"p": rng.uniform(1, 1e4, 60), "log10(p)": rng.normal(size=60), "g": np.arange(60) % 6, "y": rng.normal(size=60)})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "p": rng.uniform(1, 1e4, 60),
+            "log10(p)": rng.normal(size=60),
+            "g": np.arange(60) % 6,
+            "y": rng.normal(size=60),
+        }
+    )
     found = fit_table(frame, "y ~ log10(p) + (1 | g)")
     expected = fit_table(frame.assign(q=np.log10(frame["p"])), "y ~ q + (1 | g)")
     other = fit_table(frame.rename(columns={"log10(p)": "q"}), "y ~ q + (1 | g)")
@@ -160,20 +212,30 @@ def test_a_column_called_as_a_transform_does_not_stand_in_for_it() -> None:
 
 
 PLOTS = [
-    *(-0.12, 0.94, 0.63, 0.61, 1.51, -1.31, -0.74, -1.43), *(0.14, 1.25, 0.23, 0.74, -1.66, 0.39, -0.66, 2.02),
-    *(0.65, 0.71, -0.29, 0.38, 0.42, -0.58, -0.73, -0.35), *(0.01, 0.03, 0.34, -0.11, 1.39, -0.98, 1.44, -0.01),
-    *(-0.47, -1.27, -0.06, -0.17, 0.27, -0.45, 0.17, 1.9), *(0.76, -0.22, 1.3, 0.22, 0.95, 0.96, -0.04, -1.58),
-]  # fmt: skip
+    *(-0.12, 0.94, 0.63, 0.61, 1.51, -1.31, -0.74, -1.43),
+    *(0.14, 1.25, 0.23, 0.74, -1.66, 0.39, -0.66, 2.02),
+    *(0.65, 0.71, -0.29, 0.38, 0.42, -0.58, -0.73, -0.35),
+    *(0.01, 0.03, 0.34, -0.11, 1.39, -0.98, 1.44, -0.01),
+    *(-0.47, -1.27, -0.06, -0.17, 0.27, -0.45, 0.17, 1.9),
+    *(0.76, -0.22, 1.3, 0.22, 0.95, 0.96, -0.04, -1.58),
+]
 
 
 @pytest.mark.parametrize(
-    "name", ["plot", "row", "residual", "unit", "all", "group", "self", "index", "Residual", "sigma"]
+    "name",
+    ["plot", "row", "residual", "unit", "all", "group", "self", "index", "Residual", "sigma"],
 )
 def test_no_name_of_a_column_has_a_meaning(name: str) -> None:
-    """lmerTest's 0.2787, se 0.2545, df 4, p 0.3349 of six plots, whatever the grouping is called; its unit are its six levels."""
-    frame = pd.DataFrame({"y": PLOTS, "t": np.repeat([0, 1, 0, 1, 0, 1], 8), name: np.repeat(list("abcdef"), 8)})
+    """lmerTest's 0.2787, se 0.2545, df 4, p 0.3349 of six plots, whatever the grouping is called;
+    its unit are its six levels.
+    """
+    frame = pd.DataFrame(
+        {"y": PLOTS, "t": np.repeat([0, 1, 0, 1, 0, 1], 8), name: np.repeat(list("abcdef"), 8)}
+    )
     row = fit_table(frame, f"y ~ t + (1 | {name})").effects.iloc[1]
-    assert row[["estimate", "se", "df", "p"]].to_numpy(float) == pytest.approx([0.2787, 0.2545, 4, 0.3349], abs=5e-5)
+    assert row[["estimate", "se", "df", "p"]].to_numpy(float) == pytest.approx(
+        [0.2787, 0.2545, 4, 0.3349], abs=5e-5
+    )
     assert (row["unit"], row["n_units"], row["by_rows"]) == (name, 6, False)
 
 
@@ -181,17 +243,25 @@ def test_a_message_names_a_few_of_many_columns() -> None:
     """Numbers that are read as text give a level for each row: four are named, the rest counted."""
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(
-        {"y": rng.normal(size=40), "x": [f"{v:.3f}ms" for v in rng.normal(size=40)], "a": ["u", "v"] * 20}
+        {
+            "y": rng.normal(size=40),
+            "x": [f"{v:.3f}ms" for v in rng.normal(size=40)],
+            "a": ["u", "v"] * 20,
+        }
     )
     frame = pd.concat([frame, frame]).assign(g=list("pqrs") * 20)
-    with pytest.raises(InputError, match=r"determined by x\[[^,]*(, x\[[^,]*){3} and \d+ more") as error:
+    with pytest.raises(
+        InputError, match=r"determined by x\[[^,]*(, x\[[^,]*){3} and \d+ more"
+    ) as error:
         fit_table(frame, "y ~ x + a + (1 | g)", allow_pseudoreplication=True)
     assert len(str(error.value)) < 250
 
 
 @pytest.mark.parametrize(("offset", "kept"), [(1.7e9, True), (1.7e12, False)])
 def test_numbers_far_from_0_keep_their_effect_or_are_named(offset: float, kept: bool) -> None:
-    """Seconds since 1970: the slope, se and criterion of the same numbers near 0 (1e-6); with too few digits left the column is named."""
+    """Seconds since 1970: the slope, se and criterion of the same numbers near 0 (1e-6); with too
+    few digits left the column is named.
+    """
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({"x": rng.normal(size=80), "g": list("pqrstuvw") * 10}).assign(
         y=lambda t: t["x"] + rng.normal(size=80)
@@ -209,19 +279,32 @@ def test_numbers_far_from_0_keep_their_effect_or_are_named(offset: float, kept: 
 
 
 def test_a_response_of_whole_groups_is_named() -> None:
-    """log10(size) by run: nothing is left within the runs, which is said instead of a search that fails."""
+    """log10(size) by run: nothing is left within the runs, which is said instead of a search that
+    fails.
+    """
     frame = pd.DataFrame(
-        {"size": [1.0, 10.0, 1000.0, 50.0] * 8, "run": list("pqrs") * 8, "x": np.random.default_rng(1).normal(size=32)}
+        {
+            "size": [1.0, 10.0, 1000.0, 50.0] * 8,
+            "run": list("pqrs") * 8,
+            "x": np.random.default_rng(1).normal(size=32),
+        }
     )
-    with pytest.raises(InputError, match=r"'log10\(size\)' is the same in all rows of each level of run"):
+    with pytest.raises(
+        InputError, match=r"'log10\(size\)' is the same in all rows of each level of run"
+    ):
         fit_table(frame, "log10(size) ~ x + (1 | run)")
 
 
 def test_parts_of_trials_are_said() -> None:
     """cbind of 1.5 successes: fitted as lme4 does, with a note (R: non-integer counts)."""
     table = cbpp().assign(incidence=lambda t: t["incidence"] + 0.5)
-    model = fit_table(table, "cbind(incidence, healthy) ~ 1 + (1 | herd)", family="binomial", method="nAGQ=0")
-    assert any(f"{len(table)} rows of cbind" in note and "parts of a trial" in note for note in model.warnings)
+    model = fit_table(
+        table, "cbind(incidence, healthy) ~ 1 + (1 | herd)", family="binomial", method="nAGQ=0"
+    )
+    assert any(
+        f"{len(table)} rows of cbind" in note and "parts of a trial" in note
+        for note in model.warnings
+    )
 
 
 @pytest.mark.parametrize("fixed", ["arch + k", "0 + k", "k:arch", "arch + (0 + k | item)"])
@@ -243,7 +326,9 @@ def test_a_category_of_one_level_is_refused(fixed: str) -> None:
     ],
 )
 @pytest.mark.parametrize("random", ["", " + (1 | model)"])
-def test_numbers_whose_squares_are_none_are_refused(changed: dict[str, float], sentence: str, random: str) -> None:
+def test_numbers_whose_squares_are_none_are_refused(
+    changed: dict[str, float], sentence: str, random: str
+) -> None:
     """A size that no variance can be told of: by column, with and without random terms."""
     frame = conditions().assign(w=1.5)
     frame = frame.assign(**{c: frame[c] * size for c, size in changed.items()})

@@ -1,4 +1,6 @@
-"""Adjusted p values against statsmodels; the tree against Benjamini & Bogomolov by hand and in simulations."""
+"""Adjusted p values against statsmodels; the tree against Benjamini & Bogomolov by hand and in
+simulations.
+"""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,12 @@ from statsmodels.stats.multitest import multipletests
 from transect.errors import InputError
 from transect.stats.multiplicity import benjamini_hochberg, holm, nested_tree, simes, tree_bh
 
-LISTS = [[0.04, 0.001, 0.03, 0.03, 0.5], [0.0, 1.0], [0.2], list(np.random.default_rng(0).beta(0.3, 1, 200))]
+LISTS = [
+    [0.04, 0.001, 0.03, 0.03, 0.5],
+    [0.0, 1.0],
+    [0.2],
+    list(np.random.default_rng(0).beta(0.3, 1, 200)),
+]
 
 
 @pytest.mark.parametrize("p", LISTS)
@@ -30,13 +37,17 @@ def test_simes_by_hand() -> None:
 
 
 def _families(p: dict[str, list[float]]) -> tuple[pd.Series, dict]:
-    frame = pd.DataFrame([(f, i, v) for f, values in p.items() for i, v in enumerate(values)], columns=["f", "i", "p"])
+    frame = pd.DataFrame(
+        [(f, i, v) for f, values in p.items() for i, v in enumerate(values)],
+        columns=["f", "i", "p"],
+    )
     return nested_tree(frame, ["f", "i"]), {(f, i): v for f, i, v in frame.itertuples(index=False)}
 
 
 def test_two_levels_are_benjamini_and_bogomolov() -> None:
-    """Three families with Simes p 0.002, 0.03, 0.6: BH at 0.05 takes two of three, so within them BH at 0.05 * 2 / 3 = 0.0333:
-    in the second family 0.03 * 2 / 2 = 0.03 passes, 0.04 in the first does not."""
+    """Three families with Simes p 0.002, 0.03, 0.6: BH at 0.05 takes two of three, so within them
+    BH at 0.05 * 2 / 3 = 0.0333: in the second family 0.03 * 2 / 2 = 0.03 passes, 0.04 in the first
+    does not."""
     parents, p = _families({"a": [0.001, 0.04], "b": [0.03, 0.03], "c": [0.6, 0.4]})
     found = tree_bh(parents, p).set_index("node")
     assert found["p"][[("a",), ("b",), ("c",)]].tolist() == pytest.approx([0.002, 0.03, 0.6])
@@ -56,7 +67,9 @@ def test_a_flat_tree_is_benjamini_hochberg() -> None:
 def test_a_rejected_node_has_a_rejected_child() -> None:
     """With Simes' p at every inner node, over 200 random trees of three levels."""
     rng = np.random.default_rng(2)
-    cells = pd.DataFrame([(a, b, c) for a in range(4) for b in range(3) for c in range(5)], columns=["a", "b", "c"])
+    cells = pd.DataFrame(
+        [(a, b, c) for a in range(4) for b in range(3) for c in range(5)], columns=["a", "b", "c"]
+    )
     parents = nested_tree(cells, ["a", "b", "c"])
     leaves = [node for node in parents.index if len(node) == 3]
     for _ in range(200):
@@ -73,7 +86,9 @@ def test_an_own_test_of_an_inner_node_is_used() -> None:
 
 
 def _rates(effect: float, n: int) -> tuple[float, float]:
-    """Share of trees (8 layers x 10 heads) with any false rejection; mean over trees of the families' mean false share."""
+    """Share of trees (8 layers x 10 heads) with any false rejection; mean over trees of the
+    families' mean false share.
+    """
     rng = np.random.default_rng(7)
     parents, _ = _families({str(f): [0.0] * 10 for f in range(8)})
     leaves = [node for node in parents.index if len(node) == 2]
@@ -87,7 +102,9 @@ def _rates(effect: float, n: int) -> tuple[float, float]:
         false = hit & ~true.reshape(8, 10)
         anyone.append(false.any())
         chosen = hit.any(1)
-        selective.append((false.sum(1) / np.maximum(hit.sum(1), 1))[chosen].mean() if chosen.any() else 0.0)
+        selective.append(
+            (false.sum(1) / np.maximum(hit.sum(1), 1))[chosen].mean() if chosen.any() else 0.0
+        )
     return float(np.mean(anyone)), float(np.mean(selective))
 
 
@@ -99,7 +116,9 @@ def test_null_trees_have_at_most_5_percent_of_discoveries() -> None:
 
 @pytest.mark.slow
 def test_the_selective_false_discovery_rate_is_held() -> None:
-    """1,000 trees with effects of 3.5 sd in half of three layers: the families' mean share of false heads at most 5 % + 2 MC SE."""
+    """1,000 trees with effects of 3.5 sd in half of three layers: the families' mean share of false
+    heads at most 5 % + 2 MC SE.
+    """
     assert 0.005 < _rates(3.5, 1000)[1] <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1000)
 
 

@@ -1,4 +1,6 @@
-"""Points off a smooth curve: planted swaps in simulated curves of losses, and no alarm in clean ones."""
+"""Points off a smooth curve: planted swaps in simulated curves of losses, and no alarm in clean
+ones.
+"""
 
 import numpy as np
 import pytest
@@ -11,9 +13,18 @@ NOISES = ("white", "heavy tails", "correlated", "uneven")
 
 
 def losses(rng: np.random.Generator, kind: str) -> np.ndarray:
-    """floor + drop (1 + step / start)^-power with noise of 0.002 to 0.02: plateau, fall and power law, as in pretraining."""
-    floor, drop, start, power = rng.uniform(0.6, 2.5), rng.uniform(4, 9), rng.uniform(50, 600), rng.uniform(0.3, 0.8)
-    noise = rng.standard_t(5, len(STEPS)) if kind == "heavy tails" else rng.standard_normal(len(STEPS))
+    """floor + drop (1 + step / start)^-power with noise of 0.002 to 0.02: plateau, fall and power
+    law, as in pretraining.
+    """
+    floor, drop, start, power = (
+        rng.uniform(0.6, 2.5),
+        rng.uniform(4, 9),
+        rng.uniform(50, 600),
+        rng.uniform(0.3, 0.8),
+    )
+    noise = (
+        rng.standard_t(5, len(STEPS)) if kind == "heavy tails" else rng.standard_normal(len(STEPS))
+    )
     if kind == "correlated":
         for i in range(1, len(noise)):
             noise[i] += 0.6 * noise[i - 1]
@@ -30,7 +41,9 @@ def test_false_alarms_in_clean_runs():
 
 
 def test_an_early_step_that_holds_the_last_weights():
-    """Found in at least 36 of 40 runs (measured: 98 of 100), at a step from 4 to 40,000; at most 2 other points are named."""
+    """Found in at least 36 of 40 runs (measured: 98 of 100), at a step from 4 to 40,000; at most 2
+    other points are named.
+    """
     rng = np.random.default_rng(2)
     hits = others = 0
     for i in range(40):
@@ -44,7 +57,9 @@ def test_an_early_step_that_holds_the_last_weights():
 
 
 def test_two_steps_that_were_swapped():
-    """Both are found, with the signs of what they hold: the early one too low, the late one too high."""
+    """Both are found, with the signs of what they hold: the early one too low, the late one too
+    high.
+    """
     rng = np.random.default_rng(3)
     values = losses(rng, "white")
     early, late = int(np.flatnonzero(STEPS == 8000)[0]), int(np.flatnonzero(STEPS == 120000)[0])
@@ -55,14 +70,18 @@ def test_two_steps_that_were_swapped():
 
 
 def test_shape_alone_is_no_alarm():
-    """Curves without noise: a fall, a rise and fall, a jump between two plateaus, a straight line, a constant."""
+    """Curves without noise: a fall, a rise and fall, a jump between two plateaus, a straight line,
+    a constant.
+    """
     jump = 1 / (1 + np.exp(-6 * (X - 8)))
     for values in (9 * (1 + STEPS / 300) ** -0.5, np.sin(X), jump, 3 * X, np.ones(len(X))):
         assert off_curve(X, values) == {}
 
 
 def test_one_point_off_a_line_without_noise():
-    """The smallest scale is rounding: a point that lies beyond all its neighbours of an exact line is found."""
+    """The smallest scale is rounding: a point that lies beyond all its neighbours of an exact line
+    is found.
+    """
     values = 2 - 0.1 * X
     values[70] += 0.01
     assert list(off_curve(X, values)) == [70]
@@ -75,7 +94,9 @@ def test_few_points_are_not_judged():
     assert off_curve(np.arange(LEAST - 1.0), values) == {}
 
 
-@pytest.mark.parametrize(("x", "y"), [([1, 1, 2], [1, 2, 3]), ([1, 2], [1, np.nan]), ([1, 2], [1, 2, 3])])
+@pytest.mark.parametrize(
+    ("x", "y"), [([1, 1, 2], [1, 2, 3]), ([1, 2], [1, np.nan]), ([1, 2], [1, 2, 3])]
+)
 def test_wrong_input(x, y):
     """x increases, all is finite, both are of one length."""
     with pytest.raises(ValueError):

@@ -1,4 +1,6 @@
-"""What an omitted slope costs: lme4's standard errors, and a reduced simulation (`make simulations` has 500 tables)."""
+"""What an omitted slope costs: lme4's standard errors, and a reduced simulation (`make simulations`
+has 500 tables).
+"""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,9 @@ def test_the_ratio_does_not_depend_on_units(k: float) -> None:
 def test_levels_with_too_few_rows_have_no_remedy() -> None:
     """Pairs of rows leave no room for a slope: no ratio, and nothing that would add one."""
     frame = sleepstudy().assign(pair=[f"p{i // 2}" for i in range(180)])
-    found = omitted_slopes(fit_table(frame, "reaction ~ days + (1 | pair)", allow_pseudoreplication=True)).iloc[0]
+    found = omitted_slopes(
+        fit_table(frame, "reaction ~ days + (1 | pair)", allow_pseudoreplication=True)
+    ).iloc[0]
     assert found["remedy"] == "" and np.isnan(found["se_ratio"])
 
 
@@ -38,8 +42,12 @@ def test_nothing_is_omitted_where_the_formula_has_it() -> None:
 
 
 def test_of_a_category_the_largest_ratio_counts() -> None:
-    """A condition that differs between models costs more by model than by item, within which it is constant."""
-    found = omitted_slopes(fit_table(conditions(), "y ~ cond + log_params + (1 | model) + (1 | item)"))
+    """A condition that differs between models costs more by model than by item, within which it is
+    constant.
+    """
+    found = omitted_slopes(
+        fit_table(conditions(), "y ~ cond + log_params + (1 | model) + (1 | item)")
+    )
     ratios = found.set_index(["term", "group"])["se_ratio"]
     assert ("cond", "item") not in ratios.index and ratios[("cond", "model")] > 1.05
 

@@ -16,7 +16,9 @@ def test_a_crossing_lies_between_its_checkpoints() -> None:
 
 def test_never_reached_is_censored_at_the_last_checkpoint() -> None:
     """The onset lies beyond the training, which is not the same as missing."""
-    assert onset(TOKENS, [0, 0, 0.1, 0.2], 0.5) == Onset("right", 1e7, np.inf, pytest.approx(np.nan, nan_ok=True))
+    assert onset(TOKENS, [0, 0, 0.1, 0.2], 0.5) == Onset(
+        "right", 1e7, np.inf, pytest.approx(np.nan, nan_ok=True)
+    )
 
 
 def test_above_from_the_start() -> None:
@@ -55,14 +57,19 @@ def test_equal_brackets_are_not_more_precise_than_the_checkpoints() -> None:
 
 
 def test_coverage_of_the_pooled_interval() -> None:
-    """95 +- 5 % of 120 samples of 8 runs, true onset 5.1, sd 0.3, checkpoints 0.2 decades apart, training ends at 5.4."""
+    """95 +- 5 % of 120 samples of 8 runs, true onset 5.1, sd 0.3, checkpoints 0.2 decades apart,
+    training ends at 5.4.
+    """
     rng, hit = np.random.default_rng(2), 0
     grid = np.arange(4.0, 5.41, 0.2)
     for _ in range(120):
         brackets = []
         for x in rng.normal(5.1, 0.3, 8):
             i = int(np.searchsorted(grid, x))
-            low, high = (0.0 if i == 0 else 10 ** grid[i - 1]), (np.inf if i == len(grid) else 10 ** grid[i])
+            low, high = (
+                (0.0 if i == 0 else 10 ** grid[i - 1]),
+                (np.inf if i == len(grid) else 10 ** grid[i]),
+            )
             brackets.append(Onset("right" if i == len(grid) else "interval", low, high, np.nan))
         found = pool(brackets)
         hit += found.lower <= 5.1 <= found.upper
@@ -77,16 +84,20 @@ def test_never_in_any_run_is_said() -> None:
 
 def test_two_units_are_too_few() -> None:
     """Seeds of two configurations are two units."""
-    assert pool(_brackets(np.array([5, 5.1, 5.2, 5.3]), 0.1), units=["a", "a", "b", "b"]).reason.startswith(
-        "not identifiable: 2 units"
-    )
+    assert pool(
+        _brackets(np.array([5, 5.1, 5.2, 5.3]), 0.1), units=["a", "a", "b", "b"]
+    ).reason.startswith("not identifiable: 2 units")
 
 
 def test_more_seeds_of_the_same_configurations_narrow_nothing() -> None:
-    """Six configurations with four equal seeds each give the interval of the six (units count once)."""
+    """Six configurations with four equal seeds each give the interval of the six (units count
+    once).
+    """
     six = _brackets(np.array([5.0, 5.1, 5.2, 5.3, 5.4, 5.6]), 0.1)
     once, often = (
         pool(six),
-        pool([o for o in six for _ in range(4)], units=[str(i) for i in range(6) for _ in range(4)]),
+        pool(
+            [o for o in six for _ in range(4)], units=[str(i) for i in range(6) for _ in range(4)]
+        ),
     )
     assert (often.lower, often.upper) == pytest.approx((once.lower, once.upper), abs=1e-3)

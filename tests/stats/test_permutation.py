@@ -1,4 +1,6 @@
-"""Permutation tests against scipy's, exact where possible; false alarms on null maps; planted cells."""
+"""Permutation tests against scipy's, exact where possible; false alarms on null maps; planted
+cells.
+"""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,12 @@ def test_sign_flips_equal_scipy(side: str) -> None:
     for cell in np.ndindex(2, 3):
         own = (SAMPLE[:, *cell],)
         other = stats.permutation_test(
-            own, np.mean, permutation_type="samples", n_resamples=np.inf, alternative=side, vectorized=False
+            own,
+            np.mean,
+            permutation_type="samples",
+            n_resamples=np.inf,
+            alternative=side,
+            vectorized=False,
         )
         assert found.p_cell[cell] == pytest.approx(other.pvalue)
 
@@ -33,13 +40,19 @@ def _pooled(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_exchanged_labels_equal_scipy() -> None:
-    """All 126 labellings of 4 + 5 units: t and p of |t|; scipy's 'greater' of |t| is the two-sided test of a t."""
+    """All 126 labellings of 4 + 5 units: t and p of |t|; scipy's 'greater' of |t| is the two-sided
+    test of a t.
+    """
     found = exchange_labels(TWO, GROUPS)
     assert found.exact and found.n_permutations == 126
     assert found.statistic == pytest.approx(stats.ttest_ind(TWO[4:], TWO[:4]).statistic)
     for cell in range(2):
         other = stats.permutation_test(
-            (TWO[4:, cell], TWO[:4, cell]), _pooled, n_resamples=np.inf, alternative="greater", vectorized=False
+            (TWO[4:, cell], TWO[:4, cell]),
+            _pooled,
+            n_resamples=np.inf,
+            alternative="greater",
+            vectorized=False,
         )
         assert found.p_cell[cell] == pytest.approx(other.pvalue)
 
@@ -61,7 +74,9 @@ def test_the_map_p_is_that_of_the_largest_cell() -> None:
 
 
 def test_random_permutations_approach_the_exact_p() -> None:
-    """Monte Carlo with 200 of 256 sign flips, or 100 of 126 labellings: within 4 MC SE, and never 0."""
+    """Monte Carlo with 200 of 256 sign flips, or 100 of 126 labellings: within 4 MC SE, and never
+    0.
+    """
     for exact, drawn in [
         (sign_flips(SAMPLE), sign_flips(SAMPLE, n_draws=200)),
         (exchange_labels(TWO, GROUPS), exchange_labels(TWO, GROUPS, n_draws=100)),
@@ -72,11 +87,15 @@ def test_random_permutations_approach_the_exact_p() -> None:
 
 
 def test_too_few_units_are_said() -> None:
-    """With 5 runs, all alike and far from 0, two-sided p is 2 / 32 and no smaller; two groups of 3: 2 / 20."""
+    """With 5 runs, all alike and far from 0, two-sided p is 2 / 32 and no smaller; two groups of 3:
+    2 / 20.
+    """
     found = sign_flips(np.full((5, 2), 3.0))
     assert found.p_map.tolist() == [found.smallest_p] * 2 == [0.0625] * 2
     assert "nothing can reach 0.05" in found.sentence
-    two = exchange_labels(np.repeat([0.0, 5.0], 3)[:, None] + 0.01 * RNG.normal(size=(6, 1)), list("aaabbb"))
+    two = exchange_labels(
+        np.repeat([0.0, 5.0], 3)[:, None] + 0.01 * RNG.normal(size=(6, 1)), list("aaabbb")
+    )
     assert two.p_map[0] == two.smallest_p == pytest.approx(0.1)
 
 
@@ -101,21 +120,32 @@ def test_a_planted_cell_is_found_and_no_other() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["signs", "labels"])
 def test_null_maps_give_at_most_5_percent_false_alarms(kind: str) -> None:
-    """2,000 maps of 60 correlated, heavy-tailed cells in 12 units: any cell below 0.05 in at most 5 % + 2 MC SE of them."""
+    """2,000 maps of 60 correlated, heavy-tailed cells in 12 units: any cell below 0.05 in at most 5
+    % + 2 MC SE of them.
+    """
     rng = np.random.default_rng(11)
     alarms = 0
     for _ in range(2000):
         maps = rng.standard_t(3, (12, 60)) + rng.normal(size=(12, 1))
-        found = sign_flips(maps, n_draws=4096) if kind == "signs" else exchange_labels(maps, ["a", "b"] * 6)
+        found = (
+            sign_flips(maps, n_draws=4096)
+            if kind == "signs"
+            else exchange_labels(maps, ["a", "b"] * 6)
+        )
         alarms += bool(found.p_map.min() < 0.05)
     assert 0.03 < alarms / 2000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 2000)
 
 
 def test_maps_of_a_table_are_means_by_unit() -> None:
     """Two items per run and head: one mean per cell, cells in order."""
-    frame = pd.DataFrame({
-        "run": list("aaaabbbb"), "layer": 0, "head": [0, 0, 1, 1] * 2, "score": [1.0, 3, 5, 7, 2, 2, 4, 8],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "run": list("aaaabbbb"),
+            "layer": 0,
+            "head": [0, 0, 1, 1] * 2,
+            "score": [1.0, 3, 5, 7, 2, 2, 4, 8],
+        }
+    )
     maps, units, cells = unit_maps(frame, "score", "run", ["layer", "head"])
     assert maps.tolist() == [[2, 6], [2, 6]]
     assert list(units) == ["a", "b"] and cells["head"].tolist() == [0, 1]
@@ -126,7 +156,9 @@ def test_maps_of_a_table_are_means_by_unit() -> None:
 
 
 def test_what_cannot_be_tested_is_said() -> None:
-    """One unit, missing values, an unknown side, one group, F with a side, no draws, groups that do not fit."""
+    """One unit, missing values, an unknown side, one group, F with a side, no draws, groups that do
+    not fit.
+    """
     for call, message in [
         (lambda: sign_flips(SAMPLE[:1]), "at least 2 units"),
         (lambda: sign_flips(np.array([[1.0], [np.nan]])), "1 values of the maps are missing"),

@@ -16,14 +16,20 @@ def two_groups(n1: int, n2: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("n1", "n2", "d"), [(5, 5, 1.0), (3, 12, 0.8), (2, 2, 2.0), (40, 40, 0.5)])
 def test_two_groups_as_statsmodels(n1: int, n2: int, d: float) -> None:
-    """TTestIndPower of statsmodels, to 6 decimals (one-sided both ways: its two-sided power is NaN where a tail is small)."""
-    larger, smaller = (TTestIndPower().power(s * d, n1, 0.025, n2 / n1, alternative="larger") for s in (1, -1))
+    """TTestIndPower of statsmodels, to 6 decimals (one-sided both ways: its two-sided power is NaN
+    where a tail is small).
+    """
+    larger, smaller = (
+        TTestIndPower().power(s * d, n1, 0.025, n2 / n1, alternative="larger") for s in (1, -1)
+    )
     expected = larger + (0 if np.isnan(smaller) else smaller)
     assert power(two_groups(n1, n2), [0, 1], d, 1.0).power == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_slope_as_the_f_test() -> None:
-    """A slope over 10 units: by integrating over the distribution of the estimated variance (no function of scipy's)."""
+    """A slope over 10 units: by integrating over the distribution of the estimated variance (no
+    function of scipy's).
+    """
     x = np.column_stack([np.ones(10), np.arange(10.0)])
     delta = 0.2 * np.sqrt(((x[:, 1] - 4.5) ** 2).sum())
     u = (np.arange(200_000) + 0.5) / 200_000
@@ -33,11 +39,17 @@ def test_a_slope_as_the_f_test() -> None:
 
 
 def test_the_detectable_effect_has_the_power_wanted() -> None:
-    """At the detectable effect the power is 0.8; also with one degree of freedom, and with no effect it is alpha."""
+    """At the detectable effect the power is 0.8; also with one degree of freedom, and with no
+    effect it is alpha.
+    """
     for n in (2, 3, 20):
         found = power(two_groups(n, n - 1), [0, 1], 1.0, 0.3)
-        assert power(two_groups(n, n - 1), [0, 1], found.detectable, 0.3).power == pytest.approx(0.8, abs=1e-6)
-    assert t_power(0.0, 7) == pytest.approx(0.05) and t_power(noncentrality(0.9, 1), 1) == pytest.approx(0.9, abs=1e-6)
+        assert power(two_groups(n, n - 1), [0, 1], found.detectable, 0.3).power == pytest.approx(
+            0.8, abs=1e-6
+        )
+    assert t_power(0.0, 7) == pytest.approx(0.05) and t_power(
+        noncentrality(0.9, 1), 1
+    ) == pytest.approx(0.9, abs=1e-6)
 
 
 def test_no_degree_of_freedom_no_test() -> None:
@@ -65,17 +77,28 @@ def test_collinearity_costs_power() -> None:
     assert power(x, [0, 1, 0], 1.0, 1.0).se == pytest.approx(single.se / np.sqrt(1 - r**2))
 
 
-@pytest.mark.parametrize(("n1", "n2", "seeds", "items", "effect"), [(4, 4, 3, 20, 0.9), (3, 8, 1, 10, 1.0)])
+@pytest.mark.parametrize(
+    ("n1", "n2", "seeds", "items", "effect"), [(4, 4, 3, 20, 0.9), (3, 8, 1, 10, 1.0)]
+)
 def test_planned_power_is_realised(n1: int, n2: int, seeds: int, items: int, effect: float) -> None:
-    """Within 3 points of the share of 2,500 simulated studies (configurations, seeds, shared items) whose test is significant."""
+    """Within 3 points of the share of 2,500 simulated studies (configurations, seeds, shared items)
+    whose test is significant.
+    """
     rng = np.random.default_rng(1)
     configuration, run, item = 0.25, 0.09, 1.0
     planned = power(
-        two_groups(n1, n2), [0, 1], effect, unit_sd(configuration, run, item, runs=seeds, items=items)
+        two_groups(n1, n2),
+        [0, 1],
+        effect,
+        unit_sd(configuration, run, item, runs=seeds, items=items),
     ).power
     x, n, hits = two_groups(n1, n2), n1 + n2, 0
     for _ in range(2500):
-        y = rng.normal(0, 0.5, (n, 1, 1)) + rng.normal(0, 0.3, (n, seeds, 1)) + rng.normal(0, 1, (n, seeds, items))
+        y = (
+            rng.normal(0, 0.5, (n, 1, 1))
+            + rng.normal(0, 0.3, (n, seeds, 1))
+            + rng.normal(0, 1, (n, seeds, items))
+        )
         y += rng.normal(0, 2, items)  # items are shared: their effects cancel
         means = y.mean(axis=(1, 2)) + effect * x[:, 1]
         hits += linear.least_squares(means, x).contrast(np.array([0.0, 1.0]), "pooled")["p"] < 0.05

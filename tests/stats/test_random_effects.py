@@ -9,15 +9,21 @@ from transect.stats.table_model import fit_table
 
 
 def test_modes_of_slopes_equal_lme4() -> None:
-    """ranef(lmer(Reaction ~ Days + (Days | Subject))): the first subject, and condsd 12.0709 and 2.3048 of every one."""
+    """ranef(lmer(Reaction ~ Days + (Days | Subject))): the first subject, and condsd 12.0709 and
+    2.3048 of every one.
+    """
     found = conditional_modes(fit_formula("reaction ~ days + (1 + days | subject)", sleepstudy()))
-    assert found["mode"].to_list()[:4] == pytest.approx([2.25856550, 9.19897190, -40.39857692, -8.61970318], abs=2e-4)
+    assert found["mode"].to_list()[:4] == pytest.approx(
+        [2.25856550, 9.19897190, -40.39857692, -8.61970318], abs=2e-4
+    )
     assert found["se"].to_list()[:2] == pytest.approx([12.0709, 2.3048], abs=1e-3)
 
 
 def test_modes_carry_the_labels_of_crossed_groups() -> None:
     """Penicillin: plate p00 0.804547 (lme4), and six samples beside 24 plates."""
-    found = conditional_modes(fit_formula("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin()))
+    found = conditional_modes(
+        fit_formula("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin())
+    )
     assert found.groupby("group").size().to_dict() == {"plate": 24, "sample": 6}
     assert found.set_index("level").loc["p00", "mode"] == pytest.approx(0.804547, abs=1e-5)
 
@@ -30,12 +36,20 @@ def test_r_squared_equals_mumin() -> None:
 
 
 def test_modes_of_a_binomial_model_equal_glmer() -> None:
-    """ranef(glmer(cbpp), condVar = TRUE), tolPwrss 1e-12: the first four herds; to 2e-3, the optimisers' difference."""
-    fitted = fit_table(cbpp(), "cbind(incidence, healthy) ~ period + (1 | herd)", family="binomial").fit
+    """ranef(glmer(cbpp), condVar = TRUE), tolPwrss 1e-12: the first four herds; to 2e-3, the
+    optimisers' difference.
+    """
+    fitted = fit_table(
+        cbpp(), "cbind(incidence, healthy) ~ period + (1 | herd)", family="binomial"
+    ).fit
     found = conditional_modes(fitted).iloc[:4]
     assert found["level"].to_list() == ["a", "b", "c", "d"]
-    assert found["mode"].to_list() == pytest.approx([0.59002002, -0.29889721, 0.40625557, 0.03927732], abs=2e-3)
-    assert found["se"].to_list() == pytest.approx([0.34826505, 0.3655582, 0.29731849, 0.41638818], abs=1e-3)
+    assert found["mode"].to_list() == pytest.approx(
+        [0.59002002, -0.29889721, 0.40625557, 0.03927732], abs=2e-3
+    )
+    assert found["se"].to_list() == pytest.approx(
+        [0.34826505, 0.3655582, 0.29731849, 0.41638818], abs=1e-3
+    )
 
 
 def test_residuals_are_what_the_modes_leave() -> None:
@@ -43,5 +57,12 @@ def test_residuals_are_what_the_modes_leave() -> None:
     frame = sleepstudy()
     plain = fit_formula("reaction ~ days + (1 | subject)", frame)
     modes = conditional_modes(plain).set_index("level")["mode"]
-    by_hand = frame["reaction"] - plain.beta[0] - plain.beta[1] * frame["days"] - frame["subject"].map(modes)
-    assert residuals(plain, frame["reaction"].to_numpy()) == pytest.approx(by_hand.to_numpy(), abs=1e-8)
+    by_hand = (
+        frame["reaction"]
+        - plain.beta[0]
+        - plain.beta[1] * frame["days"]
+        - frame["subject"].map(modes)
+    )
+    assert residuals(plain, frame["reaction"].to_numpy()) == pytest.approx(
+        by_hand.to_numpy(), abs=1e-8
+    )

@@ -24,7 +24,9 @@ def test_the_effects_are_against_the_level_chosen() -> None:
 
 
 def test_levels_with_an_order_keep_it() -> None:
-    """As R: the first of the column's own levels is the reference, one that does not occur is passed over."""
+    """As R: the first of the column's own levels is the reference, one that does not occur is
+    passed over.
+    """
     frame = conditions()
     frame["arch"] = pd.Categorical(frame["arch"], categories=["none", "ssm", "moe", "dense"])
     assert list(fit_table(frame, FORMULA).effects["term"][1:3]) == ["arch[moe]", "arch[dense]"]
@@ -35,7 +37,10 @@ def test_numbers_as_categories_have_a_reference_too() -> None:
     frame = conditions().assign(size=lambda t: t["arch"].map({"dense": 1, "moe": 10, "ssm": 2}))
     formula = "y ~ factor(size) + (1 | model) + (1 | item)"
     chosen = with_references(frame, {"size": "10"}, parse(formula))
-    assert list(fit_table(chosen, formula).effects["term"][1:]) == ["factor(size)[1]", "factor(size)[2]"]
+    assert list(fit_table(chosen, formula).effects["term"][1:]) == [
+        "factor(size)[1]",
+        "factor(size)[2]",
+    ]
 
 
 @pytest.mark.parametrize(

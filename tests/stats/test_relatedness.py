@@ -1,4 +1,6 @@
-"""Trees and matrices as they are written, against R's ape, and the regression of what varies between the levels."""
+"""Trees and matrices as they are written, against R's ape, and the regression of what varies
+between the levels.
+"""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,13 @@ from transect.stats.relatedness import covariance_of, read_newick, related_effec
 TREE = "((a:1,b:1)x:0.5,(c:0.7,('d e':0.2,f:0.3):0.5)[a comment]:0.9);"
 LEVELS = ["a", "b", "c", "d e", "f"]
 # ape 5.7: vcv(read.tree(text = TREE))
-VCV = [[1.5, 0.5, 0, 0, 0], [0.5, 1.5, 0, 0, 0], [0, 0, 1.6, 0.9, 0.9], [0, 0, 0.9, 1.6, 1.4], [0, 0, 0.9, 1.4, 1.7]]
+VCV = [
+    [1.5, 0.5, 0, 0, 0],
+    [0.5, 1.5, 0, 0, 0],
+    [0, 0, 1.6, 0.9, 0.9],
+    [0, 0, 0.9, 1.6, 1.4],
+    [0, 0, 0.9, 1.4, 1.7],
+]
 
 
 def test_the_covariance_of_a_tree_equals_ape() -> None:
@@ -25,7 +33,11 @@ def test_branches_without_lengths_are_one_long() -> None:
     assert tree_of("((a,b),c);", ["a", "b", "c"]).to_numpy() == pytest.approx(
         np.array([[2, 1, 0], [1, 2, 0], [0, 0, 1]])
     )
-    assert read_newick("(it''s:1,'it''s':2e-1)pythia-70m;")[1] == {"it''s": 1.0, "it's": 0.2, "pythia-70m": 0.0}
+    assert read_newick("(it''s:1,'it''s':2e-1)pythia-70m;")[1] == {
+        "it''s": 1.0,
+        "it's": 0.2,
+        "pythia-70m": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,7 +63,9 @@ def test_what_is_no_tree_is_said(text: str, message: str) -> None:
 
 
 def test_a_matrix_is_taken_for_what_its_diagonal_says() -> None:
-    """Distances of a tree give its covariance over its depth, in the order of the levels; a line of points has no covariance as it stands."""
+    """Distances of a tree give its covariance over its depth, in the order of the levels; a line of
+    points has no covariance as it stands.
+    """
     v = np.array([[2, 1, 0], [1, 2, 0], [0, 0, 2.0]])
     names = ["a", "b", "c"]
     distances = pd.DataFrame(np.diag(v)[:, None] + np.diag(v) - 2 * v, index=names, columns=names)
@@ -60,7 +74,9 @@ def test_a_matrix_is_taken_for_what_its_diagonal_says() -> None:
     assert said.startswith("distances")
     assert covariance_of(pd.DataFrame(v, index=names, columns=names), names)[1] == "covariances"
     line = pd.DataFrame(
-        np.abs(np.subtract.outer(np.arange(3.0) ** 2, np.arange(3.0) ** 2)) ** 2, index=names, columns=names
+        np.abs(np.subtract.outer(np.arange(3.0) ** 2, np.arange(3.0) ** 2)) ** 2,
+        index=names,
+        columns=names,
     )
     assert "average-linkage" in covariance_of(line, names)[1]
 
@@ -90,7 +106,11 @@ def test_terms_within_the_levels_are_left_out() -> None:
     names = [f"m{i}" for i in range(16)]
     tree = f"{''.join('(' * 15)}m0:1{''.join(f',m{i}:1):1' for i in range(1, 16))};"
     frame = pd.DataFrame(
-        {"model": np.repeat(names, 4), "size": np.repeat(rng.normal(size=16), 4), "cond": ["p", "q"] * 32}
+        {
+            "model": np.repeat(names, 4),
+            "size": np.repeat(rng.normal(size=16), 4),
+            "cond": ["p", "q"] * 32,
+        }
     )
     frame["y"] = frame["size"] + rng.normal(size=64)
     v = tree_of(tree, names)

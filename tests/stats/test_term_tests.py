@@ -1,4 +1,6 @@
-"""Tests of whole terms against R: lmerTest 3.1-3's anova(type = 3) (lme4 1.1-31, bobyqa, rhoend 1e-9) and car 3.1-1's Anova."""
+"""Tests of whole terms against R: lmerTest 3.1-3's anova(type = 3) (lme4 1.1-31, bobyqa, rhoend
+1e-9) and car 3.1-1's Anova.
+"""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from transect.stats.table_model import fit_table
 from transect.stats.term_tests import term_tests
 
 RANDOM = "(1 + cond | model) + (1 | item)"
-# F, numerator df, denominator df and p; df of cond are held to the units that carry it here (lmerTest: 37.0416 and 37.9642)
+# F, numerator df, denominator df and p; df of cond are held to the units that carry it here
+# (lmerTest: 37.0416 and 37.9642)
 CROSSED = {
     "arch": (4.62086, 2, 19.7394, 0.02259021),
     "log_params": (18.97491, 1, 20.0, 0.00030608),
@@ -42,18 +45,28 @@ WITH_A_POLYNOMIAL = {
 def test_equals_lmertest(fixed: str, expected: dict[str, tuple[float, ...]]) -> None:
     """F to 1e-5, df and p to 1e-3 relative, whatever the coding of the formula."""
     found = term_tests(fit_table(conditions(), f"y ~ {fixed} + {RANDOM}"))
-    found = found.assign(term=found["term"].str.replace(r"C\((\w+), sum\)", r"\1", regex=True)).set_index("term")
+    found = found.assign(
+        term=found["term"].str.replace(r"C\((\w+), sum\)", r"\1", regex=True)
+    ).set_index("term")
     for term, (f, num_df, den_df, p) in expected.items():
         assert found.loc[term, "F"] == pytest.approx(f, rel=1e-5)
         assert found.loc[term, "num_df"] == num_df
-        assert (found.loc[term, "den_df"], found.loc[term, "p"]) == pytest.approx((den_df, p), rel=1e-3)
+        assert (found.loc[term, "den_df"], found.loc[term, "p"]) == pytest.approx(
+            (den_df, p), rel=1e-3
+        )
 
 
 def test_an_interaction_alone_is_whether_its_cells_are_equal() -> None:
-    """Without the main effects: F and df of the five differences of six cells, and of lmerTest's anova of the same formula (1e-5, 1e-3)."""
+    """Without the main effects: F and df of the five differences of six cells, and of lmerTest's
+    anova of the same formula (1e-5, 1e-3).
+    """
     cells = conditions().assign(cell=lambda t: t["arch"] + t["cond"])
-    alone = term_tests(fit_table(cells, f"y ~ arch:cond + {RANDOM}", allow_pseudoreplication=True)).iloc[0]
-    whole = term_tests(fit_table(cells, f"y ~ cell + {RANDOM}", allow_pseudoreplication=True)).iloc[0]
+    alone = term_tests(
+        fit_table(cells, f"y ~ arch:cond + {RANDOM}", allow_pseudoreplication=True)
+    ).iloc[0]
+    whole = term_tests(fit_table(cells, f"y ~ cell + {RANDOM}", allow_pseudoreplication=True)).iloc[
+        0
+    ]
     assert (alone["num_df"], alone["F"]) == (5, pytest.approx(whole["F"], rel=1e-6))
     assert alone["F"] == pytest.approx(LMERTEST_CELLS, rel=1e-5)
 
@@ -62,7 +75,9 @@ def test_an_empty_cell_costs_only_the_terms_that_need_it() -> None:
     """arch*cond without one cell: of another factor, crossed with them, all of its df are tested."""
     rows = conditions().assign(third=lambda t: np.array(["u", "v", "w"])[np.arange(len(t)) % 3])
     rows = rows[(rows["arch"] != "ssm") | (rows["cond"] != "b")]
-    found = term_tests(fit_table(rows, "y ~ arch*cond + third + (1 | model) + (1 | item)")).set_index("term")
+    found = term_tests(
+        fit_table(rows, "y ~ arch*cond + third + (1 | model) + (1 | item)")
+    ).set_index("term")
     assert found["num_df"].to_dict() == {"arch": 1, "cond": 0, "third": 2, "arch:cond": 1}
 
 
@@ -73,18 +88,24 @@ def test_a_term_of_one_coefficient_is_its_effect() -> None:
     for term, name in (("cond", "cond[b]"), ("log_params", "log_params")):
         t = effects.loc[name, "estimate"] / effects.loc[name, "se"]
         assert tests.loc[term, "F"] == pytest.approx(t**2, rel=1e-9)
-        assert tests.loc[term, ["den_df", "p"]].tolist() == pytest.approx(effects.loc[name, ["df", "p"]].tolist())
+        assert tests.loc[term, ["den_df", "p"]].tolist() == pytest.approx(
+            effects.loc[name, ["df", "p"]].tolist()
+        )
 
 
 def test_a_term_has_no_more_df_than_its_units() -> None:
-    """24 models carry arch: with its 3 levels and a number, at most 20 df, also where Satterthwaite's would be the rows'."""
+    """24 models carry arch: with its 3 levels and a number, at most 20 df, also where
+    Satterthwaite's would be the rows'.
+    """
     frame = conditions()
     model = fit_table(frame, "y ~ arch + log_params + (1 | model)")
     assert term_tests(model)["den_df"].max() <= 20
 
 
 def test_many_equal_groups_approach_least_squares() -> None:
-    """Without variance between levels F is that of statsmodels' type III analysis of variance with sum coding."""
+    """Without variance between levels F is that of statsmodels' type III analysis of variance with
+    sum coding.
+    """
     rng = np.random.default_rng(3)
     frame = pd.DataFrame({"a": rng.choice(list("pqr"), 300), "b": rng.choice(list("uv"), 300)})
     frame["y"] = (frame["a"] == "q") * 0.3 + rng.normal(size=300)
@@ -97,7 +118,9 @@ def test_many_equal_groups_approach_least_squares() -> None:
 
 
 def test_a_binomial_term_has_walds_chi_squared() -> None:
-    """car's Anova(type = 3): 25.488 on 3 df; glmer stopped 6e-4 above this minimum, so within 3 %; F has the units' df."""
+    """car's Anova(type = 3): 25.488 on 3 df; glmer stopped 6e-4 above this minimum, so within 3 %;
+    F has the units' df.
+    """
     formula = "cbind(incidence, healthy) ~ period + (1 | herd)"
     model = fit_table(cbpp(), formula, family="binomial", allow_pseudoreplication=True)
     row = term_tests(model).iloc[0]
@@ -107,7 +130,11 @@ def test_a_binomial_term_has_walds_chi_squared() -> None:
 
 
 JOINT_TESTS = {
-    "arch + arch:cond": ("arch", 2.389, "averaged over the levels of cond, each with the same weight"),
+    "arch + arch:cond": (
+        "arch",
+        2.389,
+        "averaged over the levels of cond, each with the same weight",
+    ),
     "log_params + arch:log_params": (
         "log_params",
         13.935,
@@ -123,19 +150,27 @@ JOINT_TESTS = {
 
 @pytest.mark.parametrize("fixed", JOINT_TESTS)
 def test_a_term_within_one_that_lacks_a_margin_is_averaged_as_in_emmeans(fixed: str) -> None:
-    """F of joint_tests() of emmeans 1.8 (printed to 3 digits), where lmerTest's depends on the coding; the row says what is tested."""
+    """F of joint_tests() of emmeans 1.8 (printed to 3 digits), where lmerTest's depends on the
+    coding; the row says what is tested.
+    """
     term, f, said = JOINT_TESTS[fixed]
-    found = term_tests(fit_table(conditions(), f"y ~ {fixed} + (1 | model) + (1 | item)")).set_index("term").loc[term]
+    found = (
+        term_tests(fit_table(conditions(), f"y ~ {fixed} + (1 | model) + (1 | item)"))
+        .set_index("term")
+        .loc[term]
+    )
     assert found["F"] == pytest.approx(f, abs=6e-4)
     assert found["hypothesis"] == said
 
 
 def test_what_is_tested_is_said_where_an_effect_is_left_out() -> None:
-    """Without an intercept, and of an interaction alone; of a formula with every margin nothing is said."""
+    """Without an intercept, and of an interaction alone; of a formula with every margin nothing is
+    said.
+    """
     said = {
-        fixed: term_tests(fit_table(conditions(), f"y ~ {fixed} + {RANDOM}", allow_pseudoreplication=True))[
-            "hypothesis"
-        ].tolist()
+        fixed: term_tests(
+            fit_table(conditions(), f"y ~ {fixed} + {RANDOM}", allow_pseudoreplication=True)
+        )["hypothesis"].tolist()
         for fixed in ("0 + arch + cond", "arch:cond", "arch*cond")
     }
     assert said["0 + arch + cond"][0].startswith(

@@ -31,34 +31,52 @@ def _claim(**about) -> dict:
 
 def _mean(values: list[float], trials: float = np.inf) -> dict:
     row = mean_interval(values, (0.0, 1.0), trials)
-    return {"attribution": {"effects": pd.DataFrame([row | {"outcome": "o", "term": "t", "units": "", "cut": ""}])}}
+    return {
+        "attribution": {
+            "effects": pd.DataFrame([row | {"outcome": "o", "term": "t", "units": "", "cut": ""}])
+        }
+    }
 
 
 def test_a_claim_at_the_ceiling_says_so() -> None:
-    """12 units that are all right in all of 100 trials: supported as 1,200 trials support it, without variance, no p of 2e-12."""
+    """12 units that are all right in all of 100 trials: supported as 1,200 trials support it,
+    without variance, no p of 2e-12.
+    """
     row = judge([_claim(region={"above": 0.75})], _mean([1.0] * 12, 1200.0)).iloc[0]
     assert row["verdict"] == "supported"
-    assert "no variance: every unit lies at the bound 1; the interval is that of 1200 trials" in row["reason"]
+    assert (
+        "no variance: every unit lies at the bound 1; the interval is that of 1200 trials"
+        in row["reason"]
+    )
     assert "p < 0.0001" in row["reason"]
 
 
 def test_units_at_the_ceiling_of_which_no_trials_are_known_are_few() -> None:
-    """Three such units of an outcome that is no count say little: the interval reaches far below 0.75."""
+    """Three such units of an outcome that is no count say little: the interval reaches far below
+    0.75.
+    """
     row = judge([_claim(region={"above": 0.75})], _mean([1.0] * 3)).iloc[0]
     assert row["verdict"] == "unresolved"
     assert row["lower"] < 0.5
 
 
 def test_the_verdict_on_a_bounded_mean_follows_its_interval() -> None:
-    """One claim: supported exactly where the 95 % interval lies inside, here with its edge just beyond the lower limit."""
+    """One claim: supported exactly where the 95 % interval lies inside, here with its edge just
+    beyond the lower limit.
+    """
     tables = _mean([0.9, 0.95, 0.97, 0.99])
     lower = tables["attribution"]["effects"]["lower"].iloc[0]
-    verdicts = [judge([_claim(region={"above": lower + d})], tables)["verdict"].iloc[0] for d in (-1e-6, 1e-6)]
+    verdicts = [
+        judge([_claim(region={"above": lower + d})], tables)["verdict"].iloc[0]
+        for d in (-1e-6, 1e-6)
+    ]
     assert verdicts == ["supported", "unresolved"]
 
 
 def test_an_edge_far_from_a_mean_has_the_p_of_few_units() -> None:
-    """Four units at 0.04 +- 0.001 against 0.2, 130 standard errors away: p stays above 1e-5, as t with 3 df has it (3e-5)."""
+    """Four units at 0.04 +- 0.001 against 0.2, 130 standard errors away: p stays above 1e-5, as t
+    with 3 df has it (3e-5).
+    """
     tables = _mean([0.038, 0.039, 0.04, 0.036])
     p = judge([_claim(region={"below": 0.2})], tables)["p"].iloc[0]
     assert 1e-5 < p < 1e-4
@@ -96,18 +114,26 @@ def test_a_cut_interval_is_marked() -> None:
 )
 def test_effect_claims_follow_the_95_interval(estimate: float, verdict: str) -> None:
     """Half width 0.223: wholly above 0.2, across it, wholly below."""
-    assert judge([_claim(region={"above": 0.2})], _tables(estimate))["verdict"].tolist() == [verdict]
+    assert judge([_claim(region={"above": 0.2})], _tables(estimate))["verdict"].tolist() == [
+        verdict
+    ]
 
 
-@pytest.mark.parametrize(("margin", "verdict"), [(0.24, "supported"), (0.22, "unresolved"), (0.1, "unresolved")])
+@pytest.mark.parametrize(
+    ("margin", "verdict"), [(0.24, "supported"), (0.22, "unresolved"), (0.1, "unresolved")]
+)
 def test_equivalence_follows_the_90_interval(margin: float, verdict: str) -> None:
     """Estimate 0.05, 90 % half width 0.181: inside +-0.24, not inside +-0.22."""
-    assert judge([_claim(equivalence={"margin": margin})], _tables(0.05))["verdict"].tolist() == [verdict]
+    assert judge([_claim(equivalence={"margin": margin})], _tables(0.05))["verdict"].tolist() == [
+        verdict
+    ]
 
 
 def test_equivalence_is_rejected_beyond_the_margin() -> None:
     """The 95 % interval lies wholly beyond it."""
-    assert judge([_claim(equivalence={"margin": 0.1})], _tables(0.5))["verdict"].tolist() == ["rejected"]
+    assert judge([_claim(equivalence={"margin": 0.1})], _tables(0.5))["verdict"].tolist() == [
+        "rejected"
+    ]
 
 
 def test_tost_p_equals_that_of_statsmodels() -> None:
@@ -130,10 +156,21 @@ def test_holm_runs_over_the_claims_of_the_study() -> None:
 def test_no_interval_is_not_identifiable_and_not_counted() -> None:
     """A refused row keeps its reason and takes no part in the correction."""
     tables = _tables(0.43)
-    refused = {"outcome": "o", "term": "u", "estimate": np.nan, "reason": "not identifiable: aliased with lab"}
-    tables["attribution"]["effects"] = pd.concat([tables["attribution"]["effects"], pd.DataFrame([refused])])
+    refused = {
+        "outcome": "o",
+        "term": "u",
+        "estimate": np.nan,
+        "reason": "not identifiable: aliased with lab",
+    }
+    tables["attribution"]["effects"] = pd.concat(
+        [tables["attribution"]["effects"], pd.DataFrame([refused])]
+    )
     found = judge(
-        [_claim(region={"above": 0.2}), _claim(where={"outcome": "o", "term": "u"}, region={"above": 0})], tables
+        [
+            _claim(region={"above": 0.2}),
+            _claim(where={"outcome": "o", "term": "u"}, region={"above": 0}),
+        ],
+        tables,
     )
     assert found["verdict"].tolist() == ["supported", "not identifiable"]
     assert found["reason"].iloc[1] == "not identifiable: aliased with lab"

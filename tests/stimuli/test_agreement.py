@@ -18,16 +18,20 @@ def items(word_order: str, marking: str, seed: int = 0) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("word_order", "marking"), LANGUAGES)
 def test_the_design_is_balanced(word_order: str, marking: str) -> None:
-    """Each frame of each condition occurs once with a singular and once with a plural subject; names are unique."""
+    """Each frame of each condition occurs once with a singular and once with a plural subject;
+    names are unique.
+    """
     found = items(word_order, marking)
-    assert (found.groupby(["condition", "frame"])["number"].agg(set) == {"singular", "plural"}).all()
+    assert (
+        found.groupby(["condition", "frame"])["number"].agg(set) == {"singular", "plural"}
+    ).all()
     assert found["item"].is_unique and list(found.columns) == list(agreement.COLUMNS)
 
 
 @pytest.mark.parametrize(("word_order", "marking"), LANGUAGES)
 def test_attractors_have_the_other_number(word_order: str, marking: str) -> None:
-    """In an attractor item every noun but the subject's has the other number, and a noun stands between subject and
-    marked word.
+    """In an attractor item every noun but the subject's has the other number, and a noun stands
+    between subject and marked word.
     """
     found = items(word_order, marking)
     for row in found[found["condition"] == "attractor"].itertuples():
@@ -39,9 +43,13 @@ def test_attractors_have_the_other_number(word_order: str, marking: str) -> None
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize(("word_order", "marking"), LANGUAGES)
 def test_unigrams_and_bigrams_are_at_chance(word_order: str, marking: str, order: int) -> None:
-    """Planted: fitted on the corpus itself, both are right on exactly half of the items of either condition."""
+    """Planted: fitted on the corpus itself, both are right on exactly half of the items of either
+    condition.
+    """
     tokenizer = grammar.tokenizer()
-    texts = grammar.train_documents(word_order=word_order, marking=marking, corpus_variant="bursty", n=500)
+    texts = grammar.train_documents(
+        word_order=word_order, marking=marking, corpus_variant="bursty", n=500
+    )
     bos = tokenizer.bos_token_id
     tables = fit_ngram(tokenizer(texts)["input_ids"], len(tokenizer), order, bos_id=bos)
     found = items(word_order, marking)
@@ -49,7 +57,9 @@ def test_unigrams_and_bigrams_are_at_chance(word_order: str, marking: str, order
     def score(text: str) -> float:
         import numpy as np
 
-        return float(np.log(tables.probabilities(np.array([bos, *tokenizer(text)["input_ids"]])))[1:].sum())
+        return float(
+            np.log(tables.probabilities(np.array([bos, *tokenizer(text)["input_ids"]])))[1:].sum()
+        )
 
     better = found["sentence_good"].map(score) - found["sentence_bad"].map(score)
     right = (better > 1e-9).astype(float) + 0.5 * (better.abs() <= 1e-9)
@@ -59,7 +69,8 @@ def test_unigrams_and_bigrams_are_at_chance(word_order: str, marking: str, order
 def test_the_meanings_are_the_same_in_all_languages() -> None:
     """Row i has the same words, numbers of the marked word aside, in all four languages."""
     bags = [
-        items(*lang)["sentence_good"].map(lambda s: sorted(w.rstrip("sp") for w in s.split())) for lang in LANGUAGES
+        items(*lang)["sentence_good"].map(lambda s: sorted(w.rstrip("sp") for w in s.split()))
+        for lang in LANGUAGES
     ]
     assert all(bag.equals(bags[0]) for bag in bags)
 

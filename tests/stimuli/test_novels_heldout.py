@@ -8,14 +8,21 @@ from transect import eltec
 from transect.errors import InputError
 from transect.stimuli import novels_heldout
 
-needs_data = pytest.mark.skipif("TRANSECT_MIRROR" not in os.environ, reason="needs the novels: set TRANSECT_MIRROR")
+needs_data = pytest.mark.skipif(
+    "TRANSECT_MIRROR" not in os.environ, reason="needs the novels: set TRANSECT_MIRROR"
+)
 
 
 @pytest.fixture
 def planted(monkeypatch):
     """Two novels of 40 and 10 paragraphs of 20 characters, each paragraph saying where it stands."""
-    texts = {name: "\n".join(f"{name} paragraph {k:03d} áé" for k in range(n)) for name, n in (("A", 40), ("B", 10))}
-    monkeypatch.setattr(novels_heldout, "novels", lambda language: [eltec.Novel(*t) for t in texts.items()])
+    texts = {
+        name: "\n".join(f"{name} paragraph {k:03d} áé" for k in range(n))
+        for name, n in (("A", 40), ("B", 10))
+    }
+    monkeypatch.setattr(
+        novels_heldout, "novels", lambda language: [eltec.Novel(*t) for t in texts.items()]
+    )
 
 
 def test_passages_are_spread_evenly_over_the_text(planted):
@@ -37,10 +44,20 @@ def test_more_passages_than_paragraphs_are_refused(planted):
 
 @pytest.mark.parametrize(
     ("limit", "expected"),
-    [(100, "Él vio\ntres aves"), (11, "Él vio"), (12, "Él vio\ntres"), (3, "Él"), (5, "Él"), (2, "É"), (1, "")],
+    [
+        (100, "Él vio\ntres aves"),
+        (11, "Él vio"),
+        (12, "Él vio\ntres"),
+        (3, "Él"),
+        (5, "Él"),
+        (2, "É"),
+        (1, ""),
+    ],
 )
 def test_passage_ends_with_the_last_whole_word_within_the_limit(limit, expected):
-    """Bytes count, not characters (É has two); a first word that is too long is cut between characters."""
+    """Bytes count, not characters (É has two); a first word that is too long is cut between
+    characters.
+    """
     assert novels_heldout.passage(["Él vio", "tres aves"], limit) == expected
 
 

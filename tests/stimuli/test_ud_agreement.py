@@ -1,4 +1,6 @@
-"""Agreement pairs from treebanks: each clause of the rule on a planted sentence, and the counts of the real sets."""
+"""Agreement pairs from treebanks: each clause of the rule on a planted sentence, and the counts of
+the real sets.
+"""
 
 import os
 
@@ -8,7 +10,9 @@ from transect.conllu import Sentence, Word, place
 from transect.errors import InputError
 from transect.stimuli import ud_agreement
 
-needs_data = pytest.mark.skipif("TRANSECT_MIRROR" not in os.environ, reason="needs the treebanks: set TRANSECT_MIRROR")
+needs_data = pytest.mark.skipif(
+    "TRANSECT_MIRROR" not in os.environ, reason="needs the treebanks: set TRANSECT_MIRROR"
+)
 FINITE = "VerbForm=Fin|Person=3|Mood=Ind"
 # form, lemma, part of speech, features, head, relation
 LA = ("la", "el", "DET", "Number=Sing|Gender=Fem", 2, "det")
@@ -24,7 +28,13 @@ def sentence(*words: tuple[str, str, str, str, int, str], name: str = "s") -> Se
     """A sentence of blank-separated words."""
     found = [
         Word(
-            i, form, lemma, upos, dict(f.split("=") for f in features.split("|")) if features != "_" else {}, head, rel
+            i,
+            form,
+            lemma,
+            upos,
+            dict(f.split("=") for f in features.split("|")) if features != "_" else {},
+            head,
+            rel,
         )
         for i, (form, lemma, upos, features, head, rel) in enumerate(words, start=1)
     ]
@@ -57,7 +67,11 @@ def test_pair_carries_number_attractor_and_distance():
     inner_las = (*LAS[:4], 5, "det")
     calles = ("calles", "calle", "NOUN", "Number=Plur|Gender=Fem", 2, "nmod")
     nina, canta = (*NINA[:4], 6, "nsubj"), CANTA
-    made = list(ud_agreement.make_pairs([sentence(LA, nina, de, inner_las, calles, canta, HOY), PLURAL], "spa"))
+    made = list(
+        ud_agreement.make_pairs(
+            [sentence(LA, nina, de, inner_las, calles, canta, HOY), PLURAL], "spa"
+        )
+    )
     (verb,) = [pair for pair in made if pair[0] == "s:6:verb"]
     assert verb[4:7] == ("Sing", True, 4)
 
@@ -70,13 +84,20 @@ def test_without_an_attested_form_there_is_no_pair():
 def test_the_most_frequent_attested_form_is_taken():
     """Of two attested plurals the one that occurs more often."""
     rare = sentence(LAS, NINAS, ("canten", *CANTAN[1:]), HOY, name="rare")
-    assert pairs_of(sentence(LA, NINA, CANTA, HOY), rare, PLURAL, PLURAL)["verb"][1] == "la niña cantan hoy"
+    assert (
+        pairs_of(sentence(LA, NINA, CANTA, HOY), rare, PLURAL, PLURAL)["verb"][1]
+        == "la niña cantan hoy"
+    )
 
 
 def test_typos_neither_change_nor_attest():
     """A word marked Typo=Yes is left alone, and its form is no evidence."""
     typo = sentence(
-        LAS, NINAS, ("cantna", "cantar", "VERB", f"Number=Plur|Typo=Yes|{FINITE}", 0, "root"), HOY, name="typo"
+        LAS,
+        NINAS,
+        ("cantna", "cantar", "VERB", f"Number=Plur|Typo=Yes|{FINITE}", 0, "root"),
+        HOY,
+        name="typo",
     )
     assert "verb" not in pairs_of(sentence(LA, NINA, CANTA, HOY), typo)
     assert "verb" not in pairs_of(typo, sentence(LA, NINA, CANTA, HOY, name="other"))
@@ -85,10 +106,16 @@ def test_typos_neither_change_nor_attest():
 @pytest.mark.parametrize(
     ("position", "word"),
     [
-        (1, ("niña", "niña", "PROPN", "Number=Sing|Gender=Fem", 3, "nsubj")),  # the subject is no common noun
+        (
+            1,
+            ("niña", "niña", "PROPN", "Number=Sing|Gender=Fem", 3, "nsubj"),
+        ),  # the subject is no common noun
         (1, ("niña", "mayoría", "NOUN", "Number=Sing|Gender=Fem", 3, "nsubj")),  # a quantity
         (1, ("niña", "niña", "NOUN", "Number=Sing|Gender=Fem", 3, "obj")),  # no subject
-        (2, ("canta", "cantar", "VERB", "Number=Sing|VerbForm=Fin|Person=1|Mood=Ind", 0, "root")),  # first person
+        (
+            2,
+            ("canta", "cantar", "VERB", "Number=Sing|VerbForm=Fin|Person=1|Mood=Ind", 0, "root"),
+        ),  # first person
         (2, ("canta", "cantar", "VERB", "Number=Sing|VerbForm=Part", 0, "root")),  # not finite
         (3, ("sola", "sola", "NOUN", "_", 2, "conj")),  # a coordinated subject
         (3, ("dos", "dos", "NUM", "_", 2, "nummod")),  # a numbered subject
@@ -103,18 +130,24 @@ def test_verbs_outside_the_rule_give_no_pair(position, word):
 
 
 def test_el_after_de_is_dropped_because_it_would_contract():
-    """The pair "de los niños", "de el niños" would differ in more than number, also at the start of a sentence."""
+    """The pair "de los niños", "de el niños" would differ in more than number, also at the start of
+    a sentence.
+    """
     de = ("de", "de", "ADP", "_", 3, "case")
     los = ("los", "el", "DET", "Number=Plur|Gender=Masc", 3, "det")
     ninos = ("niños", "niño", "NOUN", "Number=Plur|Gender=Masc", 0, "root")
     el = ("el", "el", "DET", "Number=Sing|Gender=Masc", 2, "det")
     nino = ("niño", "niño", "NOUN", "Number=Sing|Gender=Masc", 0, "root")
-    assert set(pairs_of(sentence(de, los, ninos, HOY), sentence(el, nino, name="other"))) == {"noun"}
+    assert set(pairs_of(sentence(de, los, ninos, HOY), sentence(el, nino, name="other"))) == {
+        "noun"
+    }
 
 
 def test_capital_letters_are_kept():
     """A sentence-initial determiner stays capitalised."""
-    assert pairs_of(sentence(("La", *LA[1:]), NINA, CANTA, HOY), PLURAL)["det"][1] == "Las niña canta"
+    assert (
+        pairs_of(sentence(("La", *LA[1:]), NINA, CANTA, HOY), PLURAL)["det"][1] == "Las niña canta"
+    )
 
 
 def test_unknown_language_is_refused():
@@ -126,11 +159,15 @@ def test_unknown_language_is_refused():
 @needs_data
 @pytest.mark.parametrize(
     ("language", "made", "kept"),
-    # Spanish: equal, pair by pair, to those of an independent script; English: one verb pair more than there (2,009),
-    # in a sentence whose first word is a quotation mark.
+    # Spanish: equal, pair by pair, to those of an independent script; English: one verb pair more
+    # than there (2,009), in a sentence whose first word is a quotation mark.
     [
         ("spa", {"verb": 427, "det": 4265, "noun": 2446}, {"verb": 421, "det": 4210, "noun": 2411}),
-        ("eng", {"verb": 2010, "det": 1216, "noun": 1055}, {"verb": 1972, "det": 1167, "noun": 1009}),
+        (
+            "eng",
+            {"verb": 2010, "det": 1216, "noun": 1055},
+            {"verb": 1972, "det": 1167, "noun": 1009},
+        ),
     ],
 )
 def test_counts_of_the_real_sets(language, made, kept):
@@ -143,9 +180,17 @@ def test_counts_of_the_real_sets(language, made, kept):
 
 @needs_data
 def test_spanish_verbs_with_attractors_and_distance():
-    """54 of 427 verbs have an attractor, 274 stand more than one word after their subject, 292 are singular."""
-    pairs = [p for p in ud_agreement.make_pairs(ud_agreement.sentences("spa"), "spa") if p[3] == "verb"]
-    assert (sum(p[5] for p in pairs), sum(p[6] > 1 for p in pairs), sum(p[4] == "Sing" for p in pairs)) == (
+    """54 of 427 verbs have an attractor, 274 stand more than one word after their subject, 292 are
+    singular.
+    """
+    pairs = [
+        p for p in ud_agreement.make_pairs(ud_agreement.sentences("spa"), "spa") if p[3] == "verb"
+    ]
+    assert (
+        sum(p[5] for p in pairs),
+        sum(p[6] > 1 for p in pairs),
+        sum(p[4] == "Sing" for p in pairs),
+    ) == (
         54,
         274,
         292,
@@ -155,7 +200,9 @@ def test_spanish_verbs_with_attractors_and_distance():
 @needs_data
 @pytest.mark.parametrize("language", ["eng", "spa"])
 def test_sets_are_balanced_by_number(language):
-    """As many singular as plural pairs in every set, each pair named once, and none longer than 240 bytes."""
+    """As many singular as plural pairs in every set, each pair named once, and none longer than 240
+    bytes.
+    """
     items = ud_agreement.items(seed=0, language=language)
     cells = items.groupby(["set", "number"]).size().unstack()
     assert (cells["Sing"] == cells["Plur"]).all() and cells.shape == (3, 2)
@@ -167,8 +214,12 @@ def test_sets_are_balanced_by_number(language):
 def test_a_smaller_sample_is_part_of_a_larger_one():
     """The sample is the same each time, changes with the seed, and grows without dropping anything."""
     small, large, other = (
-        ud_agreement.items(seed=s, language="spa", sample_per_cell=n) for s, n in ((0, 50), (0, 200), (1, 50))
+        ud_agreement.items(seed=s, language="spa", sample_per_cell=n)
+        for s, n in ((0, 50), (0, 200), (1, 50))
     )
-    assert small.equals(ud_agreement.items(seed=0, language="spa", sample_per_cell=50)) and len(small) == 300
+    assert (
+        small.equals(ud_agreement.items(seed=0, language="spa", sample_per_cell=50))
+        and len(small) == 300
+    )
     assert set(small["item"]) < set(large["item"])
     assert set(small["item"]) != set(other["item"])

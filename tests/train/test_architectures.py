@@ -16,22 +16,30 @@ def network(**facts):
 
 
 def test_gpt_neox_counts_by_formula() -> None:
-    """L (12 d^2 + 13 d) + 2 d without embeddings, 2 V d with them: the formula by which HELM's Pythia counts are found."""
+    """L (12 d^2 + 13 d) + 2 d without embeddings, 2 V d with them: the formula by which HELM's
+    Pythia counts are found.
+    """
     total, inner = architectures.count_parameters(network(d_model=16, n_layers=3))
     assert inner == 3 * (12 * 16**2 + 13 * 16) + 2 * 16
     assert total == inner + 2 * 258 * 16
 
 
 def test_lstm_counts_by_formula() -> None:
-    """L layers of four gates, each with two d x d matrices and two biases: L (8 d^2 + 8 d), and 2 V d outside."""
-    total, inner = architectures.count_parameters(network(d_model=16, n_layers=3, model_type="lstm", mixer="recurrent"))
+    """L layers of four gates, each with two d x d matrices and two biases: L (8 d^2 + 8 d), and 2 V
+    d outside.
+    """
+    total, inner = architectures.count_parameters(
+        network(d_model=16, n_layers=3, model_type="lstm", mixer="recurrent")
+    )
     assert inner == 3 * (8 * 16**2 + 8 * 16)
     assert total == inner + 2 * 258 * 16
 
 
 def test_a_tied_matrix_counts_once() -> None:
     """With tied embeddings the total has V d less, the rest is the same."""
-    tied, untied = (architectures.count_parameters(network(tied_embeddings=tied)) for tied in (True, False))
+    tied, untied = (
+        architectures.count_parameters(network(tied_embeddings=tied)) for tied in (True, False)
+    )
     assert (untied[0] - tied[0], untied[1] - tied[1]) == (258 * 8, 0)
 
 
@@ -53,8 +61,8 @@ def test_the_residual_layout_is_the_only_difference() -> None:
     ],
 )
 def test_muon_gets_the_hidden_matrices(facts: dict, hidden: int) -> None:
-    """GPT-NeoX: qkv, attention output, two of the MLP. Mamba 2: in and out. BERT: q, k, v, output, two of the MLP and
-    the head's. LSTM: from the input and from the state, four gates each.
+    """GPT-NeoX: qkv, attention output, two of the MLP. Mamba 2: in and out. BERT: q, k, v, output,
+    two of the MLP and the head's. LSTM: from the input and from the state, four gates each.
     """
     model = network(**facts)
     chosen, rest = architectures.split_for_muon(model)

@@ -35,7 +35,9 @@ def test_documents_are_cut_and_padded() -> None:
 
 def test_the_stream_is_cut_into_windows() -> None:
     """Windows over all documents; each begins with the last token of the one before."""
-    rows = data.rows(TEXTS, TOKENIZER, Recipe("neural", steps=20, batch_size=4, context_length=5, rows="stream"))
+    rows = data.rows(
+        TEXTS, TOKENIZER, Recipe("neural", steps=20, batch_size=4, context_length=5, rows="stream")
+    )
     stream = [i for text in TEXTS for i in (BOS, *ids(text))]
     assert rows[:, :-1].ravel().tolist() == stream[: rows.shape[0] * 5]
     assert (rows[1:, 0] == rows[:-1, -1]).all()
@@ -43,7 +45,10 @@ def test_the_stream_is_cut_into_windows() -> None:
 
 def test_no_more_is_encoded_than_is_read() -> None:
     """Two steps of four rows read eight of the twelve documents."""
-    assert len(data.rows(TEXTS, TOKENIZER, Recipe("neural", steps=2, batch_size=4, context_length=5))) == 8
+    assert (
+        len(data.rows(TEXTS, TOKENIZER, Recipe("neural", steps=2, batch_size=4, context_length=5)))
+        == 8
+    )
 
 
 def test_causal_targets_are_the_next_tokens() -> None:
@@ -77,7 +82,9 @@ def test_a_batch_depends_on_seed_and_step_only(masked: bool) -> None:
     for step in range(7):
         used(step)
     assert all(torch.equal(a, b) for a, b in zip(fresh(7), used(7), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(fresh(7), batches(masked=masked, seed=1)(7), strict=True))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(fresh(7), batches(masked=masked, seed=1)(7), strict=True)
+    )
 
 
 def test_a_corpus_smaller_than_a_batch_is_refused() -> None:
@@ -88,4 +95,9 @@ def test_a_corpus_smaller_than_a_batch_is_refused() -> None:
 
 def test_rows_are_small() -> None:
     """int32: eight million tokens are 32 MB."""
-    assert data.rows(TEXTS, TOKENIZER, Recipe("neural", steps=20, batch_size=4, context_length=5)).dtype == np.int32
+    assert (
+        data.rows(
+            TEXTS, TOKENIZER, Recipe("neural", steps=20, batch_size=4, context_length=5)
+        ).dtype
+        == np.int32
+    )

@@ -8,14 +8,18 @@ from transect.train.muon import Muon, orthogonalise
 
 @pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 64)])
 def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
-    """Jordan et al.: after five iterations in about [0.7, 1.2] (a little wider here, for the smallest ones)."""
+    """Jordan et al.: after five iterations in about [0.7, 1.2] (a little wider here, for the
+    smallest ones).
+    """
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalise(matrices))
     assert values.max() < 1.25 and values.median() > 0.65
 
 
 def test_the_same_steps_as_torch() -> None:
-    """Four steps on two shapes agree with torch.optim.Muon, which works in bfloat16 (so to 2 % of the update)."""
+    """Four steps on two shapes agree with torch.optim.Muon, which works in bfloat16 (so to 2 % of
+    the update).
+    """
     generator = torch.Generator().manual_seed(1)
     start = [
         torch.randn(48, 16, generator=generator),

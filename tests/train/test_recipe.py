@@ -13,7 +13,8 @@ from transect.train import recipe
 def test_an_unknown_option_is_named_with_the_nearest() -> None:
     """One sentence that says run, option and guess."""
     with pytest.raises(
-        InputError, match="Run 'small': unknown trained_here option 'optimiser'.*Did you mean 'optimizer'"
+        InputError,
+        match="Run 'small': unknown trained_here option 'optimiser'.*Did you mean 'optimizer'",
     ):
         recipe.read(small_run(recipe={"optimiser": "adamw"}))
 
@@ -26,7 +27,9 @@ def test_an_unknown_value_is_named_with_the_allowed() -> None:
 
 def test_steps_must_end_at_the_last_checkpoint() -> None:
     """Otherwise the schedule would end somewhere else than the run."""
-    with pytest.raises(InputError, match="trained_here.steps is 7, but its last checkpoint is step 6"):
+    with pytest.raises(
+        InputError, match="trained_here.steps is 7, but its last checkpoint is step 6"
+    ):
         recipe.read(small_run(recipe={"steps": 7}))
 
 
@@ -52,14 +55,22 @@ def test_learning_rate(schedule: str, expected: list[float]) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"seed": 1}, {"d_model": 16}, {"corpus_variant": "fresh"}, {"recipe": {"lr": 0.02}}, {"steps": (0, 2, 6)}],
+    [
+        {"seed": 1},
+        {"d_model": 16},
+        {"corpus_variant": "fresh"},
+        {"recipe": {"lr": 0.02}},
+        {"steps": (0, 2, 6)},
+    ],
 )
 def test_the_digest_changes_with_what_determines_the_weights(changed: dict) -> None:
     """Seed, size, corpus, an option, the checkpoints."""
     assert recipe.recipe_digest(small_run(**changed)) != recipe.recipe_digest(small_run())
 
 
-@pytest.mark.parametrize("changed", [{"licence": "MIT"}, {"held_out": True}, {"recipe": {"batched": False}}])
+@pytest.mark.parametrize(
+    "changed", [{"licence": "MIT"}, {"held_out": True}, {"recipe": {"batched": False}}]
+)
 def test_the_digest_ignores_what_does_not(changed: dict) -> None:
     """A licence, a role in a study, how runs share a process."""
     assert recipe.recipe_digest(small_run(**changed)) == recipe.recipe_digest(small_run())

@@ -1,4 +1,6 @@
-"""Training: reproducible bit by bit, also after a kill; whole checkpoints that transformers loads; every recipe."""
+"""Training: reproducible bit by bit, also after a kill; whole checkpoints that transformers loads;
+every recipe.
+"""
 
 import json
 import os
@@ -24,10 +26,18 @@ from transect.train.trainer import train_run
 RECIPES = {
     "muon": small_run(),
     "adamw, average, bfloat16, stream": small_run(
-        recipe={"optimizer": "adamw", "ema": 0.9, "precision": "bfloat16", "rows": "stream", "attention": "eager"}
+        recipe={
+            "optimizer": "adamw",
+            "ema": 0.9,
+            "precision": "bfloat16",
+            "rows": "stream",
+            "attention": "eager",
+        }
     ),
     "masked": small_run(model_type="bert", objective="masked"),
-    "mamba2": small_run(model_type="mamba2", mixer="ssd", recipe={"config": {"state_size": 4, "chunk_size": 16}}),
+    "mamba2": small_run(
+        model_type="mamba2", mixer="ssd", recipe={"config": {"state_size": 4, "chunk_size": 16}}
+    ),
     "lstm": small_run(model_type="lstm", mixer="recurrent", recipe={"config": {"dropout": 0.2}}),
 }
 
@@ -42,8 +52,8 @@ def digests(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
-    """Stopped after the second checkpoint and started again: the digests of all checkpoints equal those of a run that
-    was never stopped.
+    """Stopped after the second checkpoint and started again: the digests of all checkpoints equal
+    those of a run that was never stopped.
     """
     run = RECIPES[name]
     train_run(run, tmp_path / "whole")
@@ -86,7 +96,8 @@ def test_another_recipe_starts_anew(tmp_path: Path) -> None:
 def test_seeds_differ_in_initialisation_and_order(tmp_path: Path) -> None:
     """Two seeds share neither first weights nor first batch."""
     one, two = (
-        trainer.Training(run, recipe.read(run), *data.load_corpus(run)) for run in (small_run(), small_run(seed=1))
+        trainer.Training(run, recipe.read(run), *data.load_corpus(run))
+        for run in (small_run(), small_run(seed=1))
     )
     assert not torch.equal(next(one.model.parameters()), next(two.model.parameters()))
     assert not torch.equal(one.batches(0)[0], two.batches(0)[0])
@@ -102,19 +113,26 @@ def test_seeds_differ_in_initialisation_and_order(tmp_path: Path) -> None:
     ],
 )
 def test_transformers_loads_a_checkpoint(name: str, kind: type, tmp_path: Path) -> None:
-    """A folder in hub layout: model and tokenizer load by their Auto classes, and give the trainer's own logits."""
+    """A folder in hub layout: model and tokenizer load by their Auto classes, and give the
+    trainer's own logits.
+    """
     train_run(RECIPES[name], tmp_path)
-    tokenizer, model = AutoTokenizer.from_pretrained(tmp_path / "step6"), kind.from_pretrained(tmp_path / "step6")
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(tmp_path / "step6"),
+        kind.from_pretrained(tmp_path / "step6"),
+    )
     ids = tokenizer("n1s link a2 subj v3s .", return_tensors="pt")["input_ids"]
     assert tokenizer.decode(ids[0]) == "n1s link a2 subj v3s ."
     assert model(ids).logits.shape == (1, 6, len(tokenizer))
     saved = load_file(tmp_path / "step6" / "model.safetensors")
-    assert all(torch.equal(saved[key], value) for key, value in model.state_dict().items() if key in saved)
+    assert all(
+        torch.equal(saved[key], value) for key, value in model.state_dict().items() if key in saved
+    )
 
 
 def test_the_average_of_the_weights(tmp_path: Path) -> None:
-    """ema: average <- d average + (1 - d) weights with d = min(cap, s / (s + 9)) after step s, recomputed here from the
-    weights of each step.
+    """ema: average <- d average + (1 - d) weights with d = min(cap, s / (s + 9)) after step s,
+    recomputed here from the weights of each step.
     """
     run = small_run(recipe={"ema": 0.3})
     training = trainer.Training(run, recipe.read(run), *data.load_corpus(run))
@@ -135,20 +153,28 @@ def test_the_loss_falls(tmp_path: Path) -> None:
 
 
 def test_an_lstm_learns_more_than_frequencies(tmp_path: Path) -> None:
-    """120 steps take an LSTM, loaded and scored as any model, half a nat a token below the unigram model of the corpus,
-    on its last 200 documents.
+    """120 steps take an LSTM, loaded and scored as any model, half a nat a token below the unigram
+    model of the corpus, on its last 200 documents.
     """
     run = small_run(
-        steps=(120,), model_type="lstm", mixer="recurrent", d_model=32,
+        steps=(120,),
+        model_type="lstm",
+        mixer="recurrent",
+        d_model=32,
         recipe={"steps": 120, "batch_size": 16, "config": {"initializer_range": 0.15}},
-    )  # fmt: skip
+    )
     train_run(run, tmp_path)
     tokenizer, documents = data.load_corpus(run)
-    ids = [[tokenizer.bos_token_id, *document] for document in data.encoded(documents[-200:], tokenizer)]
+    ids = [
+        [tokenizer.bos_token_id, *document]
+        for document in data.encoded(documents[-200:], tokenizer)
+    ]
     model = load(tmp_path / "step120")
     unigram = fit_ngram(list(data.encoded(documents[:5000], tokenizer)), len(tokenizer), 1)
     found = np.concatenate(model.token_logprobs(ids))
-    frequencies = np.log(np.concatenate([unigram.probabilities(np.array(document))[1:] for document in ids]))
+    frequencies = np.log(
+        np.concatenate([unigram.probabilities(np.array(document))[1:] for document in ids])
+    )
     assert -np.nanmean(found) < -frequencies.mean() - 0.5
 
 
@@ -156,7 +182,12 @@ def test_an_lstm_learns_more_than_frequencies(tmp_path: Path) -> None:
 def test_an_ngram_model_is_one_checkpoint(order: int, tmp_path: Path) -> None:
     """Counted, not trained: config.json says its order."""
     train_run(
-        small_run(steps=(None,), model_type="ngram", mixer="ngram", trained_here={"recipe": "ngram", "order": order}),
+        small_run(
+            steps=(None,),
+            model_type="ngram",
+            mixer="ngram",
+            trained_here={"recipe": "ngram", "order": order},
+        ),
         tmp_path,
     )
     assert json.loads((tmp_path / "stepNone" / "config.json").read_text())["order"] == order
@@ -177,8 +208,8 @@ def long_run() -> Run:
 
 @pytest.mark.slow
 def test_kill_minus_nine_anywhere(tmp_path: Path) -> None:
-    """Killed five times at arbitrary moments of a run that saves at every step; the digests are those of a run left in
-    peace.
+    """Killed five times at arbitrary moments of a run that saves at every step; the digests are
+    those of a run left in peace.
     """
     train_run(long_run(), tmp_path / "whole")
     root = tmp_path / "killed"

@@ -4,9 +4,10 @@
                                         /snapshots/<commit>/...     config.json, model.safetensors, tokenizer.json ...
                                         /blobs/<digest>             what the snapshot links to
 
-Same model_type, same tying, same context length, other sizes: WIDTH wide, LAYERS layers deep. The tokenizers are real
-ones of the right kind (byte-level BPE; unigram with the special tokens of Goldfish), trained here on a few texts. The
-weights of every revision differ. With HF_HUB_OFFLINE=1 and HF_HUB_CACHE at the cache, a study runs through the code
+Same model_type, same tying, same context length, other sizes: WIDTH wide, LAYERS layers deep. The
+tokenizers are real ones of the right kind (byte-level BPE; unigram with the special tokens of
+Goldfish), trained here on a few texts. The weights of every revision differ. With HF_HUB_OFFLINE=1
+and HF_HUB_CACHE at the cache, a study runs through the code
 that runs it on a connected machine:  python -m tests.workflow.hub_world CACHE [STUDY ...]
 """
 
@@ -48,10 +49,13 @@ TEXTS = {
 }
 
 
-def build(cache: Path, checkpoints: Iterable[Checkpoint], texts: Mapping[str, Sequence[str]] = TEXTS) -> int:
+def build(
+    cache: Path, checkpoints: Iterable[Checkpoint], texts: Mapping[str, Sequence[str]] = TEXTS
+) -> int:
     """Write every checkpoint into the cache (trained ones are passed over); how many there are.
 
-    texts: language -> what its tokenizers are trained on; a run of another language gets all of them.
+    texts: language -> what its tokenizers are trained on; a run of another language gets all of
+    them.
     """
     by_run: dict[Run, list[Checkpoint]] = {}
     for checkpoint in checkpoints:
@@ -79,7 +83,9 @@ def tokenizer(model_type: str, texts: Sequence[str]) -> PreTrainedTokenizerFast:
         vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
     )
     bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, unk_token=END)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token=END, eos_token=END, unk_token=END
+    )
 
 
 def _unigram(texts: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -97,7 +103,11 @@ def _unigram(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     )
     unigram.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=unigram, bos_token="[CLS]", eos_token="[SEP]", pad_token="[PAD]", unk_token="<unk>"
+        tokenizer_object=unigram,
+        bos_token="[CLS]",
+        eos_token="[SEP]",
+        pad_token="[PAD]",
+        unk_token="<unk>",
     )
 
 
@@ -135,10 +145,14 @@ def configuration(run: Run, words: PreTrainedTokenizerFast) -> PretrainedConfig:
         return GPTNeoXConfig(use_parallel_residual=run.get("parallel_residual"), **shared)
     if run.get("model_type") == "olmo2":
         return Olmo2Config(num_key_value_heads=HEADS, **shared)
-    raise ValueError(f"{run.id}: no tiny model of type {run.get('model_type')!r}; add its configuration here.")
+    raise ValueError(
+        f"{run.id}: no tiny model of type {run.get('model_type')!r}; add its configuration here."
+    )
 
 
-def _repository(folder: Path, run: Run, checkpoints: Sequence[Checkpoint], texts: Mapping[str, Sequence[str]]) -> None:
+def _repository(
+    folder: Path, run: Run, checkpoints: Sequence[Checkpoint], texts: Mapping[str, Sequence[str]]
+) -> None:
     known = texts.get(run.get("language"), [text for part in texts.values() for text in part])
     words = tokenizer(run.get("model_type"), known)
     torch.manual_seed(int(hashlib.sha1(run.id.encode()).hexdigest()[:8], 16))
@@ -151,12 +165,16 @@ def _repository(folder: Path, run: Run, checkpoints: Sequence[Checkpoint], texts
     for checkpoint in checkpoints:
         moved = {name: _moved(value, checkpoint.revision) for name, value in weights.items()}
         content = files | {"model.safetensors": save(moved, metadata={"format": "pt"})}
-        _snapshot(folder, commit(run.get("hub_id"), checkpoint.revision), checkpoint.revision, content)
+        _snapshot(
+            folder, commit(run.get("hub_id"), checkpoint.revision), checkpoint.revision, content
+        )
 
 
 def _moved(weights: torch.Tensor, revision: str) -> torch.Tensor:
     """The weights at a revision: the run's own, moved at random by half their spread."""
-    generator = torch.Generator().manual_seed(int(hashlib.sha1(revision.encode()).hexdigest()[:8], 16))
+    generator = torch.Generator().manual_seed(
+        int(hashlib.sha1(revision.encode()).hexdigest()[:8], 16)
+    )
     return (weights + SPREAD / 2 * torch.randn(weights.shape, generator=generator)).contiguous()
 
 
@@ -167,7 +185,11 @@ def _files(words: PreTrainedTokenizerFast) -> dict[str, bytes]:
 
 
 def _snapshot(folder: Path, commit: str, revision: str, files: Mapping[str, bytes]) -> None:
-    snapshot, blobs, ref = folder / "snapshots" / commit, folder / "blobs", folder / "refs" / revision
+    snapshot, blobs, ref = (
+        folder / "snapshots" / commit,
+        folder / "blobs",
+        folder / "refs" / revision,
+    )
     for place in (snapshot, blobs, ref.parent):
         place.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -190,7 +212,9 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", default=["suites"])
     given = parser.parse_args()
     cells = [cell for name in given.studies for cell in study.load(name, find_project()).cells]
-    print(f"{build(given.cache, dict.fromkeys(cell.checkpoint for cell in cells))} checkpoints in {given.cache}")
+    print(
+        f"{build(given.cache, dict.fromkeys(cell.checkpoint for cell in cells))} checkpoints in {given.cache}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The small world of the hub suites is found, loads and is measured as the real hub would be, without a network."""
+"""The small world of the hub suites is found, loads and is measured as the real hub would be,
+without a network.
+"""
 
 import os
 import subprocess
@@ -18,9 +20,19 @@ from transect.measures.mechanism import induction
 from transect.project import SHIPPED, Project, find_project
 from transect.study import load as load_study
 
-RUNS = ("pythia-14m", "pythia-14m-seed1", "olmo2-1b", "goldfish-eng_latn-5mb", "goldfish-spa_latn-100mb")
+RUNS = (
+    "pythia-14m",
+    "pythia-14m-seed1",
+    "olmo2-1b",
+    "goldfish-eng_latn-5mb",
+    "goldfish-spa_latn-100mb",
+)
 PAIRS = pd.DataFrame(
-    {"item": ["a"], "sentence_good": ["The children swim there."], "sentence_bad": ["The children swims there."]}
+    {
+        "item": ["a"],
+        "sentence_good": ["The children swim there."],
+        "sentence_bad": ["The children swims there."],
+    }
 )
 
 
@@ -30,7 +42,12 @@ def cache(tmp_path_factory) -> Path:
     runs = registry.load(Project(SHIPPED)).runs
     every = [runs[name].checkpoints for name in RUNS]
     folder = tmp_path_factory.mktemp("hub")
-    assert hub_world.build(folder, [c for found in every for c in dict.fromkeys(found[:2] + found[-1:])]) == 11
+    assert (
+        hub_world.build(
+            folder, [c for found in every for c in dict.fromkeys(found[:2] + found[-1:])]
+        )
+        == 11
+    )
     return folder
 
 
@@ -57,32 +74,50 @@ def test_loads_and_measures(hub_id, revision, model_type):
     assert model.network.config.model_type == model_type
     assert {"logits", "causal", "attention", "heads"} <= model.capabilities
     rows = minimal_pair.measure(model, PAIRS, seed=1)
-    assert np.isfinite(rows["value"]).all() and abs(rows.set_index("metric")["value"]["difference_nats"]) > 1e-3
+    assert (
+        np.isfinite(rows["value"]).all()
+        and abs(rows.set_index("metric")["value"]["difference_nats"]) > 1e-3
+    )
     text = pd.DataFrame({"item": ["a"], "text": ["El río pasa despacio."]})
-    assert bits_per_byte.measure(model, text, seed=1).set_index("metric")["value"]["bits_per_byte"] > 0
-    heads = induction.measure(model, pd.DataFrame({"item": []}), seed=1, n=4, conditions=[{"length": 8, "gap": 4}])
+    assert (
+        bits_per_byte.measure(model, text, seed=1).set_index("metric")["value"]["bits_per_byte"] > 0
+    )
+    heads = induction.measure(
+        model, pd.DataFrame({"item": []}), seed=1, n=4, conditions=[{"length": 8, "gap": 4}]
+    )
     assert (heads["metric"] == "prefix_matching").sum() == hub_world.LAYERS * hub_world.HEADS
 
 
 def test_every_revision_has_weights_of_its_own():
-    """Equal bytes under two revisions would be a defect of the world (design: duplicates are refused)."""
+    """Equal bytes under two revisions would be a defect of the world (design: duplicates are
+    refused).
+    """
     revisions = [("EleutherAI/pythia-14m", r) for r in ("step0", "step4", "step143000")]
     revisions += [("EleutherAI/pythia-14m-seed1", r) for r in ("step0", "step143000")]
     assert len({load(hub.resolve(*at)).fingerprint["weights"] for at in revisions}) == 5
 
 
 def test_goldfish_reads_a_word_it_never_saw():
-    """The unigram tokenizer opens with [CLS] and covers the alphabet, so that no text is unknown throughout."""
+    """The unigram tokenizer opens with [CLS] and covers the alphabet, so that no text is unknown
+    throughout.
+    """
     model = load(hub.resolve("goldfish-models/spa_latn_100mb"))
     assert model.tokenizer.convert_ids_to_tokens([model.bos_id]) == ["[CLS]"]
     ids = model.encode("¿Quién comió las uvas?")
-    assert model.tokenizer.unk_token_id not in ids and model.tokenizer.decode(ids) == "¿Quién comió las uvas?"
+    assert (
+        model.tokenizer.unk_token_id not in ids
+        and model.tokenizer.decode(ids) == "¿Quién comió las uvas?"
+    )
 
 
 def small_study() -> dict:
     """studies/suites.yaml at four of its runs, three checkpoints of each and few items."""
     study = yaml.safe_load((SHIPPED / "studies" / "suites.yaml").read_text(encoding="utf-8"))
-    few = {"ud_pud": {"sentences": 20}, "blimp_agreement": {"sample": 5}, "ud_agreement": {"sample_per_cell": 5}}
+    few = {
+        "ud_pud": {"sentences": 20},
+        "blimp_agreement": {"sample": 5},
+        "ud_agreement": {"sample_per_cell": 5},
+    }
     for entry in study["measures"]:
         if "stimuli" in entry:
             entry["stimuli_options"] = few[entry["stimuli"]]
@@ -97,9 +132,13 @@ def small_study() -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("TRANSECT_MIRROR"), reason="TRANSECT_MIRROR names no folder with the stimuli")
+@pytest.mark.skipif(
+    not os.environ.get("TRANSECT_MIRROR"), reason="TRANSECT_MIRROR names no folder with the stimuli"
+)
 def test_the_study_of_the_suites_runs(tmp_path):
-    """`transect run`, offline, on the world: every cell is measured or not applicable, and there is a report."""
+    """`transect run`, offline, on the world: every cell is measured or not applicable, and there is
+    a report.
+    """
     (tmp_path / "studies").mkdir()
     (tmp_path / "transect.yaml").write_text("cores: 2\n")
     (tmp_path / "studies" / "small.yaml").write_text(yaml.safe_dump(small_study(), sort_keys=False))
@@ -118,7 +157,9 @@ def test_the_study_of_the_suites_runs(tmp_path):
         text=True,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    states = pd.read_parquet(tmp_path / "results" / "small" / "grid.parquet")["state"].value_counts()
+    states = pd.read_parquet(tmp_path / "results" / "small" / "grid.parquet")[
+        "state"
+    ].value_counts()
     # 2 Pythia and 1 OLMo at 3 checkpoints, 2 Goldfish at 1; 6 entries; no BLiMP in Spanish
     assert states.to_dict() == {"measured": 11 * 6 - 1, "not applicable": 1}
     assert (tmp_path / "results" / "small" / "report.html").stat().st_size > 10_000

@@ -1,4 +1,6 @@
-"""kill -9 of the whole process tree at any moment, then the same command: the same bytes as without."""
+"""kill -9 of the whole process tree at any moment, then the same command: the same bytes as
+without.
+"""
 
 import hashlib
 import os
@@ -25,7 +27,9 @@ def fresh(folder: Path) -> Path:
 
 
 def outcome(folder: Path) -> dict[str, str]:
-    """Digests of what a study is for: its values, result tables and figures (times and machine are provenance)."""
+    """Digests of what a study is for: its values, result tables and figures (times and machine are
+    provenance).
+    """
     results = folder / "results" / "tiny"
     files = [
         results / "measurements.parquet",
@@ -35,7 +39,10 @@ def outcome(folder: Path) -> dict[str, str]:
     ]
     assert len(files) > 3
     weights = (folder / "results/store/weights").glob("*/*/*/*/model.safetensors")
-    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in [*files, *weights]}
+    return {
+        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in [*files, *weights]
+    }
 
 
 def kill_tree(process: subprocess.Popen) -> None:  # type: ignore[type-arg]
@@ -62,19 +69,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
-def test_killed_run_ends_the_same(moment: int, undisturbed: tuple[dict[str, str], float], tmp_path: Path) -> None:
-    """After SIGKILL at a random moment the same command finishes with the same weights, values and tables."""
+def test_killed_run_ends_the_same(
+    moment: int, undisturbed: tuple[dict[str, str], float], tmp_path: Path
+) -> None:
+    """After SIGKILL at a random moment the same command finishes with the same weights, values and
+    tables.
+    """
     expected, seconds = undisturbed
     folder = fresh(tmp_path / "world")
     # another moment each time, spread over the run; the seed is printed when the test fails
     seed = random.SystemRandom().randrange(10**6)
     after = random.Random(seed).uniform(moment / MOMENTS, (moment + 1) / MOMENTS) * seconds
     process = subprocess.Popen(
-        [sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"], cwd=folder, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
     )
     time.sleep(after)
     kill_tree(process)
     result = transect(folder, "run", "tiny", "-j", "2")
-    told = f"killed after {after:.1f} of {seconds:.1f} s (seed {seed})\n{result.stdout}{result.stderr}"
+    told = (
+        f"killed after {after:.1f} of {seconds:.1f} s (seed {seed})\n{result.stdout}{result.stderr}"
+    )
     assert result.returncode == 0, told
     assert outcome(folder) == expected, told

@@ -1,4 +1,6 @@
-"""A request to stop (a time limit, preemption, a closed terminal) while training, measuring, analysing: all ends, and goes on to the same bytes."""
+"""A request to stop (a time limit, preemption, a closed terminal) while training, measuring,
+analysing: all ends, and goes on to the same bytes.
+"""
 
 import fcntl
 import shutil
@@ -29,7 +31,9 @@ MOMENTS = [
 def running(folder: Path) -> Iterator[subprocess.Popen]:  # type: ignore[type-arg]
     """`transect run tiny` in the folder; whatever happens nothing of it is left."""
     command = [sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
@@ -55,7 +59,9 @@ def inside(folder: Path) -> list[str]:
 
 
 def test_a_run_that_is_asked_to_stop_ends_and_goes_on(tmp_path: Path) -> None:
-    """At three moments: within 30 s, with a sentence that says what is kept, nothing left running, the lock free; the end is as undisturbed."""
+    """At three moments: within 30 s, with a sentence that says what is kept, nothing left running,
+    the lock free; the end is as undisturbed.
+    """
     undisturbed, folder = fresh(tmp_path / "undisturbed"), fresh(tmp_path / "world")
     assert transect(undisturbed, "run", "tiny", "-j", "2").returncode == 0
     for pattern, number, code in MOMENTS:

@@ -1,4 +1,6 @@
-"""The whole workflow on a tiny world: what is computed again when something changes, and what the user is told."""
+"""The whole workflow on a tiny world: what is computed again when something changes, and what the
+user is told.
+"""
 
 import json
 import os
@@ -29,11 +31,19 @@ sys.addaudithook(hear)
 """
 
 
-def transect(folder: Path, *arguments: str, umask: int = -1, **environment: str) -> subprocess.CompletedProcess[str]:
+def transect(
+    folder: Path, *arguments: str, umask: int = -1, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program as a user would, inside the project folder."""
     command = children.python("transect.cli", *arguments)
     return subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, umask=umask
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        umask=umask,
     )
 
 
@@ -46,17 +56,32 @@ def finished_files(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the tiny study was run to its end, with secrets in the environment, the umask of a group, and a listener.
+    """A project in which the tiny study was run to its end, with secrets in the environment, the
+    umask of a group, and a listener.
 
-    Its name means something else to YAML, to Snakemake and to a shell; modules beside the study end every process that imports them.
+    Its name means something else to YAML, to Snakemake and to a shell; modules beside the study end
+    every process that imports them.
     """
     folder = tmp_path_factory.mktemp("done") / "world #2: {x} [1] 'y'"
     shutil.copytree(WORLD, folder)
-    for name in ("random", "statistics", "types", "numpy", "yaml", "torch", "transect", "snakemake"):
-        (folder / f"{name}.py").write_text("raise SystemExit('a module beside the study was imported')\n")
+    for name in (
+        "random",
+        "statistics",
+        "types",
+        "numpy",
+        "yaml",
+        "torch",
+        "transect",
+        "snakemake",
+    ):
+        (folder / f"{name}.py").write_text(
+            "raise SystemExit('a module beside the study was imported')\n"
+        )
     (folder.parent / "listener").mkdir()
     (folder.parent / "listener/sitecustomize.py").write_text(LISTENER)
-    paths = os.pathsep.join(filter(None, [str(folder.parent / "listener"), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(
+        filter(None, [str(folder.parent / "listener"), os.environ.get("PYTHONPATH")])
+    )
     listening = {"PYTHONPATH": paths, "HEARD": str(folder.parent / "heard"), "HF_HUB_OFFLINE": "1"}
     result = transect(folder, "run", "tiny", "-j", "2", umask=0o002, **SECRETS, **listening)
     (folder.parent / "said").write_text(result.stdout + result.stderr)
@@ -85,13 +110,17 @@ def test_study_ends_with_a_report(done: Path) -> None:
 def modes(results: Path, umask: int) -> dict[str, str]:
     """Every file and folder whose mode is not what the umask leaves of 0666 and 0777."""
     found = {p: p.stat().st_mode & 0o777 for p in results.rglob("*")}
-    wrong = {p: mode for p, mode in found.items() if mode != (0o777 if p.is_dir() else 0o666) & ~umask}
+    wrong = {
+        p: mode for p, mode in found.items() if mode != (0o777 if p.is_dir() else 0o666) & ~umask
+    }
     assert len(found) > 50
     return {str(p.relative_to(results)): oct(mode) for p, mode in wrong.items()}
 
 
 def test_results_are_open_as_far_as_the_umask_says(done: Path) -> None:
-    """Under umask 002 the group may read and write all of them: values, weights, tables, figures, logs, locks."""
+    """Under umask 002 the group may read and write all of them: values, weights, tables, figures,
+    logs, locks.
+    """
     assert modes(done / "results", 0o002) == {}
 
 
@@ -104,15 +133,21 @@ def test_results_are_private_as_far_as_the_umask_says(tmp_path: Path) -> None:
 
 
 def test_no_secret_of_the_environment_is_written(done: Path) -> None:
-    """The hub's token and an interface's key stand in no file of the project and in no line of output."""
+    """The hub's token and an interface's key stand in no file of the project and in no line of
+    output.
+    """
     files = [p for p in done.rglob("*") if p.is_file()]
     held = {p: p.read_bytes().lower() for p in [*files, done.parent / "said"]}
     secrets = [secret.lower().encode() for secret in SECRETS.values()]
-    assert len(files) > 50 and not [p for p, content in held.items() if any(secret in content for secret in secrets)]
+    assert len(files) > 50 and not [
+        p for p, content in held.items() if any(secret in content for secret in secrets)
+    ]
 
 
 def test_a_study_without_hub_models_asks_no_network(done: Path) -> None:
-    """No process of it connected to an address or asked for a name (audit events of Python's sockets); a control that does is heard."""
+    """No process of it connected to an address or asked for a name (audit events of Python's
+    sockets); a control that does is heard.
+    """
     heard = done.parent / "heard"
     assert not heard.exists()
     control = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
@@ -122,10 +157,16 @@ def test_a_study_without_hub_models_asks_no_network(done: Path) -> None:
 
 
 def test_a_folder_is_measured_without_a_network(done: Path, tmp_path: Path) -> None:
-    """`transect measure FOLDER`, not told to stay offline, connects to no address and asks for no name."""
-    (folder,) = {p.parent for p in sorted(done.glob("results/store/weights/*/*/*/*/model.safetensors"))[:1]}
+    """`transect measure FOLDER`, not told to stay offline, connects to no address and asks for no
+    name.
+    """
+    (folder,) = {
+        p.parent for p in sorted(done.glob("results/store/weights/*/*/*/*/model.safetensors"))[:1]
+    }
     listening = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(done.parent / "listener"), os.environ.get("PYTHONPATH")]))
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(done.parent / "listener"), os.environ.get("PYTHONPATH")])
+        )
     }
     asked = [
         "measure",
@@ -156,7 +197,8 @@ def test_nothing_to_do_loads_nothing(project: Path) -> None:
     result = transect(project, "run", "tiny", "--csv")
     assert result.returncode == 0 and "all 26 cells are there" in result.stdout
     assert all(
-        (project / f"results/tiny/{name}.csv").is_file() for name in ("measurements", "grid", "registry", "codebook")
+        (project / f"results/tiny/{name}.csv").is_file()
+        for name in ("measurements", "grid", "registry", "codebook")
     )
     assert "beside   figures/" in result.stdout
     assert finished_files(project) == before
@@ -172,7 +214,9 @@ def test_one_more_run_trains_itself_only(project: Path) -> None:
     assert transect(project, "run", "tiny", "-j", "2").returncode == 0
     after = finished_files(project)
     assert {k: after[k] for k in before} == before
-    assert {k.split("/")[1 if k.startswith("cells") else 2] for k in set(after) - set(before)} == {"tiny-new"}
+    assert {k.split("/")[1 if k.startswith("cells") else 2] for k in set(after) - set(before)} == {
+        "tiny-new"
+    }
 
 
 def test_one_more_measure_trains_nothing(project: Path) -> None:
@@ -180,7 +224,9 @@ def test_one_more_measure_trains_nothing(project: Path) -> None:
     before = finished_files(project)
     study = project / "studies/tiny.yaml"
     study.write_text(
-        study.read_text().replace("analyses:", "- {measure: bits_per_byte, stimuli: grammar_heldout}\nanalyses:")
+        study.read_text().replace(
+            "analyses:", "- {measure: bits_per_byte, stimuli: grammar_heldout}\nanalyses:"
+        )
     )
     assert transect(project, "run", "tiny", "-j", "2").returncode == 0
     after = finished_files(project)
@@ -201,9 +247,13 @@ def test_claim_edit_measures_nothing(project: Path) -> None:
 
 
 def test_broken_checkpoint_fails_its_cells_only(project: Path) -> None:
-    """Weights that cannot be read: failed cells with the error in the report, exit code 1, the others kept."""
+    """Weights that cannot be read: failed cells with the error in the report, exit code 1, the
+    others kept.
+    """
     shutil.rmtree(project / "results/store/cells/tiny-8-seed0")
-    weights = next((project / "results/store/weights/tiny/tiny-8-seed0").glob("*/step6/model.safetensors"))
+    weights = next(
+        (project / "results/store/weights/tiny/tiny-8-seed0").glob("*/step6/model.safetensors")
+    )
     weights.write_bytes(b"not weights")
     result = transect(project, "run", "tiny")
     assert result.returncode == 1
@@ -221,7 +271,8 @@ def test_user_measure_needs_no_fork(project: Path) -> None:
     study = project / "studies/tiny.yaml"
     study.write_text(
         study.read_text().replace(
-            "analyses:", "- {measure: n_items, stimuli: agreement, stimuli_options: {frames: 10}}\nanalyses:"
+            "analyses:",
+            "- {measure: n_items, stimuli: agreement, stimuli_options: {frames: 10}}\nanalyses:",
         )
     )
     assert transect(project, "run", "tiny").returncode == 0
@@ -231,7 +282,9 @@ def test_user_measure_needs_no_fork(project: Path) -> None:
 
 
 def test_resource_failure_is_tried_again(project: Path) -> None:
-    """Stimuli that cannot be had now: failed cells with the reason, the others kept; the next run measures them."""
+    """Stimuli that cannot be had now: failed cells with the reason, the others kept; the next run
+    measures them.
+    """
     (project / "stimuli").mkdir()
     (project / "stimuli/later.py").write_text(
         '"""Items that are there later."""\nfrom pathlib import Path\nimport pandas as pd\nfrom transect.errors import ResourceError\n'
@@ -247,7 +300,9 @@ def test_resource_failure_is_tried_again(project: Path) -> None:
     )
     result = transect(project, "run", "tiny", "-j", "2")
     assert (
-        result.returncode == 1 and "26 measured, 5 failed" in result.stdout and "the network is down" in result.stdout
+        result.returncode == 1
+        and "26 measured, 5 failed" in result.stdout
+        and "the network is down" in result.stdout
     )
     assert "the network is down" in (project / "results/tiny/report.html").read_text()
     (project / "network").touch()
@@ -256,22 +311,30 @@ def test_resource_failure_is_tried_again(project: Path) -> None:
 
 
 def test_killed_job_takes_nothing_else_with_it(project: Path) -> None:
-    """A measure whose process dies without a word, each time: its cells are failed, the rest and the report are there."""
+    """A measure whose process dies without a word, each time: its cells are failed, the rest and
+    the report are there.
+    """
     (project / "measures").mkdir()
     (project / "measures/deadly.py").write_text(
         '"""Dies."""\nimport os\nVERSION = 1\nUNIT = {"n": "items"}\nREQUIRES = ["attention"]\nSTIMULI: list[str] = []\n'
         "def measure(model, items, *, seed):\n    os.kill(os.getpid(), 9)\n"
     )
     study = project / "studies/tiny.yaml"
-    study.write_text(study.read_text().replace("analyses:", "- {measure: deadly, checkpoints: last}\nanalyses:"))
+    study.write_text(
+        study.read_text().replace("analyses:", "- {measure: deadly, checkpoints: last}\nanalyses:")
+    )
     result = transect(project, "run", "tiny", "-j", "2")
-    assert result.returncode == 1 and "26 measured" in result.stdout and "4 failed" in result.stdout, result.stdout
+    assert (
+        result.returncode == 1 and "26 measured" in result.stdout and "4 failed" in result.stdout
+    ), result.stdout
     assert "the job was killed" in (project / "results/tiny/report.html").read_text()
 
 
 @pytest.mark.slow
 def test_weights_that_changed_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A revision that moved between two runs: the second ends with one sentence and code 2, and what was measured stays as it was."""
+    """A revision that moved between two runs: the second ends with one sentence and code 2, and
+    what was measured stays as it was.
+    """
     from tests.jobs.hub_project import hub_project, publish
     from tests.shelf import tiny_model
 
@@ -361,7 +424,9 @@ def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
     """While the study runs: one sentence, code 1; with more room the same command goes on."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1300k", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1300k", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
         pytest.skip("a small file system can be mounted by root only")
     try:
         shutil.copytree(WORLD, disk / "world")
@@ -370,13 +435,17 @@ def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
         assert "the disk is full" in result.stderr and result.stderr.count("\n") == 1
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         result = transect(disk / "world", "run", "tiny", "-j", "2")
-        assert result.returncode == 0 and "26 measured" in result.stdout, result.stdout + result.stderr
+        assert result.returncode == 0 and "26 measured" in result.stdout, (
+            result.stdout + result.stderr
+        )
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_failed_workflow_tells_why(project: Path) -> None:
-    """An analysis that is killed: its step, the signal and the log's end; then what follows -- and is wrong, before anything runs."""
+    """An analysis that is killed: its step, the signal and the log's end; then what follows -- and
+    is wrong, before anything runs.
+    """
     (project / "analyses").mkdir()
     (project / "analyses/deadly.py").write_text(
         '"""Dies."""\nimport os\nQUESTION = "Does it?"\nNEEDS: list[str] = []\n\n\ndef tables(measurements, registry):\n'
@@ -391,4 +460,8 @@ def test_a_failed_workflow_tells_why(project: Path) -> None:
         and "deadly.log ends with\n  so far" in result.stdout
     )
     result = transect(project, "run", "tiny", "-j", "1", "--", "--executor", "nothing")
-    assert result.returncode == 2 and "invalid choice: 'nothing'" in result.stderr and result.stderr.count("\n") == 1
+    assert (
+        result.returncode == 2
+        and "invalid choice: 'nothing'" in result.stderr
+        and result.stderr.count("\n") == 1
+    )

@@ -1,7 +1,9 @@
-"""The audit: whether the checkpoints of runs are what their names say, from names, sizes and hashes of files, and from measured values.
+"""The audit: whether the checkpoints of runs are what their names say, from names, sizes and hashes
+of files, and from measured values.
 
-`audit(holdings)` compares the files of all revisions (nothing is read here: see jobs/registry_audit.py); `measured.findings`
-judges values. Each finding says what was found and what was expected, and whether the registry knows of it already.
+`audit(holdings)` compares the files of all revisions (nothing is read here: see
+jobs/registry_audit.py); `measured.findings` judges values. Each finding says what was found and
+what was expected, and whether the registry knows of it already.
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,9 @@ __all__ = ["KINDS", "Finding", "Holding", "audit", "listed"]
 
 
 def audit(holdings: Sequence[Holding]) -> list[Finding]:
-    """Every finding about the files of these runs, in the order of KINDS, then of the runs; known ones are among them."""
+    """Every finding about the files of these runs, in the order of KINDS, then of the runs; known
+    ones are among them.
+    """
     found = [
         *presence.findings(holdings),
         *weights.findings(holdings),
@@ -25,7 +29,9 @@ def audit(holdings: Sequence[Holding]) -> list[Finding]:
 
 
 def _grouped(found: Sequence[Finding]) -> list[Finding]:
-    """One finding for the runs of which the same was found: of a suite whose runs all start with three equal steps, for example."""
+    """One finding for the runs of which the same was found: of a suite whose runs all start with
+    three equal steps, for example.
+    """
     runs: dict[Finding, list[str]] = {}
     for finding in found:
         runs.setdefault(replace(finding, runs=()), []).extend(finding.runs)

@@ -1,9 +1,12 @@
-"""Do the files of one run fit each other and the registry's entry: sizes, shards, configuration, tokenizer.
+"""Do the files of one run fit each other and the registry's entry: sizes, shards, configuration,
+tokenizer.
 
-A set of safetensors holds its weights and a short header, besides at most: an unembedding that is tied (vocab_size x d_model),
-a pooler and its like (2 d_model^2), and causal masks that older versions saved (n_layers x context_length^2, 4 bytes each at most).
+A set of safetensors holds its weights and a short header, besides at most: an unembedding that is
+tied (vocab_size x d_model), a pooler and its like (2 d_model^2), and causal masks that older
+versions saved (n_layers x context_length^2, 4 bytes each at most).
 So the bytes B contradict the entry when no b of 1, 2, 4 bytes gives  SHARE b params_total <= B <= (2 - SHARE) b params_total + the rest.
-Revisions belong together when their sizes differ by less than 1 - SHARE; what most of them have is what is expected of the others.
+Revisions belong together when their sizes differ by less than 1 - SHARE; what most of them have is
+what is expected of the others.
 """
 
 from collections import Counter
@@ -15,15 +18,31 @@ from transect.audit.listing import CONFIGURATION, PICKLED, SAFE, TOKENIZER, File
 
 SHARE = 0.97
 BYTES = (1, 2, 4)
-COMPARED = ("model_type", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size", "tied_embeddings",
-            "n_experts", "n_experts_active")  # fmt: skip
+COMPARED = (
+    "model_type",
+    "n_layers",
+    "d_model",
+    "n_heads",
+    "n_kv_heads",
+    "d_ff",
+    "vocab_size",
+    "tied_embeddings",
+    "n_experts",
+    "n_experts_active",
+)
 # what a configuration says about the program that wrote it, not about the model
 PASSING = {"_name_or_path", "_commit_hash", "transformers_version", "use_cache"}
 
 
 def findings(holding: Holding) -> list[Finding]:
     """Everything that is odd about sizes, shards, configurations and tokenizers of one run."""
-    return [*_sizes(holding), *_shards(holding), *_entry(holding), *_configurations(holding), *_tokenizers(holding)]
+    return [
+        *_sizes(holding),
+        *_shards(holding),
+        *_entry(holding),
+        *_configurations(holding),
+        *_tokenizers(holding),
+    ]
 
 
 def _sizes(holding: Holding) -> list[Finding]:
@@ -44,7 +63,9 @@ def _sizes(holding: Holding) -> list[Finding]:
     total = holding.run.get("params_total")
     if isinstance(total, int) and not _quantised(holding) and not _fits(usual, total, holding):
         told = f"{_bytes(usual)} are {usual / total:.2f} bytes for each of {total:,} weights"
-        found += holding.each("size contradicts the entry", sizes[usual], (), told, "1, 2 or 4 bytes each")
+        found += holding.each(
+            "size contradicts the entry", sizes[usual], (), told, "1, 2 or 4 bytes each"
+        )
     return found
 
 
@@ -59,7 +80,9 @@ def _fits(size: int, total: int, holding: Holding) -> bool:
 
 
 def _quantised(holding: Holding) -> bool:
-    configurations = [f.content for files in holding.listed.values() for f in files if f.path == CONFIGURATION]
+    configurations = [
+        f.content for files in holding.listed.values() for f in files if f.path == CONFIGURATION
+    ]
     return any(content and "quantization_config" in content for content in configurations)
 
 
@@ -75,15 +98,26 @@ def _entry(holding: Holding) -> list[Finding]:
     wrong: dict[tuple[str, str], list[str]] = {}
     for revision, file in _configs(holding).items():
         says = holding.configured.get(file.digest, {})
-        off = [n for n in COMPARED if n in says and holding.run.get(n) not in (None, "unknown", says[n])]
+        off = [
+            n
+            for n in COMPARED
+            if n in says and holding.run.get(n) not in (None, "unknown", says[n])
+        ]
         if off:
-            told = ", ".join(f"{n} {says[n]}" for n in off), ", ".join(f"{n} {holding.run.get(n)}" for n in off)
+            told = (
+                ", ".join(f"{n} {says[n]}" for n in off),
+                ", ".join(f"{n} {holding.run.get(n)}" for n in off),
+            )
             wrong.setdefault(told, []).append(revision)
     return [
         finding
         for (found, expected), revisions in wrong.items()
         for finding in holding.each(
-            "configuration contradicts the entry", revisions, (CONFIGURATION,), found, f"the entry: {expected}"
+            "configuration contradicts the entry",
+            revisions,
+            (CONFIGURATION,),
+            found,
+            f"the entry: {expected}",
         )
     ]
 
@@ -110,10 +144,19 @@ def _configurations(holding: Holding) -> list[Finding]:
 
 
 def _tokenizers(holding: Holding) -> list[Finding]:
-    held = {r: {f.path: f.digest for f in files if TOKENIZER.fullmatch(f.path)} for r, files in holding.listed.items()}
+    held = {
+        r: {f.path: f.digest for f in files if TOKENIZER.fullmatch(f.path)}
+        for r, files in holding.listed.items()
+    }
     held = {r: files for r, files in held.items() if r in _weights(holding)}
     none = [r for r, files in held.items() if not any(_makes_one(name) for name in files)]
-    found = holding.each("no tokenizer", none, (), "no file of a tokenizer", "tokenizer.json, a vocabulary or *.model")
+    found = holding.each(
+        "no tokenizer",
+        none,
+        (),
+        "no file of a tokenizer",
+        "tokenizer.json, a vocabulary or *.model",
+    )
     groups: dict[Hashable, list[str]] = {}
     for revision, files in held.items():
         if revision not in none:
@@ -123,13 +166,26 @@ def _tokenizers(holding: Holding) -> list[Finding]:
         mine: dict[str, str] = dict(key)  # type: ignore[call-overload]
         changed = sorted(name for name in {*mine, *usual} if mine.get(name) != usual.get(name))
         if changed:
-            told = ", ".join(f"{name} {'absent' if name not in mine else 'added' if name not in usual else 'changed'}" for name in changed)  # fmt: skip
-            found += holding.each("tokenizer changed", revisions, changed, told, f"as at {len(groups[tuple(sorted(usual.items()))])} others")  # fmt: skip
+            told = ", ".join(
+                f"{name} {'absent' if name not in mine else 'added' if name not in usual else 'changed'}"
+                for name in changed
+            )
+            found += holding.each(
+                "tokenizer changed",
+                revisions,
+                changed,
+                told,
+                f"as at {len(groups[tuple(sorted(usual.items()))])} others",
+            )
     return found
 
 
 def _others(
-    holding: Holding, kind: str, groups: Mapping[Hashable, list[str]], files: tuple[str, ...], told: Any
+    holding: Holding,
+    kind: str,
+    groups: Mapping[Hashable, list[str]],
+    files: tuple[str, ...],
+    told: Any,
 ) -> list[Finding]:
     """One finding for each group of revisions but the largest."""
     usual = max(groups, key=lambda key: len(groups[key]), default=None)
@@ -137,7 +193,9 @@ def _others(
         finding
         for key, revisions in groups.items()
         if key != usual
-        for finding in holding.each(kind, revisions, files, told(key), f"as at {listed(groups[usual], 3)}")
+        for finding in holding.each(
+            kind, revisions, files, told(key), f"as at {listed(groups[usual], 3)}"
+        )
     ]
 
 

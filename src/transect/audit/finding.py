@@ -37,7 +37,9 @@ NOTICES = {"not in the rule"}  # no fault of a checkpoint
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the report. known: the registry excludes or notes it; `reason` says how, or which part of it is new."""
+    """One row of the report. known: the registry excludes or notes it; `reason` says how, or which
+    part of it is new.
+    """
 
     kind: str
     runs: tuple[str, ...]
@@ -53,8 +55,9 @@ class Finding:
 class Holding:
     """What a repository (or folder) holds of one run.
 
-    where: in words, e.g. "on the hub". others: what the rules of other runs name in this repository; its `main` is the run's if they name nothing.
-    configured: digest of a config.json -> what it says, in the registry's fields. notes: texts of the suite.
+    where: in words, e.g. "on the hub". others: what the rules of other runs name in this
+    repository; its `main` is the run's if they name nothing. configured: digest of a config.json ->
+    what it says, in the registry's fields. notes: texts of the suite.
     """
 
     run: Run
@@ -66,7 +69,9 @@ class Holding:
 
     @cached_property
     def rule(self) -> dict[str, int | None]:
-        """Revision -> step, of every checkpoint that the registry's rule names, excluded or not, in the order of training."""
+        """Revision -> step, of every checkpoint that the registry's rule names, excluded or not, in
+        the order of training.
+        """
         return {point.revision: point.step for point in checkpoints(self.run)}
 
     @cached_property
@@ -78,13 +83,21 @@ class Holding:
     @cached_property
     def with_main(self) -> dict[str, tuple[File, ...]]:
         """`listed`, and `main` where it is this run's."""
-        main = self.repository.revisions.get("main", ()) if not self.others and "main" not in self.rule else ()
+        main = (
+            self.repository.revisions.get("main", ())
+            if not self.others and "main" not in self.rule
+            else ()
+        )
         return self.listed | ({"main": tuple(f for f in main if "/" not in f.path)} if main else {})
 
     @cached_property
     def commits(self) -> dict[str, tuple[File, ...]]:
         """Earlier states of `main`, newest first."""
-        return {name: files for name, files in self.repository.revisions.items() if COMMIT.fullmatch(name)}
+        return {
+            name: files
+            for name, files in self.repository.revisions.items()
+            if COMMIT.fullmatch(name)
+        }
 
     def reason(self, revision: str) -> str:
         """How the registry knows that something is wrong with a revision; empty if it does not."""
@@ -98,14 +111,18 @@ class Holding:
                 return f"noted: {text}"
         called = [self.run.id, str(self.run.get("hub_id", "")).split("/")[-1]]
         for text in self.notes:
-            if any(_mentions(text, name) for name in called if name) and any(_mentions(text, name) for name in names):
+            if any(_mentions(text, name) for name in called if name) and any(
+                _mentions(text, name) for name in names
+            ):
                 return f"noted: {text}"
         return ""
 
     def each(
         self, kind: str, revisions: Iterable[str], files: Iterable[str], found: str, expected: str
     ) -> list[Finding]:
-        """Findings of a fault that each revision has by itself: one of those that are new, one for each reason of those that are known."""
+        """Findings of a fault that each revision has by itself: one of those that are new, one for
+        each reason of those that are known.
+        """
         by_reason: dict[str, list[str]] = {}
         for revision in revisions:
             by_reason.setdefault(self.reason(revision), []).append(revision)
@@ -124,5 +141,7 @@ def listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def _mentions(text: str, name: str) -> bool:
-    """Whether a name stands in a text as a word of its own: `olmo-7b` does not in `olmo-7b-instruct`."""
+    """Whether a name stands in a text as a word of its own: `olmo-7b` does not in
+    `olmo-7b-instruct`.
+    """
     return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-]|\.\d)", text) is not None

@@ -2,10 +2,12 @@
 
 As JSON, the form that `transect registry audit --save` writes and `--listing` reads:
     {"<hub id>": {"<revision>": [{"path", "size", "oid", "lfs": {"oid", "size"}}, ...], ...}, ...}
-or, for one repository, {"<revision>": [...]}. The entries are the hub's tree entries: oid is the sha1 of the git blob, lfs.oid the
-sha256 of a large file's content. A revision of 40 hexadecimal digits is a commit, an earlier state of `main`; newest first.
-Of our own are the "content" of a config.json, the "error" that kept it from being read, and in place of a list of entries null for
-a revision that is there and was not asked for, {"error": why} for one that could not be listed; the same in place of a repository.
+or, for one repository, {"<revision>": [...]}. The entries are the hub's tree entries: oid is the
+sha1 of the git blob, lfs.oid the sha256 of a large file's content. A revision of 40 hexadecimal
+digits is a commit, an earlier state of `main`; newest first. Of our own are the "content" of a
+config.json, the "error" that kept it from being read, and in place of a list of entries null for a
+revision that is there and was not asked for, {"error": why} for one that could not be listed; the
+same in place of a repository.
 """
 
 import re
@@ -19,13 +21,17 @@ from transect.run import Checkpoint, Run
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 PICKLED = re.compile(r"(pytorch_model|model|consolidated).*\.(bin|pt|pth|ckpt|pkl)")
-TOKENIZER = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[^/]*\.(json|txt)|[^/]*\.model")
+TOKENIZER = re.compile(
+    r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[^/]*\.(json|txt)|[^/]*\.model"
+)
 CONFIGURATION = "config.json"
 
 
 @dataclass(frozen=True)
 class File:
-    """One file. digest: sha256 of a large file's content, else the sha1 of its git blob. content: of config.json, where it was read."""
+    """One file. digest: sha256 of a large file's content, else the sha1 of its git blob. content:
+    of config.json, where it was read.
+    """
 
     path: str
     size: int
@@ -36,7 +42,9 @@ class File:
 
 @dataclass(frozen=True)
 class Repository:
-    """revisions: those that were listed. unread: those that are there and were not: why ("" if nobody asked). error: why none was."""
+    """revisions: those that were listed. unread: those that are there and were not: why ("" if
+    nobody asked). error: why none was.
+    """
 
     revisions: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +61,8 @@ def checkpoints(run: Run) -> list[Checkpoint]:
 
 
 def of_run(run: Run, repositories: Mapping[str, Repository], where: str) -> Repository | None:
-    """What is held of a run: its repository, or, where its checkpoints lie in several, one put together of them under the rule's names.
+    """What is held of a run: its repository, or, where its checkpoints lie in several, one put
+    together of them under the rule's names.
 
     None where none of its repositories was read.
     """
@@ -67,7 +76,9 @@ def of_run(run: Run, repositories: Mapping[str, Repository], where: str) -> Repo
         return repositories.get(own)
     revisions, unread = {}, {}
     for point in points:
-        repository = repositories.get(point.hub_id, Repository(error=f"{point.hub_id} is not {where}"))
+        repository = repositories.get(
+            point.hub_id, Repository(error=f"{point.hub_id} is not {where}")
+        )
         if repository.error:
             unread[point.revision] = repository.error
         elif point.hub_revision in repository.revisions:
@@ -84,7 +95,8 @@ def of_run(run: Run, repositories: Mapping[str, Repository], where: str) -> Repo
 
 
 def parse(data: Any, place: str, hub_id: str | None = None) -> dict[str, Repository]:
-    """Hub id -> repository, from the JSON form above. hub_id: whose revisions they are where the file does not say.
+    """Hub id -> repository, from the JSON form above. hub_id: whose revisions they are where the
+    file does not say.
 
     Raises InputError that names the place in the file, what stands there and what is allowed.
     """
@@ -107,7 +119,10 @@ def to_json(repositories: Mapping[str, Repository]) -> dict[str, Any]:
     return {
         name: {"error": repository.error}
         if repository.error
-        else {revision: [_entry(file) for file in files] for revision, files in repository.revisions.items()}
+        else {
+            revision: [_entry(file) for file in files]
+            for revision, files in repository.revisions.items()
+        }
         | {revision: {"error": why} if why else None for revision, why in repository.unread.items()}
         for name, repository in repositories.items()
     }
@@ -136,20 +151,28 @@ def _repository(data: Any, place: str) -> Repository:
 def _file(entry: Any, place: str) -> File | None:
     """One tree entry; None for a folder."""
     if not isinstance(entry, dict):
-        raise InputError(f"{place}: expected an object with path, size and oid, not {_told(entry)}.")
+        raise InputError(
+            f"{place}: expected an object with path, size and oid, not {_told(entry)}."
+        )
     if entry.get("type") == "directory":
         return None
     large = entry.get("lfs") or {}
     if not isinstance(large, dict):
         raise InputError(f"{place}: lfs is {_told(large)}; it must be an object with oid and size.")
     digest = large.get("oid", entry.get("oid"))
-    for name, value, kind in (("path", entry.get("path"), str), ("size", entry.get("size"), int), ("oid", digest, str)):
+    for name, value, kind in (
+        ("path", entry.get("path"), str),
+        ("size", entry.get("size"), int),
+        ("oid", digest, str),
+    ):
         if not isinstance(value, kind) or isinstance(value, bool):
             wanted = "a whole number" if kind is int else "text"
             raise InputError(f"{place}: {name} is {_told(value)}; it must be {wanted}.")
     content = entry.get("content")
     if content is not None and not isinstance(content, dict):
-        raise InputError(f"{place}: content is {_told(content)}; it must be the object of the configuration.")
+        raise InputError(
+            f"{place}: content is {_told(content)}; it must be the object of the configuration."
+        )
     return File(entry["path"], entry["size"], str(digest), content, str(entry.get("error", "")))
 
 

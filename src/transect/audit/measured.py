@@ -3,8 +3,9 @@
 Two ways, for each run and over the steps that were measured:
     equal values    all values of two checkpoints, of every item and every metric that is not a count, are the same numbers
     off the curve   a metric's mean over items does not lie on the smooth curve through the others, in log(step + 1) (stats/off_curve.py)
-The first is certain, where there are several such values; the second is a hint: 1 in 100 of clean simulated curves has one.
-Values of layers and heads make no curves here. Fewer than LEAST checkpoints are not judged.
+The first is certain, where there are several such values; the second is a hint: 1 in 100 of clean
+simulated curves has one. Values of layers and heads make no curves here. Fewer than LEAST
+checkpoints are not judged.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ ENOUGH = 2  # values that two checkpoints must share: one may be equal by chance
 
 @dataclass(frozen=True)
 class Judged:
-    """The findings, and how many curves of how many runs they rest on; `short`: runs with too few checkpoints for a curve."""
+    """The findings, and how many curves of how many runs they rest on; `short`: runs with too few
+    checkpoints for a curve.
+    """
 
     findings: list[Finding]
     curves: int
@@ -31,7 +34,9 @@ class Judged:
 
 
 def judge(holdings: Sequence[Holding], values: pd.DataFrame) -> Judged:
-    """Findings over measured values: columns run, revision, step, measure, stimuli, metric, item, value, layer, head, and others."""
+    """Findings over measured values: columns run, revision, step, measure, stimuli, metric, item,
+    value, layer, head, and others.
+    """
     found, curves, judged, short = [], 0, 0, 0
     rows = values[values["value"].notna() & values["step"].notna()]
     of_run = dict(iter(rows.groupby("run", sort=False)))
@@ -50,21 +55,38 @@ def judge(holdings: Sequence[Holding], values: pd.DataFrame) -> Judged:
 def _equal(holding: Holding, rows: pd.DataFrame) -> list[Finding]:
     """Checkpoints whose values are all the same numbers."""
     fine = rows[rows.groupby(SERIES)["value"].transform(lambda v: (v % 1 != 0).any())]
-    keys = [c for c in (*SERIES, "item", "region", "word", "position", "layer", "head") if c in fine]
+    keys = [
+        c for c in (*SERIES, "item", "region", "word", "position", "layer", "head") if c in fine
+    ]
     ordered = fine.sort_values(keys, kind="stable")
     groups: dict[bytes, list[tuple[int, str]]] = {}
     for (step, revision), part in ordered.groupby(["step", "revision"]):
         if len(part) >= ENOUGH:
-            groups.setdefault(pd.util.hash_pandas_object(part[[*keys, "value"]], index=False).to_numpy().tobytes(), []).append((int(step), str(revision)))  # fmt: skip
+            groups.setdefault(
+                pd.util.hash_pandas_object(part[[*keys, "value"]], index=False)
+                .to_numpy()
+                .tobytes(),
+                [],
+            ).append((int(step), str(revision)))
     found = []
     for group in groups.values():
         if len(group) > 1:
             left = [revision for _, revision in group if not holding.reason(revision)]
-            reason = "; ".join(dict.fromkeys(r for _, revision in group if (r := holding.reason(revision))))
+            reason = "; ".join(
+                dict.fromkeys(r for _, revision in group if (r := holding.reason(revision)))
+            )
             found.append(
-                Finding("equal values", (holding.run.id,), tuple(revision for _, revision in group), (), f"{len(group)} with equal values",
-                        "values of its own at each", len(left) <= 1, reason)
-            )  # fmt: skip
+                Finding(
+                    "equal values",
+                    (holding.run.id,),
+                    tuple(revision for _, revision in group),
+                    (),
+                    f"{len(group)} with equal values",
+                    "values of its own at each",
+                    len(left) <= 1,
+                    reason,
+                )
+            )
     return found
 
 
@@ -74,7 +96,9 @@ def _off(holding: Holding, rows: pd.DataFrame) -> tuple[list[Finding], int]:
     flagged: dict[str, int] = {}
     curves = 0
     for names, part in rows.groupby(SERIES, sort=False):
-        points = part.groupby(["step", "revision"])["value"].mean().reset_index().drop_duplicates("step")
+        points = (
+            part.groupby(["step", "revision"])["value"].mean().reset_index().drop_duplicates("step")
+        )
         if len(points) < LEAST or points["value"].nunique() < LEAST // 2:
             continue
         curves += 1
@@ -88,7 +112,11 @@ def _off(holding: Holding, rows: pd.DataFrame) -> tuple[list[Finding], int]:
             if abs(z) > abs(worst.get(revision, (0.0, ""))[0]):
                 worst[revision] = (z, told)
     found = []
-    for revision, (_, told) in sorted(worst.items(), key=lambda item: holding.rule.get(item[0]) or 0):
+    for revision, (_, told) in sorted(
+        worst.items(), key=lambda item: holding.rule.get(item[0]) or 0
+    ):
         share = f" ({flagged[revision]} of {curves} curves)" if curves > 1 else ""
-        found += holding.each("off the curve", [revision], (), told + share, "on the curve of the other steps")
+        found += holding.each(
+            "off the curve", [revision], (), told + share, "on the curve of the other steps"
+        )
     return found, curves

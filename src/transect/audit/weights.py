@@ -1,8 +1,10 @@
-"""Do two checkpoints hold the same weights? By the hashes of their files: sha256 of the whole content, so that equal means the same bytes.
+"""Do two checkpoints hold the same weights? By the hashes of their files: sha256 of the whole
+content, so that equal means the same bytes.
 
-Two checkpoints are twins when all their files of one format (safetensors, or pickles) have the same hashes; a *class* is a set of
-twins. Shards are shared when a hash occurs in more than one class. A format of which a checkpoint has none says nothing about it.
-`main` beside the last checkpoint is no twin: it is the same point by another name.
+Two checkpoints are twins when all their files of one format (safetensors, or pickles) have the same
+hashes; a *class* is a set of twins. Shards are shared when a hash occurs in more than one class. A
+format of which a checkpoint has none says nothing about it. `main` beside the last checkpoint is no
+twin: it is the same point by another name.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -66,35 +68,62 @@ def _classes(held: Mapping[Node, Mapping[str, Mapping[str, str]]]) -> list[list[
 def _without_main(nodes: Sequence[Node], holdings: Sequence[Holding]) -> list[Node]:
     """The twins of a class without the `main` of a run whose last checkpoint is among them."""
     return [
-        (i, r) for i, r in nodes if r != "main" or r in holdings[i].rule or (i, list(holdings[i].rule)[-1]) not in nodes
+        (i, r)
+        for i, r in nodes
+        if r != "main" or r in holdings[i].rule or (i, list(holdings[i].rule)[-1]) not in nodes
     ]
 
 
-def _twins(holdings: Sequence[Holding], nodes: Sequence[Node], held: dict[Node, dict[str, dict[str, str]]]) -> Finding:
+def _twins(
+    holdings: Sequence[Holding], nodes: Sequence[Node], held: dict[Node, dict[str, dict[str, str]]]
+) -> Finding:
     runs = tuple(dict.fromkeys(holdings[i].run.id for i, _ in nodes))
-    of_each = [{d: name for files in held[node].values() for d, name in files.items()} for node in nodes]
-    common = set.intersection(*(set(names) for names in of_each)) or set(of_each[0])  # twins of twins by two formats
+    of_each = [
+        {d: name for files in held[node].values() for d, name in files.items()} for node in nodes
+    ]
+    common = set.intersection(*(set(names) for names in of_each)) or set(
+        of_each[0]
+    )  # twins of twins by two formats
     files = tuple(sorted(of_each[0][digest] for digest in common & set(of_each[0])))
     kind = "identical weights" if len(runs) == 1 else "identical weights across runs"
     known, reason = _known(holdings, nodes)
-    return Finding(kind, runs, _names(holdings, nodes), files, f"{len(nodes)} with the same bytes",
-                   "weights of its own at each", known, reason)  # fmt: skip
+    return Finding(
+        kind,
+        runs,
+        _names(holdings, nodes),
+        files,
+        f"{len(nodes)} with the same bytes",
+        "weights of its own at each",
+        known,
+        reason,
+    )
 
 
 def _known(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[bool, str]:
-    """Whether at most one of the twins is still taken for a checkpoint; and the reasons, or what is not excluded yet."""
+    """Whether at most one of the twins is still taken for a checkpoint; and the reasons, or what is
+    not excluded yet.
+    """
     points = [(i, r) for i, r in nodes if r in holdings[i].rule]
     reasons = {node: holdings[node[0]].reason(node[1]) for node in points}
     left = [node for node in points if not reasons[node]]
     told = "; ".join(dict.fromkeys(reason for reason in reasons.values() if reason))
     seeds = {holdings[i].run.get("init_seed") for i, _ in left}
-    at_start = all(holdings[i].rule[r] == 0 for i, r in left) and len({i for i, _ in left}) == len(left)
+    at_start = all(holdings[i].rule[r] == 0 for i, r in left) and len({i for i, _ in left}) == len(
+        left
+    )
     if at_start and len(left) > 1 and len(seeds) == 1 and None not in seeds:
-        return True, "; ".join([f"the same initialisation (init_seed {seeds.pop()})", *([told] if told else [])])
+        return True, "; ".join(
+            [f"the same initialisation (init_seed {seeds.pop()})", *([told] if told else [])]
+        )
     # a `main` among the twins is not at the last step: then the one that is left is wrong, too
-    if len(left) <= 1 and not any((i, "main") in nodes and "main" not in holdings[i].rule for i, _ in left):
+    if len(left) <= 1 and not any(
+        (i, "main") in nodes and "main" not in holdings[i].rule for i, _ in left
+    ):
         return True, told
-    return False, f"not excluded: {', '.join(_names(holdings, left))}; known: {told}" if told else ""
+    return (
+        False,
+        f"not excluded: {', '.join(_names(holdings, left))}; known: {told}" if told else "",
+    )
 
 
 def _names(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -104,7 +133,9 @@ def _names(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[str, ...
 
 
 def _joined(found: Sequence[Finding]) -> list[Finding]:
-    """The twins across the same runs in one finding: two repositories with equal content would give one for each step."""
+    """The twins across the same runs in one finding: two repositories with equal content would give
+    one for each step.
+    """
     groups: dict[Hashable, list[Finding]] = {}
     for finding in found:
         key = (finding.runs, finding.known, finding.reason) if len(finding.runs) > 1 else finding
@@ -113,16 +144,22 @@ def _joined(found: Sequence[Finding]) -> list[Finding]:
         group[0]
         if len(group) == 1
         else replace(
-            group[0], revisions=tuple(r for f in group for r in f.revisions), found=f"{len(group)} sets of twins"
+            group[0],
+            revisions=tuple(r for f in group for r in f.revisions),
+            found=f"{len(group)} sets of twins",
         )
         for group in groups.values()
     ]
 
 
 def _shared(
-    holdings: Sequence[Holding], classes: Sequence[Sequence[Node]], held: dict[Node, dict[str, dict[str, str]]]
+    holdings: Sequence[Holding],
+    classes: Sequence[Sequence[Node]],
+    held: dict[Node, dict[str, dict[str, str]]],
 ) -> list[Finding]:
-    """Hashes of one of several files that occur in more than one class; those of the same classes in one finding."""
+    """Hashes of one of several files that occur in more than one class; those of the same classes
+    in one finding.
+    """
     places: dict[str, list[int]] = {}
     names: dict[str, str] = {}
     most: dict[str, int] = {}
@@ -143,14 +180,29 @@ def _shared(
         known, reason = _known(holdings, nodes)
         shards = tuple(sorted(names[digest] for digest in digests))
         told = f"{len(digests)} of {most[digests[0]]} files the same in {len(nodes)}"
-        found.append(Finding("shared shards" + " across runs" * (len(runs) > 1), runs, _names(holdings, nodes), shards, told,
-                             "shards of its own at each", known, reason))  # fmt: skip
+        found.append(
+            Finding(
+                "shared shards" + " across runs" * (len(runs) > 1),
+                runs,
+                _names(holdings, nodes),
+                shards,
+                told,
+                "shards of its own at each",
+                known,
+                reason,
+            )
+        )
     return found
 
 
 def _replaced(holding: Holding) -> list[Finding]:
-    """Commits of `main` between which its weights changed; a file that was added later (another format) is no change."""
-    states = {**({"main": holding.listed["main"]} if "main" in holding.listed else {}), **holding.commits}
+    """Commits of `main` between which its weights changed; a file that was added later (another
+    format) is no change.
+    """
+    states = {
+        **({"main": holding.listed["main"]} if "main" in holding.listed else {}),
+        **holding.commits,
+    }
     found = []
     for name in FORMATS:
         generations: dict[frozenset[str], list[str]] = {}
@@ -159,12 +211,26 @@ def _replaced(holding: Holding) -> list[Finding]:
                 generations.setdefault(frozenset(weights), []).append(commit)
         if len(generations) < 2:
             continue
-        commits = tuple(next((c for c in names if c != "main"), names[0]) for names in generations.values())
-        paths = tuple(sorted({f for state in states.values() for f in _weights(state).get(name, {}).values()}))
+        commits = tuple(
+            next((c for c in names if c != "main"), names[0]) for names in generations.values()
+        )
+        paths = tuple(
+            sorted({f for state in states.values() for f in _weights(state).get(name, {}).values()})
+        )
         pinned = str(holding.run.get("commit", ""))
         known = pinned != "" and any(c.startswith(pinned) for c in holding.commits)
         told = f"{len(generations)} generations under main"
         reason = f"pinned to commit {pinned[:12]}" if known else holding.reason("main")
-        found.append(Finding("weights replaced", (holding.run.id,), commits, paths, told, "one, or a pinned commit (field `commit`)",
-                             bool(reason), reason))  # fmt: skip
+        found.append(
+            Finding(
+                "weights replaced",
+                (holding.run.id,),
+                commits,
+                paths,
+                told,
+                "one, or a pinned commit (field `commit`)",
+                bool(reason),
+                reason,
+            )
+        )
     return found[:1]

@@ -1,1 +1,3 @@
-"""The steps of the workflow, one process each: train, measure, gather, analyse, draw, report. Snakemake calls them."""
+"""The steps of the workflow, one process each: train, measure, gather, analyse, draw, report.
+Snakemake calls them.
+"""

@@ -1,4 +1,6 @@
-"""``python -m transect.jobs STEP STUDY [NAME] ...``: what a rule of the workflow runs; people use ``transect``."""
+"""``python -m transect.jobs STEP STUDY [NAME] ...``: what a rule of the workflow runs; people use
+``transect``.
+"""
 
 import argparse
 import json
@@ -13,7 +15,8 @@ from transect import children
 if TYPE_CHECKING:
     from transect.study import Study
 
-# glibc hands large blocks back to the kernel after each step; keeping them makes training on a CPU a third faster.
+# glibc hands large blocks back to the kernel after each step; keeping them makes training on a CPU
+# a third faster.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
@@ -23,12 +26,17 @@ ALLOCATOR = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="transect.jobs")
-    parser.add_argument("step", choices=["train", "measure", "abandon", "items", "gather", "analyse", "draw", "report"])
+    parser.add_argument(
+        "step",
+        choices=["train", "measure", "abandon", "items", "gather", "analyse", "draw", "report"],
+    )
     parser.add_argument("study")
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--last-attempt", action="store_true", help="record a resource failure instead of failing the job"
+        "--last-attempt",
+        action="store_true",
+        help="record a resource failure instead of failing the job",
     )
     parser.add_argument("--retry-failed", action="store_true")
     parser.add_argument("--trust-remote-code", action="store_true")
@@ -38,11 +46,19 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     args = _parser().parse_args()
     if args.step in ("train", "measure") and not set(ALLOCATOR) <= set(os.environ):
-        os.execve(sys.executable, children.python("transect.jobs", *sys.argv[1:]), children.environment() | ALLOCATOR)
+        os.execve(
+            sys.executable,
+            children.python("transect.jobs", *sys.argv[1:]),
+            children.environment() | ALLOCATOR,
+        )
 
-    # one thread for BLAS, OpenMP and the tokenizers, before any of them is loaded; torch is given its number later
+    # one thread for BLAS, OpenMP and the tokenizers, before any of them is loaded; torch is given
+    # its number later
     os.environ.update(
-        OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1"
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        TOKENIZERS_PARALLELISM="false",
+        RAYON_NUM_THREADS="1",
     )
 
     from transect import addresses
@@ -55,7 +71,9 @@ def main() -> int:
         threads = str(study.numerics["threads"])
         if study.project.mirror:
             os.environ["TRANSECT_MIRROR"] = str(study.project.mirror)
-        os.environ.update(OMP_NUM_THREADS=threads, TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS=threads)
+        os.environ.update(
+            OMP_NUM_THREADS=threads, TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS=threads
+        )
         if args.step == "train":
             from transect.jobs.train import train
 

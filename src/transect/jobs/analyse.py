@@ -1,4 +1,6 @@
-"""The steps after measuring: an analysis (tables -> tables) and a figure (result tables -> files). Neither loads a model."""
+"""The steps after measuring: an analysis (tables -> tables) and a figure (result tables -> files).
+Neither loads a model.
+"""
 
 import json
 import traceback
@@ -19,17 +21,22 @@ FORMATS = ("svg", "pdf", "png")
 
 
 def analyse(study: Study, name: str, manifest: Path) -> None:
-    """Run one analysis; write its tables as Parquet and CSV and a manifest of them. An error goes into the manifest and the report."""
+    """Run one analysis; write its tables as Parquet and CSV and a manifest of them. An error goes
+    into the manifest and the report.
+    """
     unit = units.find("analysis", name, study.project)
     spec = next(s for s in study.data["analyses"] if s["analysis"] == name)
     measures = measures_needed(unit, spec)
     measurements = store.read_table(
-        study.results / "measurements.parquet", filters=[("measure", "in", measures)] if measures else None
+        study.results / "measurements.parquet",
+        filters=[("measure", "in", measures)] if measures else None,
     )
     registry = store.read_table(study.results / "registry.parquet")
     result: dict[str, Any] = {"analysis": name, "tables": [], "error": ""}
     try:
-        given = with_bounds(options(spec), {entry.measure.name: entry.measure for entry in study.entries})
+        given = with_bounds(
+            options(spec), {entry.measure.name: entry.measure for entry in study.entries}
+        )
         tables = unit.load().tables(measurements, registry, **given)
         _check_tables(tables, name)
         for table, frame in tables.items():
@@ -78,7 +85,9 @@ def draw(study: Study, name: str, manifest: Path) -> None:
     try:
         tables = {analysis: read_tables(study, analysis) for analysis in unit["NEEDS"]}
         if broken := [analysis for analysis, found in tables.items() if not found]:
-            raise InputError(f"its analysis {broken[0]} ended with an error, so there is nothing to draw")
+            raise InputError(
+                f"its analysis {broken[0]} ended with an error, so there is nothing to draw"
+            )
         module = unit.load()
         figure_style.save(module.figure(tables), manifest.with_suffix(""))
         result["caption"] = module.caption(tables)
@@ -106,5 +115,7 @@ def figures_of(study: Study) -> dict[str, units.Unit]:
     asked = [f for spec in study.data["analyses"] for f in spec.get("figures", [])]
     if asked:
         return {f: units.find("figure", f, study.project, str(study.path)) for f in asked}
-    every = {f: units.find("figure", f, study.project) for f in units.available("figure", study.project)}
+    every = {
+        f: units.find("figure", f, study.project) for f in units.available("figure", study.project)
+    }
     return {f: u for f, u in every.items() if set(u["NEEDS"]) <= set(names)}

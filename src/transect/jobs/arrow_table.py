@@ -1,7 +1,9 @@
-"""The columns of a table that has types of its own (Parquet, Feather, JSON lines), as a model can use them.
+"""The columns of a table that has types of its own (Parquet, Feather, JSON lines), as a model can
+use them.
 
-Numbers, decimals too, are numbers; durations are seconds; categories keep the order of their levels; dates are text, as in CSV; of lists,
-structs and bytes only the kind is told, so that a table may hold them where nothing uses them. Missing are null and, in numbers, NaN.
+Numbers, decimals too, are numbers; durations are seconds; categories keep the order of their
+levels; dates are text, as in CSV; of lists, structs and bytes only the kind is told, so that a
+table may hold them where nothing uses them. Missing are null and, in numbers, NaN.
 """
 
 from collections import Counter
@@ -19,13 +21,20 @@ INDEX = "__index_level_0__"  # how pandas writes an index that has no name
 
 
 def columns_of(table: pa.Table) -> Iterator[tuple[str, Column | str]]:
-    """Name and column of each; of a column that no model can use, what it holds. An index of numbers that pandas wrote is none."""
+    """Name and column of each; of a column that no model can use, what it holds. An index of
+    numbers that pandas wrote is none.
+    """
     counted, meant = Counter(table.column_names), _meant_as_categories(table)
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name == INDEX and types.is_integer(values.type):
             continue
         values = _encoded(values) if name in meant else values
-        yield name, column_of(values) if counted[name] == 1 else f"stands in the table {counted[name]} times"
+        yield (
+            name,
+            column_of(values)
+            if counted[name] == 1
+            else f"stands in the table {counted[name]} times",
+        )
 
 
 def column_of(values: pa.ChunkedArray) -> Column | str:
@@ -37,7 +46,9 @@ def column_of(values: pa.ChunkedArray) -> Column | str:
 
 
 def _meant_as_categories(table: pa.Table) -> set[str]:
-    """Columns of numbers that were categories in pandas: Parquet keeps the type of text categories only."""
+    """Columns of numbers that were categories in pandas: Parquet keeps the type of text categories
+    only.
+    """
     known = (table.schema.pandas_metadata or {}).get("columns", [])
     return {c["name"] for c in known if c["pandas_type"] == "categorical"}
 
@@ -48,13 +59,17 @@ def _encoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return values
     levels = pc.unique(values.drop_null()).sort()
     codes = pc.index_in(values, value_set=levels)
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(chunk, levels) for chunk in codes.chunks])
+    return pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(chunk, levels) for chunk in codes.chunks]
+    )
 
 
 def _category(values: pa.ChunkedArray) -> Column:
     """Text with its levels in the order of the dictionary."""
     found = values.to_pandas()
-    return Column(found.cat.rename_categories([str(level) for level in found.cat.categories]), _null(values))
+    return Column(
+        found.cat.rename_categories([str(level) for level in found.cat.categories]), _null(values)
+    )
 
 
 def _whole(values: pa.ChunkedArray) -> Column:
@@ -72,9 +87,15 @@ def _decimal(values: pa.ChunkedArray) -> Column:
     try:
         return _whole(values.cast(pa.int64()))
     except pa.ArrowInvalid:  # fractions, or beyond int64
-        fractions = values.cast(pa.string()).cast(pa.float64())  # the nearest float64, which a direct cast misses
+        fractions = values.cast(pa.string()).cast(
+            pa.float64()
+        )  # the nearest float64, which a direct cast misses
     if values.type.scale <= 0 and len(pc.unique(fractions)) < len(pc.unique(values)):
-        return Column(values.cast(pa.string()).to_pandas(), _null(values), "its numbers are too long to stay apart as numbers, so they are read as text")  # fmt: skip
+        return Column(
+            values.cast(pa.string()).to_pandas(),
+            _null(values),
+            "its numbers are too long to stay apart as numbers, so they are read as text",
+        )
     return Column(fractions.to_pandas(), _null(values))
 
 
@@ -88,7 +109,9 @@ def _floats(values: pa.ChunkedArray) -> Column:
 def _seconds(values: pa.ChunkedArray) -> Column:
     per_second = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[values.type.unit]
     seconds = pc.divide(values.cast(pa.int64()).cast(pa.float64(), safe=False), per_second)
-    return Column(seconds.to_pandas(), _null(values), "it holds durations, which are read in seconds")
+    return Column(
+        seconds.to_pandas(), _null(values), "it holds durations, which are read in seconds"
+    )
 
 
 def _dates(values: pa.ChunkedArray) -> Column:

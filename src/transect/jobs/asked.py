@@ -1,4 +1,6 @@
-"""What `transect measure` asks of one load of a model: measures, each with its options, on stimuli that are files, patterns or named sets."""
+"""What `transect measure` asks of one load of a model: measures, each with its options, on stimuli
+that are files, patterns or named sets.
+"""
 
 import glob
 from collections.abc import Mapping, Sequence
@@ -29,7 +31,9 @@ class Given:
 
 @dataclass(frozen=True)
 class Asked:
-    """One measure on one set of stimuli (None: it makes its own). `items` and `beside` (the kept columns): None until they are made."""
+    """One measure on one set of stimuli (None: it makes its own). `items` and `beside` (the kept
+    columns): None until they are made.
+    """
 
     unit: units.Unit
     options: Mapping[str, Any]
@@ -46,18 +50,30 @@ class Asked:
         """With its items."""
         if self.items is not None:
             return self
-        items = _items(self.stimuli, self.unit, checkpoint, project, given.seed, given.stimuli_options)
+        items = _items(
+            self.stimuli, self.unit, checkpoint, project, given.seed, given.stimuli_options
+        )
         return Asked(
-            self.unit, self.options, self.stimuli, items, kept(items, given.keep, f"the stimuli {self.stimuli}")
+            self.unit,
+            self.options,
+            self.stimuli,
+            items,
+            kept(items, given.keep, f"the stimuli {self.stimuli}"),
         )
 
 
 def asked(
-    measures: Sequence[str], stimuli: Sequence[str], options: Mapping[str, Any], project: Project, given: Given
+    measures: Sequence[str],
+    stimuli: Sequence[str],
+    options: Mapping[str, Any],
+    project: Project,
+    given: Given,
 ) -> list[Asked]:
-    """Every measure on every set of stimuli, in the order given; a measure that makes its own items once.
+    """Every measure on every set of stimuli, in the order given; a measure that makes its own items
+    once.
 
-    Of several measures each takes the options that it knows. Raises InputError for all that can be told before a model is loaded.
+    Of several measures each takes the options that it knows. Raises InputError for all that can be
+    told before a model is loaded.
     """
     found = [units.find("measure", name, project, "--measure") for name in measures]
     if repeated := [name for name in measures if list(measures).count(name) > 1]:
@@ -70,7 +86,11 @@ def asked(
     result = []
     for unit in found:
         check_requires(unit, "--measure")
-        own = options if len(found) == 1 else {k: v for k, v in options.items() if k in unit.options()}
+        own = (
+            options
+            if len(found) == 1
+            else {k: v for k, v in options.items() if k in unit.options()}
+        )
         unit.check_options(own, "--option")
         sets: list[str | None] = [*files] or [None]
         for name in sets if unit["STIMULI"] or len(found) == 1 else [None]:
@@ -80,19 +100,27 @@ def asked(
     return result
 
 
-def _check_shared(found: Sequence[units.Unit], files: Sequence[str], options: Mapping[str, Any]) -> None:
+def _check_shared(
+    found: Sequence[units.Unit], files: Sequence[str], options: Mapping[str, Any]
+) -> None:
     """Options and stimuli that are for none of several measures."""
     known = {option for unit in found for option in unit.options()}
     names = ", ".join(unit.name for unit in found)
     for option in options:
         if option not in known:
-            raise InputError(f"--option: none of {names} has an option {option!r}; they have {', '.join(sorted(known)) or 'none'}.{nearest(option, known)}")  # fmt: skip
+            raise InputError(
+                f"--option: none of {names} has an option {option!r}; they have {', '.join(sorted(known)) or 'none'}.{nearest(option, known)}"
+            )
     if files and not any(unit["STIMULI"] for unit in found):
-        raise InputError(f"--stimuli {files[0]}: none of {names} takes stimuli; they make their own sequences.")
+        raise InputError(
+            f"--stimuli {files[0]}: none of {names} takes stimuli; they make their own sequences."
+        )
 
 
 def _files(pattern: str) -> list[str]:
-    """The files that a pattern (*, ?, [], **) names, in the order of their names; a name without one as it stands."""
+    """The files that a pattern (*, ?, [], **) names, in the order of their names; a name without
+    one as it stands.
+    """
     if Path(pattern).is_file() or not glob.has_magic(pattern):
         return [pattern]
     found = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
@@ -110,21 +138,37 @@ def _read(one: Asked, given: Given) -> Asked:
 
 
 def _check_stimuli(
-    given: str | None, unit: units.Unit, options: Mapping[str, Any], keep: Sequence[str], named: Mapping[str, str]
+    given: str | None,
+    unit: units.Unit,
+    options: Mapping[str, Any],
+    keep: Sequence[str],
+    named: Mapping[str, str],
 ) -> None:
-    """What --stimuli, --stimuli-option, --keep and --columns say together; InputError before anything is loaded."""
+    """What --stimuli, --stimuli-option, --keep and --columns say together; InputError before
+    anything is loaded.
+    """
     if named and not (given and Path(given).is_file()):
-        raise InputError(f"--columns {next(iter(named))}: it names the columns of a file, and --stimuli names none.")
+        raise InputError(
+            f"--columns {next(iter(named))}: it names the columns of a file, and --stimuli names none."
+        )
     if given is None:
         if unit["STIMULI"]:
-            raise InputError(f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME.")  # fmt: skip
+            raise InputError(
+                f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME."
+            )
         for flag, wrong in (("--stimuli-option", options), ("--keep", keep)):
             if wrong:
-                raise InputError(f"{flag} {next(iter(wrong))}: {unit.name} takes no stimuli, so there is nothing that this could be of.")  # fmt: skip
+                raise InputError(
+                    f"{flag} {next(iter(wrong))}: {unit.name} takes no stimuli, so there is nothing that this could be of."
+                )
     elif not unit["STIMULI"]:
-        raise InputError(f"--stimuli {given}: {unit.name} takes no stimuli; it makes its own sequences.")
+        raise InputError(
+            f"--stimuli {given}: {unit.name} takes no stimuli; it makes its own sequences."
+        )
     elif Path(given).is_file() and options:
-        raise InputError(f"--stimuli-option {next(iter(options))}: options are for a named set of stimuli; the items of {given} are taken as they stand.")  # fmt: skip
+        raise InputError(
+            f"--stimuli-option {next(iter(options))}: options are for a named set of stimuli; the items of {given} are taken as they stand."
+        )
 
 
 def _items(
@@ -141,23 +185,34 @@ def _items(
     needed, items = list(unit["STIMULI"]), _make(given, checkpoint, project, seed, options)
     lacking = [c for c in needed if c not in items]
     if lacking:
-        raise InputError(f"--stimuli {given}: there is no column {lacking[0]!r}, which {unit.name} reads; there are {', '.join(items)}."
-                         f"{nearest(lacking[0], items)}")  # fmt: skip
+        raise InputError(
+            f"--stimuli {given}: there is no column {lacking[0]!r}, which {unit.name} reads; there are {', '.join(items)}."
+            f"{nearest(lacking[0], items)}"
+        )
     return items
 
 
 def _make(
-    name: str, checkpoint: Checkpoint | None, project: Project, seed: int, options: Mapping[str, Any]
+    name: str,
+    checkpoint: Checkpoint | None,
+    project: Project,
+    seed: int,
+    options: Mapping[str, Any],
 ) -> pd.DataFrame:
     """The items of a stimulus set, for the run's factors or those that the options name."""
     if "/" in name or name.endswith((".csv", ".jsonl", ".json", ".tsv", ".txt", ".gz")):
         raise InputError(f"--stimuli: there is no file {name}.")
     unit = units.find("stimuli", name, project, "--stimuli")
     run = checkpoint.run if checkpoint else None
-    by = {factor: options.get(factor, run.get(factor) if run else None) for factor in unit.get("BY", [])}
+    by = {
+        factor: options.get(factor, run.get(factor) if run else None)
+        for factor in unit.get("BY", [])
+    }
     unknown = [factor for factor, value in by.items() if value is None]
     if unknown:
-        raise InputError(f"--stimuli {name}: the items depend on {unknown[0]}, which is not known of this model; add --stimuli-option {unknown[0]}=...")  # fmt: skip
+        raise InputError(
+            f"--stimuli {name}: the items depend on {unknown[0]}, which is not known of this model; add --stimuli-option {unknown[0]}=..."
+        )
     own = {k: v for k, v in options.items() if k not in by}
     unit.check_options(own, "--stimuli-option")
     return unit.load().items(seed=seed, **by, **own)

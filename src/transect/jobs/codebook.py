@@ -1,7 +1,9 @@
-"""The codebook of a study: every column of every table that it writes, with its meaning and unit, found where each is declared.
+"""The codebook of a study: every column of every table that it writes, with its meaning and unit,
+found where each is declared.
 
-Result tables: TABLES of their analysis; runs: the schema of the registry and the fields of the suites; items: COLUMNS of the stimulus set,
-where it is {column: meaning}; all else: src/transect/columns.py. A column that nobody declares stands there without a meaning.
+Result tables: TABLES of their analysis; runs: the schema of the registry and the fields of the
+suites; items: COLUMNS of the stimulus set, where it is {column: meaning}; all else:
+src/transect/columns.py. A column that nobody declares stands there without a meaning.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +70,10 @@ def _fields(study: Study) -> dict[str, str]:
     for suite in study.registry.suites:
         if suite.name in sampled:
             fields |= own_fields(suite.fields)
-    told_here = {name: f"{f.description} [{f.unit}]" if f.unit else f.description for name, f in fields.items()}
+    told_here = {
+        name: f"{f.description} [{f.unit}]" if f.unit else f.description
+        for name, f in fields.items()
+    }
     return told_here | {name: SHARED[name] for name in ("model_class", "tokenizer", "checkpoints")}
 
 
@@ -95,4 +100,8 @@ def _kind(kind: pa.DataType) -> str:
         return "number"
     if pa.types.is_boolean(kind):
         return "true/false"
-    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind) else str(kind)
+    return (
+        "text"
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+        else str(kind)
+    )

@@ -1,8 +1,10 @@
-"""What a column of written cells holds: numbers, true and false, or text; one type per column, and every missing value with its sign.
+"""What a column of written cells holds: numbers, true and false, or text; one type per column, and
+every missing value with its sign.
 
-Numbers: every cell is one or a sign for a missing one (SIGNS), and one has digits (inf, None and null alone are words). Text: only an
-empty cell and NA without quotes are missing; None, nan and null are words (a language, a kind of positions) as "NA" in quotes is. So are
-numbers of which two would become one: 1 and 01, or ids beyond 2^53 with gaps.
+Numbers: every cell is one or a sign for a missing one (SIGNS), and one has digits (inf, None and
+null alone are words). Text: only an empty cell and NA without quotes are missing; None, nan and
+null are words (a language, a kind of positions) as "NA" in quotes is. So are numbers of which two
+would become one: 1 and 01, or ids beyond 2^53 with gaps.
 """
 
 from collections.abc import Sequence
@@ -14,8 +16,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # of a missing number, in lower case: those of R, Python, SQL, Excel, SPSS and of the hand
-SIGNS = ("", "na", "n/a", "<na>", "nan", "-nan", "null", "none", ".", "-", "--", "?", "#n/a", "#na", "#div/0!", "#value!",
-         "#num!", "#ref!", "#null!", "#name?")  # fmt: skip
+SIGNS = (
+    "",
+    "na",
+    "n/a",
+    "<na>",
+    "nan",
+    "-nan",
+    "null",
+    "none",
+    ".",
+    "-",
+    "--",
+    "?",
+    "#n/a",
+    "#na",
+    "#div/0!",
+    "#value!",
+    "#num!",
+    "#ref!",
+    "#null!",
+    "#name?",
+)
 EMPTY = "empty"
 POINT = r"\."
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
@@ -26,12 +48,16 @@ _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$|^[0-9]{1,2}[./][0-9]{1,2}[./][0-
 _WHOLE = r"^[+-]?[0-9]+$"
 _COMMA = r"^[+-]?([0-9]+(,[0-9]+)?|,[0-9]+)([eE][+-]?[0-9]+)?$"
 _THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(%s[0-9]{3})+$"
-_WITH_SEPARATORS = r"^[+-]?([0-9]{1,3}([,.'\x{00a0}\x{202f} ][0-9]{3})+([.,][0-9]+)?|[0-9]*,[0-9]+|[0-9.]+ ?%)$"
+_WITH_SEPARATORS = (
+    r"^[+-]?([0-9]{1,3}([,.'\x{00a0}\x{202f} ][0-9]{3})+([.,][0-9]+)?|[0-9]*,[0-9]+|[0-9.]+ ?%)$"
+)
 
 
 @dataclass(frozen=True)
 class Column:
-    """`missing`: sign -> rows (from 0). `note`: a sentence on how it was read, for who takes it as a number."""
+    """`missing`: sign -> rows (from 0). `note`: a sentence on how it was read, for who takes it as
+    a number.
+    """
 
     values: pd.Series
     missing: dict[str, np.ndarray] = field(default_factory=dict)
@@ -39,7 +65,9 @@ class Column:
 
 
 def typed(cells: pa.ChunkedArray, comma: bool = False) -> Column:
-    """The values of written cells (null: NA without quotes). comma: whether 1,5 is a number here, and 1.5 is not."""
+    """The values of written cells (null: NA without quotes). comma: whether 1,5 is a number here,
+    and 1.5 is not.
+    """
     encoded = cells.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     levels = pc.replace_substring(pc.utf8_trim_whitespace(encoded.dictionary), MINUS, "-")
@@ -55,7 +83,9 @@ def typed(cells: pa.ChunkedArray, comma: bool = False) -> Column:
     if values is not None:
         return Column(pd.Series(values), _rows_by_sign(levels, signs, codes))
     empty = pc.equal(levels, "")
-    words = pc.if_else(empty, pa.scalar(None, pa.string()), encoded.dictionary).take(encoded.indices)
+    words = pc.if_else(empty, pa.scalar(None, pa.string()), encoded.dictionary).take(
+        encoded.indices
+    )
     return Column(
         words.to_pandas(),
         _rows_by_sign(levels, empty.to_numpy(zero_copy_only=False), codes),
@@ -64,9 +94,11 @@ def typed(cells: pa.ChunkedArray, comma: bool = False) -> Column:
 
 
 def has_decimal_commas(columns: Sequence[pa.ChunkedArray], separator: str) -> bool:
-    """Whether 1,5 is a number in this table: a column holds such numbers only, and none has points in its own.
+    """Whether 1,5 is a number in this table: a column holds such numbers only, and none has points
+    in its own.
 
-    Under a separator other than the semicolon (Excel's, where the decimal sign is a comma) numbers that may be thousands do not tell.
+    Under a separator other than the semicolon (Excel's, where the decimal sign is a comma) numbers
+    that may be thousands do not tell.
     """
     if separator == ",":
         return False
@@ -91,8 +123,12 @@ def number_words(cells: pa.ChunkedArray) -> str:
     return _doubt(levels, numbers)
 
 
-def _as_numbers(levels: pa.Array, numbers: np.ndarray, codes: np.ndarray, comma: bool) -> np.ndarray | None:
-    """[row] int64, or float64 where there are gaps or fractions; None for whole numbers of which two would become one."""
+def _as_numbers(
+    levels: pa.Array, numbers: np.ndarray, codes: np.ndarray, comma: bool
+) -> np.ndarray | None:
+    """[row] int64, or float64 where there are gaps or fractions; None for whole numbers of which
+    two would become one.
+    """
     written = pc.replace_substring_regex(levels.filter(pa.array(numbers)), r"^\+|^-(0+)$", r"\1")
     if comma:
         written = pc.replace_substring(written, ",", ".")
@@ -122,11 +158,15 @@ def _as_logical(levels: pa.Array, logical: np.ndarray, codes: np.ndarray) -> np.
     return found
 
 
-def _rows_by_sign(levels: pa.Array, missing: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:
+def _rows_by_sign(
+    levels: pa.Array, missing: np.ndarray, codes: np.ndarray
+) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for j in [*np.flatnonzero(missing), *([-1] if (codes < 0).any() else [])]:
         sign = "NA" if j < 0 else levels[int(j)].as_py() or EMPTY
-        found[sign] = np.sort(np.concatenate([found.get(sign, np.empty(0, int)), np.flatnonzero(codes == j)]))
+        found[sign] = np.sort(
+            np.concatenate([found.get(sign, np.empty(0, int)), np.flatnonzero(codes == j)])
+        )
     return dict(sorted(found.items(), key=lambda part: part[1][0]))
 
 
@@ -134,9 +174,7 @@ def _doubt(levels: pa.Array, numbers: np.ndarray) -> str:
     """What may be wrong where text holds numbers; else an empty text."""
     others = levels.filter(pa.array(~(numbers | _is_sign(levels))))
     if len(others) and _matches(others, _WITH_SEPARATORS).all():
-        return (
-            f"it holds numbers with separators, e.g. {others[0].as_py()!r}, which are read as text; write them without"
-        )
+        return f"it holds numbers with separators, e.g. {others[0].as_py()!r}, which are read as text; write them without"
     if len(others) and _matches(others, _DATE).all():
         return DATES
     if len(others) and _matches(others, _WITH_UNIT).all():
@@ -151,7 +189,11 @@ def _matches(levels: pa.Array, pattern: str) -> np.ndarray:
 
 
 def _is_sign(levels: pa.Array) -> np.ndarray:
-    return pc.is_in(pc.utf8_lower(levels), value_set=pa.array(SIGNS)).to_numpy(zero_copy_only=False).astype(bool)
+    return (
+        pc.is_in(pc.utf8_lower(levels), value_set=pa.array(SIGNS))
+        .to_numpy(zero_copy_only=False)
+        .astype(bool)
+    )
 
 
 def _is_logical(levels: pa.Array) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""What lies on this machine, as a listing: suites in a folder of their own, hub caches, runs that were trained here.
+"""What lies on this machine, as a listing: suites in a folder of their own, hub caches, runs that
+were trained here.
 
 A folder holds, for a run, the first of these that is there:
     models--<organisation>--<name>/ (also below hub/)   a hub cache: refs/<revision> names a snapshot
@@ -25,7 +26,9 @@ LARGEST = 16 * MB  # bytes of a configuration
 
 
 def read_folder(folder: Path, runs: Sequence[Run]) -> dict[str, Repository]:
-    """Run id -> what the folder holds of it; runs of which it holds nothing are left out. Raises InputError where that is all of them."""
+    """Run id -> what the folder holds of it; runs of which it holds nothing are left out. Raises
+    InputError where that is all of them.
+    """
     found = {}
     for run in runs:
         if places := _places(folder, run, alone=len(runs) == 1):
@@ -41,9 +44,14 @@ def read_folder(folder: Path, runs: Sequence[Run]) -> dict[str, Repository]:
 def read_places(places: dict[str, Path]) -> Repository:
     """The listing of revision -> folder, every file of each hashed."""
     files = [
-        (revision, path) for revision, place in places.items() for path in sorted(place.iterdir()) if path.is_file()
+        (revision, path)
+        for revision, place in places.items()
+        for path in sorted(place.iterdir())
+        if path.is_file()
     ]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # sha256 lets the other threads run
+    with ThreadPoolExecutor(
+        min(4, os.cpu_count() or 1)
+    ) as pool:  # sha256 lets the other threads run
         hashed = list(pool.map(_file, [path for _, path in files]))
     revisions: dict[str, list[File]] = {revision: [] for revision in places}
     for (revision, _), file in zip(files, hashed, strict=True):
@@ -71,13 +79,17 @@ def _snapshot(cache: Path, point: Checkpoint) -> Path | None:
     repository = cache / ("models--" + point.hub_id.replace("/", "--"))
     ref = repository / "refs" / point.hub_revision
     place = (
-        repository / "snapshots" / (ref.read_text(encoding="utf-8").strip() if ref.is_file() else point.hub_revision)
+        repository
+        / "snapshots"
+        / (ref.read_text(encoding="utf-8").strip() if ref.is_file() else point.hub_revision)
     )
     return place if place.is_dir() else None
 
 
 def below(folder: Path, revisions: list[str]) -> dict[str, Path]:
-    """Revision -> folder of that name; the folder itself where the run has one revision and the files lie there."""
+    """Revision -> folder of that name; the folder itself where the run has one revision and the
+    files lie there.
+    """
     if len(revisions) == 1 and (folder / CONFIGURATION).is_file():
         return {revisions[0]: folder}
     inner = [
@@ -99,7 +111,11 @@ def _file(path: Path) -> File:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         named = path.resolve().name  # in a hub cache a link to a blob that is named by its hash
         cached = path.is_symlink() and path.resolve().parent.name == "blobs" and len(named) == 64
-        error = f"its sha256 is {digest[:12]}, its name in the cache {named[:12]}" if cached and named != digest else ""
+        error = (
+            f"its sha256 is {digest[:12]}, its name in the cache {named[:12]}"
+            if cached and named != digest
+            else ""
+        )
         return File(path.name, size, digest, error=error)
     blob = hashlib.sha1(b"blob %d\0" % size)
     with path.open("rb") as opened:
@@ -114,4 +130,8 @@ def _file(path: Path) -> File:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         return replace(file, error=f"it is no JSON ({error})")
-    return replace(file, content=data) if isinstance(data, dict) else replace(file, error="it is no JSON object")
+    return (
+        replace(file, content=data)
+        if isinstance(data, dict)
+        else replace(file, error="it is no JSON object")
+    )

@@ -1,4 +1,6 @@
-"""What a result was made with: versions, machine, code. Recorded beside the values, never part of a key."""
+"""What a result was made with: versions, machine, code. Recorded beside the values, never part of a
+key.
+"""
 
 import platform
 import resource
@@ -10,7 +12,19 @@ from typing import Any
 
 from transect.project import SHIPPED
 
-PACKAGES = ("transect", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "pandas", "pyarrow", "statsmodels", "snakemake")  # fmt: skip
+PACKAGES = (
+    "transect",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "statsmodels",
+    "snakemake",
+)
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +54,10 @@ def peak_memory_mb() -> float:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
+            return next(
+                (line.split(":", 1)[1].strip() for line in file if line.startswith("model name")),
+                "unknown",
+            )
     except OSError:
         return platform.processor() or "unknown"
 
@@ -48,6 +65,8 @@ def _processor() -> str:
 def _commit() -> str:
     command = ["git", "-C", str(SHIPPED), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"

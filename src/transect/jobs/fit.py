@@ -39,7 +39,9 @@ INTERVALS = {
 
 @dataclass(frozen=True)
 class Beside:
-    """What is asked for beside the fit. `left_out`: columns, or "all"; `means`: factors, "A" or "A:B"; `margin`: of an equivalence."""
+    """What is asked for beside the fit. `left_out`: columns, or "all"; `means`: factors, "A" or
+    "A:B"; `margin`: of an equivalence.
+    """
 
     intervals: str | None = None  # "profile" or "bootstrap"
     against: str | None = None
@@ -50,7 +52,9 @@ class Beside:
     of: str | None = None
     margin: float | None = None
     references: Sequence[str] = ()  # "COLUMN=LEVEL"
-    predict: Path | None = None  # the file to write predictions to, of the rows of `new` or of the table
+    predict: Path | None = (
+        None  # the file to write predictions to, of the rows of `new` or of the table
+    )
     new: Path | None = None
     plots: Path | None = None  # a folder
     export_r: Path | None = None  # a folder
@@ -61,7 +65,9 @@ class Beside:
 def fit_file(
     path: Path, formula: str, beside: Beside | None = None, **options: Any
 ) -> tuple[TableModel, dict[str, Any]]:
-    """The fitted table and, by name, what was asked for beside it; `options` are those of `fit_table`."""
+    """The fitted table and, by name, what was asked for beside it; `options` are those of
+    `fit_table`.
+    """
     beside = beside or Beside()
     if (beside.relatedness is None) != (beside.of is None):
         raise InputError(
@@ -92,7 +98,9 @@ def fit_file(
         found["intervals"] = _intervals(model, beside)
         found["intervals_by"] = INTERVALS[beside.intervals]
     if beside.against is not None:
-        found["comparison"] = compare(frame, formula, beside.against, n=beside.n, seed=beside.seed, **options)
+        found["comparison"] = compare(
+            frame, formula, beside.against, n=beside.n, seed=beside.seed, **options
+        )
     if beside.means:
         found["means"], found["differences"] = marginal_means(model, beside.means)
         if model.family != "binomial":
@@ -121,14 +129,18 @@ def fit_file(
 def _references(texts: Sequence[str]) -> dict[str, str]:
     chosen = dict(text.partition("=")[::2] for text in texts)
     if wrong := [text for text in texts if "=" not in text]:
-        raise InputError(f"--reference {wrong[0]}: write COLUMN=LEVEL, as in --reference arch=dense")
+        raise InputError(
+            f"--reference {wrong[0]}: write COLUMN=LEVEL, as in --reference arch=dense"
+        )
     return chosen
 
 
 def _groupings(formula: Formula) -> set[str]:
     """The columns that are groupings and nothing else."""
     terms = [*formula.fixed, *(t for r in formula.random for t in r.terms)]
-    return {column_of(v) for r in formula.random for v in r.group} - {column_of(v) for t in terms for v in t}
+    return {column_of(v) for r in formula.random for v in r.group} - {
+        column_of(v) for t in terms for v in t
+    }
 
 
 def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
@@ -141,20 +153,29 @@ def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
 
 
 def _equivalence(model: TableModel, margin: float) -> pd.DataFrame:
-    """Of every effect but the intercept: whether it lies within `margin` of 0 (stats/equivalence.py)."""
+    """Of every effect but the intercept: whether it lies within `margin` of 0
+    (stats/equivalence.py).
+    """
     effects = model.effects[model.effects["term"] != "(Intercept)"]
-    rows = [{"term": r["term"], **tost(r["estimate"], r["se"], r["df"], margin)} for r in effects.to_dict("records")]
+    rows = [
+        {"term": r["term"], **tost(r["estimate"], r["se"], r["df"], margin)}
+        for r in effects.to_dict("records")
+    ]
     return pd.DataFrame(rows)
 
 
-def _influence(model: TableModel, frame: pd.DataFrame, asked: Sequence[str], weights: str | None) -> dict[str, Any]:
+def _influence(
+    model: TableModel, frame: pd.DataFrame, asked: Sequence[str], weights: str | None
+) -> dict[str, Any]:
     columns = [c for c in asked if c != "all" or "all" in frame]
     skipped: list[str] = []
     if len(columns) < len(asked):
         every, skipped = groupings(model)
         columns += [c for c in every if c not in columns]
         if not columns and not skipped:
-            raise InputError("--leave-out all: the formula has no grouping; name a column to leave its levels out")
+            raise InputError(
+                "--leave-out all: the formula has no grouping; name a column to leave its levels out"
+            )
         if not columns:
             raise InputError(
                 f"--leave-out all: no grouping has 60 levels or fewer ({', '.join(skipped)} have more); name one to leave it out"
@@ -170,9 +191,13 @@ def _influence(model: TableModel, frame: pd.DataFrame, asked: Sequence[str], wei
 def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) -> dict[str, Any]:
     """effects (star, estimated, tree), lambda with its interval, and what the file was taken for."""
     if model.family == "binomial":
-        raise InputError("--relatedness compares means, which binomial models do not have; fit the shares as gaussian")
+        raise InputError(
+            "--relatedness compares means, which binomial models do not have; fit the shares as gaussian"
+        )
     if of not in model.rows:
-        raise InputError(f"--of {of}: the table has no such column; it has {', '.join(map(str, model.rows))}")
+        raise InputError(
+            f"--of {of}: the table has no such column; it has {', '.join(map(str, model.rows))}"
+        )
     levels = sorted(model.rows[of].dropna().astype(str).unique())
     if not path.is_file():
         raise InputError(f"there is no file of relations {path}.")
@@ -193,10 +218,14 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
     }
 
 
-def _covariance(path: Path, matrix: pd.DataFrame | None, levels: list[str]) -> tuple[pd.DataFrame, str]:
+def _covariance(
+    path: Path, matrix: pd.DataFrame | None, levels: list[str]
+) -> tuple[pd.DataFrame, str]:
     if matrix is None:
         return tree_of(read_text(path, "the tree", guess=False).text, levels), "a tree"
-    labels = [c for c in matrix if not pd.api.types.is_numeric_dtype(matrix[c])]  # pandas writes an index last
+    labels = [
+        c for c in matrix if not pd.api.types.is_numeric_dtype(matrix[c])
+    ]  # pandas writes an index last
     return covariance_of(matrix.set_index((labels or [matrix.columns[0]])[0]), levels)
 
 

@@ -18,7 +18,11 @@ R_SQUARED = {
     "adjusted": "adjusted",
     "mcfadden": "of the log likelihood (McFadden)",
 }
-CODED = {"treatment": "", "sum": "; each against the mean of the levels", "every level": "; every level has its effect"}
+CODED = {
+    "treatment": "",
+    "sum": "; each against the mean of the levels",
+    "every level": "; every level has its effect",
+}
 SHOWN = 12  # levels of a factor
 ESTIMATE = ["estimate", "se", "df", "p"]
 
@@ -28,9 +32,13 @@ def as_json(model: TableModel, beside: dict[str, Any]) -> str:
 
 
 def summary(model: TableModel, beside: dict[str, Any]) -> str:
-    """The printed summary, in the order of lme4's; binomial models have t with the units' df instead of lme4's z."""
+    """The printed summary, in the order of lme4's; binomial models have t with the units' df
+    instead of lme4's z.
+    """
     fit, logit = model.fit, model.family == "binomial"
-    kind = ("Generalized linear" if logit else "Linear") + (" mixed" if model.formula.random else "")
+    kind = ("Generalized linear" if logit else "Linear") + (
+        " mixed" if model.formula.random else ""
+    )
     label = "REML criterion" if model.method == "REML" else "-2 log likelihood"
     causes = "; ".join(str(LeftOut(**part)) for part in records(beside["left_out_rows"]))
     missing = f" ({model.n_missing} more were left out: {causes})" if model.n_missing else ""
@@ -49,7 +57,11 @@ def summary(model: TableModel, beside: dict[str, Any]) -> str:
         *_cross_check(model),
         *_beside(beside),
     ]
-    if notes := [*beside["table_notes"], *_slopes_omitted(model, beside["omitted_slopes"]), *model.warnings]:
+    if notes := [
+        *beside["table_notes"],
+        *_slopes_omitted(model, beside["omitted_slopes"]),
+        *model.warnings,
+    ]:
         lines += ["", *(f"Note: {note}." for note in notes)]
     return "\n".join(lines)
 
@@ -58,7 +70,9 @@ def _plain(value: Any) -> Any:
     """Tables as records, whatever holds them."""
     if isinstance(value, pd.DataFrame):
         return records(value)
-    return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+    return (
+        {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def _quality(model: TableModel) -> Iterator[str]:
@@ -69,7 +83,9 @@ def _quality(model: TableModel) -> Iterator[str]:
         f"{' (restricted)' if model.method == 'REML' else ''}, {found['n_parameters']:.0f} parameters, "
         f"residual df {found['df_residual']:.0f}"
     )
-    yield "R2: " + ", ".join(f"{explained[name]:.4f} {text}" for name, text in R_SQUARED.items() if name in explained)
+    yield "R2: " + ", ".join(
+        f"{explained[name]:.4f} {text}" for name, text in R_SQUARED.items() if name in explained
+    )
     if not isinstance(model.fit, LeastSquaresFit):
         yield f"Converged: with all columns in standard units, one more step would lower the criterion by {max(model.fit.left, 0.0):.1g}"
     kind = "Pearson" if model.family == "binomial" else "Scaled"
@@ -78,18 +94,27 @@ def _quality(model: TableModel) -> Iterator[str]:
 
 def _codings(model: TableModel) -> Iterator[str]:
     for found in codings(model):
-        levels = [f"{level} (reference)" if level == found["reference"] else level for level in found["levels"]]
+        levels = [
+            f"{level} (reference)" if level == found["reference"] else level
+            for level in found["levels"]
+        ]
         shown = levels[:SHOWN] + [f"... {len(levels)} levels"] * (len(levels) > SHOWN)
         yield f" {found['factor']}: {', '.join(shown)}" + CODED[found["coding"]]
 
 
 def _term_tests(tests: pd.DataFrame, logit: bool) -> Iterator[str]:
     if len(tests):
-        how = "Wald chi-squared, and F with the df of the units" if logit else "F with Satterthwaite's df"
+        how = (
+            "Wald chi-squared, and F with the df of the units"
+            if logit
+            else "F with Satterthwaite's df"
+        )
         yield from ["", f"Whole terms, each beside the others (type III, {how}):"]
         columns = ["term", "num_df", *(["chi2", "p_chi2"] if logit else []), "F", "den_df", "p"]
         yield from table_lines(tests[columns])
-        yield from (f" {term}: {said}" for term, said in tests[["term", "hypothesis"]].to_numpy() if said)
+        yield from (
+            f" {term}: {said}" for term, said in tests[["term", "hypothesis"]].to_numpy() if said
+        )
 
 
 def _slopes_omitted(model: TableModel, slopes: pd.DataFrame) -> Iterator[str]:
@@ -107,22 +132,41 @@ def _slopes_omitted(model: TableModel, slopes: pd.DataFrame) -> Iterator[str]:
     if len(impossible):
         listed = [f"{term} by {group}" for term, group in impossible[["term", "group"]].to_numpy()]
         yield f"slopes omitted, as the rows of a level are too few to estimate one: {', '.join(listed)}"
-    if len(by_rows := model.effects[(model.effects["slopes_omitted"] != "") & model.effects["by_rows"]]):
+    if len(
+        by_rows := model.effects[(model.effects["slopes_omitted"] != "") & model.effects["by_rows"]]
+    ):
         yield f"rows count as the independent units of {', '.join(by_rows['term'])}"
 
 
 def _random(model: TableModel) -> list[str]:
     if isinstance(model.fit, LeastSquaresFit):
-        return [] if model.family == "binomial" else ["", f"Residual standard deviation: {model.fit.sigma:.5g}"]
+        return (
+            []
+            if model.family == "binomial"
+            else ["", f"Residual standard deviation: {model.fit.sigma:.5g}"]
+        )
     frame = model.fit.components.rename(
-        columns={"group": "Groups", "effect": "Name", "variance": "Variance", "sd": "Std.Dev.", "n_levels": "Levels"}
+        columns={
+            "group": "Groups",
+            "effect": "Name",
+            "variance": "Variance",
+            "sd": "Std.Dev.",
+            "n_levels": "Levels",
+        }
     )
     corr = correlations(model.fit)
     frame["Corr"] = [
-        " ".join(f"{c:+.2f}" for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"].dropna())
+        " ".join(
+            f"{c:+.2f}"
+            for c in corr[(corr["group"] == g) & (corr["other"] == e)]["correlation"].dropna()
+        )
         for g, e in frame[["Groups", "Name"]].to_numpy()
     ]
-    return ["", "Random effects:", *table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]])]
+    return [
+        "",
+        "Random effects:",
+        *table_lines(frame[["Groups", "Name", "Variance", "Std.Dev.", "Corr", "Levels"]]),
+    ]
 
 
 def _fixed(model: TableModel) -> list[str]:
@@ -159,7 +203,11 @@ def _cross_check(model: TableModel) -> Iterator[str]:
 
 def _beside(beside: dict[str, Any]) -> Iterator[str]:
     if "intervals" in beside:
-        yield from ["", f"95 % intervals by {beside['intervals_by']}:", *table_lines(beside["intervals"])]
+        yield from [
+            "",
+            f"95 % intervals by {beside['intervals_by']}:",
+            *table_lines(beside["intervals"]),
+        ]
         if beside["intervals"][["lower", "upper"]].isna().any(axis=None):
             yield " An empty bound could not be found: the deviance has no minimum there that the search reaches."
     if "comparison" in beside:
@@ -171,10 +219,17 @@ def _beside(beside: dict[str, Any]) -> Iterator[str]:
     if "influence" in beside:
         yield from _influence(beside)
     if "modes" in beside:
-        yield from ["", "Random effects of each level (conditional modes):", *table_lines(beside["modes"])]
+        yield from [
+            "",
+            "Random effects of each level (conditional modes):",
+            *table_lines(beside["modes"]),
+        ]
     if "predicted" in beside:
         rows = beside["predicted"]
-        yield from ["", f"Fitted values and predictions: {rows['file']} ({rows['predicted']} of {rows['rows']} rows)"]
+        yield from [
+            "",
+            f"Fitted values and predictions: {rows['file']} ({rows['predicted']} of {rows['rows']} rows)",
+        ]
     if "plots" in beside:
         yield from ["", f"Figures: {', '.join(beside['plots'])}"]
     if "in_r" in beside:
@@ -196,7 +251,10 @@ def _comparison(found: dict[str, Any]) -> Iterator[str]:
 
 def _means(means: pd.DataFrame, differences: pd.DataFrame) -> Iterator[str]:
     for factors, part in means.groupby("factors", sort=False):
-        yield from ["", f"Marginal means of {factors} (equal weights over the other factors, numbers at their mean):"]
+        yield from [
+            "",
+            f"Marginal means of {factors} (equal weights over the other factors, numbers at their mean):",
+        ]
         more = [c for c in ("probability", "probability_lower", "probability_upper") if c in part]
         yield from _estimable(part, ["label", "estimate", "se", "df", "lower", "upper", *more])
         pairs = differences[differences["factors"] == factors] if len(differences) else differences
@@ -220,13 +278,19 @@ def _equivalence(found: pd.DataFrame) -> Iterator[str]:
         f"Within {margin} of 0 (two one-sided tests, 5 %; a margin that was fixed before the data were seen):",
     ]
     columns = ["term", "estimate", "lower90", "upper90", "p", "verdict", "smallest_margin"]
-    yield from table_lines(found[columns]) if len(found) else [" the model has no effect but the intercept"]
+    yield from (
+        table_lines(found[columns])
+        if len(found)
+        else [" the model has no effect but the intercept"]
+    )
 
 
 def _influence(beside: dict[str, Any]) -> Iterator[str]:
     table, columns = beside["influence"], ", ".join(dict.fromkeys(beside["left_out"]["group"]))
     yield from ["", f"With every single level of {columns} left out, estimates range"]
-    yield from table_lines(table.assign(fragile=table["fragile"].map({True: "fragile", False: "no"})))
+    yield from table_lines(
+        table.assign(fragile=table["fragile"].map({True: "fragile", False: "no"}))
+    )
     if beside["not_left_out"]:
         yield f" Not left out, having more than 60 levels: {', '.join(beside['not_left_out'])} (name it to leave it out)"
 

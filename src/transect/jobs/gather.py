@@ -1,6 +1,8 @@
-"""The step that gathers: a study's cells -> measurements, grid, registry and items tables. Factors are joined later, when analysed.
+"""The step that gathers: a study's cells -> measurements, grid, registry and items tables. Factors
+are joined later, when analysed.
 
-Measurements hold numbers only: the rows of refused items stay in the store, and the grid counts those items (n_refused).
+Measurements hold numbers only: the rows of refused items stay in the store, and the grid counts
+those items (n_refused).
 """
 
 from functools import partial
@@ -20,7 +22,9 @@ ITEMS = "items"  # folder in a study's results
 
 
 def gather(study: Study, folder: Path) -> None:
-    """Write measurements.parquet, grid.parquet (one row per cell, with its state and reason), registry.parquet, and the items by set."""
+    """Write measurements.parquet, grid.parquet (one row per cell, with its state and reason),
+    registry.parquet, and the items by set.
+    """
     cells = Store(study.project.store)
     grid = grid_table(study, cells.index())
     store.write_table(folder / "grid.parquet", grid)
@@ -36,7 +40,9 @@ def _write_items(tables: dict[str, pd.DataFrame], folder: Path) -> None:
 
 
 def copy_as_csv(folder: Path) -> list[Path]:
-    """measurements, grid and registry once more as CSV beside their Parquet files; what is not there yet is left out."""
+    """measurements, grid and registry once more as CSV beside their Parquet files; what is not
+    there yet is left out.
+    """
     found = [path for name in TABLES if (path := folder / f"{name}.parquet").is_file()]
     for path in found:
         store.write_csv(path.with_suffix(".csv"), store.read_table(path))
@@ -52,19 +58,35 @@ def grid_table(study: Study, index: pd.DataFrame) -> pd.DataFrame:
         state, reason = known.get("state", MISSING), known.get("reason", "not measured yet")
         if cell.reason:
             state, reason = NOT_APPLICABLE, cell.reason
-        rows.append({
-            "cell": cell.key, "suite": at.run.suite, "run": at.run.id, "role": cell.role, "revision": at.revision, "step": at.step,
-            "tokens_seen": at.tokens_seen, "measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "entry": cell.entry.name, "state": state,
-            "reason": reason, "n_refused": int(known.get("refused", 0)), "items": cell.items_digest, "file": known.get("file"),
-            "sha256": known.get("sha256"),
-        })  # fmt: skip
+        rows.append(
+            {
+                "cell": cell.key,
+                "suite": at.run.suite,
+                "run": at.run.id,
+                "role": cell.role,
+                "revision": at.revision,
+                "step": at.step,
+                "tokens_seen": at.tokens_seen,
+                "measure": cell.entry.measure.name,
+                "stimuli": cell.stimuli_name,
+                "entry": cell.entry.name,
+                "state": state,
+                "reason": reason,
+                "n_refused": int(known.get("refused", 0)),
+                "items": cell.items_digest,
+                "file": known.get("file"),
+                "sha256": known.get("sha256"),
+            }
+        )
     return pd.DataFrame(rows).astype({"step": "Int64", "tokens_seen": "Int64"})
 
 
 def registry_table(study: Study) -> pd.DataFrame:
-    """One row per run of the study: every field of a design factor, and each other scalar field that some run has.
+    """One row per run of the study: every field of a design factor, and each other scalar field
+    that some run has.
 
-    What is not known of a run is a missing number, and among names the level `unknown`; true and false beside it are names, too.
+    What is not known of a run is a missing number, and among names the level `unknown`; true and
+    false beside it are names, too.
     """
     ordered = sorted(study.cells, key=lambda cell: cell.checkpoint.step or 0)
     last = {cell.checkpoint.run.id: cell.checkpoint.revision for cell in ordered}
@@ -81,7 +103,9 @@ def registry_table(study: Study) -> pd.DataFrame:
     told = factors.of_design()
     own = {name for run in study.runs for name in run.facts} - set(factors.shared_fields())
     table = table.reindex(columns=[*table, *(name for name in told if name not in table)])
-    columns = {name: _with_unknown(table[name], factor=name in told or name in own) for name in table}
+    columns = {
+        name: _with_unknown(table[name], factor=name in told or name in own) for name in table
+    }
     return pd.DataFrame(columns)
 
 
@@ -99,11 +123,14 @@ def _with_unknown(values: pd.Series, factor: bool) -> pd.Series:
 
 
 def items_tables(study: Study) -> dict[str, pd.DataFrame]:
-    """Stimulus set -> its items as they were measured: entry, the registry fields that they depend on (language ...), item, texts.
+    """Stimulus set -> its items as they were measured: entry, the registry fields that they depend
+    on (language ...), item, texts.
 
     The rows of the measurements are joined to them by entry, those fields of their run, and item.
     """
-    of = {(c.entry.name, c.items_digest): c for c in study.cells if c.entry.stimuli and not c.reason}
+    of = {
+        (c.entry.name, c.items_digest): c for c in study.cells if c.entry.stimuli and not c.reason
+    }
     found: dict[str, list[pd.DataFrame]] = {}
     for (entry, digest), cell in of.items():
         path = path_of(digest, study)
@@ -125,7 +152,9 @@ def _measurements(study: Study, grid: pd.DataFrame, cells: Store) -> pd.DataFram
     conditions = [_conditions(study, digest) for digest in joined["items"].dropna().unique()]
     conditions = [c for c in conditions if c is not None]
     if conditions:
-        joined = joined.merge(pd.concat(conditions, ignore_index=True), on=["items", "item"], how="left")
+        joined = joined.merge(
+            pd.concat(conditions, ignore_index=True), on=["items", "item"], how="left"
+        )
     joined.insert(joined.columns.get_loc("metric") + 1, "unit", _units(study, joined))
     return joined.drop(columns=["cell", "items"]).reset_index(drop=True)
 
@@ -146,4 +175,6 @@ def _conditions(study: Study, digest: str) -> pd.DataFrame | None:
     items = store.read_table(path)
     texts = {"item", "text", "sentence_good", "sentence_bad", "clean", "corrupted"}
     kept = [c for c in items.columns if c not in texts]
-    return items[["item", *kept]].rename(columns={c: f"item_{c}" for c in kept}).assign(items=digest)
+    return (
+        items[["item", *kept]].rename(columns={c: f"item_{c}" for c in kept}).assign(items=digest)
+    )

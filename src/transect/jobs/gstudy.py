@@ -1,6 +1,7 @@
 """Generalizability study of any table: what `transect gstudy` does.
 
-transect gstudy scores.csv "score ~ person x (item:task)" --levels item=5,10,20 --cost item=2 --wish phi=0.8
+transect gstudy scores.csv "score ~ person x (item:task)" --levels item=5,10,20 --cost item=2 --wish
+phi=0.8
 """
 
 import re
@@ -19,12 +20,28 @@ from transect.stats.facets import FacetDesign, parse_design, parse_study
 from transect.stats.generalizability import QUANTITIES, GStudy, g_study
 from transect.stats.model_input import LARGEST
 
-SEARCHED, MORE = 100, 10  # levels of a facet that a wish looks at: 1 to SEARCHED, or to MORE times the observed
+SEARCHED, MORE = (
+    100,
+    10,
+)  # levels of a facet that a wish looks at: 1 to SEARCHED, or to MORE times the observed
 MOST_LEVELS = 1_000_000
 _NUMBER = re.compile(r"[0-9]{1,20}")
 QUICK = 10_000  # so many groups of designs are looked at in a second
-LABELS = dict(zip(QUANTITIES, ["universe score variance", "relative error variance", "absolute error variance",
-                               "relative error SD", "absolute error SD", "E rho^2", "Phi"], strict=True))  # fmt: skip
+LABELS = dict(
+    zip(
+        QUANTITIES,
+        [
+            "universe score variance",
+            "relative error variance",
+            "absolute error variance",
+            "relative error SD",
+            "absolute error SD",
+            "E rho^2",
+            "Phi",
+        ],
+        strict=True,
+    )
+)
 
 
 def gstudy(
@@ -41,10 +58,13 @@ def gstudy(
     wish: Mapping[str, float] | None = None,
     seed: int = 1,
 ) -> dict[str, Any]:
-    """G study of a table (CSV, TSV or Parquet) and, with `levels`, `plan`, `costs` or `wish`, the D study. JSON values only.
+    """G study of a table (CSV, TSV or Parquet) and, with `levels`, `plan`, `costs` or `wish`, the D
+    study. JSON values only.
 
-    Keys: score, design, object, fixed, method, seed, rows, missing, left_out (rows), averaged, cells, empty, balanced, components (rows), precision (quantity ->
-    estimate, lower, upper), notes; d_study (rows); cheapest (designs, notes, examined). Raises InputError as `g_study`, `d_study` do.
+    Keys: score, design, object, fixed, method, seed, rows, missing, left_out (rows), averaged,
+    cells, empty, balanced, components (rows), precision (quantity -> estimate, lower, upper),
+    notes; d_study (rows); cheapest (designs, notes, examined). Raises InputError as `g_study`,
+    `d_study` do.
     """
     score, design = parse_study(formula)
     source = TableFile.of(table) if isinstance(table, pd.DataFrame) else read(table)
@@ -52,24 +72,47 @@ def gstudy(
     source.check(used)
     _check_size(frame, score)
     try:
-        study = g_study(frame, score, design, object=object, fixed=fixed, method=method, repeats=repeats, seed=seed)
+        study = g_study(
+            frame,
+            score,
+            design,
+            object=object,
+            fixed=fixed,
+            method=method,
+            repeats=repeats,
+            seed=seed,
+        )
     except InputError as error:
         raise InputError("; ".join([str(error), *notes])) from None
     seen = study.observations
     result: dict[str, Any] = {
-        "score": score, "design": formula.split("~")[1].strip(), "object": study.object, "fixed": list(fixed), "method": method,
-        "seed": seed, "rows": len(frame), "missing": seen.missing, "averaged": seen.averaged, "cells": len(seen.y), "empty": seen.empty,
-        "balanced": seen.balanced(), "components": records(study.components()),
-        "precision": {r.pop("quantity"): r for r in records(study.precision())}, "notes": [*notes, *study.notes],
+        "score": score,
+        "design": formula.split("~")[1].strip(),
+        "object": study.object,
+        "fixed": list(fixed),
+        "method": method,
+        "seed": seed,
+        "rows": len(frame),
+        "missing": seen.missing,
+        "averaged": seen.averaged,
+        "cells": len(seen.y),
+        "empty": seen.empty,
+        "balanced": seen.balanced(),
+        "components": records(study.components()),
+        "precision": {r.pop("quantity"): r for r in records(study.precision())},
+        "notes": [*notes, *study.notes],
         "left_out": [asdict(part) for part in source.left_out(used)],
-    }  # fmt: skip
+    }
     planned = parse_design(plan) if plan else None
     if wish:
         ranges = _ranges(study, planned or design, levels or {})
         found = cheapest(study, ranges, wish, costs, planned)
         result["cheapest"] = {
-            "wish": dict(wish), "designs": records(found.designs), "notes": list(found.notes), "examined": found.examined
-        }  # fmt: skip
+            "wish": dict(wish),
+            "designs": records(found.designs),
+            "notes": list(found.notes),
+            "examined": found.examined,
+        }
     if (levels or plan or costs) and not wish:
         result["d_study"] = records(d_study(study, levels or {}, costs, planned))
     return result
@@ -77,8 +120,14 @@ def gstudy(
 
 def _check_size(frame: pd.DataFrame, score: str) -> None:
     """Raise InputError for scores whose squares are no numbers."""
-    if score in frame and pd.api.types.is_numeric_dtype(frame[score]) and (frame[score].abs() > LARGEST).any():
-        raise InputError(f"the scores '{score}' hold infinite values or some beyond {LARGEST:g}; mend those rows first")
+    if (
+        score in frame
+        and pd.api.types.is_numeric_dtype(frame[score])
+        and (frame[score].abs() > LARGEST).any()
+    ):
+        raise InputError(
+            f"the scores '{score}' hold infinite values or some beyond {LARGEST:g}; mend those rows first"
+        )
 
 
 def parse_levels(given: Sequence[str]) -> dict[str, list[int]]:
@@ -89,15 +138,24 @@ def parse_levels(given: Sequence[str]) -> dict[str, list[int]]:
         numbers: list[int] = []
         for part in value.split(","):
             first, dots, last = (p.strip() for p in part.partition(".."))
-            if not name or not _NUMBER.fullmatch(first) or (dots and not _NUMBER.fullmatch(last)) or int(first) < 1:
+            if (
+                not name
+                or not _NUMBER.fullmatch(first)
+                or (dots and not _NUMBER.fullmatch(last))
+                or int(first) < 1
+            ):
                 raise InputError(
                     f"--levels {text[:200]!r}: write FACET=NUMBERS from 1, e.g. item=5,10,20 or item=1..50"
                 )
             if int(last if dots else first) > MOST_LEVELS:
-                raise InputError(f"--levels {text[:200]!r}: at most {MOST_LEVELS:,} levels of a facet are planned")
+                raise InputError(
+                    f"--levels {text[:200]!r}: at most {MOST_LEVELS:,} levels of a facet are planned"
+                )
             numbers += range(int(first), int(last if dots else first) + 1)
         if not numbers:
-            raise InputError(f"--levels {text!r}: the range is empty; write the lower number first, e.g. item=1..50")
+            raise InputError(
+                f"--levels {text!r}: the range is empty; write the lower number first, e.g. item=1..50"
+            )
         found[name.strip("`")] = sorted(set(numbers))
     return found
 
@@ -116,12 +174,18 @@ def parse_numbers(given: Sequence[str], option: str) -> dict[str, float]:
                 f"{option} {text!r}: write NAME=NUMBER, e.g. {'phi=0.8' if option == '--wish' else 'item=2'}"
             )
         if option == "--wish" and name not in WISHES:
-            raise InputError(f"--wish {text!r}: allowed are {', '.join(WISHES)}.{nearest(name, WISHES)}")
+            raise InputError(
+                f"--wish {text!r}: allowed are {', '.join(WISHES)}.{nearest(name, WISHES)}"
+            )
     return found
 
 
-def _ranges(study: GStudy, plan: FacetDesign, levels: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """The levels that a wish looks at: MORE times the observed ones, where the search among them stays QUICK."""
+def _ranges(
+    study: GStudy, plan: FacetDesign, levels: Mapping[str, Sequence[int]]
+) -> dict[str, Sequence[int]]:
+    """The levels that a wish looks at: MORE times the observed ones, where the search among them
+    stays QUICK.
+    """
     own = study.design.closure(frozenset({study.object}))
     open_ = [f for f in plan.facets if f not in own and f not in study.fixed and f not in levels]
     sizes, within = study.observations.sizes, study.design.within
@@ -135,7 +199,9 @@ def _ranges(study: GStudy, plan: FacetDesign, levels: Mapping[str, Sequence[int]
 def summary(result: Mapping[str, Any]) -> str:
     """The result of `gstudy` as text of at most some 110 columns."""
     r = result
-    how = {"anova": "ANOVA" if r["balanced"] else "ANOVA (Henderson I)", "reml": "REML"}[r["method"]]
+    how = {"anova": "ANOVA" if r["balanced"] else "ANOVA (Henderson I)", "reml": "REML"}[
+        r["method"]
+    ]
     rows, cells = r["rows"] - r["missing"], r["cells"]
     used = f"{cells} scores" if rows == cells else f"{cells} cells, means of {rows} scores"
     causes = "; ".join(str(LeftOut(**part)) for part in r["left_out"])
@@ -145,9 +211,21 @@ def summary(result: Mapping[str, Any]) -> str:
         f"object of measurement {r['object']}; {'fixed ' + ', '.join(r['fixed']) if r['fixed'] else 'all facets random'}",
         "",
     ]
-    parts = [[c["effect"], c["levels"], c["df"], _g(c["ms"]), _g(c["variance"]), *_ends(c),
-              "-" if c["share"] is None else f"{100 * c['share']:.1f}"] for c in r["components"]]  # fmt: skip
-    lines += _aligned(["effect", "levels", "df", "mean square", "variance", "lower", "upper", "% of total"], parts)
+    parts = [
+        [
+            c["effect"],
+            c["levels"],
+            c["df"],
+            _g(c["ms"]),
+            _g(c["variance"]),
+            *_ends(c),
+            "-" if c["share"] is None else f"{100 * c['share']:.1f}",
+        ]
+        for c in r["components"]
+    ]
+    lines += _aligned(
+        ["effect", "levels", "df", "mean square", "variance", "lower", "upper", "% of total"], parts
+    )
     lines += ["", "the mean of the scores at hand, per level of the object, with 95 % intervals"]
     lines += _aligned(
         ["", "estimate", "lower", "upper"],
@@ -157,16 +235,36 @@ def summary(result: Mapping[str, Any]) -> str:
         lines += ["", "D study: planned measurements", *_plans(r["d_study"])]
     if "cheapest" in r:
         best = r["cheapest"]
-        wish = ", ".join(f"{k} {'>=' if k in ('phi', 'e_rho2') else '<='} {v:g}" for k, v in best["wish"].items())
+        wish = ", ".join(
+            f"{k} {'>=' if k in ('phi', 'e_rho2') else '<='} {v:g}" for k, v in best["wish"].items()
+        )
         lines += ["", f"the cheapest of all designs with {wish}", *_plans(best["designs"][:20])]
         lines += [f"note: {n}" for n in best["notes"]]
-    return "\n".join([*lines, *([""] if r["notes"] else []), *(f"note: {n}" for n in r["notes"])]) + "\n"
+    return (
+        "\n".join([*lines, *([""] if r["notes"] else []), *(f"note: {n}" for n in r["notes"])])
+        + "\n"
+    )
 
 
 def _plans(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    known = {f"{q}{end}" for q in QUANTITIES for end in ("", "_lower", "_upper")} | {"scores", "cost"}
+    known = {f"{q}{end}" for q in QUANTITIES for end in ("", "_lower", "_upper")} | {
+        "scores",
+        "cost",
+    }
     facets = [k for k in rows[0] if k not in known]
-    head = [*facets, "scores", "cost", "rel. SD", "abs. SD", "E rho^2", "lower", "upper", "Phi", "lower", "upper"]
+    head = [
+        *facets,
+        "scores",
+        "cost",
+        "rel. SD",
+        "abs. SD",
+        "E rho^2",
+        "lower",
+        "upper",
+        "Phi",
+        "lower",
+        "upper",
+    ]
     shown = (
         "relative_error_sd",
         "absolute_error_sd",
@@ -177,7 +275,10 @@ def _plans(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "phi_lower",
         "phi_upper",
     )
-    body = [[*(r[f] for f in facets), r["scores"], f"{r['cost']:g}", *(_g(r[q]) for q in shown)] for r in rows]
+    body = [
+        [*(r[f] for f in facets), r["scores"], f"{r['cost']:g}", *(_g(r[q]) for q in shown)]
+        for r in rows
+    ]
     return _aligned(head, body)
 
 
@@ -186,8 +287,14 @@ def _g(value: float | None) -> str:
 
 
 def _ends(row: Mapping[str, Any]) -> list[str]:
-    """The ends of an interval; one that is 0 at both is no certainty of 0 but of a mean square below what chance leaves."""
-    return ["not above", "0"] if row["lower"] == row["upper"] == 0 else [_g(row["lower"]), _g(row["upper"])]
+    """The ends of an interval; one that is 0 at both is no certainty of 0 but of a mean square
+    below what chance leaves.
+    """
+    return (
+        ["not above", "0"]
+        if row["lower"] == row["upper"] == 0
+        else [_g(row["lower"]), _g(row["upper"])]
+    )
 
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
@@ -196,7 +303,8 @@ def _aligned(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            c.ljust(w) if i == 0 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in table
     ]

@@ -1,4 +1,6 @@
-"""From the runs of a suite to what is held of them: on the hub, in a saved listing, in folders on this machine."""
+"""From the runs of a suite to what is held of them: on the hub, in a saved listing, in folders on
+this machine.
+"""
 
 import json
 from collections import Counter
@@ -19,18 +21,31 @@ from transect.run import Run, Suite
 
 
 def read(
-    project: Project, loaded: Registry, suite: Suite, runs: Sequence[Run], source: Path | None, save: Path | None
+    project: Project,
+    loaded: Registry,
+    suite: Suite,
+    runs: Sequence[Run],
+    source: Path | None,
+    save: Path | None,
 ) -> tuple[list[Holding], str]:
-    """What is held of each run, in their order, without those of which nothing is; and where that is, in words.
+    """What is held of each run, in their order, without those of which nothing is; and where that
+    is, in words.
 
-    source: a saved listing or a folder; without it the hub, and folders of this project. save: file for what was listed.
+    source: a saved listing or a folder; without it the hub, and folders of this project. save: file
+    for what was listed.
     """
-    where = f"in {source}" if source else "on the hub" if any(run.on_hub for run in runs) else "here"
+    where = (
+        f"in {source}" if source else "on the hub" if any(run.on_hub for run in runs) else "here"
+    )
     if source is not None and source.is_dir():
         held = disk_listing.read_folder(source, runs)
-        repositories = {str(run.get("hub_id", run.id)): held[run.id] for run in runs if run.id in held}
+        repositories = {
+            str(run.get("hub_id", run.id)): held[run.id] for run in runs if run.id in held
+        }
     else:
-        repositories = _saved(source, suite, runs) if source else _on_hub(runs) | _here(project, runs)
+        repositories = (
+            _saved(source, suite, runs) if source else _on_hub(runs) | _here(project, runs)
+        )
         found = {run.id: of_run(run, repositories, where) for run in runs}
         held = {run: repository for run, repository in found.items() if repository is not None}
     if save:
@@ -46,7 +61,11 @@ def read(
                 for other, names in named.get(p.hub_id, {}).items()
                 if other != run.id
             ]
-            holdings.append(Holding(run, held[run.id], where, frozenset[str]().union(*of_others), says, suite.notes))
+            holdings.append(
+                Holding(
+                    run, held[run.id], where, frozenset[str]().union(*of_others), says, suite.notes
+                )
+            )
     return holdings, where
 
 
@@ -59,9 +78,16 @@ def _saved(source: Path, suite: Suite, runs: Sequence[Run]) -> dict[str, Reposit
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--listing {source}: this cannot be read ({error}).") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{source}, line {error.lineno}: this is not valid JSON ({error.msg}).") from None
-    # a listing that does not say whose revisions it has is of the run asked for: of the repository of most of its checkpoints
-    usual = Counter(p.hub_id for p in checkpoints(runs[0])).most_common(1)[0][0] if runs[0].on_hub else runs[0].id
+        raise InputError(
+            f"{source}, line {error.lineno}: this is not valid JSON ({error.msg})."
+        ) from None
+    # a listing that does not say whose revisions it has is of the run asked for: of the repository
+    # of most of its checkpoints
+    usual = (
+        Counter(p.hub_id for p in checkpoints(runs[0])).most_common(1)[0][0]
+        if runs[0].on_hub
+        else runs[0].id
+    )
     repositories = parse(data, str(source), usual if len(runs) == 1 else None)
     known = {p.hub_id for run in runs if run.on_hub for p in checkpoints(run)} | {
         run.id for run in runs if not run.on_hub
@@ -85,7 +111,9 @@ def _on_hub(runs: Sequence[Run]) -> dict[str, Repository]:
     from transect.jobs.hub_listing import read_hub
 
     alone = {
-        str(run.get("hub_id")) for run in runs if run.on_hub and [p.revision for p in checkpoints(run)] == ["main"]
+        str(run.get("hub_id"))
+        for run in runs
+        if run.on_hub and [p.revision for p in checkpoints(run)] == ["main"]
     }
     return read_hub(wanted, alone)
 
@@ -98,8 +126,16 @@ def _here(project: Project, runs: Sequence[Run]) -> dict[str, Repository]:
             continue
         path = Path(run.get("path", "")).expanduser()
         folder = weights_folder(run, project) if run.trained_here else project.root / path
-        places = disk_listing.below(folder, [p.revision for p in checkpoints(run)]) if folder.is_dir() else {}
-        found[run.id] = disk_listing.read_places(places) if places else Repository(error=f"no weights in {folder}")
+        places = (
+            disk_listing.below(folder, [p.revision for p in checkpoints(run)])
+            if folder.is_dir()
+            else {}
+        )
+        found[run.id] = (
+            disk_listing.read_places(places)
+            if places
+            else Repository(error=f"no weights in {folder}")
+        )
     return found
 
 
@@ -129,7 +165,9 @@ def configured(repositories: Iterable[Repository]) -> dict[str, dict[str, object
 
 
 def _facts(content: Mapping[str, Any]) -> dict[str, object]:
-    """Field of the registry -> value: as transformers reads the configuration, else from the names that it uses."""
+    """Field of the registry -> value: as transformers reads the configuration, else from the names
+    that it uses.
+    """
     from transformers import CONFIG_MAPPING, AutoConfig
 
     from transect.lm.counting import NAMES, dimensions
@@ -139,5 +177,8 @@ def _facts(content: Mapping[str, Any]) -> dict[str, object]:
     if kind in CONFIG_MAPPING:
         with suppress(Exception):  # what transformers refuses is read by its names
             return named | dimensions(AutoConfig.for_model(**content))
-    found = {field: next((content[n] for n in names if n in content), None) for field, names in NAMES.items()}
+    found = {
+        field: next((content[n] for n in names if n in content), None)
+        for field, names in NAMES.items()
+    }
     return named | {field: value for field, value in found.items() if value is not None}

@@ -1,8 +1,10 @@
-"""What the hub says lies at each revision: branches and tags, trees of files, and config.json; no weights are downloaded, nothing is cached.
+"""What the hub says lies at each revision: branches and tags, trees of files, and config.json; no
+weights are downloaded, nothing is cached.
 
-One request for the branches of a repository, one for the tree of each revision, one for each distinct config.json; THREADS at a
-time. Of a run that is published as `main` alone, the trees of its COMMITS newest commits too: weights may have been replaced.
-Source: huggingface_hub's documentation of list_repo_refs, list_repo_tree and list_repo_commits.
+One request for the branches of a repository, one for the tree of each revision, one for each
+distinct config.json; THREADS at a time. Of a run that is published as `main` alone, the trees of
+its COMMITS newest commits too: weights may have been replaced. Source: huggingface_hub's
+documentation of list_repo_refs, list_repo_tree and list_repo_commits.
 """
 
 import json
@@ -21,9 +23,11 @@ T = TypeVar("T")
 
 
 def read_hub(wanted: Mapping[str, set[str]], history: set[str]) -> dict[str, Repository]:
-    """Hub id -> what lies at the wanted revisions of it and at `main`; the names of all others. history: of which commits are read.
+    """Hub id -> what lies at the wanted revisions of it and at `main`; the names of all others.
+    history: of which commits are read.
 
-    What could not be listed stands in the answer; raises its LoadError or ResourceError only where that is everything.
+    What could not be listed stands in the answer; raises its LoadError or ResourceError only where
+    that is everything.
     """
     if hub.offline():
         raise ResourceError(
@@ -65,7 +69,9 @@ def _is_wanted(revision: str, wanted: set[str]) -> bool:
 
 
 def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | LoadError | ResourceError:
-    """Branches and tags of a repository, what is wanted by commit or proposal, and its newest commits where `history` is asked for."""
+    """Branches and tags of a repository, what is wanted by commit or proposal, and its newest
+    commits where `history` is asked for.
+    """
     from huggingface_hub import HfApi
 
     api = HfApi(**hub_access.access())
@@ -73,7 +79,11 @@ def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | LoadErro
     def ask() -> list[str]:
         refs = api.list_repo_refs(hub_id)
         names = [ref.name for ref in [*refs.branches, *refs.tags]]
-        names += [r for r in sorted(wanted) if r not in names and (COMMIT.fullmatch(r) or r.startswith("refs/"))]
+        names += [
+            r
+            for r in sorted(wanted)
+            if r not in names and (COMMIT.fullmatch(r) or r.startswith("refs/"))
+        ]
         if history:
             names += [commit.commit_id for commit in api.list_repo_commits(hub_id)[:COMMITS]]
         return list(dict.fromkeys(names))
@@ -91,7 +101,9 @@ def _tree(at: tuple[str, str]) -> tuple[File, ...] | LoadError | ResourceError:
     def ask() -> tuple[File, ...]:
         entries = HfApi(**hub_access.access()).list_repo_tree(hub_id, revision=revision)
         return tuple(
-            File(e.path, e.size, e.lfs.sha256 if e.lfs else e.blob_id) for e in entries if isinstance(e, RepoFile)
+            File(e.path, e.size, e.lfs.sha256 if e.lfs else e.blob_id)
+            for e in entries
+            if isinstance(e, RepoFile)
         )
 
     return _asked(ask, hub_id, revision)
@@ -109,7 +121,9 @@ def _configurations(trees: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str
 
 
 def _content(item: tuple[tuple[str, str], str]) -> tuple[tuple[str, str], Any]:
-    """What a config.json says. It goes past the cache, where a revision would come to mean the commit of today."""
+    """What a config.json says. It goes past the cache, where a revision would come to mean the
+    commit of today.
+    """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
@@ -118,7 +132,9 @@ def _content(item: tuple[tuple[str, str], str]) -> tuple[tuple[str, str], Any]:
     def ask() -> Any:
         at = hub_access.access()
         url = hf_hub_url(hub_id, CONFIGURATION, revision=revision, endpoint=at["endpoint"])
-        response = http_backoff("GET", url, headers=build_hf_headers(token=at["token"]), follow_redirects=True)
+        response = http_backoff(
+            "GET", url, headers=build_hf_headers(token=at["token"]), follow_redirects=True
+        )
         hf_raise_for_status(response)
         return json.loads(response.content)
 
@@ -130,7 +146,11 @@ def _filled(file: File, content: Any) -> File:
         return file
     if isinstance(content, Exception):
         return replace(file, error=str(content))
-    return replace(file, content=content) if isinstance(content, dict) else replace(file, error="it is no JSON object")
+    return (
+        replace(file, content=content)
+        if isinstance(content, dict)
+        else replace(file, error="it is no JSON object")
+    )
 
 
 def _asked(ask: Callable[[], T], hub_id: str, revision: str) -> T | LoadError | ResourceError:

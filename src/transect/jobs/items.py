@@ -1,7 +1,8 @@
 """The items of a cell: made once, kept in the store, and beside them what they were made of.
 
-items/<digest>.parquet the items; items/<digest>.json {state, files, sha256}: the state of the stimulus set (unit_code.py), the data of
-the project that it was seen to read, and the digest of the items. Items of which the state is another are made again.
+items/<digest>.parquet the items; items/<digest>.json {state, files, sha256}: the state of the
+stimulus set (unit_code.py), the data of the project that it was seen to read, and the digest of the
+items. Items of which the state is another are made again.
 """
 
 import json
@@ -33,7 +34,9 @@ class Made:
 
 
 def items_of(cell: Cell, study: Study) -> tuple[pd.DataFrame, str]:
-    """The items of a cell's stimuli and their digest, from the store where they were made of the same."""
+    """The items of a cell's stimuli and their digest, from the store where they were made of the
+    same.
+    """
     path = path_of(cell.items_digest, study)
     known = read_made(cell.items_digest, study)
     if path.is_file() and (known is None or known.state == state_now(cell, study, known)):
@@ -56,12 +59,16 @@ def make(cell: Cell, study: Study, path: Path) -> tuple[Made, pd.DataFrame]:
     root = unit.root
 
     def call() -> pd.DataFrame:
-        found: pd.DataFrame = unit.load().items(seed=study.seed, **cell.parameters, **cell.entry.stimuli_options)
+        found: pd.DataFrame = unit.load().items(
+            seed=study.seed, **cell.parameters, **cell.entry.stimuli_options
+        )
         return found
 
     items, opened = _watched(call, root) if root else (call(), ())
     if "item" not in items or items["item"].duplicated().any() or items.empty:
-        raise InputError(f"the stimuli {unit.name} must return at least one row and a column `item` without repeats.")
+        raise InputError(
+            f"the stimuli {unit.name} must return at least one row and a column `item` without repeats."
+        )
     store.write_table(path, items.astype({"item": str}))
     items = store.read_table(path)
     made = Made("", opened, store.table_digest(items))
@@ -69,7 +76,9 @@ def make(cell: Cell, study: Study, path: Path) -> tuple[Made, pd.DataFrame]:
 
 
 def state_now(cell: Cell, study: Study, known: Made | None = None) -> str:
-    """The state of a cell's stimuli, of the corpus that they are of, and of the data that they read."""
+    """The state of a cell's stimuli, of the corpus that they are of, and of the data that they
+    read.
+    """
     unit = cell.entry.stimuli
     assert unit is not None
     root = unit.root
@@ -82,7 +91,11 @@ def state_now(cell: Cell, study: Study, known: Made | None = None) -> str:
 
 
 def path_of(items_digest: str, study: Study) -> Path:
-    return study.project.store / "items" / f"{names.check(items_digest, 'the digest of items')}.parquet"
+    return (
+        study.project.store
+        / "items"
+        / f"{names.check(items_digest, 'the digest of items')}.parquet"
+    )
 
 
 def read_made(items_digest: str, study: Study) -> Made | None:
@@ -107,21 +120,29 @@ def made_again(study: Study, digests: list[str]) -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for digest in digests:
             try:
-                found[digest] = asdict(make(cells[digest], study, Path(folder) / f"{digest}.parquet")[0])
+                found[digest] = asdict(
+                    make(cells[digest], study, Path(folder) / f"{digest}.parquet")[0]
+                )
             except Exception as error:  # told by the job that measures, if it comes to that
                 found[digest] = {"error": f"{type(error).__name__}: {error}"}
     return found
 
 
 class _Opened:
-    """The names of the files that this process opens while `watching`. A hook of the interpreter cannot be taken off again."""
+    """The names of the files that this process opens while `watching`. A hook of the interpreter
+    cannot be taken off again.
+    """
 
     def __init__(self) -> None:
         self.watching, self.names = False, set[str]()
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.watching and event in ("open", "sqlite3.connect") and isinstance(arguments[0], str | Path):
+        if (
+            self.watching
+            and event in ("open", "sqlite3.connect")
+            and isinstance(arguments[0], str | Path)
+        ):
             self.names.add(str(arguments[0]))
 
 
@@ -138,4 +159,8 @@ def _watched(call: Callable[[], pd.DataFrame], root: Path) -> tuple[pd.DataFrame
     finally:
         opened.watching = False
     paths = {Path(name).resolve() for name in opened.names}
-    return result, tuple(sorted(str(p.relative_to(root)) for p in paths if p.is_file() and unit_code.readable(p, root)))
+    return result, tuple(
+        sorted(
+            str(p.relative_to(root)) for p in paths if p.is_file() and unit_code.readable(p, root)
+        )
+    )

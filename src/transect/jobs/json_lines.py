@@ -15,7 +15,9 @@ TOO_DEEP = f"its values are nested more than {DEEPEST} deep"
 
 
 def objects(text: str, place: str) -> list[dict[str, Any]]:
-    """The objects of a text; empty lines are none. Raises InputError with the line that is no object, and for too many of them."""
+    """The objects of a text; empty lines are none. Raises InputError with the line that is no
+    object, and for too many of them.
+    """
     table_bounds.check_objects(text, place)
     rows, names = [], set[str]()
     for number, line in enumerate(text.split("\n"), 1):
@@ -28,7 +30,9 @@ def objects(text: str, place: str) -> list[dict[str, Any]]:
         except ValueError as error:
             raise InputError(f"{place}, line {number}: this is no JSON ({error}).") from None
         if not isinstance(row, dict):
-            raise InputError(f'{place}, line {number}: a line must be an object, e.g. {{"item": "1", "text": "..."}}.')
+            raise InputError(
+                f'{place}, line {number}: a line must be an object, e.g. {{"item": "1", "text": "..."}}.'
+            )
         if line.count("[") + line.count("{") > DEEPEST and _is_deep(row):
             raise InputError(f"{place}, line {number}: {TOO_DEEP}.")
         rows.append(row)
@@ -54,11 +58,15 @@ def as_arrow(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _array(values: list[Any]) -> pa.Array:
     nested = any(isinstance(v, list | dict) for v in values)
-    numbers = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values)
+    numbers = all(
+        v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values
+    )
     try:
         if nested or numbers or len({type(v) for v in values} - {type(None)}) < 2:
             return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         if nested:
             return pa.array([[]] * len(values))
-    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
+    return pa.array(
+        [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
+    )

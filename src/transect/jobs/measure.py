@@ -1,4 +1,6 @@
-"""The step that measures: the stale cells of one shard, one load per checkpoint; a shard with nothing stale loads nothing."""
+"""The step that measures: the stale cells of one shard, one load per checkpoint; a shard with
+nothing stale loads nothing.
+"""
 
 import json
 import time
@@ -10,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from transect import store
-from transect.errors import (  # fmt: skip
+from transect.errors import (
     InputError,
     LoadError,
     NotApplicable,
@@ -44,11 +46,13 @@ def measure(
     retry_failed: bool = False,
     trust_remote_code: bool = False,
 ) -> None:
-    """Measure what the store lacks, checkpoint by checkpoint; each is written as soon as it is done.
+    """Measure what the store lacks, checkpoint by checkpoint; each is written as soon as it is
+    done.
 
-    Errors of a model or of data are recorded as failed cells and the job ends well. A resource error raises, so that the workflow
-    tries again; at the last attempt it is recorded too, and the next run of the study tries again. DriftError stops the study: what
-    lies at a revision is not what was measured there before.
+    Errors of a model or of data are recorded as failed cells and the job ends well. A resource
+    error raises, so that the workflow tries again; at the last attempt it is recorded too, and the
+    next run of the study tries again. DriftError stops the study: what lies at a revision is not
+    what was measured there before.
     """
     shard = next(s for s in study.shards if s.name == name)
     cells = Store(study.project.store)
@@ -69,24 +73,40 @@ def measure(
             write_text(stopped, f"{error}\n")
             raise
     progress.end()
-    write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))}) + "\n")
+    write_text(
+        marker,
+        json.dumps({"cells": len(shard.cells), "measured_now": sum(map(len, todo.values()))})
+        + "\n",
+    )
 
 
 def abandon(study: Study, name: str, marker: Path) -> None:
-    """What is left of a shard whose job was killed at its last attempt: failed cells, so that the rest of the study goes on."""
+    """What is left of a shard whose job was killed at its last attempt: failed cells, so that the
+    rest of the study goes on.
+    """
     shard = next(s for s in study.shards if s.name == name)
     cells = Store(study.project.store)
     index = cells.index()
     reason = "the job was killed, each time it was tried (out of memory?); its log tells more"
     for checkpoint in dict.fromkeys(c.checkpoint for c in shard.cells):
-        left = [c for c in shard.cells if c.checkpoint == checkpoint and not c.reason and stale(c, index)]
+        left = [
+            c
+            for c in shard.cells
+            if c.checkpoint == checkpoint and not c.reason and stale(c, index)
+        ]
         if left:
-            cells.write([c.record(FAILED, reason=reason, kind="resource") for c in left], {}, {"error": reason})
+            cells.write(
+                [c.record(FAILED, reason=reason, kind="resource") for c in left],
+                {},
+                {"error": reason},
+            )
     write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": 0}) + "\n")
 
 
 def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
-    """Whether a cell must be measured: it is not in the store, or its failure is one that is tried again."""
+    """Whether a cell must be measured: it is not in the store, or its failure is one that is tried
+    again.
+    """
     if cell.key not in index.index:
         return True
     state, kind = index.at[cell.key, "state"], index.at[cell.key, "kind"]
@@ -98,12 +118,13 @@ def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
 
 
 def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) -> Path:
-    """The folder that holds a checkpoint; downloads it where it lies on the hub, with its Python files where they may be run.
+    """The folder that holds a checkpoint; downloads it where it lies on the hub, with its Python
+    files where they may be run.
 
-    Of a run with a `path` it is that folder, and the folder in it that is named like the revision where that is not main; of a run with
-    an `endpoint` the transcript of its answers.
-    Raises LoadError where training failed or the hub has no such checkpoint, ResourceError where the network is down, UnavailableError
-    where there is no such folder on this machine.
+    Of a run with a `path` it is that folder, and the folder in it that is named like the revision
+    where that is not main; of a run with an `endpoint` the transcript of its answers.
+    Raises LoadError where training failed or the hub has no such checkpoint, ResourceError where
+    the network is down, UnavailableError where there is no such folder on this machine.
     """
     run = checkpoint.run
     if run.get("endpoint"):
@@ -123,13 +144,19 @@ def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) 
     folder = weights_folder(run, project)
     if not recover(folder / checkpoint.revision):
         error = folder / ERROR
-        told = error.read_text(encoding="utf-8").splitlines()[0] if error.is_file() else "it was not trained"
+        told = (
+            error.read_text(encoding="utf-8").splitlines()[0]
+            if error.is_file()
+            else "it was not trained"
+        )
         raise LoadError(f"run {run.id!r} has no checkpoint {checkpoint.revision}: {told}")
     return folder / checkpoint.revision
 
 
 class _Job:
-    """What stays the same over the checkpoints of a job: the study and the items that were already made."""
+    """What stays the same over the checkpoints of a job: the study and the items that were already
+    made.
+    """
 
     def __init__(self, study: Study, last_attempt: bool, trust_remote_code: bool = False):
         self.study = study
@@ -138,12 +165,22 @@ class _Job:
         self.made: dict[str, tuple[pd.DataFrame, str]] = {}
 
     def checkpoint(self, checkpoint: Checkpoint, wanted: list[Cell], cells: Store) -> None:
-        """Load once, measure every wanted cell, write them in one file; also what was finished before a resource gave out."""
+        """Load once, measure every wanted cell, write them in one file; also what was finished
+        before a resource gave out.
+        """
         start, project = time.time(), self.study.project
         run, same = checkpoint.run, identity(checkpoint, project)
-        provenance: dict[str, Any] = {"identity": same, "access": run.get("access", UNKNOWN), "environment": environment(), "cells": {}}  # fmt: skip
+        provenance: dict[str, Any] = {
+            "identity": same,
+            "access": run.get("access", UNKNOWN),
+            "environment": environment(),
+            "cells": {},
+        }
         if hiding := {
-            u.name: str(u.path) for c in wanted for u in (c.entry.measure, c.entry.stimuli) if u and u.hides_shipped
+            u.name: str(u.path)
+            for c in wanted
+            for u in (c.entry.measure, c.entry.stimuli)
+            if u and u.hides_shipped
         }:
             provenance["in the place of shipped units"] = hiding
         try:
@@ -151,25 +188,36 @@ class _Job:
             path = locate(checkpoint, project, allowed)
             model = self._load(run, path, allowed)
         except NotApplicable as error:
-            cells.write([c.record(NOT_APPLICABLE, reason=str(error)) for c in wanted], {}, provenance)
+            cells.write(
+                [c.record(NOT_APPLICABLE, reason=str(error)) for c in wanted], {}, provenance
+            )
             return
         except (LoadError, InputError, ResourceError) as error:
             again = isinstance(error, ResourceError | UnavailableError)
             if isinstance(error, ResourceError) and not self.last_attempt:
                 raise
-            failed = [c.record(FAILED, reason=str(error), kind="resource" if again else "data") for c in wanted]
+            failed = [
+                c.record(FAILED, reason=str(error), kind="resource" if again else "data")
+                for c in wanted
+            ]
             cells.write(failed, {}, provenance | {"error": str(error)})
             return
         drift.check_canary(run, checkpoint.revision, model.fingerprint)
         drift.check(cells, run.id, checkpoint.revision, same, model.fingerprint, path.name)
-        provenance |= {"load_seconds": time.time() - start, "fingerprint": model.fingerprint, "path": path.name}
+        provenance |= {
+            "load_seconds": time.time() - start,
+            "fingerprint": model.fingerprint,
+            "path": path.name,
+        }
         self._measured(wanted, model, cells, provenance)
         if run.on_hub and project.settings.get("keep_weights") is False:
             from transect.lm.hub import release
 
             release(path)
 
-    def _measured(self, wanted: list[Cell], model: Any, cells: Store, provenance: dict[str, Any]) -> None:
+    def _measured(
+        self, wanted: list[Cell], model: Any, cells: Store, provenance: dict[str, Any]
+    ) -> None:
         records: list[Record] = []
         values: dict[str, pd.DataFrame] = {}
         scores = SelfCheck(model)
@@ -183,12 +231,24 @@ class _Job:
         finally:
             if records:
                 records = self._checked(scores, records, values, provenance)
-                more = {name: getattr(model, name) for name in ("packing", "halvings") if hasattr(model, name)}
-                provenance |= {"peak_memory_mb": peak_memory_mb(), "time": time.time(), "numerics": self.study.numerics}
+                more = {
+                    name: getattr(model, name)
+                    for name in ("packing", "halvings")
+                    if hasattr(model, name)
+                }
+                provenance |= {
+                    "peak_memory_mb": peak_memory_mb(),
+                    "time": time.time(),
+                    "numerics": self.study.numerics,
+                }
                 cells.write(records, values, provenance | more)
 
     def _checked(
-        self, scores: SelfCheck, records: list[Record], values: dict[str, pd.DataFrame], provenance: dict[str, Any]
+        self,
+        scores: SelfCheck,
+        records: list[Record],
+        values: dict[str, pd.DataFrame],
+        provenance: dict[str, Any],
     ) -> list[Record]:
         """The records, failed where the self-check says that the scores are not to be trusted."""
         try:
@@ -198,17 +258,30 @@ class _Job:
             provenance["self_check"] = told
             if _resource(error):
                 return records  # what was measured stands; nothing was found against it
-            reason, doubtful = f"self-check: it ended with {told['error']}", {cell for cell, _ in scores.samples}
+            reason, doubtful = (
+                f"self-check: it ended with {told['error']}",
+                {cell for cell, _ in scores.samples},
+            )
         else:
             provenance["self_check"] = {
                 **{"difference_nats": found.difference, "tolerance_nats": found.tolerance},
-                **{"sequences": found.sequences, "against_float64": found.float64, "cells_failed": len(found.faults)},
+                **{
+                    "sequences": found.sequences,
+                    "against_float64": found.float64,
+                    "cells_failed": len(found.faults),
+                },
             }
-            reason, doubtful = f"{found.sentence} in {self.study.numerics['dtype']}", set(found.faults)
+            reason, doubtful = (
+                f"{found.sentence} in {self.study.numerics['dtype']}",
+                set(found.faults),
+            )
         doubtful &= {r.key for r in records if r.state == MEASURED}
         for key in doubtful:
             del values[key]
-        return [replace(r, state=FAILED, reason=reason, kind="data") if r.key in doubtful else r for r in records]
+        return [
+            replace(r, state=FAILED, reason=reason, kind="data") if r.key in doubtful else r
+            for r in records
+        ]
 
     def _load(self, run: Run, path: Path, remote_code: bool):  # type: ignore[no-untyped-def]
         if run.get("endpoint"):
@@ -231,16 +304,29 @@ class _Job:
         model.opening_token = run.get("opening")
         return model
 
-    def _cell(self, cell: Cell, model: Any, scores: SelfCheck) -> tuple[Record, pd.DataFrame | None, dict[str, Any]]:
+    def _cell(
+        self, cell: Cell, model: Any, scores: SelfCheck
+    ) -> tuple[Record, pd.DataFrame | None, dict[str, Any]]:
         start, of_items = (time.time(), time.process_time()), ""
 
-        def ended(state: str, rows: pd.DataFrame | None = None, reason: str = "", kind: str = "", trace: str = ""):  # type: ignore[no-untyped-def]
-            cost = {"seconds": time.time() - start[0], "cpu_seconds": time.process_time() - start[1]}
+        def ended(
+            state: str,
+            rows: pd.DataFrame | None = None,
+            reason: str = "",
+            kind: str = "",
+            trace: str = "",
+        ):  # type: ignore[no-untyped-def]
+            cost = {
+                "seconds": time.time() - start[0],
+                "cpu_seconds": time.process_time() - start[1],
+            }
             record = cell.record(state, reason=reason, kind=kind, items_sha256=of_items)
             return (
                 record,
                 rows,
-                cost | openings.used(model, cell.entry.options) | ({"traceback": trace} if trace else {}),
+                cost
+                | openings.used(model, cell.entry.options)
+                | ({"traceback": trace} if trace else {}),
             )
 
         try:
@@ -253,13 +339,21 @@ class _Job:
             table = store.as_values(cell.key, rows)
             refused = store.refusals(table)
             if len(table) and table["error"].notna().all():
-                return ended(FAILED, reason=f"every item was refused, e.g. {_told(refused)}", kind="data")
+                return ended(
+                    FAILED, reason=f"every item was refused, e.g. {_told(refused)}", kind="data"
+                )
             return ended(
-                MEASURED, table, reason=f"{len(refused)} items refused, e.g. {_told(refused)}" if len(refused) else ""
+                MEASURED,
+                table,
+                reason=f"{len(refused)} items refused, e.g. {_told(refused)}"
+                if len(refused)
+                else "",
             )
         except NotApplicable as error:
             return ended(NOT_APPLICABLE, reason=str(error))
-        except Exception as error:  # recorded, the other cells go on; a resource is tried again first
+        except (
+            Exception
+        ) as error:  # recorded, the other cells go on; a resource is tried again first
             resource = _resource(error)
             if resource and not self.last_attempt:
                 raise
@@ -269,7 +363,12 @@ class _Job:
                 else f"{type(error).__name__}: {error}"
             )
             again = resource or isinstance(error, UnavailableError)
-            return ended(FAILED, reason=told, kind="resource" if again else "data", trace=traceback.format_exc())
+            return ended(
+                FAILED,
+                reason=told,
+                kind="resource" if again else "data",
+                trace=traceback.format_exc(),
+            )
 
     def _items(self, cell: Cell) -> tuple[pd.DataFrame, str]:
         """The items of a cell and their digest, made once per job."""

@@ -1,4 +1,6 @@
-"""What can be measured, read from the measures' files without importing them: what `transect measures` prints."""
+"""What can be measured, read from the measures' files without importing them: what `transect
+measures` prints.
+"""
 
 from typing import Any
 
@@ -8,7 +10,9 @@ from transect.run import access_needed
 
 
 def describe(name: str, project: Project) -> dict[str, Any]:
-    """One measure: what it is, what it reads, its options with their defaults (None: it must be given), its metrics with their units."""
+    """One measure: what it is, what it reads, its options with their defaults (None: it must be
+    given), its metrics with their units.
+    """
     unit = units.find("measure", name, project)
     text, function = unit.documentation()
     return {
@@ -29,7 +33,10 @@ def describe(name: str, project: Project) -> dict[str, Any]:
 
 def described(name: str | None, project: Project) -> list[dict[str, Any]]:
     """The measure of that name, or all."""
-    return [describe(n, project) for n in ([name] if name else sorted(units.available("measure", project)))]
+    return [
+        describe(n, project)
+        for n in ([name] if name else sorted(units.available("measure", project)))
+    ]
 
 
 def told(facts: dict[str, Any], whole: bool) -> str:
@@ -49,4 +56,10 @@ def told(facts: dict[str, Any], whole: bool) -> str:
     }
     head = [facts["name"], *([] if whole else [f"  {facts['what']}"])]
     body = [f"  {key:8} {line}" for key, line in lines.items() if line]
-    return "\n".join([*head, *body, *(["", facts["text"], "", facts["rows"], "", facts["file"]] if whole else [])])
+    return "\n".join(
+        [
+            *head,
+            *body,
+            *(["", facts["text"], "", facts["rows"], "", facts["file"]] if whole else []),
+        ]
+    )

@@ -8,7 +8,9 @@ from transect.units import Unit
 
 
 def code_allowed(run: Run, trust_remote_code: bool) -> bool:
-    """Whether a run's own Python files may be run. Raises UnavailableError where the registry says so and the flag was not given."""
+    """Whether a run's own Python files may be run. Raises UnavailableError where the registry says
+    so and the flag was not given.
+    """
     if run.get("remote_code") and not trust_remote_code:
         raise UnavailableError(
             f"run {run.id!r} is computed by code of its own (`remote_code: true` in the registry), which is run only with the flag "
@@ -23,5 +25,7 @@ def check_offered(measure: Unit, model: Any) -> None:
     if lacking:
         what = f"{measure.name} needs {', '.join(lacking)}"
         raise NotApplicable(
-            f"{what}; this is {model.lacks}" if model.lacks else f"{what}, which this model does not offer"
+            f"{what}; this is {model.lacks}"
+            if model.lacks
+            else f"{what}, which this model does not offer"
         )

@@ -1,4 +1,6 @@
-"""What `transect plan` prints before anything is computed: the work and its cost, what the sample can tell, power, and what to add."""
+"""What `transect plan` prints before anything is computed: the work and its cost, what the sample
+can tell, power, and what to add.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,9 @@ SHOWN = 8  # sentences of one kind
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asks of a plan: an effect and the sd of a unit, K suggestions by a criterion, and the factors in question."""
+    """What the user asks of a plan: an effect and the sd of a unit, K suggestions by a criterion,
+    and the factors in question.
+    """
 
     effect: float | None = None
     sd: float | None = None
@@ -32,7 +36,9 @@ class Wishes:
 
 
 def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
-    """All of the plan as values of JSON; `text` says it in words. Raises InputError for an unknown factor among the contrasts."""
+    """All of the plan as values of JSON; `text` says it in words. Raises InputError for an unknown
+    factor among the contrasts.
+    """
     index = Store(study.project.store).index()
     speed = cost.measured_speed(study, index)
     runs = [r for r in study.runs if study.roles[r.id] != "baseline"]
@@ -41,7 +47,10 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
     loads = _loads(study)
     prices = [_price(r, study, loads, speed) for r in pool]
     judged = check(runs, study.registry, tokens=tokens, within=within, pool=pool, prices=prices)
-    found = work(study, cores) | {"calibrated_by_cells": speed.cells, "jobs_to_run": _jobs(study, speed, index)}
+    found = work(study, cores) | {
+        "calibrated_by_cells": speed.cells,
+        "jobs_to_run": _jobs(study, speed, index),
+    }
     found["measures"] = _measures(study, index)
     found["design_check"] = design_text.facts(judged)
     found["refused_contrasts"] = plan_contrasts.refused(study)
@@ -93,7 +102,9 @@ def work(study: Study, cores: int) -> dict[str, Any]:
 
 
 def sampled_tokens(study: Study, runs: Sequence[Run]) -> tuple[dict[str, int], list[str]]:
-    """Run -> tokens seen at its last sampled checkpoint, and the runs that are sampled at several amounts."""
+    """Run -> tokens seen at its last sampled checkpoint, and the runs that are sampled at several
+    amounts.
+    """
     seen: dict[str, set[int]] = {}
     wanted = {r.id for r in runs}
     for cell in study.cells:
@@ -105,7 +116,9 @@ def sampled_tokens(study: Study, runs: Sequence[Run]) -> tuple[dict[str, int], l
 
 
 def _jobs(study: Study, speed: cost.Speed, index: Any) -> list[dict[str, Any]]:
-    """Of each job with something to do: cells, loads, hours of one core, the largest memory, bytes to download."""
+    """Of each job with something to do: cells, loads, hours of one core, the largest memory, bytes
+    to download.
+    """
     found = []
     for shard in study.shards:
         todo = [c for c in shard.cells if not c.reason and stale(c, index)]
@@ -119,17 +132,33 @@ def _jobs(study: Study, speed: cost.Speed, index: Any) -> list[dict[str, Any]]:
         )
         memory = max(cost.memory_bytes(c.run, study, speed) for c in loads)
         download = sum(cost.checkpoint_bytes(c.run) for c in loads if not c.run.trained_here)
-        found.append({"job": shard.name, "cells": len(todo), "loads": len(loads), "cpu_hours": round(seconds / 3600, 4),
-                      "memory_gb": round(memory / 1e9, 2), "download_gb": round(download / 1e9, 3)})  # fmt: skip
+        found.append(
+            {
+                "job": shard.name,
+                "cells": len(todo),
+                "loads": len(loads),
+                "cpu_hours": round(seconds / 3600, 4),
+                "memory_gb": round(memory / 1e9, 2),
+                "download_gb": round(download / 1e9, 3),
+            }
+        )
     return found
 
 
 def _measures(study: Study, index: Any) -> list[dict[str, Any]]:
-    """Of each measure on each stimulus set, by its name where it stands twice: cells in all, not applicable, and still to measure."""
+    """Of each measure on each stimulus set, by its name where it stands twice: cells in all, not
+    applicable, and still to measure.
+    """
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for cell in study.cells:
-        names = {"measure": cell.entry.measure.name, "stimuli": cell.stimuli_name, "entry": cell.entry.name}
-        row = found.setdefault(tuple(names.values()), names | {"cells": 0, "not_applicable": 0, "to_measure": 0})
+        names = {
+            "measure": cell.entry.measure.name,
+            "stimuli": cell.stimuli_name,
+            "entry": cell.entry.name,
+        }
+        row = found.setdefault(
+            tuple(names.values()), names | {"cells": 0, "not_applicable": 0, "to_measure": 0}
+        )
         row["cells"] += 1
         row["not_applicable"] += bool(cell.reason)
         row["to_measure"] += not cell.reason and stale(cell, index)
@@ -138,22 +167,38 @@ def _measures(study: Study, index: Any) -> list[dict[str, Any]]:
 
 def _loads(study: Study) -> float:
     """Checkpoints that the study samples of a run, on average."""
-    return max(1.0, len({(c.checkpoint.run.id, c.checkpoint.revision) for c in study.cells}) / max(len(study.runs), 1))
+    return max(
+        1.0,
+        len({(c.checkpoint.run.id, c.checkpoint.revision) for c in study.cells})
+        / max(len(study.runs), 1),
+    )
 
 
 def _first(lines: Sequence[str]) -> list[str]:
     rest = len(lines) - SHOWN
-    return [*lines] if rest <= 1 else [*lines[:SHOWN], f"... and {rest} more (all of them with --json)"]
+    return (
+        [*lines]
+        if rest <= 1
+        else [*lines[:SHOWN], f"... and {rest} more (all of them with --json)"]
+    )
 
 
 def _bytes(run: Run, loads: float) -> int:
     """To download of a further run, at as many checkpoints as the study samples, if it has them."""
-    return 0 if run.trained_here else round(min(loads, len(run.checkpoints))) * cost.checkpoint_bytes(run)
+    return (
+        0
+        if run.trained_here
+        else round(min(loads, len(run.checkpoints))) * cost.checkpoint_bytes(run)
+    )
 
 
 def _price(run: Run, study: Study, loads: float, speed: cost.Speed) -> float:
     """Seconds that a further run would take: training or download, loads and cells."""
-    before = cost.training_seconds(run) if run.trained_here else _bytes(run, loads) / DOWNLOAD_BYTES_PER_SECOND
+    before = (
+        cost.training_seconds(run)
+        if run.trained_here
+        else _bytes(run, loads) / DOWNLOAD_BYTES_PER_SECOND
+    )
     cells = sum(cost.entry_seconds(run, entry, speed) for entry in study.entries)
     return before + min(loads, len(run.checkpoints)) * (cost.load_seconds(run, speed) + cells)
 
@@ -182,14 +227,22 @@ def text(found: Mapping[str, Any]) -> str:
                 ]
             ),
         ),
-        _block("What goes together", _first(said["aliased"]) or ["Nothing is aliased with anything else."]),
+        _block(
+            "What goes together",
+            _first(said["aliased"]) or ["Nothing is aliased with anything else."],
+        ),
         _block("What differs with it, and what varies alone", _first(said["besides"])),
         _block("What would tell more", _first(said["remedies"])),
         _block("Power", plan_power.text(found["power"])),
-        _block("What this sample cannot show", said["cannot show"] or ["Nothing that its factors name."]),
+        _block(
+            "What this sample cannot show",
+            said["cannot show"] or ["Nothing that its factors name."],
+        ),
     ]
     if found["refused_contrasts"]:
-        blocks.append(_block("What its analyses ask for and cannot be told", found["refused_contrasts"]))
+        blocks.append(
+            _block("What its analyses ask for and cannot be told", found["refused_contrasts"])
+        )
     if found["openings"]:
         blocks.append(_block("What texts are opened with", found["openings"]))
     if "suggestions" in found:
@@ -207,15 +260,35 @@ def _work_text(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['study']}: {found['question']}",
         "",
-        *table([
-            ("runs", f"{found['runs']} (and {found['baselines']} baselines) of {', '.join(found['suites'])}"),
-            ("cells", f"{found['cells']}: {found['cells_finished']} finished, {found['cells_not_applicable']} not applicable, {found['cells_to_measure']} to measure"),
-            ("to do", f"{found['runs_to_train']} runs to train, {found['checkpoints_to_load']} checkpoints to load, in {len(jobs)} jobs"),
-            ("download", f"{found['download_gb']:.3g} GB, the largest checkpoint {found['largest_checkpoint_gb']:.3g} GB"),
-            ("disk", f"{found['disk_gb']:.3g} GB if weights are kept, {found['disk_without_keeping_gb']:.3g} GB if not (keep_weights: false)"),
-            ("time", f"{found['cpu_hours']:.3g} core hours, about {found['minutes_here']:.0f} min here ({how})"),
-        ]),
-    ]  # fmt: skip
+        *table(
+            [
+                (
+                    "runs",
+                    f"{found['runs']} (and {found['baselines']} baselines) of {', '.join(found['suites'])}",
+                ),
+                (
+                    "cells",
+                    f"{found['cells']}: {found['cells_finished']} finished, {found['cells_not_applicable']} not applicable, {found['cells_to_measure']} to measure",
+                ),
+                (
+                    "to do",
+                    f"{found['runs_to_train']} runs to train, {found['checkpoints_to_load']} checkpoints to load, in {len(jobs)} jobs",
+                ),
+                (
+                    "download",
+                    f"{found['download_gb']:.3g} GB, the largest checkpoint {found['largest_checkpoint_gb']:.3g} GB",
+                ),
+                (
+                    "disk",
+                    f"{found['disk_gb']:.3g} GB if weights are kept, {found['disk_without_keeping_gb']:.3g} GB if not (keep_weights: false)",
+                ),
+                (
+                    "time",
+                    f"{found['cpu_hours']:.3g} core hours, about {found['minutes_here']:.0f} min here ({how})",
+                ),
+            ]
+        ),
+    ]
     named = ["entry"] * any(m["entry"] for m in found["measures"])
     columns = ["measure", "stimuli", *named, "cells", "not_applicable", "to_measure"]
     told = [[str(m[c]) for c in columns] for m in found["measures"]]
@@ -232,14 +305,25 @@ def _work_text(found: Mapping[str, Any]) -> str:
             )
             for j in jobs[:SHOWN]
         ]
-        lines += ["", *table([("longest jobs", "cells", "loads", "core hours", "memory GB", "download GB"), *rows])]
+        lines += [
+            "",
+            *table(
+                [
+                    ("longest jobs", "cells", "loads", "core hours", "memory GB", "download GB"),
+                    *rows,
+                ]
+            ),
+        ]
     return "\n".join(lines)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines, two spaces between columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _block(title: str, lines: Sequence[str]) -> str:

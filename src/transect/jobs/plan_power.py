@@ -1,9 +1,11 @@
-"""The power of a study for an effect of stated size, factor by factor, at the level at which each varies (stats/power.py).
+"""The power of a study for an effect of stated size, factor by factor, at the level at which each
+varies (stats/power.py).
 
-Units are those of the factor's level (configurations, suites, families); the model holds the factor and, as far as degrees of freedom
-allow, the other factors that vary between the same units. sd: what is left between units beside the factors, as the user states it,
-else as finished cells of this study show it (last checkpoints; items averaged; of heads the strongest), else 1: effects are then told
-in sd of a unit.
+Units are those of the factor's level (configurations, suites, families); the model holds the factor
+and, as far as degrees of freedom allow, the other factors that vary between the same units. sd:
+what is left between units beside the factors, as the user states it, else as finished cells of this
+study show it (last checkpoints; items averaged; of heads the strongest), else 1: effects are then
+told in sd of a unit.
 """
 
 from collections.abc import Sequence
@@ -31,8 +33,13 @@ def power(
     """JSON: `rows`, one per factor and outcome, and `left_out`: factor -> why no power is told."""
     rows: list[dict[str, Any]] = []
     left_out = {f.factor: f.reason for f in check.factors if f.reason}
-    left_out |= {f.factor: "it varies within configurations" if f.factor in SEEDS else "its slope varies within runs"
-                 for f in check.factors if not f.reason and f.level not in LEVELS}  # fmt: skip
+    left_out |= {
+        f.factor: "it varies within configurations"
+        if f.factor in SEEDS
+        else "its slope varies within runs"
+        for f in check.factors
+        if not f.reason and f.level not in LEVELS
+    }
     outcomes = {} if sd is not None else finished(study, index)
     for f in check.factors:
         if f.factor in left_out:
@@ -40,19 +47,37 @@ def power(
         units, x, contrast, label, beside = design_of(check, f)
         for outcome, spread in _spreads(units, x, outcomes, f.level, sd).items():
             told = power_stats.power(x, contrast, effect or 0.0, spread["sd"], wanted=WANTED)
-            rows.append({"factor": f.factor, "contrast": label, "level": f.level, "units": told.n_units, "df": told.df, "beside": beside,
-                         "outcome": outcome, **spread, "effect": effect, "power": told.power if effect is not None and told.df else None,
-                         "detectable": told.detectable if told.df else None})  # fmt: skip
+            rows.append(
+                {
+                    "factor": f.factor,
+                    "contrast": label,
+                    "level": f.level,
+                    "units": told.n_units,
+                    "df": told.df,
+                    "beside": beside,
+                    "outcome": outcome,
+                    **spread,
+                    "effect": effect,
+                    "power": told.power if effect is not None and told.df else None,
+                    "detectable": told.detectable if told.df else None,
+                }
+            )
     return {"rows": rows, "left_out": left_out, "wanted": WANTED}
 
 
-def design_of(check: DesignCheck, f: FactorCheck) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, str, list[str]]:
-    """One row per unit of the factor's level, the model matrix, the contrast, its label, and the factors beside it in the model."""
+def design_of(
+    check: DesignCheck, f: FactorCheck
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, str, list[str]]:
+    """One row per unit of the factor's level, the model matrix, the contrast, its label, and the
+    factors beside it in the model.
+    """
     frame, numeric = check.table.frame, check.table.numeric
     fine = LEVELS[: LEVELS.index(f.level) + 1]
     units = frame[aliasing.known(frame[f.factor])].drop_duplicates(f.level)
     own = aliasing.coded(units[f.factor], f.factor in numeric)
-    x = np.hstack([np.ones((len(units), 1)), own - own.mean(axis=0) if f.factor in numeric else own[:, 1:]])
+    x = np.hstack(
+        [np.ones((len(units), 1)), own - own.mean(axis=0) if f.factor in numeric else own[:, 1:]]
+    )
     weights = np.zeros(x.shape[1])
     if f.factor in numeric:
         weights[1], label = 1.0, "a tenfold"
@@ -66,9 +91,16 @@ def design_of(check: DesignCheck, f: FactorCheck) -> tuple[pd.DataFrame, np.ndar
         label = " against ".join(check.table.label(f.factor, levels[at])[:40] for at in pair)
     beside = []
     for other in check.factors:
-        if other.factor == f.factor or other.reason or other.factor in SEEDS or other.level not in fine:
+        if (
+            other.factor == f.factor
+            or other.reason
+            or other.factor in SEEDS
+            or other.level not in fine
+        ):
             continue
-        many = other.factor not in numeric and units[other.factor].nunique() > max(2, len(units) // 4)
+        many = other.factor not in numeric and units[other.factor].nunique() > max(
+            2, len(units) // 4
+        )
         if many or not aliasing.known(units[other.factor]).all():
             continue
         wider = np.hstack([x, aliasing.coded(units[other.factor], other.factor in numeric)])
@@ -102,12 +134,20 @@ def _spreads(
 
 
 def finished(study: Study, index: pd.DataFrame) -> dict[str, pd.Series]:
-    """ "measure, metric (stimuli, entry)" -> value per run at its last sampled checkpoint, by family, suite and configuration."""
+    """ "measure, metric (stimuli, entry)" -> value per run at its last sampled checkpoint, by
+    family, suite and configuration.
+    """
     last: dict[tuple[str, ...], Any] = {}
     for cell in study.cells:
         if not cell.reason and study.roles[cell.checkpoint.run.id] != "baseline":
-            last[cell.checkpoint.run.id, cell.entry.measure.name, cell.stimuli_name, cell.entry.name] = cell
-    cells = {c.key: c for c in last.values() if c.key in index.index and index.at[c.key, "state"] == MEASURED}
+            last[
+                cell.checkpoint.run.id, cell.entry.measure.name, cell.stimuli_name, cell.entry.name
+            ] = cell
+    cells = {
+        c.key: c
+        for c in last.values()
+        if c.key in index.index and index.at[c.key, "state"] == MEASURED
+    }
     if not cells:
         return {}
     values = Store(study.project.store).read(index.loc[list(cells)])
@@ -124,11 +164,15 @@ def finished(study: Study, index: pd.DataFrame) -> dict[str, pd.Series]:
     entries = means["cell"].map(lambda key: cells[key].entry)
     on = [", ".join(filter(None, (e.stimuli_name, e.name))) for e in entries]
     means["outcome"] = [
-        f"{e.measure.name}, {m}{f' ({s})' * bool(s)}" for e, m, s in zip(entries, means["metric"], on, strict=True)
+        f"{e.measure.name}, {m}{f' ({s})' * bool(s)}"
+        for e, m, s in zip(entries, means["metric"], on, strict=True)
     ]
     means["family"], means["suite"] = [r.get("family") for r in run], [r.suite for r in run]
     means["configuration"] = [study.registry.configurations[r.id] for r in run]
-    return {str(o): part.set_index(list(LEVELS))["value"] for o, part in means.groupby("outcome", sort=False)}
+    return {
+        str(o): part.set_index(list(LEVELS))["value"]
+        for o, part in means.groupby("outcome", sort=False)
+    }
 
 
 def text(found: dict[str, Any]) -> Sequence[str]:

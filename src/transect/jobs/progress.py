@@ -1,4 +1,6 @@
-"""What is running now, for people who wait: one small file per job, read by `transect run` and `transect status`."""
+"""What is running now, for people who wait: one small file per job, read by `transect run` and
+`transect status`.
+"""
 
 import json
 import os
@@ -22,11 +24,20 @@ class Progress:
     _last: float = field(default=0.0, init=False)
 
     def say(self, done: int, what: str, training: str = "", share: float = 0.0) -> None:
-        """`training` names the run that is in training, `share` how far it is: what a runner needs to tell the time left."""
+        """`training` names the run that is in training, `share` how far it is: what a runner needs
+        to tell the time left.
+        """
         if time.monotonic() - self._last < 1 and done < self.total:
             return
         self._last = time.monotonic()
-        state = {"job": self.job, "done": done, "total": self.total, "what": what, "training": training, "share": share}
+        state = {
+            "job": self.job,
+            "done": done,
+            "total": self.total,
+            "what": what,
+            "training": training,
+            "share": share,
+        }
         state |= {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
         write_text(self.folder / f"{self.job}.json", json.dumps(state))
 
@@ -36,7 +47,9 @@ class Progress:
 
 
 def running(folder: Path) -> list[dict[str, Any]]:
-    """The jobs whose process lives on this machine, or that said something in the last ten minutes (on another one)."""
+    """The jobs whose process lives on this machine, or that said something in the last ten minutes
+    (on another one).
+    """
     found = []
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError):

@@ -1,4 +1,6 @@
-"""How far a measure is, on a terminal: one line of standard error that is written over, and gone at the end."""
+"""How far a measure is, on a terminal: one line of standard error that is written over, and gone at
+the end.
+"""
 
 import sys
 import time
@@ -11,7 +13,8 @@ FIRST, EVERY = 2.0, 1.0  # seconds: when it is shown first, and how often
 
 @contextmanager
 def shown(model: Any, what: str) -> Iterator[None]:
-    """While this is open it is shown how many tokens of a pass the model has read; a measure may need several passes.
+    """While this is open it is shown how many tokens of a pass the model has read; a measure may
+    need several passes.
 
     Nothing is written where standard error is no terminal.
     """

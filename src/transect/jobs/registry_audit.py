@@ -1,6 +1,8 @@
-"""What `transect registry audit` does: reads what lies at the revisions of a suite, has it judged, and tells.
+"""What `transect registry audit` does: reads what lies at the revisions of a suite, has it judged,
+and tells.
 
-It asks the hub, or reads a saved listing, or folders on this machine; with --measured it reads the cells of a study.
+It asks the hub, or reads a saved listing, or folders on this machine; with --measured it reads the
+cells of a study.
 """
 
 import json
@@ -39,12 +41,18 @@ class Report:
 
 
 def audit_files(
-    project: Project, name: str, *, runs: Sequence[str] = (), source: Path | None = None, save: Path | None = None
+    project: Project,
+    name: str,
+    *,
+    runs: Sequence[str] = (),
+    source: Path | None = None,
+    save: Path | None = None,
 ) -> Report:
-    """The audit of the files of a suite. source: a saved listing or a folder; without it the hub, and the weights trained here.
+    """The audit of the files of a suite. source: a saved listing or a folder; without it the hub,
+    and the weights trained here.
 
-    Raises InputError for an unknown suite or run and for a listing that is malformed or of other repositories; LoadError or
-    ResourceError where nothing at all could be listed.
+    Raises InputError for an unknown suite or run and for a listing that is malformed or of other
+    repositories; LoadError or ResourceError where nothing at all could be listed.
     """
     loaded = registry.load(project)
     suite, chosen = _chosen(loaded, name, runs)
@@ -53,14 +61,22 @@ def audit_files(
     without = [run.id for run in chosen if not run.loadable]
     counted = [run.id for run in chosen if run.trained_here and run.get("mixer") == "ngram"]
     absent = [run.id for run in chosen if run.loadable and run.id not in held.union(counted)]
-    notes = [f"{len(without)} runs have no weights that can be had: {listed(without)}"] * bool(without)
-    notes += [f"{len(counted)} runs are tables of counts, which have no weights: {listed(counted)}"] * bool(counted)
+    notes = [f"{len(without)} runs have no weights that can be had: {listed(without)}"] * bool(
+        without
+    )
+    notes += [
+        f"{len(counted)} runs are tables of counts, which have no weights: {listed(counted)}"
+    ] * bool(counted)
     notes += [f"{len(absent)} runs are not {where}: {listed(absent)}"] * bool(absent)
     return Report(name, len(holdings), sum(len(h.listed) for h in holdings), audit(holdings), notes)
 
 
-def audit_values(project: Project, name: str, measured_in: str, *, runs: Sequence[str] = ()) -> Report:
-    """The audit of what a study has measured of a suite. Raises InputError where it has measured none of the runs."""
+def audit_values(
+    project: Project, name: str, measured_in: str, *, runs: Sequence[str] = ()
+) -> Report:
+    """The audit of what a study has measured of a suite. Raises InputError where it has measured
+    none of the runs.
+    """
     loaded = registry.load(project)
     suite, chosen = _chosen(loaded, name, runs)
     asked = study.load(measured_in, project)
@@ -81,14 +97,21 @@ def audit_values(project: Project, name: str, measured_in: str, *, runs: Sequenc
 
 def as_json(report: Report) -> str:
     return json.dumps(
-        {"suite": report.suite, "runs": report.runs, "revisions": report.revisions, "notes": report.notes,
-         "findings": [asdict(f) for f in report.findings]},
+        {
+            "suite": report.suite,
+            "runs": report.runs,
+            "revisions": report.revisions,
+            "notes": report.notes,
+            "findings": [asdict(f) for f in report.findings],
+        },
         indent=1,
-    )  # fmt: skip
+    )
 
 
 def summary(report: Report) -> str:
-    """The printed report: kinds in their order, each finding with what was expected and how it is known."""
+    """The printed report: kinds in their order, each finding with what was expected and how it is
+    known.
+    """
     lines = []
     for kind, meaning in KINDS.items():
         rows = [f for f in report.findings if f.kind == kind]
@@ -96,17 +119,28 @@ def summary(report: Report) -> str:
             continue
         lines += [f"{kind}: {meaning}"]
         for f in rows:
-            several = len(f.runs) > 1 and "across runs" in f.kind  # then each revision is told with its run
+            several = (
+                len(f.runs) > 1 and "across runs" in f.kind
+            )  # then each revision is told with its run
             names = f"{len(f.runs)} runs" if several else listed(f.runs, 4)
             at = f" at {listed(f.revisions)}" if f.revisions else ""
             files = f" [{listed(f.files, 4)}]" if f.files else ""
             state = f"known: {f.reason}" if f.known else f"NEW{'; ' * bool(f.reason)}{f.reason}"
-            lines += [f"  {names}{at}{files}", f"      {f.found}; expected: {f.expected}", f"      {state}"]
+            lines += [
+                f"  {names}{at}{files}",
+                f"      {f.found}; expected: {f.expected}",
+                f"      {state}",
+            ]
         lines += [""]
     count = Counter(f.known for f in report.findings)
     lines += [f"note     {note}" for note in report.notes]
     told = f"{count[False]} new findings, {count[True]} known" if report.findings else "no findings"
-    return "\n".join([*lines, f"{report.suite}: {report.runs} runs, {report.revisions} revisions compared: {told}."])
+    return "\n".join(
+        [
+            *lines,
+            f"{report.suite}: {report.runs} runs, {report.revisions} revisions compared: {told}.",
+        ]
+    )
 
 
 def _chosen(loaded: registry.Registry, name: str, runs: Sequence[str]) -> tuple[Suite, list[Run]]:
@@ -118,7 +152,9 @@ def _chosen(loaded: registry.Registry, name: str, runs: Sequence[str]) -> tuple[
     known = {run.id: run for run in suites[name].runs}
     for run in runs:
         if run not in known:
-            raise InputError(f"--run {run}: the suite {name!r} has no such run.{nearest(run, known)}")
+            raise InputError(
+                f"--run {run}: the suite {name!r} has no such run.{nearest(run, known)}"
+            )
     return suites[name], [known[run] for run in runs] if runs else list(known.values())
 
 
@@ -128,6 +164,12 @@ def _values(asked: study.Study, runs: set[str]) -> pd.DataFrame:
     store = Store(asked.project.store)
     index = store.index()
     index = index[index.index.isin([c.key for c in cells]) & (index["state"] == MEASURED)]
-    at = pd.DataFrame([(c.key, c.checkpoint.step) for c in cells], columns=["cell", "step"]).drop_duplicates("cell")
-    where = index[["run", "revision", "measure", "stimuli"]].reset_index(names="cell").merge(at, on="cell")
+    at = pd.DataFrame(
+        [(c.key, c.checkpoint.step) for c in cells], columns=["cell", "step"]
+    ).drop_duplicates("cell")
+    where = (
+        index[["run", "revision", "measure", "stimuli"]]
+        .reset_index(names="cell")
+        .merge(at, on="cell")
+    )
     return store.read(index).merge(where, on="cell")

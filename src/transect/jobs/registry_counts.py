@@ -13,7 +13,9 @@ NAMED = 3  # runs that a sentence names
 
 @dataclass
 class Recomputed:
-    """counted: runs whose counts were recomputed. errors: one sentence per contradicting value. not_counted: reason -> runs."""
+    """counted: runs whose counts were recomputed. errors: one sentence per contradicting value.
+    not_counted: reason -> runs.
+    """
 
     counted: int = 0
     errors: list[str] = field(default_factory=list)
@@ -21,7 +23,9 @@ class Recomputed:
 
 
 def check_counts(registry: Registry) -> list[str]:
-    """Sentences on what was counted and what could not be, with the reasons. Raises InputError where an entry contradicts its configuration."""
+    """Sentences on what was counted and what could not be, with the reasons. Raises InputError
+    where an entry contradicts its configuration.
+    """
     found = recompute(registry)
     if found.errors:
         raise InputError("\n".join(found.errors))
@@ -33,7 +37,9 @@ def check_counts(registry: Registry) -> list[str]:
 
 
 def recompute(registry: Registry) -> Recomputed:
-    """Build every distinct shape once, without its numbers, and compare it with what its runs state."""
+    """Build every distinct shape once, without its numbers, and compare it with what its runs
+    state.
+    """
     found: dict[str, counting.Counts | str] = {}
     result = Recomputed()
     for suite in registry.suites:

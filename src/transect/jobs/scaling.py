@@ -1,4 +1,6 @@
-"""What `transect scaling` does: curve forms on a table, compared by predicting whole groups, with intervals from whole groups."""
+"""What `transect scaling` does: curve forms on a table, compared by predicting whole groups, with
+intervals from whole groups.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -36,14 +38,18 @@ def scaling_file(
     n: int = 1000,
     seed: int = 1,
 ) -> dict[str, Any]:
-    """The comparison of forms, the best one's parameters, its break, and what it says of rows with x beyond a value.
+    """The comparison of forms, the best one's parameters, its break, and what it says of rows with
+    x beyond a value.
 
-    y, x, group name columns; two x (size, data) have the form chinchilla only. `continuous`: the column of a metric that y is
-    a threshold of; whether it jumps too is looked at over all x. Raises InputError for what cannot be fitted.
+    y, x, group name columns; two x (size, data) have the form chinchilla only. `continuous`: the
+    column of a metric that y is a threshold of; whether it jumps too is looked at over all x.
+    Raises InputError for what cannot be fitted.
     """
     asked = _asked(forms, x)
     if continuous and len(x) != 1:
-        raise InputError(f"--continuous compares two metrics along one x; --x names {len(x)} ({', '.join(x)})")
+        raise InputError(
+            f"--continuous compares two metrics along one x; --x names {len(x)} ({', '.join(x)})"
+        )
     table, metrics = read(path), [y, *([continuous] if continuous else [])]
     notes = table.notes_on([*metrics, *x])
     rows = _rows(table, path, metrics, x, group, notes)
@@ -83,14 +89,18 @@ def scaling_file(
     if len(x) == 1 and "segmented" in asked:
         found |= _break(inputs, values, groups)
     if beyond is not None:
-        found["beyond"] = _beyond(curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed)
+        found["beyond"] = _beyond(
+            curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed
+        )
     return found | jump
 
 
 def _compared(
     forms: Sequence[str], named: bool, inputs: np.ndarray, values: np.ndarray, groups: np.ndarray
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The forms by their error, and notes on those that these rows cannot tell; a form that was named is refused instead."""
+    """The forms by their error, and notes on those that these rows cannot tell; a form that was
+    named is refused instead.
+    """
     parts, notes = [], []
     for form in forms:
         try:
@@ -103,9 +113,14 @@ def _compared(
 
 
 def _break(inputs: np.ndarray, values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """The test of a break and its place, or why there is none: the rest of the answer does not hang on it."""
+    """The test of a break and its place, or why there is none: the rest of the answer does not hang
+    on it.
+    """
     try:
-        return {"break": break_test(inputs, values, groups) | breakpoint_interval(inputs, values, groups)}
+        return {
+            "break": break_test(inputs, values, groups)
+            | breakpoint_interval(inputs, values, groups)
+        }
     except InputError as error:
         return {"no_break": str(error)}
 
@@ -115,7 +130,9 @@ def _notes(comparison: pd.DataFrame, best: str, constant: bool) -> list[str]:
     if not comparison["r2"][0] >= 0:
         found.append("no form predicts better than the mean of the other groups")
     if constant:
-        found.append(f"{best} does not fit better than a constant (AICc), so it has no parameters to report")
+        found.append(
+            f"{best} does not fit better than a constant (AICc), so it has no parameters to report"
+        )
     return found
 
 
@@ -126,7 +143,9 @@ def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
         raise InputError(f"--x names {len(x)} columns; a form takes one, or two (size and data)")
     for form in forms:
         if form not in FORMS:
-            raise InputError(f"unknown form {form!r}; there are {', '.join(FORMS)}.{nearest(form, FORMS)}")
+            raise InputError(
+                f"unknown form {form!r}; there are {', '.join(FORMS)}.{nearest(form, FORMS)}"
+            )
         if form not in fitting:
             raise InputError(
                 f"the form {form} takes {FORMS[form].inputs} columns in --x, not {len(x)} ({', '.join(x)}); "
@@ -136,7 +155,12 @@ def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
 
 
 def _rows(
-    table: TableFile, path: Path, metrics: Sequence[str], x: Sequence[str], group: str, notes: Sequence[str]
+    table: TableFile,
+    path: Path,
+    metrics: Sequence[str],
+    x: Sequence[str],
+    group: str,
+    notes: Sequence[str],
 ) -> pd.DataFrame:
     """The rows without missing values in the columns used."""
     frame, used = table.frame, [*metrics, *x, group]
@@ -151,7 +175,9 @@ def _rows(
     return rows
 
 
-def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str], notes: Sequence[str]) -> None:
+def _check_numbers(
+    rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str], notes: Sequence[str]
+) -> None:
     for column in (*metrics, *x):
         if not pd.api.types.is_numeric_dtype(rows[column]):
             raise InputError("; ".join([f"the column {column!r} holds text, not numbers", *notes]))
@@ -167,7 +193,11 @@ def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str],
     for column in x:
         wrong = int((~(rows[column] > 0) | (rows[column] > LARGEST)).sum())
         if wrong:
-            zero = "; leave the rows with 0 (step 0) out of the table" if (rows[column] == 0).any() else ""
+            zero = (
+                "; leave the rows with 0 (step 0) out of the table"
+                if (rows[column] == 0).any()
+                else ""
+            )
             raise InputError(
                 f"the column {column!r} holds {wrong} values that are not above 0, or beyond {LARGEST:g}; "
                 f"sizes, data and compute must be{zero}"
@@ -175,21 +205,37 @@ def _check_numbers(rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str],
 
 
 def _beyond(
-    curve: Any, inputs: np.ndarray, values: np.ndarray, groups: np.ndarray, held: pd.DataFrame, y: str,
-    x: Sequence[str], n: int, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    curve: Any,
+    inputs: np.ndarray,
+    values: np.ndarray,
+    groups: np.ndarray,
+    held: pd.DataFrame,
+    y: str,
+    x: Sequence[str],
+    n: int,
+    seed: int,
+) -> dict[str, Any]:
     new, truth = held[list(x)].to_numpy(float), held[y].to_numpy(float)
     predicted = extrapolation_interval(curve, inputs, values, groups, new, n, seed)
     inside = (predicted["lower"] <= truth) & (truth <= predicted["upper"])
     errors = (predicted["predicted"] - truth).to_numpy()
     rmse, bias = float(np.sqrt((errors**2).mean())), float(errors.mean())
-    return {"n_rows": len(held), "rmse": rmse, "mean_error": bias, "share_inside_95": float(inside.mean())}
+    return {
+        "n_rows": len(held),
+        "rmse": rmse,
+        "mean_error": bias,
+        "share_inside_95": float(inside.mean()),
+    }
 
 
 def _jump(rows: pd.DataFrame, x: str, y: str, continuous: str, group: str) -> dict[str, Any]:
     """The label of the jump with its numbers; None for what is not determined."""
     step = asdict(metric_step(*(rows[column].to_numpy() for column in (x, y, continuous, group))))
-    intervals = {name: records(pd.DataFrame([value]))[0] for name, value in step.items() if isinstance(value, dict)}
+    intervals = {
+        name: records(pd.DataFrame([value]))[0]
+        for name, value in step.items()
+        if isinstance(value, dict)
+    }
     return {"continuous_metric": continuous, **step, **intervals}
 
 

@@ -11,7 +11,14 @@ from typing import Any
 import pandas as pd
 
 from transect import registry, store, units, yaml_file
-from transect.errors import InputError, LoadError, NotApplicable, ResourceError, nearest, panics_are_errors
+from transect.errors import (
+    InputError,
+    LoadError,
+    NotApplicable,
+    ResourceError,
+    nearest,
+    panics_are_errors,
+)
 from transect.grid import identity
 from transect.jobs import drift, openings
 from transect.jobs.asked import Asked, Given, asked
@@ -30,7 +37,9 @@ OBJECTIVES = {"causal": "causal", "masked": "masked", "seq2seq": "encoder-decode
 
 @dataclass(frozen=True)
 class Loading:
-    """How the model is loaded; see lm/loading.py. budget: bytes of activations per batch (None: the engine's own)."""
+    """How the model is loaded; see lm/loading.py. budget: bytes of activations per batch (None: the
+    engine's own).
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -40,10 +49,11 @@ class Loading:
 
 @dataclass(frozen=True)
 class Measured:
-    """`rows`: model, (of several: measure, stimuli,) item, kept columns, metric, value, where they apply, and the error of a refused item.
+    """`rows`: model, (of several: measure, stimuli,) item, kept columns, metric, value, where they
+    apply, and the error of a refused item.
 
-    `self_check`: see jobs/self_check.py. `opening`: see jobs/openings.py. untold: of several measures, those that could not be taken,
-    with the reason.
+    `self_check`: see jobs/self_check.py. `opening`: see jobs/openings.py. untold: of several
+    measures, those that could not be taken, with the reason.
     """
 
     rows: pd.DataFrame
@@ -69,23 +79,34 @@ def measure_model(
 ) -> Measured:
     """The rows of one or several measures of one model, which is loaded once.
 
-    `model` is a run of the registry (`revision`: default its last checkpoint), a directory, or a hub id (default main).
-    `stimuli` are names of sets, files (see jobs/stimuli_file.py) or patterns of files; every measure is taken on each of them, one that
-    makes its own items once. `keep` names columns of them that are copied into the rows, `named` what a file calls a column that the
-    measure reads. Raises InputError for what cannot be found or does not fit together, LoadError and NotApplicable as loading and
-    measuring do; what can be told without the model is told before it is loaded.
+    `model` is a run of the registry (`revision`: default its last checkpoint), a directory, or a
+    hub id (default main). `stimuli` are names of sets, files (see jobs/stimuli_file.py) or patterns
+    of files; every measure is taken on each of them, one that makes its own items once. `keep`
+    names columns of them that are copied into the rows, `named` what a file calls a column that the
+    measure reads. Raises InputError for what cannot be found or does not fit together, LoadError
+    and NotApplicable as loading and measuring do; what can be told without the model is told before
+    it is loaded.
     """
     given = Given(stimuli_options or {}, keep, named or {}, seed)
     wanted = asked(measures, stimuli, options or {}, project, given)
     _check_device(loading.device)
-    path, checkpoint, code = _find(model, revision, project, loading.trust_remote_code, [one.unit for one in wanted])
+    path, checkpoint, code = _find(
+        model, revision, project, loading.trust_remote_code, [one.unit for one in wanted]
+    )
     wanted = [one.made(checkpoint, project, given) for one in wanted]
 
     loaded = _loaded(path, checkpoint, loading, code)
     if checkpoint is not None:
         same = identity(checkpoint, project)
         drift.check_canary(checkpoint.run, checkpoint.revision, loaded.fingerprint)
-        drift.check(Store(project.store), checkpoint.run.id, checkpoint.revision, same, loaded.fingerprint, path.name)
+        drift.check(
+            Store(project.store),
+            checkpoint.run.id,
+            checkpoint.revision,
+            same,
+            loaded.fingerprint,
+            path.name,
+        )
     for one in wanted:
         if loaded.lacks:
             check_offered(one.unit, loaded)
@@ -102,11 +123,17 @@ def measure_model(
     if not parts:
         raise NotApplicable("; ".join(untold))
     rows = pd.concat(parts, ignore_index=True)
-    return Measured(rows, _refused(rows), scores.check(), openings.used(loaded, options or {}), tuple(untold))
+    return Measured(
+        rows, _refused(rows), scores.check(), openings.used(loaded, options or {}), tuple(untold)
+    )
 
 
-def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool) -> pd.DataFrame:
-    """The rows of one measure on one set; `told`: with the columns measure and stimuli after the model."""
+def _rows(
+    one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool
+) -> pd.DataFrame:
+    """The rows of one measure on one set; `told`: with the columns measure and stimuli after the
+    model.
+    """
     assert one.items is not None and one.beside is not None
     with _without_advice(), scores.note(one.place), shown(loaded, one.place), panics_are_errors():
         found = one.unit.load().measure(loaded, one.items, seed=seed, **one.options)
@@ -133,7 +160,9 @@ def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: b
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """What transformers advises while it loads and first runs (other kernels, ...) is not shown, unless TRANSFORMERS_VERBOSITY asks for it."""
+    """What transformers advises while it loads and first runs (other kernels, ...) is not shown,
+    unless TRANSFORMERS_VERBOSITY asks for it.
+    """
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -146,7 +175,9 @@ def _without_advice() -> Iterator[None]:
 
 
 def parse_options(given: list[str], flag: str = "--option") -> dict[str, Any]:
-    """``["n=32", "bos=true"]`` -> {"n": 32, "bos": True}; the value is read as YAML, so lists and mappings may be given."""
+    """``["n=32", "bos=true"]`` -> {"n": 32, "bos": True}; the value is read as YAML, so lists and
+    mappings may be given.
+    """
     found = {}
     for text in given:
         name, sign, value = text.partition("=")
@@ -161,14 +192,18 @@ def parse_options(given: list[str], flag: str = "--option") -> dict[str, Any]:
 def _find(
     model: str, revision: str | None, project: Project, trust: bool, wanted: Sequence[units.Unit]
 ) -> tuple[Path, Checkpoint | None, bool]:
-    """Where the model lies, its checkpoint where the registry knows it, and whether its own code may be run.
+    """Where the model lies, its checkpoint where the registry knows it, and whether its own code
+    may be run.
 
-    A run of the registry, and a hub id that some run names, follow the registry entry; a directory has none: who names it knows what
-    is in it, and the flag decides. Code of a hub id that no entry names is not run.
+    A run of the registry, and a hub id that some run names, follow the registry entry; a directory
+    has none: who names it knows what is in it, and the flag decides. Code of a hub id that no entry
+    names is not run.
     """
     if Path(model).is_dir():
         if revision:
-            raise InputError(f"--revision {revision!r}: {model} is a directory and has no revisions.")
+            raise InputError(
+                f"--revision {revision!r}: {model} is a directory and has no revisions."
+            )
         return Path(model), None, trust
     runs = registry.load(project).runs
     if model in runs:
@@ -176,7 +211,9 @@ def _find(
             _check_offered(unit, runs[model].capabilities, model, project)  # before a download
         points = {c.revision: c for c in runs[model].checkpoints}
         if revision is not None and revision not in points:
-            raise InputError(f"--revision: run {model!r} has no revision {revision!r}.{nearest(revision, points)}")
+            raise InputError(
+                f"--revision: run {model!r} has no revision {revision!r}.{nearest(revision, points)}"
+            )
         code = code_allowed(runs[model], trust)
         checkpoint = points[revision] if revision else runs[model].checkpoints[-1]
         return locate(checkpoint, project, code), checkpoint, code
@@ -187,9 +224,13 @@ def _find(
         try:
             return resolve(model, revision or "main", code=code), None, code
         except (LoadError, ResourceError) as error:
-            raise type(error)(f"{str(error).rstrip('.')}; and there is no folder {model} here.") from error
+            raise type(error)(
+                f"{str(error).rstrip('.')}; and there is no folder {model} here."
+            ) from error
     if Path(model).is_file():
-        raise InputError(f"{model!r} is a file; a model is a folder, the one that holds its config.json.")
+        raise InputError(
+            f"{model!r} is a file; a model is a folder, the one that holds its config.json."
+        )
     folder = f", and there is no folder {Path(model).absolute()}" if set(model) & set("/.~") else ""
     raise InputError(
         f"{model!r} is no directory, no run of the registry and no hub id (organisation/name){folder}.{nearest(model, runs)}"
@@ -197,7 +238,9 @@ def _find(
 
 
 def _check_device(device: str) -> None:
-    """Raise InputError for what is no device, without torch where the name says so, or is not on this machine."""
+    """Raise InputError for what is no device, without torch where the name says so, or is not on
+    this machine.
+    """
     if not re.fullmatch(rf"cpu|auto|({'|'.join(DEVICES[2:])})(:\d+)?", device):
         near = " An NVIDIA GPU is cuda." if device == "gpu" else nearest(device, DEVICES)
         allowed = f"{', '.join(DEVICES)}, or one with its number as cuda:1"
@@ -209,14 +252,20 @@ def _check_device(device: str) -> None:
 
 
 def _check_offered(unit: units.Unit, offered: frozenset[str], model: str, project: Project) -> None:
-    """Raise NotApplicable for what a measure REQUIRES and the model does not offer, with the measures that are defined for it."""
+    """Raise NotApplicable for what a measure REQUIRES and the model does not offer, with the
+    measures that are defined for it.
+    """
     lacking = [name for name in unit["REQUIRES"] if name not in offered]
     if not lacking:
         return
     others = []
     for name in sorted(units.available("measure", project)):
         with contextlib.suppress(InputError):  # a broken file of the user's is not the matter here
-            others += [name] if offered.issuperset(units.find("measure", name, project)["REQUIRES"]) else []
+            others += (
+                [name]
+                if offered.issuperset(units.find("measure", name, project)["REQUIRES"])
+                else []
+            )
     kind = next((word for name, word in OBJECTIVES.items() if name in offered), "other")
     defined = [OBJECTIVES[name] for name in lacking if name in OBJECTIVES]
     what = (
@@ -224,17 +273,23 @@ def _check_offered(unit: units.Unit, offered: frozenset[str], model: str, projec
         if defined
         else f"needs {', '.join(lacking)}, which {model} does not offer"
     )
-    raise NotApplicable(f"{unit.name} {what}; it can be measured with: {', '.join(others) or 'nothing'}.")
+    raise NotApplicable(
+        f"{unit.name} {what}; it can be measured with: {', '.join(others) or 'nothing'}."
+    )
 
 
 def _refused(rows: pd.DataFrame) -> pd.DataFrame:
-    """The refused items, with the measure and set that they were refused in where there are several: an id may stand in each set."""
+    """The refused items, with the measure and set that they were refused in where there are
+    several: an id may stand in each set.
+    """
     several = [name for name in ("measure", "stimuli") if name in rows]
     if not several:
         return store.refusals(rows)
     parts = rows.groupby(several, sort=False, dropna=False)
     found = [
-        store.refusals(part).assign(**{name: None if pd.isna(v) else v for name, v in zip(several, key, strict=True)})
+        store.refusals(part).assign(
+            **{name: None if pd.isna(v) else v for name, v in zip(several, key, strict=True)}
+        )
         for key, part in parts
     ]
     return pd.concat(found, ignore_index=True)[[*several, "item", "error"]]

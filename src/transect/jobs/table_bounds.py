@@ -1,4 +1,6 @@
-"""How large a table may be, told before it is built: 574 kB of Parquet may hold 80 million rows, and a line of CSV a million columns."""
+"""How large a table may be, told before it is built: 574 kB of Parquet may hold 80 million rows,
+and a line of CSV a million columns.
+"""
 
 import struct
 from pathlib import Path
@@ -22,25 +24,35 @@ OBJECTS = 20_000_000  # commas and brackets of JSON lines, each of which may ope
 def check(rows: int, columns: int, place: str) -> None:
     """Raise InputError, beginning with `place`, for a table that is too large."""
     if columns > COLUMNS:
-        raise InputError(f"{place}: the table has {columns:,} columns; at most {COLUMNS:,} are read.")
+        raise InputError(
+            f"{place}: the table has {columns:,} columns; at most {COLUMNS:,} are read."
+        )
     if rows * columns > CELLS:
-        raise InputError(f"{place}: the table has {rows:,} rows of {columns:,} columns; at most {CELLS:,} cells are read. Leave out columns that are "
-                         "not needed, or average over rows.")  # fmt: skip
+        raise InputError(
+            f"{place}: the table has {rows:,} rows of {columns:,} columns; at most {CELLS:,} cells are read. Leave out columns that are "
+            "not needed, or average over rows."
+        )
 
 
 def check_lines(content: bytes, place: str) -> None:
-    """Raise InputError for a line that is longer than LONGEST_LINE: the next line break is looked for from the last one that is near enough."""
+    """Raise InputError for a line that is longer than LONGEST_LINE: the next line break is looked
+    for from the last one that is near enough.
+    """
     at, number = 0, 1
     while len(content) - at > LONGEST_LINE:
         end = content.rfind(b"\n", at, at + LONGEST_LINE + 1)
         if end < 0:
-            raise InputError(f"{place}, line {number}: a line of more than {LONGEST_LINE:,} bytes is not read.")
+            raise InputError(
+                f"{place}, line {number}: a line of more than {LONGEST_LINE:,} bytes is not read."
+            )
         number += content.count(b"\n", at, end + 1)
         at = end + 1
 
 
 def check_objects(text: str, place: str) -> None:
-    """Raise InputError for JSON lines with more values than fit into memory, by the signs between values."""
+    """Raise InputError for JSON lines with more values than fit into memory, by the signs between
+    values.
+    """
     if (signs := text.count(",") + text.count("[") + text.count("{") + text.count("\n")) > OBJECTS:
         raise InputError(
             f"{place}: it holds some {signs:,} values; of JSON lines at most {OBJECTS:,} are read. Write the table as .parquet or .csv."
@@ -48,21 +60,39 @@ def check_objects(text: str, place: str) -> None:
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """The table of a Parquet file. Raises InputError for one that would be too large in memory, before it is."""
+    """The table of a Parquet file. Raises InputError for one that would be too large in memory,
+    before it is.
+    """
     about = pq.ParquetFile(path).metadata
     check(about.num_rows, about.num_columns, str(path))
-    chunks = [about.row_group(i).column(j) for i in range(about.num_row_groups) for j in range(about.num_columns)]
-    if (values := sum(chunk.num_values for chunk in chunks)) > CELLS:  # lists hold several in a cell
+    chunks = [
+        about.row_group(i).column(j)
+        for i in range(about.num_row_groups)
+        for j in range(about.num_columns)
+    ]
+    if (
+        values := sum(chunk.num_values for chunk in chunks)
+    ) > CELLS:  # lists hold several in a cell
         raise InputError(f"{path}: the table has {values:,} values; at most {CELLS:,} are read.")
     _check_bytes(sum(chunk.total_uncompressed_size for chunk in chunks), path)
     schema = pq.read_schema(path)
-    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    texts = [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
     table = pq.read_table(path, read_dictionary=texts)  # a text that is repeated stands there once
-    coded = [name for name in texts if schema.names.count(name) == 1 and pa.types.is_dictionary(table[name].type)]
+    coded = [
+        name
+        for name in texts
+        if schema.names.count(name) == 1 and pa.types.is_dictionary(table[name].type)
+    ]
     _check_bytes(sum(map(_bytes, (table[name] for name in coded))), path)
     for name in coded:
         table = table.set_column(
-            table.column_names.index(name), schema.field(name), table[name].cast(schema.field(name).type)
+            table.column_names.index(name),
+            schema.field(name),
+            table[name].cast(schema.field(name).type),
         )
     return table
 
@@ -74,7 +104,9 @@ def _bytes(coded: pa.ChunkedArray) -> int:
 
 
 def read_feather(path: Path) -> pa.Table:
-    """The table of a Feather file (Arrow's IPC). Raises InputError for one that would be too large in memory, before it is."""
+    """The table of a Feather file (Arrow's IPC). Raises InputError for one that would be too large
+    in memory, before it is.
+    """
     with pa.memory_map(str(path)) as file:
         if file.read(len(ARROW)) == ARROW:
             rows, size = 0, 0
@@ -87,7 +119,8 @@ def read_feather(path: Path) -> pa.Table:
 
 
 def _extent(message: Message) -> tuple[int, int]:
-    """Rows of a message, and bytes of its buffers unpacked: its head is a flatbuffer (Arrow's format/Message.fbs).
+    """Rows of a message, and bytes of its buffers unpacked: its head is a flatbuffer (Arrow's
+    format/Message.fbs).
 
     The buffers of a compressed batch begin with their length, or -1 where one is not compressed.
     """

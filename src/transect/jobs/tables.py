@@ -22,7 +22,12 @@ from transect.jobs.text_table import SEPARATOR_OF, SEPARATORS, read_cells
 from transect.unpacking import OPENED
 
 BLANKS = (".txt", ".dat")  # files whose cells may be separated by runs of blanks
-ARROW = {".parquet": read_parquet, ".pq": read_parquet, ".feather": read_feather, ".arrow": read_feather}
+ARROW = {
+    ".parquet": read_parquet,
+    ".pq": read_parquet,
+    ".feather": read_feather,
+    ".arrow": read_feather,
+}
 LEAST_P = 1e-300  # near it the distributions end in 0
 
 
@@ -40,7 +45,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table as it was read. `columns`: how each of `frame` was read; `unusable`: what other columns hold; `notes` on the file."""
+    """A table as it was read. `columns`: how each of `frame` was read; `unusable`: what other
+    columns hold; `notes` on the file.
+    """
 
     frame: pd.DataFrame
     columns: dict[str, Column]
@@ -54,7 +61,9 @@ class TableFile:
         return cls(frame, {str(c): Column(frame[c], missing[str(c)]) for c in frame}, {}, ())
 
     def check(self, used: Sequence[str]) -> None:
-        """Raise InputError for a column that is there but cannot be used, and where no row has values in all of these columns."""
+        """Raise InputError for a column that is there but cannot be used, and where no row has
+        values in all of these columns.
+        """
         for name in used:
             if name in self.unusable:
                 raise InputError(f"the column '{name}' cannot be used: it {self.unusable[name]}")
@@ -64,7 +73,9 @@ class TableFile:
             raise InputError(f"no row of the table is complete ({causes})")
 
     def left_out(self, used: Sequence[str]) -> list[LeftOut]:
-        """What is missing in these columns, in their order; the sum of its rows is the number of rows that are not complete."""
+        """What is missing in these columns, in their order; the sum of its rows is the number of
+        rows that are not complete.
+        """
         counted, found = np.zeros(len(self.frame), bool), []
         for name in dict.fromkeys(n for n in used if n in self.columns):
             for sign, rows in self.columns[name].missing.items():
@@ -74,7 +85,9 @@ class TableFile:
         return found
 
     def notes_on(self, numbers: Sequence[str]) -> list[str]:
-        """What is to be said of the file, and of columns that are meant as numbers or levels of an effect (not of a grouping)."""
+        """What is to be said of the file, and of columns that are meant as numbers or levels of an
+        effect (not of a grouping).
+        """
         doubts = {n: self.columns[n].note for n in dict.fromkeys(numbers) if n in self.columns}
         return [*self.notes, *(f"the column '{n}': {note}" for n, note in doubts.items() if note)]
 
@@ -82,8 +95,8 @@ class TableFile:
 def read(path: Path) -> TableFile:
     """A table from a file, by how its name ends (case does not matter).
 
-    Text (CSV and its kinds; JSON lines), also compressed; Parquet; Feather. Raises InputError for another ending, and for a file that
-    cannot be read or whose rows do not fit its header.
+    Text (CSV and its kinds; JSON lines), also compressed; Parquet; Feather. Raises InputError for
+    another ending, and for a file that cannot be read or whose rows do not fit its header.
     """
     if not path.is_file():
         raise InputError(
@@ -98,13 +111,17 @@ def read(path: Path) -> TableFile:
         return _table(as_arrow(objects(text.text, str(path))), text.notes)
     if form not in ARROW or packed:
         forms = ", ".join([*SEPARATOR_OF, *JSON_LINES, *ARROW])
-        raise InputError(f"{path}: a table ends in {forms}; those of text may have {', '.join(OPENED)} behind.")
+        raise InputError(
+            f"{path}: a table ends in {forms}; those of text may have {', '.join(OPENED)} behind."
+        )
     try:
         return _table(ARROW[form](path), ())
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:
-        raise InputError(f"{path}: this cannot be read as {form[1:]} ({' '.join(str(error).split())}).") from None
+        raise InputError(
+            f"{path}: this cannot be read as {form[1:]} ({' '.join(str(error).split())})."
+        ) from None
 
 
 def is_table(path: Path) -> bool:
@@ -114,7 +131,9 @@ def is_table(path: Path) -> bool:
 
 
 def _near(path: Path) -> str:
-    return nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    return (
+        nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    )
 
 
 def _written(path: Path, form: str) -> TableFile:
@@ -124,7 +143,9 @@ def _written(path: Path, form: str) -> TableFile:
     comma = has_decimal_commas(table.columns, table.separator)
     read_so = ["decimal commas are read: 1,5 is one and a half"] if comma else []
     counted = Counter(table.names)
-    unusable = {n: f"stands in the header {times} times" for n, times in counted.items() if times > 1}
+    unusable = {
+        n: f"stands in the header {times} times" for n, times in counted.items() if times > 1
+    }
     columns = {
         name: typed(cells, comma)
         for name, cells in zip(table.names, table.columns, strict=True)
@@ -134,7 +155,9 @@ def _written(path: Path, form: str) -> TableFile:
 
 
 def _refuse_one_column(names: Sequence[str], path: Path) -> None:
-    held = [word for sign, word in SEPARATORS.items() if sign in names[0]] if len(names) == 1 else []
+    held = (
+        [word for sign, word in SEPARATORS.items() if sign in names[0]] if len(names) == 1 else []
+    )
     if held:
         raise InputError(
             f"{path}: the table has one column, {names[0]!r}, whose name holds {held[0]}; is it separated by {held[0]}? "
@@ -145,7 +168,9 @@ def _refuse_one_column(names: Sequence[str], path: Path) -> None:
 def _table(table: pa.Table, notes: tuple[str, ...]) -> TableFile:
     found = dict(columns_of(table))
     columns = {name: column for name, column in found.items() if isinstance(column, Column)}
-    return TableFile(_frame(columns), columns, {n: c for n, c in found.items() if isinstance(c, str)}, notes)
+    return TableFile(
+        _frame(columns), columns, {n: c for n, c in found.items() if isinstance(c, str)}, notes
+    )
 
 
 def _frame(columns: dict[str, Column]) -> pd.DataFrame:
@@ -159,7 +184,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def json_text(value: Any) -> str:
-    """Valid JSON, indented: a number that is not finite is null, which every reader of JSON knows (NaN is none of its words)."""
+    """Valid JSON, indented: a number that is not finite is null, which every reader of JSON knows
+    (NaN is none of its words).
+    """
     return json.dumps(_finite(value), indent=1, allow_nan=False)
 
 
@@ -172,19 +199,25 @@ def _finite(value: Any) -> Any:
 
 
 def table_lines(frame: pd.DataFrame) -> list[str]:
-    """A header and one line per row; text to the left, numbers to the right with their decimal points below each other."""
+    """A header and one line per row; text to the left, numbers to the right with their decimal
+    points below each other.
+    """
     columns = []
     for name in frame:
         cells = [_cell(v, str(name)) for v in frame[name]]
         text = all(isinstance(v, str) for v in frame[name])
         cells = cells if text else _aligned(cells)
         width = max(len(str(name)), *(len(cell) for cell in cells))
-        columns.append([cell.ljust(width) if text else cell.rjust(width) for cell in (str(name), *cells)])
+        columns.append(
+            [cell.ljust(width) if text else cell.rjust(width) for cell in (str(name), *cells)]
+        )
     return [" " + "  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
 def _aligned(cells: Sequence[str]) -> list[str]:
-    """Numbers as texts, filled up behind so that the decimal points of a column stand below each other."""
+    """Numbers as texts, filled up behind so that the decimal points of a column stand below each
+    other.
+    """
     behind = [cell[cell.index(".") :] if "." in cell else "" for cell in cells]
     width = max((len(part) for part in behind), default=0)
     return [cell + " " * (width - len(part)) for cell, part in zip(cells, behind, strict=True)]

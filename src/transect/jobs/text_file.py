@@ -1,7 +1,9 @@
-"""The text of a file: unpacked by its last ending, decoded, and told from what only has the name of a text.
+"""The text of a file: unpacked by its last ending, decoded, and told from what only has the name of
+a text.
 
-UTF-8 (with or without byte-order mark) and UTF-16. Other bytes are no Unicode: Windows-1252, the usual one of Western Europe, is a guess
-that a caller may allow where a wrong letter changes no number.
+UTF-8 (with or without byte-order mark) and UTF-16. Other bytes are no Unicode: Windows-1252, the
+usual one of Western Europe, is a guess that a caller may allow where a wrong letter changes no
+number.
 """
 
 from dataclasses import dataclass
@@ -36,7 +38,9 @@ class Text:
 
 
 def endings(path: Path) -> tuple[str, str]:
-    """The form and the compression that a name says, in lower case: "Z.CSV.gz" -> (".csv", ".gz"); no compression: ""."""
+    """The form and the compression that a name says, in lower case: "Z.CSV.gz" -> (".csv", ".gz");
+    no compression: "".
+    """
     packed = path.suffix.lower() if path.suffix.lower() in OPENED else ""
     return Path(path.stem if packed else path.name).suffix.lower(), packed
 
@@ -44,11 +48,15 @@ def endings(path: Path) -> tuple[str, str]:
 def refuse_workbook(path: Path, place: str) -> None:
     """Raise InputError, beginning with `place`, for a name that ends as that of a spreadsheet."""
     if endings(path)[0] in WORKBOOKS:
-        raise InputError(f"{place}: a workbook is not read; save its sheet as 'CSV UTF-8' and name that file.")
+        raise InputError(
+            f"{place}: a workbook is not read; save its sheet as 'CSV UTF-8' and name that file."
+        )
 
 
 def read_text(path: Path, place: str, *, guess: bool) -> Text:
-    """Raises InputError, beginning with `place`, for bytes that are no text. guess: whether Windows-1252 may be guessed."""
+    """Raises InputError, beginning with `place`, for bytes that are no text. guess: whether
+    Windows-1252 may be guessed.
+    """
     _, packed = endings(path)
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise InputError(f"{place}: this is no file.")
@@ -57,7 +65,9 @@ def read_text(path: Path, place: str, *, guess: bool) -> Text:
             raise Unreadable(f"it has {size:,} bytes; at most {LARGEST:,} are read")
         content = unpacked(path.read_bytes(), packed) if packed else path.read_bytes()
     except (OSError, Unreadable) as error:
-        raise InputError(f"{place}: this cannot be read ({' '.join(str(error).split())}).") from None
+        raise InputError(
+            f"{place}: this cannot be read ({' '.join(str(error).split())})."
+        ) from None
     for beginning, kind in BEGINNINGS.items():
         if content[:9].lower().startswith(beginning.lower()):
             raise InputError(f"{place}: this is no text but {kind}.")
@@ -76,7 +86,9 @@ def _decoded(content: bytes, place: str, guess: bool) -> Text:
         line = _line(content, content.index(b"\0"))
         raise InputError(f"{place}, line {line}: this is no text, it holds bytes of 0.")
     if encoding or any(ord(c) > 127 and c != "\ufffd" for c in content.decode("utf-8", "replace")):
-        raise InputError(f"{place}, {where}: this is {'UTF-16' if encoding else 'UTF-8'} with a broken character.")
+        raise InputError(
+            f"{place}, {where}: this is {'UTF-16' if encoding else 'UTF-8'} with a broken character."
+        )
     try:
         text = content.decode("cp1252")
     except UnicodeDecodeError:
@@ -84,7 +96,9 @@ def _decoded(content: bytes, place: str, guess: bool) -> Text:
     if not guess:
         raise InputError(f"{place}, {where}: this cannot be read as UTF-8 text; {ADVICE}.")
     word = next(w for w in text.split() if not w.isascii())[:40]
-    return Text(text, (f"the file is not UTF-8; it is read as Windows-1252, e.g. {word!r} in {where}",))
+    return Text(
+        text, (f"the file is not UTF-8; it is read as Windows-1252, e.g. {word!r} in {where}",)
+    )
 
 
 def _line(content: bytes, at: int) -> int:
@@ -92,7 +106,9 @@ def _line(content: bytes, at: int) -> int:
 
 
 def _utf16(content: bytes) -> str:
-    """The name of the UTF-16 that the first bytes say, by their mark or by a 0 in every second one; else ""."""
+    """The name of the UTF-16 that the first bytes say, by their mark or by a 0 in every second one;
+    else "".
+    """
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     sample = content[:200]

@@ -1,8 +1,10 @@
-"""The cells of a table in a text, as they are written: which sign separates them, where the header is, and what does not fit.
+"""The cells of a table in a text, as they are written: which sign separates them, where the header
+is, and what does not fit.
 
-Separators are comma, semicolon, tab, bar, and, in .txt and .dat files, runs of blanks. Cells may stand in double quotes, may then hold
-separators, line breaks and doubled quotes. Before the header there may be empty lines, lines that begin with #, and Excel's `sep=;`.
-A header that is one cell short, over rows whose first cells are unique names, is that of R's write.table.
+Separators are comma, semicolon, tab, bar, and, in .txt and .dat files, runs of blanks. Cells may
+stand in double quotes, may then hold separators, line breaks and doubled quotes. Before the header
+there may be empty lines, lines that begin with #, and Excel's `sep=;`. A header that is one cell
+short, over rows whose first cells are unique names, is that of R's write.table.
 """
 
 import csv
@@ -27,7 +29,9 @@ SEPARATOR_OF = {
     ".txt": "\t",
     ".dat": "\t",
 }  # preferred, never taken for granted
-LOOKED_AT = 200  # rows that must have the header's number of cells for a separator to be the table's
+LOOKED_AT = (
+    200  # rows that must have the header's number of cells for a separator to be the table's
+)
 ROW_NAMES = "(row names)"
 _BLANKS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 _NUMBER = re.compile(r"[+-]?\d*\.?\d+([eE][+-]?\d+)?")
@@ -38,7 +42,9 @@ csv.field_size_limit(2**31 - 1)  # a document may be longer than the module's 13
 
 @dataclass(frozen=True)
 class TextTable:
-    """`columns` [column]: cells as written; null where NA stands without quotes. `names` may repeat each other."""
+    """`columns` [column]: cells as written; null where NA stands without quotes. `names` may repeat
+    each other.
+    """
 
     names: list[str]
     columns: list[pa.ChunkedArray]
@@ -46,10 +52,14 @@ class TextTable:
     notes: tuple[str, ...]
 
 
-def read_cells(text: str, place: str, usual: str, *, blanks: bool = False, row_names: bool = True) -> TextTable:
-    """The cells of a table; `usual`: the separator to prefer; `blanks`: whether runs of blanks may separate; `row_names`: those of R.
+def read_cells(
+    text: str, place: str, usual: str, *, blanks: bool = False, row_names: bool = True
+) -> TextTable:
+    """The cells of a table; `usual`: the separator to prefer; `blanks`: whether runs of blanks may
+    separate; `row_names`: those of R.
 
-    Raises InputError, beginning with `place`, for rows whose number of cells is not the header's, and for quotes that do not close.
+    Raises InputError, beginning with `place`, for rows whose number of cells is not the header's,
+    and for quotes that do not close.
     """
     text, notes, said = _begun(text)
     if not text.strip():
@@ -80,7 +90,9 @@ def read_cells(text: str, place: str, usual: str, *, blanks: bool = False, row_n
 def _begun(text: str) -> tuple[str, list[str], str]:
     """The text from its header on, what was skipped before it, and the separator that `sep=` names."""
     said, skipped = "", 0
-    while match := re.match(r"(\s*\n)|(?:\ufeff?sep=(.)\r?\n)|(#[^\n\r]*(?:\r\n|\n|\r))(?=.)", text, re.S):
+    while match := re.match(
+        r"(\s*\n)|(?:\ufeff?sep=(.)\r?\n)|(#[^\n\r]*(?:\r\n|\n|\r))(?=.)", text, re.S
+    ):
         if match[3]:
             rest = text[match.end() :]
             if not rest.lstrip("\r\n").startswith("#") and _is_header(match[3], rest):
@@ -93,7 +105,9 @@ def _begun(text: str) -> tuple[str, list[str], str]:
 
 
 def _is_header(line: str, rest: str) -> bool:
-    """Whether a line that begins with # is the header: it has the cells of the next line, which holds a number."""
+    """Whether a line that begins with # is the header: it has the cells of the next line, which
+    holds a number.
+    """
     for separator in (",", ";", "\t", "|"):
         after = next(csv.reader(_lines(rest.lstrip("\r\n")), delimiter=separator), [])
         if len(after) > 1 and len(line.split(separator)) == len(after):
@@ -105,12 +119,18 @@ def _hashed(header: list[str], body: str, separator: str) -> tuple[list[str], st
     """The header without the # that it begins with, where that makes it a name."""
     first = header[0].lstrip("#").strip()
     if header[0].startswith("#") and first and len(header) > 1:
-        return [first, *header[1:]], body, [f"the header begins with #; its first column is read as {first!r}"]
+        return (
+            [first, *header[1:]],
+            body,
+            [f"the header begins with #; its first column is read as {first!r}"],
+        )
     return header, body, []
 
 
 def _separator(text: str, usual: str, blanks: bool, place: str) -> str:
-    """The sign that gives every one of the first rows as many cells as the header (or one more), the usual one before others."""
+    """The sign that gives every one of the first rows as many cells as the header (or one more),
+    the usual one before others.
+    """
     head = text[: max(text.find("\n"), 0)] or text.split("\r", 1)[0]
     candidates = {}
     for separator in [usual, *(s for s in SEPARATORS if s not in (usual, " "))]:
@@ -143,7 +163,9 @@ def _sample(text: str, separator: str) -> list[list[str]]:
 
 
 def _joined(text: str, separator: str) -> str:
-    """The text with one sign between cells: runs of blanks become one, blanks after each comma of the header go everywhere."""
+    """The text with one sign between cells: runs of blanks become one, blanks after each comma of
+    the header go everywhere.
+    """
     if separator == " ":
         lines = (_BLANKS.sub(lambda m: m[1] or " ", line).strip(" ") for line in text.splitlines())
         return "\n".join(lines) + "\n"
@@ -169,15 +191,24 @@ def _split(text: str, separator: str) -> tuple[list[str], str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines of a text with their breaks, as the csv module needs them; no second copy of the text is made."""
+    """The lines of a text with their breaks, as the csv module needs them; no second copy of the
+    text is made.
+    """
     return (match[0] for match in _LINE.finditer(text))
 
 
 def _are_row_names(body: str, separator: str, n: int) -> bool:
-    """Whether the first cells of rows with one cell too many are unique names: words, cells in quotes, or 1, 2, 3, ..."""
+    """Whether the first cells of rows with one cell too many are unique names: words, cells in
+    quotes, or 1, 2, 3, ...
+    """
     rows = [row for row in csv.reader(_lines(body), delimiter=separator) if row]
     firsts = [row[0] for row in rows]
-    if len(firsts) < 2 or len(set(firsts)) < len(firsts) or not all(firsts) or all(row[-1] == "" for row in rows):
+    if (
+        len(firsts) < 2
+        or len(set(firsts)) < len(firsts)
+        or not all(firsts)
+        or all(row[-1] == "" for row in rows)
+    ):
         return False
     words = not any(_NUMBER.fullmatch(first) for first in firsts)
     quoted = body.lstrip().startswith('"')
@@ -185,7 +216,9 @@ def _are_row_names(body: str, separator: str, n: int) -> bool:
 
 
 def _has_bare_quotes(body: str, n: int) -> bool:
-    """Whether a text with tabs has quotes that are no signs of CSV: some do not fit, and without them every line has n cells."""
+    """Whether a text with tabs has quotes that are no signs of CSV: some do not fit, and without
+    them every line has n cells.
+    """
     if '"' not in body:
         return False
     try:
@@ -231,7 +264,9 @@ def _parsed(body: str, separator: str, n: int, place: str, bare: bool) -> list[p
 
 
 def _refuse_faults(body: str, separator: str, n: int, place: str) -> None:
-    """Raise InputError for the first row that has not n cells, or for quotes that do not close; line 1 is the header."""
+    """Raise InputError for the first row that has not n cells, or for quotes that do not close;
+    line 1 is the header.
+    """
     reader = csv.reader(_lines(body), delimiter=separator, strict=True)
     wrong: Counter[int] = Counter()
     first, n_rows, trailing = (0, 0), 0, True
@@ -245,14 +280,20 @@ def _refuse_faults(body: str, separator: str, n: int, place: str) -> None:
                     wrong[len(row)] += 1
     except csv.Error as error:
         line = reader.line_num + 1
-        raise InputError(f"{place}, line {line}: this is no CSV ({error}); does every quote close?") from None
+        raise InputError(
+            f"{place}, line {line}: this is no CSV ({error}); does every quote close?"
+        ) from None
     if not wrong:
         return
     sign, cells = SEPARATORS[separator], _cells(n)
     if trailing:
-        raise InputError(f"{place}: the header has {cells}, every row {n + 1}: each ends in {sign}; take it away, or let the header end so too.")  # fmt: skip
+        raise InputError(
+            f"{place}: the header has {cells}, every row {n + 1}: each ends in {sign}; take it away, or let the header end so too."
+        )
     line, has = first
-    raise InputError(f"{place}, line {line}: {_cells(has)} where the header has {cells}{_how_many(wrong, n_rows)}; a text that holds {sign} needs quotes.")  # fmt: skip
+    raise InputError(
+        f"{place}, line {line}: {_cells(has)} where the header has {cells}{_how_many(wrong, n_rows)}; a text that holds {sign} needs quotes."
+    )
 
 
 def _cells(n: int) -> str:
@@ -261,12 +302,24 @@ def _cells(n: int) -> str:
 
 def _how_many(wrong: Counter[int], n_rows: int) -> str:
     if wrong.total() == n_rows > 1:
-        return f", and so in every row ({n_rows})" if len(wrong) == 1 else f", and no row fits it ({n_rows})"
-    return f", and {wrong.total() - 1} more of {n_rows} rows do not fit it" if wrong.total() > 1 else ""
+        return (
+            f", and so in every row ({n_rows})"
+            if len(wrong) == 1
+            else f", and no row fits it ({n_rows})"
+        )
+    return (
+        f", and {wrong.total() - 1} more of {n_rows} rows do not fit it"
+        if wrong.total() > 1
+        else ""
+    )
 
 
-def _named(names: Sequence[str], columns: list[pa.ChunkedArray]) -> tuple[list[str], list[pa.ChunkedArray]]:
-    """Names for columns without one: the first holds row names; an empty one goes; others are named by their place, from 1."""
+def _named(
+    names: Sequence[str], columns: list[pa.ChunkedArray]
+) -> tuple[list[str], list[pa.ChunkedArray]]:
+    """Names for columns without one: the first holds row names; an empty one goes; others are named
+    by their place, from 1.
+    """
     found = []
     for j, (name, column) in enumerate(zip(names, columns, strict=True)):
         if not name and j and not any(column.to_pylist()):

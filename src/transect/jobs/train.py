@@ -33,13 +33,16 @@ def begun(run: Run, project: Project) -> bool:
 
 
 def corpus_of(run: Run, project: Project) -> str:
-    """The state (unit_code.py) of the corpus on which a run was trained; empty where it was not recorded."""
+    """The state (unit_code.py) of the corpus on which a run was trained; empty where it was not
+    recorded.
+    """
     path = weights_folder(run, project) / CORPUS
     return str(json_file.read_object(path, "state")["state"]) if path.is_file() else ""
 
 
 def train(study: Study, name: str, marker: Path) -> None:
-    """Train what is not there yet; what another process trains is waited for, and taken over where that one dies.
+    """Train what is not there yet; what another process trains is waited for, and taken over where
+    that one dies.
 
     A run whose training breaks leaves its error beside its weights; the others go on.
     """
@@ -51,7 +54,9 @@ def train(study: Study, name: str, marker: Path) -> None:
             continue
         check_inside(study.project.store / "weights", folder)
         told = f"{run.id}, {run.get('params_total', '?')} parameters"
-        with lease(folder, partial(progress.say, index, f"{told}: another process trains it")) as mine:
+        with lease(
+            folder, partial(progress.say, index, f"{told}: another process trains it")
+        ) as mine:
             if not (folder / DONE).is_file():
                 progress.say(index, told)
                 _train_one(run, folder, study.project, progress, index, mine)
@@ -59,18 +64,28 @@ def train(study: Study, name: str, marker: Path) -> None:
     write_text(marker, json.dumps({"runs": [r.id for r in batch.runs]}) + "\n")
 
 
-def _train_one(run: Run, folder: Path, project: Project, progress: Progress, index: int, mine: Lease) -> None:
+def _train_one(
+    run: Run, folder: Path, project: Project, progress: Progress, index: int, mine: Lease
+) -> None:
     from transect.train.trainer import train_run
 
     (folder / ERROR).unlink(missing_ok=True)
     if not begun(run, project):
-        write_text(folder / CORPUS, json.dumps({"state": unit_code.state(corpus_unit(run, project))}) + "\n")
+        write_text(
+            folder / CORPUS,
+            json.dumps({"state": unit_code.state(corpus_unit(run, project))}) + "\n",
+        )
     start = time.time(), time.process_time()
 
     def saved(revision: str, folder: Path) -> None:
         mine.check()
         reached = next(c.step for c in run.checkpoints if c.revision == revision) or 0
-        progress.say(index, f"{run.id} has reached {revision}", run.id, reached / max(run.checkpoints[-1].step or 1, 1))
+        progress.say(
+            index,
+            f"{run.id} has reached {revision}",
+            run.id,
+            reached / max(run.checkpoints[-1].step or 1, 1),
+        )
 
     try:
         train_run(run, folder, on_checkpoint=saved, project=project)

@@ -1,9 +1,11 @@
-"""One process at a time trains a run, whatever study it works for; the next one waits, or goes on where the first died.
+"""One process at a time trains a run, whatever study it works for; the next one waits, or goes on
+where the first died.
 
-The lease is a file in the run's folder (filelock's SoftFileLease: made in one step, so that it holds on a network's disk without flock). Its
-holder renews it. A holder whose process is gone from this machine loses it at once, one that nothing was heard of for SECONDS
-(another machine, one that sleeps) after that; a holder that wakes up again finds it lost and stops at its next checkpoint. Two that
-train at once all the same cost time alone: what they write is whole (files.py) and equal.
+The lease is a file in the run's folder (filelock's SoftFileLease: made in one step, so that it
+holds on a network's disk without flock). Its holder renews it. A holder whose process is gone from
+this machine loses it at once, one that nothing was heard of for SECONDS (another machine, one that
+sleeps) after that; a holder that wakes up again finds it lost and stops at its next checkpoint. Two
+that train at once all the same cost time alone: what they write is whole (files.py) and equal.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +39,9 @@ class Lease:
 
 @contextmanager
 def lease(folder: Path, waiting: Callable[[], object]) -> Iterator[Lease]:
-    """Hold the lease of the run whose weights lie in a folder. `waiting` is called now and then while it is held."""
+    """Hold the lease of the run whose weights lie in a folder. `waiting` is called now and then
+    while it is held.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     held = SoftFileLease(folder / NAME, lease_duration=SECONDS)
     patience, later = TELL_SECONDS

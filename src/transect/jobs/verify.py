@@ -1,4 +1,5 @@
-"""Whether the cells of a study are what was written: every one is read again and compared with the digest that was stored.
+"""Whether the cells of a study are what was written: every one is read again and compared with the
+digest that was stored.
 
 The files' own records say what was measured; index.parquet is not asked.
 """
@@ -15,7 +16,9 @@ def damages(study: Study) -> tuple[int, list[str]]:
     """
     cells = Store(study.project.store)
     recorded, damaged = cells.recorded()
-    wanted = recorded[recorded.index.isin([c.key for c in study.cells]) & (recorded["state"] == MEASURED)]
+    wanted = recorded[
+        recorded.index.isin([c.key for c in study.cells]) & (recorded["state"] == MEASURED)
+    ]
     for file, part in wanted.groupby("file", sort=False):
         try:
             values = dict(iter(cells.read(part).groupby("cell", sort=False)))
@@ -24,5 +27,7 @@ def damages(study: Study) -> tuple[int, list[str]]:
             continue
         for key, expected in part["sha256"].items():
             if key not in values or values_digest(values[key]) != expected:
-                damaged.append(f"{file}: the values of cell {str(key)[:12]} are not those that were written.")
+                damaged.append(
+                    f"{file}: the values of cell {str(key)[:12]} are not those that were written."
+                )
     return len(wanted), damaged

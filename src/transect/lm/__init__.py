@@ -1,4 +1,6 @@
-"""One loaded model and everything that is read off it: the only view of a language model that measures have."""
+"""One loaded model and everything that is read off it: the only view of a language model that
+measures have.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ __all__ = ["Model", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # on first use, so that transect.lm.hub can be imported (planning, the command line) without torch
+    # on first use, so that transect.lm.hub can be imported (planning, the command line) without
+    # torch
     if name == "load":
         from transect.lm.loading import load
 

@@ -1,7 +1,9 @@
-"""Scores that stay with their sequence: what came back without a number from a shared row is scored once more, alone.
+"""Scores that stay with their sequence: what came back without a number from a shared row is scored
+once more, alone.
 
-One sequence whose numbers overflow, or on which the network's forward raises, would else take those with it that share its
-row, its batch or its prefix (0 x NaN is NaN). Only what has no number alone is left without one.
+One sequence whose numbers overflow, or on which the network's forward raises, would else take those
+with it that share its row, its batch or its prefix (0 x NaN is NaN). Only what has no number alone
+is left without one.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,9 @@ from transect.lm.log_sums import Read
 from transect.lm.packing import Packing, Said
 from transect.lm.tries import plain
 
-TRIED = 16  # sequences that raise, one after another and with no success before them: the network fails, not they
+# sequences that raise, one after another and with no success before them: the network fails, not
+# they
+TRIED = 16
 
 
 def read(
@@ -26,9 +30,11 @@ def read(
     sources: Sequence[tuple[int, ...]] | None = None,
     said: Said | None = None,
 ) -> dict[int, str]:
-    """`reader` the logits after the positions of each sequence; it puts one number for each, in order, into `found`.
+    """`reader` the logits after the positions of each sequence; it puts one number for each, in
+    order, into `found`.
 
-    said: see packing.run. Returns why a sequence could not be run, by its number. Raises ForwardError where none could.
+    said: see packing.run. Returns why a sequence could not be run, by its number. Raises
+    ForwardError where none could.
     """
     found[:] = np.nan
     parts = [range(len(sequences))] if sources is None else packing.source_parts(sequences, sources)
@@ -64,7 +70,9 @@ def _run(
     alone: bool = False,
     said: Said | None = None,
 ) -> None:
-    """Some of the sequences together, by their numbers. alone: they are one and the same, and an error is raised."""
+    """Some of the sequences together, by their numbers. alone: they are one and the same, and an
+    error is raised.
+    """
     ids, places = [sequences[i] for i in part], [positions[i] for i in part]
     own = None if sources is None else [sources[i] for i in part]
     rows = plain(ids, places, own or ()) if own or alone else packing.rows(ids, places)

@@ -1,18 +1,23 @@
-"""A model behind an interface: text for text, asked over HTTP; every answer is kept, and asked for only once.
+"""A model behind an interface: text for text, asked over HTTP; every answer is kept, and asked for
+only once.
 
-    answer = the text that POST endpoint {model, messages: [{user: prompt}], temperature: 0, max_tokens} gives
+    answer = the text that POST endpoint {model, messages: [{user: prompt}], temperature: 0,
+    max_tokens} gives
 
-The form is that of OpenAI's chat completions, which most servers and local engines speak. The key is read from the environment variable
-TRANSECT_API_KEY, sent only over https or to this machine, and written nowhere, whatever the server says of it (lm/post.py). An answer
-in which a piece of the key stands has *** there.
+The form is that of OpenAI's chat completions, which most servers and local engines speak. The key
+is read from the environment variable TRANSECT_API_KEY, sent only over https or to this machine, and
+written nowhere, whatever the server says of it (lm/post.py). An answer in which a piece of the key
+stands has *** there.
 
-The transcript holds one JSON line per request: its digest, the endpoint and the request, the text, the model's name and fingerprint as
-the server gave them (`served`), the date; of a request that was refused (too long, not allowed) the error. What stands there is not asked
-again, so a study is replayed from its transcripts without a network. Temperature 0 does not make a provider's answers repeatable: the
-transcript is the measurement.
+The transcript holds one JSON line per request: its digest, the endpoint and the request, the text,
+the model's name and fingerprint as the server gave them (`served`), the date; of a request that was
+refused (too long, not allowed) the error. What stands there is not asked again, so a study is
+replayed from its transcripts without a network. Temperature 0 does not make a provider's answers
+repeatable: the transcript is the measurement.
 
-What an interface serves may change under one name. The first request of a transcript is a canary: it shows what is served before anything
-is measured; an answer of another model or fingerprint is never mixed with the earlier ones. A server that tells neither is not found out.
+What an interface serves may change under one name. The first request of a transcript is a canary:
+it shows what is served before anything is measured; an answer of another model or fingerprint is
+never mixed with the earlier ones. A server that tells neither is not found out.
 """
 
 import fcntl
@@ -44,8 +49,9 @@ NO_KEY = (401, 403)
 class ApiModel(Model):
     """What answers under `name` at an endpoint; `path` is its transcript.
 
-    Raises UnavailableError where the interface refuses (key, name) or serves another model than the transcript's, ResourceError where
-    it cannot be reached, InputError for a transcript that is damaged, an answer in another form or an address that cannot be called.
+    Raises UnavailableError where the interface refuses (key, name) or serves another model than the
+    transcript's, ResourceError where it cannot be reached, InputError for a transcript that is
+    damaged, an answer in another form or an address that cannot be called.
     """
 
     objective = "causal"
@@ -54,7 +60,9 @@ class ApiModel(Model):
 
     def __init__(self, path: Path, endpoint: str, name: str) -> None:
         if told := addresses.fault(endpoint):
-            raise InputError(f"The address at which {name!r} is to be asked {told}; the key is read from {KEY}.")
+            raise InputError(
+                f"The address at which {name!r} is to be asked {told}; the key is read from {KEY}."
+            )
         self.path, self.endpoint, self.name = path, endpoint, name
         self.context_length = None
         self._answered: dict[str, dict[str, Any]] = {}
@@ -79,7 +87,9 @@ class ApiModel(Model):
     def answers(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
         """See Model; from the transcript where the request stands there."""
         return [
-            Answer("", reason) if (reason := unreadable(prompt)) else self._ask(prompt, max_new_tokens)
+            Answer("", reason)
+            if (reason := unreadable(prompt))
+            else self._ask(prompt, max_new_tokens)
             for prompt in prompts
         ]
 
@@ -88,20 +98,35 @@ class ApiModel(Model):
         return next(line for line in self._answered.values() if line["served"])
 
     def _ask(self, prompt: str, max_tokens: int) -> Answer:
-        request = {"model": self.name, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "max_tokens": max_tokens}  # fmt: skip
+        request = {
+            "model": self.name,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": 0,
+            "max_tokens": max_tokens,
+        }
         key = digest({"endpoint": self.endpoint, "request": request})
         if key not in self._answered:
             found = self._posted(request)
             self._refuse_another(found)
             date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self._settle({"digest": key, "endpoint": self.endpoint, "request": request, **found, "date": date})
+            self._settle(
+                {
+                    "digest": key,
+                    "endpoint": self.endpoint,
+                    "request": request,
+                    **found,
+                    "date": date,
+                }
+            )
         return Answer(self._answered[key]["text"], self._answered[key]["error"])
 
     def _refuse_another(self, found: dict[str, Any]) -> None:
         """Refuse the answer of another model than the one that answered before."""
         if not any(line["served"] for line in self._answered.values()):
             if found["error"]:  # the canary's: nothing of this prompt, so all would be refused
-                raise UnavailableError(f"{self.endpoint} does not answer for {self.name!r}: {found['error']}.")
+                raise UnavailableError(
+                    f"{self.endpoint} does not answer for {self.name!r}: {found['error']}."
+                )
             return
         before, now = self._first, found["served"]
         if now and now != before["served"]:
@@ -126,7 +151,11 @@ class ApiModel(Model):
                 return _read_answer(reply, self.endpoint)
             told = f"HTTP {reply.status}, {reply.told}"
             if reply.status in OF_THE_REQUEST:
-                return {"text": "", "error": f"the interface refused the request ({told})", "served": None}
+                return {
+                    "text": "",
+                    "error": f"the interface refused the request ({told})",
+                    "served": None,
+                }
             if reply.status not in PASSING and reply.status < 500:
                 raise self._refused(reply)
             wait = wait if reply.after is None else min(reply.after, LONGEST_WAIT)
@@ -138,8 +167,14 @@ class ApiModel(Model):
         """What the server has against every request, and the way out."""
         if reply.place and reply.status < 400:
             put = "" if addresses.fault(reply.place) else "; put that into `endpoint`"
-            return UnavailableError(f"{self.endpoint} asks to be called at {reply.place} (HTTP {reply.status}){put}.")
-        way = f"; the key is read from the environment variable {KEY}" if reply.status in NO_KEY else ""
+            return UnavailableError(
+                f"{self.endpoint} asks to be called at {reply.place} (HTTP {reply.status}){put}."
+            )
+        way = (
+            f"; the key is read from the environment variable {KEY}"
+            if reply.status in NO_KEY
+            else ""
+        )
         if way and os.environ.get(KEY) and not key_for(self.endpoint):
             way = f"; the key in {KEY} is sent over https only, or to this machine"
         return UnavailableError(
@@ -147,7 +182,9 @@ class ApiModel(Model):
         )
 
     def _settle(self, entry: dict[str, Any] | None = None) -> None:
-        """Read what stands in the transcript by now, and add a line unless another process got that answer first."""
+        """Read what stands in the transcript by now, and add a line unless another process got that
+        answer first.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -160,7 +197,9 @@ class ApiModel(Model):
                 self._take(file)
 
     def _take(self, file: BinaryIO) -> None:
-        """The lines that were not yet read; half a line is what a killed writer left, and is cut off."""
+        """The lines that were not yet read; half a line is what a killed writer left, and is cut
+        off.
+        """
         file.seek(self._read)
         new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
@@ -171,7 +210,9 @@ class ApiModel(Model):
                 line = json.loads(text)
                 same = (line["endpoint"], line["request"]["model"]) == (self.endpoint, self.name)
             except (ValueError, KeyError, TypeError):
-                raise InputError(f"{self.path}: this transcript is damaged, at {text[:40]!r}; put back a whole one, or delete the line.") from None  # fmt: skip
+                raise InputError(
+                    f"{self.path}: this transcript is damaged, at {text[:40]!r}; put back a whole one, or delete the line."
+                ) from None
             if same:  # an entry of the registry may come to name another model
                 self._answered.setdefault(line["digest"], line)
         self._read += len(whole)
@@ -182,7 +223,10 @@ def _read_answer(reply: Reply, endpoint: str) -> dict[str, Any]:
         text = reply.content["choices"][0]["message"]["content"]
         if not isinstance(text, str | None):
             raise TypeError
-        served = {"model": reply.content.get("model"), "fingerprint": reply.content.get("system_fingerprint")}
+        served = {
+            "model": reply.content.get("model"),
+            "fingerprint": reply.content.get("system_fingerprint"),
+        }
         return {"text": text or "", "error": "", "served": served}
     except (KeyError, IndexError, TypeError, AttributeError):
         raise InputError(

@@ -2,11 +2,13 @@
 
 Weights after the softmax: rows sum to 1, or to less where a learned sink takes a share (gpt_oss).
 
-registry: one function, registered with transformers for all architectures, delegates to the architecture's own
-``eager_attention_forward`` and hands the pattern on at once, so nothing query x key is kept. Its mask function must be
-registered too: without it transformers passes no mask to an attention it does not know, and causality is silently lost.
-softmax: where an architecture never calls the registry, the pattern is the output of the softmax that runs inside a
-block (an ATen operation, seen below autograd). Which of the two, and in which blocks, lm/anatomy.py finds and checks.
+registry: one function, registered with transformers for all architectures, delegates to the
+architecture's own ``eager_attention_forward`` and hands the pattern on at once, so nothing query x
+key is kept. Its mask function must be registered too: without it transformers passes no mask to an
+attention it does not know, and causality is silently lost. softmax: where an architecture never
+calls the registry, the pattern is the output of the softmax that runs inside a block (an ATen
+operation, seen below autograd). Which of the two, and in which blocks, lm/anatomy.py finds and
+checks.
 """
 
 import sys
@@ -32,8 +34,9 @@ NAME = "transect"
 
 # (layer, pattern [batch, head, query, key]) -> the pattern to go on with, None: as it is
 Receive = Callable[[int, torch.Tensor], torch.Tensor | None]
-# (pattern, heads of keys and values) -> the pattern to go on with, None: as it is. From the registry the pattern is
-# [batch, head, query, key]; from a softmax it is any tensor of three dimensions or more, and the second is None.
+# (pattern, heads of keys and values) -> the pattern to go on with, None: as it is. From the
+# registry the pattern is [batch, head, query, key]; from a softmax it is any tensor of three
+# dimensions or more, and the second is None.
 Visit = Callable[[torch.Tensor, int | None], torch.Tensor | None]
 _visit: ContextVar[Visit | None] = ContextVar("attention_visit", default=None)
 
@@ -44,7 +47,12 @@ def own_eager(module: nn.Module) -> Callable[..., Any] | None:
 
 
 def _registered(
-    module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     eager = own_eager(module)
     if eager is None:
@@ -55,7 +63,11 @@ def _registered(
     if changed is not None:
         # keys and values come once per group of heads
         groups = changed.shape[1] // value.shape[1]
-        output = (changed.to(value.dtype) @ value.repeat_interleave(groups, 1)).transpose(1, 2).contiguous()
+        output = (
+            (changed.to(value.dtype) @ value.repeat_interleave(groups, 1))
+            .transpose(1, 2)
+            .contiguous()
+        )
         pattern = changed
     return output, pattern
 
@@ -86,8 +98,12 @@ class _Softmaxes(TorchDispatchMode):
 
 @contextmanager
 def implementation(network: PreTrainedModel, name: str) -> Iterator[None]:
-    """While open, the network's attention runs as `name` ("eager", ...), whatever the class says it can be set to."""
-    configs = {id(m.config): m.config for m in network.modules() if isinstance(m, PreTrainedModel)}.values()
+    """While open, the network's attention runs as `name` ("eager", ...), whatever the class says it
+    can be set to.
+    """
+    configs = {
+        id(m.config): m.config for m in network.modules() if isinstance(m, PreTrainedModel)
+    }.values()
     before = [(config, config._attn_implementation) for config in configs]
     try:
         for config in configs:
@@ -100,7 +116,9 @@ def implementation(network: PreTrainedModel, name: str) -> Iterator[None]:
 
 @contextmanager
 def intercept(network: PreTrainedModel, mechanism: str, visit: Visit) -> Iterator[None]:
-    """While open, every forward of the network hands each pattern to `visit`. mechanism: "registry" or "softmax"."""
+    """While open, every forward of the network hands each pattern to `visit`. mechanism: "registry"
+    or "softmax".
+    """
     if mechanism == "softmax":
         with implementation(network, "eager"), _Softmaxes(visit):
             yield
@@ -115,10 +133,12 @@ def intercept(network: PreTrainedModel, mechanism: str, visit: Visit) -> Iterato
 
 @contextmanager
 def watch(network: PreTrainedModel, anatomy: "Anatomy", receive: Receive) -> Iterator[None]:
-    """While open, every forward hands each layer's pattern to `receive`, which may give back another: an edit.
+    """While open, every forward hands each layer's pattern to `receive`, which may give back
+    another: an edit.
 
-    Once per block and forward; layers are 0-based, those of `anatomy.blocks`; where there are no blocks (one layer run
-    many times) they are counted from where the network was entered. Raises NotApplicable where nothing can be read.
+    Once per block and forward; layers are 0-based, those of `anatomy.blocks`; where there are no
+    blocks (one layer run many times) they are counted from where the network was entered. Raises
+    NotApplicable where nothing can be read.
     """
     mechanism = anatomy.mechanism
     if mechanism is None:
@@ -165,8 +185,9 @@ def watch(network: PreTrainedModel, anatomy: "Anatomy", receive: Receive) -> Ite
 
 
 def read(network: PreTrainedModel, anatomy: "Anatomy", ids: torch.Tensor, receive: Receive) -> None:
-    """Run the body of the model (no unembedding) on ids [batch, position], all of one length, and hand every pattern to
-    `receive`, see `watch`. Raises NotApplicable unless every layer with heads gave one.
+    """Run the body of the model (no unembedding) on ids [batch, position], all of one length, and
+    hand every pattern to `receive`, see `watch`. Raises NotApplicable unless every layer with heads
+    gave one.
     """
     seen: list[int] = []
 
@@ -178,4 +199,6 @@ def read(network: PreTrainedModel, anatomy: "Anatomy", ids: torch.Tensor, receiv
         network.base_model(input_ids=ids)
     expected = [block.layer for block in anatomy.blocks if block.n_heads is not None]
     if not seen or (anatomy.blocks and seen != expected):
-        raise NotApplicable(f"attention was read in layers {seen}; {type(network).__name__} has it in {expected}")
+        raise NotApplicable(
+            f"attention was read in layers {seen}; {type(network).__name__} has it in {expected}"
+        )

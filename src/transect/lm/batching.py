@@ -1,4 +1,6 @@
-"""Which sequences run together: a plan that follows from the sequences and a stated budget, never from what is free."""
+"""Which sequences run together: a plan that follows from the sequences and a stated budget, never
+from what is free.
+"""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -23,26 +25,32 @@ def plan(
 ) -> list[list[int]]:
     """Indices in batches: sorted by length, then index, so that there is little padding.
 
-    A batch padded to length n holds as many rows as fit, budget // row_bytes(n), at least one; `batch_size` fixes it
-    instead. apart: lengths n such that rows of up to n and longer ones are never in one batch.
+    A batch padded to length n holds as many rows as fit, budget // row_bytes(n), at least one;
+    `batch_size` fixes it instead. apart: lengths n such that rows of up to n and longer ones are
+    never in one batch.
     """
     batches: list[list[int]] = []
     turns = sorted(apart)
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         # rows come in growing length: the new one sets the padded length of its batch
         room = batch_size or max(1, budget // row_bytes(lengths[index]))
-        across = batches and bisect_left(turns, lengths[batches[-1][-1]]) < bisect_left(turns, lengths[index])
+        across = batches and bisect_left(turns, lengths[batches[-1][-1]]) < bisect_left(
+            turns, lengths[index]
+        )
         if not batches or len(batches[-1]) >= room or across:
             batches.append([])
         batches[-1].append(index)
     return batches
 
 
-def run_halving(batch: Sequence[int], forward: Callable[[Sequence[int]], None], halved: Callable[[int], None]) -> None:
-    """`forward` of a batch or, where memory gives out, of its halves, in order. `halved` is told each size that did not
-    fit.
+def run_halving(
+    batch: Sequence[int], forward: Callable[[Sequence[int]], None], halved: Callable[[int], None]
+) -> None:
+    """`forward` of a batch or, where memory gives out, of its halves, in order. `halved` is told
+    each size that did not fit.
 
-    Raises ResourceError when a single row does not fit, ForwardError for whatever else the network's forward raises.
+    Raises ResourceError when a single row does not fit, ForwardError for whatever else the
+    network's forward raises.
     """
     try:
         return forward(batch)
@@ -65,12 +73,19 @@ def run_halving(batch: Sequence[int], forward: Callable[[Sequence[int]], None], 
 def failed(error: BaseException) -> str:
     """The sentence for what a network's forward raised."""
     told = " ".join(str(error).split())
-    return f"the network's own forward raises {type(error).__name__}" + (f": {told}" if told else "")
+    return f"the network's own forward raises {type(error).__name__}" + (
+        f": {told}" if told else ""
+    )
 
 
 # how the libraries of the accelerators, and torch on a CPU, say that memory gave out
 NO_MEMORY = (
-    *("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+    *(
+        "can't allocate memory",
+        "out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+    ),
     *("CUSPARSE_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED", "UR_RESULT_ERROR_OUT_OF_"),
 )
 
@@ -79,16 +94,24 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error, or the one that it was raised from, says that memory gave out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    if isinstance(error, RuntimeError) and any(words.lower() in str(error).lower() for words in NO_MEMORY):
+    if isinstance(error, RuntimeError) and any(
+        words.lower() in str(error).lower() for words in NO_MEMORY
+    ):
         return True
     return error.__cause__ is not None and out_of_memory(error.__cause__)
 
 
 def context_length(network: PreTrainedModel) -> int | None:
-    """The longest sequence the model has positions for; None where nothing limits it (state-space models)."""
+    """The longest sequence the model has positions for; None where nothing limits it (state-space
+    models).
+    """
     for name, module in network.named_modules():
-        # RoBERTa counts its positions from padding_idx + 1: the table is that much longer than the context
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+        # RoBERTa counts its positions from padding_idx + 1: the table is that much longer than the
+        # context
+        if (
+            name.endswith("position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
             return int(module.weight.shape[0]) - int(module.padding_idx) - 1
     # the others of transformers are mapped to the first name; Bloom's seq_length limits nothing
     for name in ("max_position_embeddings", "max_seq_len", "max_sequence_length"):
@@ -99,14 +122,21 @@ def context_length(network: PreTrainedModel) -> int | None:
 
 
 def turning_points(network: PreTrainedModel) -> list[int]:
-    """Lengths n beyond which the rotary frequencies of a whole batch are others (LongRoPE), growing."""
+    """Lengths n beyond which the rotary frequencies of a whole batch are others (LongRoPE),
+    growing.
+    """
     config = network.config
     found: set[int] = set()
     for scaling in (getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")):
         if not isinstance(scaling, dict):
             continue
-        for one in (scaling, *(v for v in scaling.values() if isinstance(v, dict))):  # by kind of layer
+        for one in (
+            scaling,
+            *(v for v in scaling.values() if isinstance(v, dict)),
+        ):  # by kind of layer
             if one.get("rope_type", one.get("type", "default")) not in STATIC:
-                lengths = (of.get("original_max_position_embeddings") for of in (one, config.to_dict()))
+                lengths = (
+                    of.get("original_max_position_embeddings") for of in (one, config.to_dict())
+                )
                 found |= {n for n in lengths if n is not None}
     return sorted(found)

@@ -1,6 +1,8 @@
-"""Strings inside a text that a tokenizer takes for control tokens: such a text is refused, and the token is named.
+"""Strings inside a text that a tokenizer takes for control tokens: such a text is refused, and the
+token is named.
 
-A control token has a role (BOS, EOS, PAD, MASK, ...), is flagged special, or was added and is written as markup: <...>, [...], <|...|>,
+A control token has a role (BOS, EOS, PAD, MASK, ...), is flagged special, or was added and is
+written as markup: <...>, [...], <|...|>,
 |||...|||. Other added tokens (words, runs of blanks) are text. Whatever in the text became the token counts, also after normalisation;
 of the unknown token, which stands for parts of any text, only its own name does.
 """
@@ -10,10 +12,15 @@ from typing import Any
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
-MARKUP = re.compile(r"\s*(<[^<>]*[^<>\s][^<>]*>|\[[^\[\]]*[^\[\]\s][^\[\]]*\]|\|\|\|.+\|\|\||<｜.*｜>|\{\{.+\}\})\s*")
-# rows of a vocabulary that wait for a use: BERT's [unused1], Gemma's <unused1>, Llama's <|reserved_special_token_1|>, T5's <extra_id_1>,
-# fairseq's madeupword0001
-PLACEHOLDER = re.compile(r"[<\[|｜]+[^<>\[\]]*(unused|reserved|extra|place.?holder|dummy)[^<>\[\]]*[>\]|｜]+|madeupword\d+", re.I)  # fmt: skip
+MARKUP = re.compile(
+    r"\s*(<[^<>]*[^<>\s][^<>]*>|\[[^\[\]]*[^\[\]\s][^\[\]]*\]|\|\|\|.+\|\|\||<｜.*｜>|\{\{.+\}\})\s*"
+)
+# rows of a vocabulary that wait for a use: BERT's [unused1], Gemma's <unused1>, Llama's
+# <|reserved_special_token_1|>, T5's <extra_id_1>, fairseq's madeupword0001
+PLACEHOLDER = re.compile(
+    r"[<\[|｜]+[^<>\[\]]*(unused|reserved|extra|place.?holder|dummy)[^<>\[\]]*[>\]|｜]+|madeupword\d+",
+    re.I,
+)
 
 
 def control_tokens(tokenizer: Any) -> dict[int, str]:
@@ -32,7 +39,5 @@ def spelled(control: dict[int, str], unknown: int | None, text: str, ids: list[i
     """The sentence for a text of whose ids one is a control token; empty for others."""
     for token in control.keys() & set(ids):
         if token != unknown or control[token] in text:
-            return (
-                f"the text spells {control[token]!r}, a control token of the tokenizer, which would not be read as text"
-            )
+            return f"the text spells {control[token]!r}, a control token of the tokenizer, which would not be read as text"
     return ""

@@ -1,7 +1,9 @@
-"""Texts into ids and back where the tokenizer may give up on one of them: a pattern that takes too long, a word without an unknown token.
+"""Texts into ids and back where the tokenizer may give up on one of them: a pattern that takes too
+long, a word without an unknown token.
 
-The tokenizers library raises a bare Exception or panics, and takes with it all texts of the call. So each text is cut by itself then,
-and only those that it gives up on are without ids, with a sentence.
+The tokenizers library raises a bare Exception or panics, and takes with it all texts of the call.
+So each text is cut by itself then, and only those that it gives up on are without ids, with a
+sentence.
 """
 
 from collections.abc import Sequence
@@ -11,20 +13,30 @@ from transformers import BatchEncoding
 
 from transect.errors import LibraryPanic, panics_are_errors
 
-PLAIN = {"add_special_tokens": False, "return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}
+PLAIN = {
+    "add_special_tokens": False,
+    "return_offsets_mapping": True,
+    "return_attention_mask": False,
+    "verbose": False,
+}
 
 
 def unreadable(text: str) -> str:
-    """The sentence for a text that no tokenizer reads, and that would stop the texts beside it; empty for others."""
+    """The sentence for a text that no tokenizer reads, and that would stop the texts beside it;
+    empty for others.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"the text holds {text[error.start]!r}, half of a surrogate pair, which is no character"
+        return (
+            f"the text holds {text[error.start]!r}, half of a surrogate pair, which is no character"
+        )
     return ""
 
 
 def cut(tokenizer: Any, texts: Sequence[str]) -> tuple[BatchEncoding, dict[str, str]]:
-    """Ids, character offsets and word numbers of the texts, without special tokens, and text -> why it has none (it is cut as an empty one).
+    """Ids, character offsets and word numbers of the texts, without special tokens, and text -> why
+    it has none (it is cut as an empty one).
 
     Raises LibraryPanic where not even an empty text can be cut.
     """
@@ -51,7 +63,8 @@ def ids_of(tokenizer: Any, text: str, special: bool = False) -> list[int] | None
 
 
 def added(tokenizer: Any, before: list[int], new: list[int]) -> str:
-    """The text that the new ids add, without special tokens: decoding them alone would lose the blank before a first word.
+    """The text that the new ids add, without special tokens: decoding them alone would lose the
+    blank before a first word.
 
     Raises LibraryPanic where the tokenizer gives up on them.
     """
@@ -66,7 +79,9 @@ def _decoded(tokenizer: Any, ids: list[int]) -> str:
     except MemoryError:
         raise
     except Exception as error:
-        raise LibraryPanic(f"the tokenizer cannot write the tokens as text ({_first_words(error)})") from None
+        raise LibraryPanic(
+            f"the tokenizer cannot write the tokens as text ({_first_words(error)})"
+        ) from None
 
 
 def _encoded(tokenizer: Any, texts: list[str]) -> BatchEncoding:

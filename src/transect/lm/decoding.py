@@ -1,9 +1,10 @@
 """The next-token logits of sequences that grow in step, from a network's own cache or without one.
 
-All rows of a batch have the same length at all times, so nothing is padded: exact for learned, rotary and linear
-positions, windows and recurrent states alike. The cache (keys and values, or the state of a recurrent network) is
-transformers' own, and used only where it is right: some architectures have none, and RWKV's mixes up the rows of a batch
-(transformers 5.23). Without it the whole sequences are run at each step.
+All rows of a batch have the same length at all times, so nothing is padded: exact for learned,
+rotary and linear positions, windows and recurrent states alike. The cache (keys and values, or the
+state of a recurrent network) is transformers' own, and used only where it is right: some
+architectures have none, and RWKV's mixes up the rows of a batch (transformers 5.23). Without it the
+whole sequences are run at each step.
 """
 
 import inspect
@@ -20,10 +21,16 @@ from transect.lm.batching import out_of_memory
 
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
-CACHES = ("past_key_values", "cache_params", "state")  # what architectures call it, in their outputs and arguments
+CACHES = (
+    "past_key_values",
+    "cache_params",
+    "state",
+)  # what architectures call it, in their outputs and arguments
 # units of rounding by which logits may differ between a batch with a cache and one sequence without
 ROUNDING = 64
-HALF = 0.05  # the same for the coarse types, as a share of the largest logit: 64 units of bfloat16 would be half of it
+# the same for the coarse types, as a share of the largest logit: 64 units of bfloat16 would be half
+# of it
+HALF = 0.05
 CHECKED = (5, 9)  # tokens read at once and in all by the check of a cache
 
 
@@ -46,17 +53,21 @@ class Decoder(ABC):
 
     @abstractmethod
     def alone(self, row: int) -> np.ndarray:
-        """The row's logits [vocabulary] computed by themselves, the same whatever else is in the batch."""
+        """The row's logits [vocabulary] computed by themselves, the same whatever else is in the
+        batch.
+        """
 
     def margin(self, logits: np.ndarray) -> float:
-        """How far `logits` may be from what `alone` gives, for a decision between tokens; 0: not at all."""
+        """How far `logits` may be from what `alone` gives, for a decision between tokens; 0: not at
+        all.
+        """
         return 0.0
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a model continues rows: start(rows, sources of an encoder-decoder), the bytes that a row of so many tokens
-    takes, the bytes of a batch, and who is told the batch sizes that did not fit.
+    """How a model continues rows: start(rows, sources of an encoder-decoder), the bytes that a row
+    of so many tokens takes, the bytes of a batch, and who is told the batch sizes that did not fit.
     """
 
     start: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]] | None], Decoder]
@@ -66,9 +77,13 @@ class Decoding:
 
 
 class TableDecoder(Decoder):
-    """A model that gives each distribution directly: `distribution(ids)` is p of every token after the ids."""
+    """A model that gives each distribution directly: `distribution(ids)` is p of every token after
+    the ids.
+    """
 
-    def __init__(self, distribution: Callable[[Sequence[int]], np.ndarray], rows: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, distribution: Callable[[Sequence[int]], np.ndarray], rows: Sequence[Sequence[int]]
+    ) -> None:
         self.distribution = distribution
         self.rows = [list(ids) for ids in rows]
 
@@ -88,7 +103,9 @@ class TableDecoder(Decoder):
 
 
 class NetworkDecoder(Decoder):
-    """A network of transformers. sources: the encoder's ids of each row, all of one length, for an encoder-decoder."""
+    """A network of transformers. sources: the encoder's ids of each row, all of one length, for an
+    encoder-decoder.
+    """
 
     def __init__(
         self,
@@ -133,7 +150,11 @@ class NetworkDecoder(Decoder):
 
     def margin(self, logits: np.ndarray) -> float:
         # the coarse types would call every decision close
-        return tolerance(self._last, logits) if self._last.dtype in (torch.float32, torch.float64) else 0.0
+        return (
+            tolerance(self._last, logits)
+            if self._last.dtype in (torch.float32, torch.float64)
+            else 0.0
+        )
 
     def _encode(self, sources: Sequence[Sequence[int]]) -> torch.Tensor:
         with torch.inference_mode():
@@ -155,7 +176,9 @@ class NetworkDecoder(Decoder):
                 encoded = (self._encoded,)
                 output = self.network(encoder_outputs=encoded, decoder_input_ids=read, **options)
         if self.cached:
-            self._cache = next(((name, output[name]) for name in CACHES if output.get(name) is not None), None)
+            self._cache = next(
+                ((name, output[name]) for name in CACHES if output.get(name) is not None), None
+            )
         return output.logits[:, -1]
 
 
@@ -167,7 +190,9 @@ def tolerance(tensor: torch.Tensor, logits: np.ndarray) -> float:
 
 
 def cache_is_right(network: PreTrainedModel) -> bool:
-    """Whether steps with the cache, its rows exchanged and repeated, give the logits of whole sequences without it."""
+    """Whether steps with the cache, its rows exchanged and repeated, give the logits of whole
+    sequences without it.
+    """
     vocabulary = int(cast(torch.Tensor, network.get_input_embeddings().weight).shape[0])
     first, last = CHECKED
     rows = [[(7 * row + 3 * t + row * t * t) % vocabulary for t in range(last)] for row in (1, 2)]
@@ -192,15 +217,21 @@ def cache_is_right(network: PreTrainedModel) -> bool:
 
 
 def row_bytes(network: PreTrainedModel, length: int) -> int:
-    """Rough bytes of one sequence: its cache, the activations of its first reading, one position's logits in float64."""
+    """Rough bytes of one sequence: its cache, the activations of its first reading, one position's
+    logits in float64.
+    """
     config = network.config
     width = getattr(config, "hidden_size", None) or 1024
     layers = getattr(config, "num_hidden_layers", None) or 24
-    return 4 * length * width * (2 * layers + 12) + 16 * int(getattr(config, "vocab_size", None) or 0)
+    return 4 * length * width * (2 * layers + 12) + 16 * int(
+        getattr(config, "vocab_size", None) or 0
+    )
 
 
 def _rows_of(cache: Any, chosen: torch.Tensor) -> Any:
-    """The cache of chosen rows: transformers' Cache (changed in place), or a list of tensors [batch, ...]."""
+    """The cache of chosen rows: transformers' Cache (changed in place), or a list of tensors
+    [batch, ...].
+    """
     if hasattr(cache, "reorder_cache"):
         cache.reorder_cache(chosen)
         return cache

@@ -1,7 +1,8 @@
-"""What the files of a model say about it, without its weights being read: configuration, sizes of the tensors, tokenizer.
+"""What the files of a model say about it, without its weights being read: configuration, sizes of
+the tensors, tokenizer.
 
-Counts follow from the configuration (lm/counting.py) and are compared with the numbers that the weight files hold; of a model that is
-computed by code of its own only the latter are known.
+Counts follow from the configuration (lm/counting.py) and are compared with the numbers that the
+weight files hold; of a model that is computed by code of its own only the latter are known.
 """
 
 import json
@@ -41,7 +42,9 @@ HEADS = {
 
 @dataclass
 class Description:
-    """facts: field of the registry -> value. how: field -> how it is known, where that is not by reading it. told: what a person should know."""
+    """facts: field of the registry -> value. how: field -> how it is known, where that is not by
+    reading it. told: what a person should know.
+    """
 
     facts: dict[str, Any] = field(default_factory=dict)
     how: dict[str, str] = field(default_factory=dict)
@@ -50,10 +53,11 @@ class Description:
 
 @panics_are_errors()
 def describe(path: Path, elsewhere: Mapping[str, Tensor] | None = None) -> Description:
-    """The facts of a directory in hub layout. elsewhere: its tensors, where the weights are not here (None: read from its files' headers).
+    """The facts of a directory in hub layout. elsewhere: its tensors, where the weights are not
+    here (None: read from its files' headers).
 
-    Raises LoadError for a directory without a readable configuration, weights or tokenizer, NotApplicable for a model that reads more than
-    text and whose text part cannot be run alone.
+    Raises LoadError for a directory without a readable configuration, weights or tokenizer,
+    NotApplicable for a model that reads more than text and whose text part cannot be run alone.
     """
     check_files(path)
     refuse_adapter(path)
@@ -65,29 +69,51 @@ def describe(path: Path, elsewhere: Mapping[str, Tensor] | None = None) -> Descr
     if kind == "ngram":
         order, _, vocab_size = stated(path)
         counts = f"{order}-gram counts: {numbers:,} numbers in tables"
-        found = Description({"objective": "causal", "mixer": "ngram", "vocab_size": vocab_size}, told=[counts])
+        found = Description(
+            {"objective": "causal", "mixer": "ngram", "vocab_size": vocab_size}, told=[counts]
+        )
     else:
         if kind not in CONFIG_MAPPING and "auto_map" not in raw and not list(path.glob("*.py")):
-            raise LoadError(f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}")  # fmt: skip
-        found = _architecture(path, raw, held) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
+            raise LoadError(
+                f"{path}: transformers has no model_type {kind!r}, and there is no code of its own.{nearest(kind, CONFIG_MAPPING)}"
+            )
+        found = (
+            _architecture(path, raw, held) if kind in CONFIG_MAPPING else _own_code(raw, numbers)
+        )
     if how := casing(path):
         found.told.append(how)
-    found.facts = {"model_type": kind, **found.facts, "tokenizer": describe_tokenizer(read_tokenizer(path))}
+    found.facts = {
+        "model_type": kind,
+        **found.facts,
+        "tokenizer": describe_tokenizer(read_tokenizer(path)),
+    }
     return found
 
 
 def describe_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """algorithm; vocab: entries, added ones included; bos, eos: what it puts around a text by itself; byte_fallback: no text is unknown to
-    it; prefix_space: a word that begins a text is cut as after a space; canary: lm/tokenizer.py.
+    """algorithm; vocab: entries, added ones included; bos, eos: what it puts around a text by
+    itself; byte_fallback: no text is unknown to it; prefix_space: a word that begins a text is cut
+    as after a space; canary: lm/tokenizer.py.
     """
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
-    model, steps = parts["model"], [parts.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")]
+    model, steps = (
+        parts["model"],
+        [parts.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")],
+    )
     pipeline = json.dumps(steps, ensure_ascii=False)
     by_bytes = '"ByteLevel"' in pipeline
     if model["type"] == "BPE":
         pieces = "▁" in pipeline or model.get("byte_fallback")
         merged = bool(model.get("merges"))
-        algorithm = ("bpe-byte" if merged else "byte") if by_bytes else "bpe-sentencepiece" if pieces else "bpe" if merged else "char"  # fmt: skip
+        algorithm = (
+            ("bpe-byte" if merged else "byte")
+            if by_bytes
+            else "bpe-sentencepiece"
+            if pieces
+            else "bpe"
+            if merged
+            else "char"
+        )
     else:
         algorithm = {"Unigram": "unigram", "WordPiece": "wordpiece", "WordLevel": "word"}.get(
             model["type"], model["type"]
@@ -116,7 +142,10 @@ def _architecture(path: Path, raw: Mapping[str, Any], held: Mapping[str, Tensor]
         network = network.base_model
     counts = counting.counts(network)
     if text is not config:
-        found.facts["modalities"] = ["text", *(m for name, m in MODALITIES.items() if getattr(config, name, None))]
+        found.facts["modalities"] = [
+            "text",
+            *(m for name, m in MODALITIES.items() if getattr(config, name, None)),
+        ]
         found.facts["config"] = {"text_config": {"model_type": text.model_type}}
         found.told.append(
             f"reads more than text: measured, described and counted by its text part ({text.model_type}) alone"
@@ -130,20 +159,30 @@ def _architecture(path: Path, raw: Mapping[str, Any], held: Mapping[str, Tensor]
     found.how = dict.fromkeys(("params_total", "params_non_embedding", "params_active"), "count")
     if objective != "causal" or headless:
         found.how["objective"] = "inferred"
-    numbers, asked = headers.numbers(held), sum(p.numel() for p in (network if headless else whole).parameters())
+    numbers, asked = (
+        headers.numbers(held),
+        sum(p.numel() for p in (network if headless else whole).parameters()),
+    )
     found.told.append(f"the weight files hold {numbers:,} numbers, {_compared(numbers, asked)}")
     return found
 
 
 def _compare(path: Path, config: Any, maker: Any, held: Mapping[str, Tensor]) -> bool:
-    """Whether the files lack the language-model head alone. Raises LoadError as loading does where they are not those of the
-    configuration; nothing is compared where they are packed (quantized), or read by a class for more than text."""
+    """Whether the files lack the language-model head alone. Raises LoadError as loading does where
+    they are not those of the configuration; nothing is compared where they are packed (quantized),
+    or read by a class for more than text.
+    """
     if reads_more(config) or getattr(config, "quantization_config", None) is not None:
         return False
-    network, report = dry_report(config, maker, {name: tensor.shape for name, tensor in held.items()})
+    network, report = dry_report(
+        config, maker, {name: tensor.shape for name, tensor in held.items()}
+    )
     check_storage(path, network, held, report["unexpected_keys"])
     return check_report(
-        path, network, report, lambda name: torch.empty(held[name].shape, device="meta") if name in held else None
+        path,
+        network,
+        report,
+        lambda name: torch.empty(held[name].shape, device="meta") if name in held else None,
     )
 
 
@@ -161,7 +200,10 @@ def _compared(numbers: int, whole: int) -> str:
 def _sizes(config: Any, network: Any, counts: counting.Counts) -> dict[str, Any]:
     longest = context_length(network)
     found = counting.dimensions(config) | {"context_length": longest}
-    found |= {"params_total": counts.params_total, "params_non_embedding": counts.params_non_embedding}
+    found |= {
+        "params_total": counts.params_total,
+        "params_non_embedding": counts.params_non_embedding,
+    }
     if counts.params_active != counts.params_total:
         found["params_active"] = counts.params_active
     output, token = network.get_output_embeddings(), network.get_input_embeddings()
@@ -169,8 +211,12 @@ def _sizes(config: Any, network: Any, counts: counting.Counts) -> dict[str, Any]
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _beyond(facts: dict[str, Any], config: Any, counts: counting.Counts, objective: str) -> dict[str, Any]:
-    """`config` of the entry: the fields of the configuration that are neither in its dimensions nor the class's examples, where counts need them."""
+def _beyond(
+    facts: dict[str, Any], config: Any, counts: counting.Counts, objective: str
+) -> dict[str, Any]:
+    """`config` of the entry: the fields of the configuration that are neither in its dimensions nor
+    the class's examples, where counts need them.
+    """
     from transect.run import Rule, Run
 
     given = dict(facts.get("config", {}))
@@ -199,13 +245,22 @@ def _beyond(facts: dict[str, Any], config: Any, counts: counting.Counts, objecti
 
 
 def _own_code(raw: Mapping[str, Any], numbers: int) -> Description:
-    """Of a model that is computed by Python files of its own: what the configuration says in words that others use, too."""
-    heads = [HEADS[end] for name in raw.get("architectures") or [] for end in HEADS if name.endswith(end)]
-    found = Description({"remote_code": True, "params_total": numbers}, {"params_total": "inferred"})
+    """Of a model that is computed by Python files of its own: what the configuration says in words
+    that others use, too.
+    """
+    heads = [
+        HEADS[end] for name in raw.get("architectures") or [] for end in HEADS if name.endswith(end)
+    ]
+    found = Description(
+        {"remote_code": True, "params_total": numbers}, {"params_total": "inferred"}
+    )
     if heads:
         found.facts["objective"] = heads[0]
     for name, names in counting.NAMES.items():
-        value = next((raw[n] for n in (*names, *OTHER_NAMES.get(name, ())) if isinstance(raw.get(n), int)), None)
+        value = next(
+            (raw[n] for n in (*names, *OTHER_NAMES.get(name, ())) if isinstance(raw.get(n), int)),
+            None,
+        )
         if value is not None:
             found.facts[name] = value
     found.how |= {name: "inferred" for name in found.facts if name in counting.NAMES}
@@ -216,5 +271,10 @@ def _own_code(raw: Mapping[str, Any], numbers: int) -> Description:
 
 
 # what configurations outside transformers call the dimensions
-OTHER_NAMES = {"n_layers": ("n_layer", "n_layers", "num_layers"), "d_model": ("d_model", "n_embd", "dim"), "n_heads": ("n_head", "n_heads"),
-               "context_length": ("n_positions", "max_sequence_length", "n_ctx", "block_size"), "d_ff": ("mlp_hidden_size",)}  # fmt: skip
+OTHER_NAMES = {
+    "n_layers": ("n_layer", "n_layers", "num_layers"),
+    "d_model": ("d_model", "n_embd", "dim"),
+    "n_heads": ("n_head", "n_heads"),
+    "context_length": ("n_positions", "max_sequence_length", "n_ctx", "block_size"),
+    "d_ff": ("mlp_hidden_size",),
+}

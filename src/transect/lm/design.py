@@ -1,4 +1,5 @@
-"""Design factors of a network that follow from its modules and its configuration alone: no weights, no table of names of models.
+"""Design factors of a network that follow from its modules and its configuration alone: no weights,
+no table of names of models.
 
 mixer             attention where some module attends, ssd or selective-ssm (Mamba 2 or 1), wkv, recurrent; hybrid where two of them do
 position          rope where something rotates, else the kind of the table or bias; none where nothing attends
@@ -23,8 +24,13 @@ from transect.lm.counting import dimensions
 
 ATTENDS = re.compile(r"Attention|Attn")
 # parts of class names of what mixes positions without attending
-OTHERS = {"wkv": r"^Rwkv", "ssd": r"(Mamba2|Bamba|Zamba2|FalconH1).*Mixer", "selective-ssm": r"Mamba.*Mixer|JambaMambaMixer",
-          "recurrent": r"LSTM|Lstm|RecurrentBlock|GRU", "hybrid": r"ShortConv|LightningAttention|DeltaNet|LinearAttention"}  # fmt: skip
+OTHERS = {
+    "wkv": r"^Rwkv",
+    "ssd": r"(Mamba2|Bamba|Zamba2|FalconH1).*Mixer",
+    "selective-ssm": r"Mamba.*Mixer|JambaMambaMixer",
+    "recurrent": r"LSTM|Lstm|RecurrentBlock|GRU",
+    "hybrid": r"ShortConv|LightningAttention|DeltaNet|LinearAttention",
+}
 ACTIVATIONS = (
     "hidden_act",
     "hidden_activation",
@@ -46,7 +52,9 @@ def design(network: PreTrainedModel) -> dict[str, Any]:
         "position": _position(network) if mixer in ("attention", "hybrid") else "none",
         "norm": _norm(network),
         "mlp": _mlp(network),
-        "attention_pattern": _pattern(network.config) if mixer in ("attention", "hybrid") else "none",
+        "attention_pattern": _pattern(network.config)
+        if mixer in ("attention", "hybrid")
+        else "none",
         "weight_sharing": _sharing(network),
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -54,10 +62,15 @@ def design(network: PreTrainedModel) -> dict[str, Any]:
 
 def _mixer(network: nn.Module) -> str | None:
     names = {type(module).__name__ for module in network.modules()}
-    others = [kind for kind, words in OTHERS.items() if any(re.search(words, name) for name in names)]
+    others = [
+        kind for kind, words in OTHERS.items() if any(re.search(words, name) for name in names)
+    ]
     if "ssd" in others and "selective-ssm" in others:  # the name of the second matches both
         others.remove("selective-ssm")
-    attends = any(ATTENDS.search(n) and not any(re.search(words, n) for words in OTHERS.values()) for n in names)
+    attends = any(
+        ATTENDS.search(n) and not any(re.search(words, n) for words in OTHERS.values())
+        for n in names
+    )
     if attends:
         return "hybrid" if others else "attention"
     return others[0] if others else None
@@ -75,12 +88,19 @@ def _position(network: PreTrainedModel) -> str | None:
         for p, m in network.named_modules()
         if re.search(r"(^|\.)\w*(position|wpe)\w*\Z", p) and "Embedding" in type(m).__name__
     ]
-    if any("Sinusoidal" in type(m).__name__ or not any(w.requires_grad for w in m.parameters()) for m in tables):
+    if any(
+        "Sinusoidal" in type(m).__name__ or not any(w.requires_grad for w in m.parameters())
+        for m in tables
+    ):
         return "sinusoidal"
     if tables:
         return "learned"
     return (
-        "alibi" if "alibi" in _source(network) else "sinusoidal" if "positional_encoding" in _source(network) else None
+        "alibi"
+        if "alibi" in _source(network)
+        else "sinusoidal"
+        if "positional_encoding" in _source(network)
+        else None
     )
 
 
@@ -92,16 +112,24 @@ def _source(network: nn.Module) -> str:
 
 
 def _norm(network: PreTrainedModel) -> str | None:
-    norms = [m for m in network.modules() if re.search(r"Norm", type(m).__name__) and not list(m.children())]
+    norms = [
+        m
+        for m in network.modules()
+        if re.search(r"Norm", type(m).__name__) and not list(m.children())
+    ]
     if not norms:
         return None
     kind, _ = Counter(type(m) for m in norms).most_common(1)[0]
-    norm = copy.deepcopy(max((m for m in norms if type(m) is kind), key=lambda m: len(list(m.parameters()))))
+    norm = copy.deepcopy(
+        max((m for m in norms if type(m) is kind), key=lambda m: len(list(m.parameters())))
+    )
     weights = list(norm.parameters())
     norm = norm.to_empty(device="cpu").float()
     for name, weight in norm.named_parameters():
         nn.init.constant_(weight, 0.0 if name.endswith("bias") else 1.0)
-    x = torch.linspace(-1, 2, weights[0].shape[-1] if weights else dimensions(network.config).get("d_model", 8))[None]
+    x = torch.linspace(
+        -1, 2, weights[0].shape[-1] if weights else dimensions(network.config).get("d_model", 8)
+    )[None]
     try:
         with torch.no_grad():
             same = torch.allclose(norm(x), norm(x + 1), atol=1e-3)
@@ -125,9 +153,15 @@ def _mlp(network: PreTrainedModel) -> str | None:
         if re.search(r"relu2|relu_?squared", told)
         else next((k for k in ("gelu", "relu", "silu", "swish") if k in told), told)
     )
-    shapes = [tuple(p.shape[-2:]) for n, p in block.named_parameters() if p.ndim > 1 and not NO_MLP.search(n)]
+    shapes = [
+        tuple(p.shape[-2:])
+        for n, p in block.named_parameters()
+        if p.ndim > 1 and not NO_MLP.search(n)
+    ]
     d_model: int = size.get("d_model", 0)
-    widths: list[int] = [w for w in (size.get("d_ff"), getattr(config, "moe_intermediate_size", None)) if w]
+    widths: list[int] = [
+        w for w in (size.get("d_ff"), getattr(config, "moe_intermediate_size", None)) if w
+    ]
     for width in widths:
         if width == d_model:  # the matrices of attention have that shape as well
             return None
@@ -140,16 +174,25 @@ def _mlp(network: PreTrainedModel) -> str | None:
 def _blocks(network: nn.Module) -> list[nn.Module]:
     """The longest list of modules that stands in no other."""
     lists = [
-        (n, m) for n, m in network.named_modules() if isinstance(m, nn.ModuleList) and not re.search(r"\.\d+(\.|\Z)", n)
+        (n, m)
+        for n, m in network.named_modules()
+        if isinstance(m, nn.ModuleList) and not re.search(r"\.\d+(\.|\Z)", n)
     ]
     return list(max((m for _, m in lists), key=len, default=[]))  # type: ignore[call-overload]
 
 
 def _pattern(config: Any) -> str:
-    kinds = {("sliding" if re.search("sliding|local|chunked", str(kind)) else "full") for kind in _kinds(config)}
+    kinds = {
+        ("sliding" if re.search("sliding|local|chunked", str(kind)) else "full")
+        for kind in _kinds(config)
+    }
     if len(kinds) > 1:
         return "local-global"
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    window = (
+        getattr(config, "sliding_window", None)
+        if getattr(config, "use_sliding_window", True)
+        else None
+    )
     return kinds.pop() if kinds else "sliding" if window else "full"
 
 

@@ -1,4 +1,5 @@
-"""What may be changed in a run: an activation is replaced, or something is added to it, at a named place.
+"""What may be changed in a run: an activation is replaced, or something is added to it, at a named
+place.
 
     patch    what another run had there          ablate    zero, the mean, or what another sequence had there
     add      a direction
@@ -22,10 +23,11 @@ VERSION = 1  # part of the key of every cell that rests on this file: raise it w
 class Edit:
     """One change of an activation.
 
-    value: a number or a tensor that broadcasts to [sequence, position, ...], the part of the activation that is named:
-    its positions (None: all; negative ones count from the end) and its head (None: all, [..., head, d_head]).
-    In place "pattern" a position is a query: [sequence, query, key] of a head, else [sequence, query, head, key].
-    how: "replace" puts the value in the activation's place, "add" adds it.
+    value: a number or a tensor that broadcasts to [sequence, position, ...], the part of the
+    activation that is named: its positions (None: all; negative ones count from the end) and its
+    head (None: all, [..., head, d_head]). In place "pattern" a position is a query: [sequence,
+    query, key] of a head, else [sequence, query, head, key]. how: "replace" puts the value in the
+    activation's place, "add" adds it.
     """
 
     place: str
@@ -36,13 +38,21 @@ class Edit:
     how: Literal["replace", "add"] = "replace"
 
     def check(self, model: NetworkModel, length: int) -> None:
-        """Raise InputError for what is out of range, NotApplicable for a place that the model does not have."""
+        """Raise InputError for what is out of range, NotApplicable for a place that the model does
+        not have.
+        """
         if self.how not in ("replace", "add"):
             raise InputError(f"how: {self.how!r}; there are: replace, add.")
         sites(model, [self.place], [self.layer])
-        heads = model.anatomy.blocks[self.layer].n_heads if self.place in ("head", "pattern") else None
+        heads = (
+            model.anatomy.blocks[self.layer].n_heads if self.place in ("head", "pattern") else None
+        )
         if self.head is not None and not 0 <= self.head < (heads or 0):
-            allowed = f"{self.place} has the heads 0 to {heads - 1}" if heads else f"{self.place} has no heads"
+            allowed = (
+                f"{self.place} has the heads 0 to {heads - 1}"
+                if heads
+                else f"{self.place} has no heads"
+            )
             raise InputError(f"head: {self.head}; {allowed}.")
         for position in self.positions or ():
             inside(position, length, "positions")
@@ -59,7 +69,9 @@ class Edit:
             return torch.broadcast_to(value, shape)
         except RuntimeError:
             told = f"{self.place} of layer {self.layer}, which is {shape} here (sequence, position, ...)"
-            raise InputError(f"value: its shape {tuple(value.shape)} does not fit {told}.") from None
+            raise InputError(
+                f"value: its shape {tuple(value.shape)} does not fit {told}."
+            ) from None
 
     def make(self, x: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
         """Change x in place, in `rows` only; values: one per row."""
@@ -74,9 +86,15 @@ class Edit:
 
 
 def patch(
-    place: str, layer: int, source: torch.Tensor, head: int | None = None, positions: Sequence[int] | None = None
+    place: str,
+    layer: int,
+    source: torch.Tensor,
+    head: int | None = None,
+    positions: Sequence[int] | None = None,
 ) -> Edit:
-    """Put in what another run had there: `source` as `capture` gives it, for the same sequences one by one."""
+    """Put in what another run had there: `source` as `capture` gives it, for the same sequences one
+    by one.
+    """
     return Edit(place, layer, part(place, source, head, positions), head, positions)
 
 
@@ -92,16 +110,19 @@ def ablate(
 ) -> Edit:
     """Take away what an activation says of its sequence.
 
-    zero: 0 in its place; mean: the mean of `source` over its sequences and the positions named; resample: the same
-    positions of another sequence of `source`, by a random cyclic order from `seed`, so that none gets its own.
-    source: as `capture` gives it. Raises InputError without a source where one is needed, or with too few sequences.
+    zero: 0 in its place; mean: the mean of `source` over its sequences and the positions named;
+    resample: the same positions of another sequence of `source`, by a random cyclic order from
+    `seed`, so that none gets its own. source: as `capture` gives it. Raises InputError without a
+    source where one is needed, or with too few sequences.
     """
     if how == "zero":
         return Edit(place, layer, 0.0, head, positions)
     if how not in ("mean", "resample"):
         raise InputError(f"how: {how!r}; there are: zero, mean, resample.")
     if source is None or (how == "resample" and len(source) < 2):
-        raise InputError(f"how: {how!r} needs a source{' of two sequences or more' if how == 'resample' else ''}.")
+        raise InputError(
+            f"how: {how!r} needs a source{' of two sequences or more' if how == 'resample' else ''}."
+        )
     value = part(place, source, head, positions)
     if how == "mean":
         return Edit(place, layer, value.mean((0, 1), keepdim=True), head, positions)
@@ -123,8 +144,12 @@ def add(
     return Edit(place, layer, scale * direction, head, positions, "add")
 
 
-def part(place: str, x: torch.Tensor, head: int | None, positions: Sequence[int] | None) -> torch.Tensor:
-    """Of an activation, as `capture` gives it, some positions (queries of a pattern) and one head: [sequence, position, ...]."""
+def part(
+    place: str, x: torch.Tensor, head: int | None, positions: Sequence[int] | None
+) -> torch.Tensor:
+    """Of an activation, as `capture` gives it, some positions (queries of a pattern) and one head:
+    [sequence, position, ...].
+    """
     x = _position_first(place, x)
     x = x if positions is None else x[:, list(positions)]
     return x if head is None else x[:, :, head]

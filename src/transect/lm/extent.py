@@ -1,9 +1,11 @@
 """A network is built only as far as its weight files can fill it.
 
-A configuration of a few hundred bytes may ask for a billion layers, or for a table of a billion rows. So the network is built first
-without numbers (on the meta device), and building ends as soon as it registers more tensors or more numbers than the headers of the
-files allow. Allowed are several times what they hold: tied matrices are registered once for each place before they are one, and
-what is packed (quantized) has fewer numbers in the file. What is missing in the end, or of another shape, loading itself tells by name.
+A configuration of a few hundred bytes may ask for a billion layers, or for a table of a billion
+rows. So the network is built first without numbers (on the meta device), and building ends as soon
+as it registers more tensors or more numbers than the headers of the files allow. Allowed are
+several times what they hold: tied matrices are registered once for each place before they are one,
+and what is packed (quantized) has fewer numbers in the file. What is missing in the end, or of
+another shape, loading itself tells by name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,9 @@ from transect.lm.configuring import refusal
 from transect.lm.folder import CONFIG
 from transect.lm.headers import Tensor, numbers
 
-PLACES = 4  # an encoder-decoder registers one embedding as shared, encoder's, decoder's and unembedding
+PLACES = (
+    4  # an encoder-decoder registers one embedding as shared, encoder's, decoder's and unembedding
+)
 SPARE_TENSORS, SPARE_NUMBERS = 5_000, 2**22
 MODULES = 10  # to a tensor, at most: activations, dropouts and containers have none
 PACKED = 16  # numbers in one that is stored, at most: 2 bits in 32
@@ -41,7 +45,8 @@ def built(
     quantized: bool = False,
     own_code: bool = False,
 ) -> PreTrainedModel:
-    """The network of a configuration, without its numbers. maker: an Auto class; raw: config.json as it was read.
+    """The network of a configuration, without its numbers. maker: an Auto class; raw: config.json
+    as it was read.
 
     Raises LoadError for one that the tensors cannot fill, or that transformers cannot build.
     """
@@ -61,7 +66,9 @@ def built(
 
 
 def _limits(held: Mapping[str, Tensor], packed: int) -> tuple[dict[str, int], str]:
-    """What may be registered, and a clause on what the files hold. packed: numbers in one that is stored, at most."""
+    """What may be registered, and a clause on what the files hold. packed: numbers in one that is
+    stored, at most.
+    """
     stored = numbers(held)
     limits = {
         "tensors": PLACES * len(held) + SPARE_TENSORS,
@@ -97,7 +104,9 @@ def _counted(path: Path, limits: dict[str, int], held: str) -> Iterator[None]:
     handles = [
         hooks.register_module_parameter_registration_hook(parameter),
         hooks.register_module_buffer_registration_hook(buffer),
-        hooks.register_module_module_registration_hook(lambda module, name, inner: count("modules", 1)),
+        hooks.register_module_module_registration_hook(
+            lambda module, name, inner: count("modules", 1)
+        ),
     ]
     try:
         yield

@@ -1,7 +1,9 @@
-"""The form of an architecture's blocks, found in a network of the same class with two layers of width 32 and random weights.
+"""The form of an architecture's blocks, found in a network of the same class with two layers of
+width 32 and random weights.
 
-parallel_residual: attention and MLP read the same residual stream (lm/residual.py has the equations).
-norm_placement: where a block normalises (lm/placement.py); left out where that is not clear.
+parallel_residual: attention and MLP read the same residual stream (lm/residual.py has the
+equations). norm_placement: where a block normalises (lm/placement.py); left out where that is not
+clear.
 """
 
 from typing import Any
@@ -25,13 +27,16 @@ SMALL = {
     "context_length": 64,
 }
 FORMS = ("parallel", "sequential", "post-norm")
-# of the matrices: those that training begins with are so small that a norm's epsilon makes the norm a constant factor
+# of the matrices: those that training begins with are so small that a norm's epsilon makes the norm
+# a constant factor
 ORDINARY = 0.25
 LARGEST = 50_000_000  # weights of a network that did not become small
 
 
 def form(config: PreTrainedConfig, objective: Objective) -> dict[str, Any]:
-    """parallel_residual and norm_placement, as far as they can be told; empty where the class cannot be made small, or its parts not found."""
+    """parallel_residual and norm_placement, as far as they can be told; empty where the class
+    cannot be made small, or its parts not found.
+    """
     try:
         small = _small(config)
         if counting.counts(counting.meta_network(small, objective)).params_total > LARGEST:
@@ -57,11 +62,15 @@ def _small(config: PreTrainedConfig) -> PreTrainedConfig:
     given = {name: value for name, value in config.to_dict().items() if value is not None}
     for name, value in SMALL.items():
         given |= {
-            place: value for n in counting.NAMES[name] if (place := counting.field_of(config.model_type, n)) in given
+            place: value
+            for n in counting.NAMES[name]
+            if (place := counting.field_of(config.model_type, n)) in given
         }
     for name, value in given.items():
         if name.endswith("_token_id") and isinstance(value, int):
             given[name] = min(value, SMALL["vocab_size"] - 1)
         if isinstance(value, list) and len(value) == layers:  # one entry for each layer
             given[name] = (list(dict.fromkeys(value)) * 2)[: SMALL["n_layers"]]
-    return AutoConfig.for_model(config.model_type, **{k: v for k, v in given.items() if k != "model_type"})
+    return AutoConfig.for_model(
+        config.model_type, **{k: v for k, v in given.items() if k != "model_type"}
+    )

@@ -1,19 +1,21 @@
 """Continuations of prompts, drawn from the model's own distribution.
 
-    token ~ p(token | prompt, tokens so far) ** (1 / temperature), normalised; temperature 0: the most probable token.
+    token ~ p(token | prompt, tokens so far) ** (1 / temperature), normalised; temperature 0: the
+    most probable token.
 
-The random numbers of a sample (lm/sampling.py) come from numpy's PCG64, seeded by the seed, the number of the sample
-and the prompt's own ids (and how often the same prompt stood before it): they depend neither on the batch nor on the
-other prompts, nor on max_new_tokens.
+The random numbers of a sample (lm/sampling.py) come from numpy's PCG64, seeded by the seed, the
+number of the sample and the prompt's own ids (and how often the same prompt stood before it): they
+depend neither on the batch nor on the other prompts, nor on max_new_tokens.
 
-Logits depend on the batch in their last bits. So a decision that these could turn (two tokens almost alike) is taken by
-logits of that sequence alone, without a cache: in float32 and float64 the result is the same for every batch size and
-order. In half precision it holds for one batch size.
+Logits depend on the batch in their last bits. So a decision that these could turn (two tokens
+almost alike) is taken by logits of that sequence alone, without a cache: in float32 and float64 the
+result is the same for every batch size and order. In half precision it holds for one batch size.
 
-A sample ends with any token that the generation configuration, the configuration or the tokenizer name as an end (chat models have
-several: the end of a turn beside the end of a text).
+A sample ends with any token that the generation configuration, the configuration or the tokenizer
+name as an end (chat models have several: the end of a turn beside the end of a text).
 
-No other rule of transformers' `generate` applies: no penalties, no forced or suppressed tokens of a generation config.
+No other rule of transformers' `generate` applies: no penalties, no forced or suppressed tokens of a
+generation config.
 """
 
 from collections import Counter
@@ -42,7 +44,9 @@ VERSION = 2  # part of the key of every cell that rests on this file: raise it w
 
 @dataclass
 class Sample:
-    """One sequence that grows. row: what the decoder reads of the prompt; source: what the encoder reads, if any."""
+    """One sequence that grows. row: what the decoder reads of the prompt; source: what the encoder
+    reads, if any.
+    """
 
     prompt: int
     row: list[int]
@@ -62,7 +66,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Continued:
-    """One text and its continuations: samples [n] of new ids, texts [n] of what they add; error: why there are none."""
+    """One text and its continuations: samples [n] of new ids, texts [n] of what they add; error:
+    why there are none.
+    """
 
     prompt: list[int]
     samples: list[list[int]]
@@ -97,13 +103,18 @@ def continue_texts(
     bos: str | bool = "auto",
     batch_size: int | None = None,
 ) -> list[Continued]:
-    """Continuations of texts: [BOS] text for a causal model (the policy of lm/scoring.py), text [EOS] for an encoder.
+    """Continuations of texts: [BOS] text for a causal model (the policy of lm/scoring.py), text
+    [EOS] for an encoder.
 
-    A text that cannot be continued (empty without BOS, too long) keeps its place, with the error instead of samples.
+    A text that cannot be continued (empty without BOS, too long) keeps its place, with the error
+    instead of samples.
     """
     sampling = Sampling(max_new_tokens, seed, temperature, n, top_p, stop_ids(model, stop))
     prompts, illegible = _read(model, texts, bos)
-    errors = [first or why for first, why in zip(illegible, refusals(model, prompts, sampling), strict=True)]
+    errors = [
+        first or why
+        for first, why in zip(illegible, refusals(model, prompts, sampling), strict=True)
+    ]
     possible = [index for index, error in enumerate(errors) if not error]
     drawn = _sampled(model, [prompts[index] for index in possible], sampling, batch_size)
     for sample in drawn:
@@ -112,7 +123,10 @@ def continue_texts(
     result = []
     for index, (ids, error) in enumerate(zip(prompts, errors, strict=True)):
         samples = [] if error else found[index]
-        written = [new[:-1] if stop is None and new and new[-1] in sampling.stop else new for new in samples]
+        written = [
+            new[:-1] if stop is None and new and new[-1] in sampling.stop else new
+            for new in samples
+        ]
         result.append(_continued(model, ids, samples, written, error))
     return result
 
@@ -123,27 +137,32 @@ def stop_ids(model: "Model", stop: Collection[int] | None) -> frozenset[int]:
         return ends(model)
     for token in stop:
         if not 0 <= token < model.vocab_size:
-            raise InputError(f"stop: the token id {token}; the vocabulary is 0 to {model.vocab_size - 1}.")
+            raise InputError(
+                f"stop: the token id {token}; the vocabulary is 0 to {model.vocab_size - 1}."
+            )
     return frozenset(stop)
 
 
 def ends(model: "Model") -> frozenset[int]:
-    """The tokens with which a model ends what it writes: all that the generation configuration, the configuration and the
-    tokenizer name.
+    """The tokens with which a model ends what it writes: all that the generation configuration, the
+    configuration and the tokenizer name.
     """
     named = {model.tokenizer.eos_token_id}
     network = getattr(model, "network", None)
     for config in (getattr(network, name, None) for name in ("generation_config", "config")):
         given = getattr(config, "eos_token_id", None)
         named |= set(given) if isinstance(given, list | tuple) else {given}
-    return frozenset(int(token) for token in named if token is not None and 0 <= token < model.vocab_size)
+    return frozenset(
+        int(token) for token in named if token is not None and 0 <= token < model.vocab_size
+    )
 
 
 def refusals(model: "Model", prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[str]:
     """Of each prompt: why it cannot be continued; empty when it can."""
     result = []
     for index, ids in enumerate(prompts):
-        # the last new token is not read; an encoder-decoder's new tokens stand apart from the prompt
+        # the last new token is not read; an encoder-decoder's new tokens stand apart from the
+        # prompt
         longest = max(len(ids), sampling.max_new_tokens)
         if model.decoder_start_id is None:
             longest = len(ids) + sampling.max_new_tokens - 1
@@ -171,7 +190,11 @@ def _sampled(
     samples = []
     for index, ids in enumerate(prompts):
         key = tuple(map(int, ids))
-        row, source = (list(key), None) if model.decoder_start_id is None else ([model.decoder_start_id], list(key))
+        row, source = (
+            (list(key), None)
+            if model.decoder_start_id is None
+            else ([model.decoder_start_id], list(key))
+        )
         for number in range(sampling.n if sampling.temperature else 1):
             samples.append(Sample(index, row, source, [sampling.seed, number, seen[key], *key]))
         seen[key] += 1
@@ -184,7 +207,9 @@ def _sampled(
     def row_bytes(length: int) -> int:
         return decoding.row_bytes(length + sampling.max_new_tokens)
 
-    for batch in plan([sample.length for sample in samples], row_bytes, decoding.budget, batch_size):
+    for batch in plan(
+        [sample.length for sample in samples], row_bytes, decoding.budget, batch_size
+    ):
         for part in _near(batch, samples, sampling):
             try:
                 run_halving(part, forward, decoding.halved)
@@ -204,21 +229,27 @@ def _alone(sample: Sample, grow: Callable[[], None]) -> None:
 
 
 def _near(batch: Sequence[int], samples: Sequence[Sample], sampling: Sampling) -> list[list[int]]:
-    """The batch in parts of nearly one length: the last tokens of a longer prompt are read one by one, while a shorter
-    one has its new tokens drawn. Encoders read sources of one length.
+    """The batch in parts of nearly one length: the last tokens of a longer prompt are read one by
+    one, while a shorter one has its new tokens drawn. Encoders read sources of one length.
     """
     width = 1 if samples[batch[0]].source is not None else 1 + sampling.max_new_tokens // 2
     shortest = samples[batch[0]].length
-    return [list(part) for _, part in groupby(batch, key=lambda i: (samples[i].length - shortest) // width)]
+    return [
+        list(part)
+        for _, part in groupby(batch, key=lambda i: (samples[i].length - shortest) // width)
+    ]
 
 
 def _grow(decoding: Decoding, samples: Sequence[Sample], sampling: Sampling) -> None:
-    """Draw the new tokens of a batch. Rows are equally long at all times: where a prompt goes on, its token is read."""
+    """Draw the new tokens of a batch. Rows are equally long at all times: where a prompt goes on,
+    its token is read.
+    """
     length = min(len(sample.row) for sample in samples)
     keys = [(tuple(s.row[:length]), None if s.source is None else tuple(s.source)) for s in samples]
     distinct = list(dict.fromkeys(keys))
     decoder = decoding.start(
-        [row for row, _ in distinct], [source for _, source in distinct if source is not None] or None
+        [row for row, _ in distinct],
+        [source for _, source in distinct if source is not None] or None,
     )
     decoder.keep([distinct.index(key) for key in keys])  # many samples of a prompt: it is read once
     rows = list(samples)
@@ -228,16 +259,24 @@ def _grow(decoding: Decoding, samples: Sequence[Sample], sampling: Sampling) -> 
         going = [place for place, sample in enumerate(rows) if not _ended(sample, sampling)]
         if not going:
             return
-        if 2 * len(going) <= len(rows):  # sooner, the copies of the cache would cost more than the rows
+        if 2 * len(going) <= len(
+            rows
+        ):  # sooner, the copies of the cache would cost more than the rows
             decoder.keep(going)
             rows, token = [rows[place] for place in going], [token[place] for place in going]
         decoder.push(token)
 
 
 def _next(decoder: Decoder, rows: Sequence[Sample], length: int, sampling: Sampling) -> list[int]:
-    """The token after `length` tokens of each row: the prompt's own, or a new one, which is kept in the sample."""
+    """The token after `length` tokens of each row: the prompt's own, or a new one, which is kept in
+    the sample.
+    """
     token = [sample.row[length] if length < len(sample.row) else 0 for sample in rows]
-    drawn = [p for p, sample in enumerate(rows) if length >= len(sample.row) and not _ended(sample, sampling)]
+    drawn = [
+        p
+        for p, sample in enumerate(rows)
+        if length >= len(sample.row) and not _ended(sample, sampling)
+    ]
     if not drawn:
         return token
     logits = decoder.logits()[drawn]
@@ -267,10 +306,16 @@ def _are_numbers(logits: np.ndarray) -> np.ndarray:
 
 def _ended(sample: Sample, sampling: Sampling) -> bool:
     new = sample.new
-    return bool(sample.error) or len(new) == sampling.max_new_tokens or bool(new and new[-1] in sampling.stop)
+    return (
+        bool(sample.error)
+        or len(new) == sampling.max_new_tokens
+        or bool(new and new[-1] in sampling.stop)
+    )
 
 
-def _by_prompt(samples: Sequence[Sample], n_prompts: int, sampling: Sampling) -> list[list[list[int]]]:
+def _by_prompt(
+    samples: Sequence[Sample], n_prompts: int, sampling: Sampling
+) -> list[list[list[int]]]:
     result: list[list[list[int]]] = [[] for _ in range(n_prompts)]
     for sample in samples:
         copies = 1 if sampling.temperature else sampling.n
@@ -278,7 +323,9 @@ def _by_prompt(samples: Sequence[Sample], n_prompts: int, sampling: Sampling) ->
     return result
 
 
-def _read(model: "Model", texts: Sequence[str], bos: str | bool) -> tuple[list[list[int]], list[str]]:
+def _read(
+    model: "Model", texts: Sequence[str], bos: str | bool
+) -> tuple[list[list[int]], list[str]]:
     """The prompt of each text, and why it must not be read ("" when it may)."""
     encoded = model.encodings(texts)["input_ids"]
     why = [model.illegible(text, ids) for text, ids in zip(texts, encoded, strict=True)]
@@ -293,6 +340,8 @@ def _continued(
 ) -> Continued:
     before = ids if model.decoder_start_id is None else []
     try:
-        return Continued(ids, samples, [added(model.tokenizer, before, new) for new in written], error)
+        return Continued(
+            ids, samples, [added(model.tokenizer, before, new) for new in written], error
+        )
     except LibraryPanic as panic:
         return Continued(ids, [], [], str(panic))

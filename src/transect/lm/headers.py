@@ -1,8 +1,9 @@
-"""What weight files hold, from their headers: the names, shapes and types of the tensors, without a number of them being read.
+"""What weight files hold, from their headers: the names, shapes and types of the tensors, without a
+number of them being read.
 
-A safetensors file is 8 bytes (the header's length), a header (JSON: name -> dtype, shape, data_offsets), and the numbers. The library
-checks that offsets fit shapes and fill the file; that a name stands once is checked here, in a file and between files: the last one
-would count, in silence.
+A safetensors file is 8 bytes (the header's length), a header (JSON: name -> dtype, shape,
+data_offsets), and the numbers. The library checks that offsets fit shapes and fill the file; that a
+name stands once is checked here, in a file and between files: the last one would count, in silence.
 """
 
 import json
@@ -32,12 +33,16 @@ class Tensor(NamedTuple):
 
 
 def tensors(weights: list[Path]) -> dict[str, Tensor]:
-    """Name -> what the files hold of it. Raises LoadError for a file that is none of safetensors, or not all of it, and for a name twice."""
+    """Name -> what the files hold of it. Raises LoadError for a file that is none of safetensors,
+    or not all of it, and for a name twice.
+    """
     found: dict[str, Tensor] = {}
     for file in weights:
         held = _header(file)
         if twice := sorted(held.keys() & found.keys()):
-            raise LoadError(f"{file}: {twice[0]!r} stands in another of the weight files, too; which one counts is not known.")  # fmt: skip
+            raise LoadError(
+                f"{file}: {twice[0]!r} stands in another of the weight files, too; which one counts is not known."
+            )
         found |= held
     return found
 
@@ -55,9 +60,13 @@ def _header(file: Path) -> dict[str, Tensor]:
             length = int.from_bytes(opened.read(8), "little")
             header = json.loads(opened.read(length), object_pairs_hook=_once)
     except SafetensorError as error:
-        raise LoadError(f"{file}: this is no safetensors file, or not all of it ({error}).") from None
+        raise LoadError(
+            f"{file}: this is no safetensors file, or not all of it ({error})."
+        ) from None
     except _Twice as name:
-        raise LoadError(f"{file}: {str(name)!r} stands twice in the header; which one counts is not known.") from None
+        raise LoadError(
+            f"{file}: {str(name)!r} stands twice in the header; which one counts is not known."
+        ) from None
     except MemoryError:
         raise ResourceError(f"{file}: memory gave out while its header was read.") from None
     except OSError as error:

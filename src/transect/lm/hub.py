@@ -1,14 +1,17 @@
-"""From a hub id and a revision to a local directory: what a model needs and nothing else, safetensors only.
+"""From a hub id and a revision to a local directory: what a model needs and nothing else,
+safetensors only.
 
 The directory is a snapshot of the Hugging Face cache (HF_HUB_CACHE, else HF_HOME/hub):
     models--<organisation>--<name>/refs/<revision>            the commit, as text
                                   /snapshots/<commit>/<file>  a link into blobs/
-A revision that is in the cache with weights and tokenizer is used as it stands and the network is not asked, so that a
-branch keeps the commit it was first loaded at. HF_HUB_OFFLINE=1 forbids the network altogether. Where `main` holds
-pickles only, the conversion that the hub's own converter has proposed is taken, as transformers does, with its commit.
+A revision that is in the cache with weights and tokenizer is used as it stands and the network is
+not asked, so that a branch keeps the commit it was first loaded at. HF_HUB_OFFLINE=1 forbids the
+network altogether. Where `main` holds pickles only, the conversion that the hub's own converter has
+proposed is taken, as transformers does, with its commit.
 
-Raises LoadError for what will not change by waiting (gated, missing, pickle only) and ResourceError for what may
-(network, hub, disk); each is one sentence. Source: huggingface_hub's documentation of the cache and of its errors.
+Raises LoadError for what will not change by waiting (gated, missing, pickle only) and ResourceError
+for what may (network, hub, disk); each is one sentence. Source: huggingface_hub's documentation of
+the cache and of its errors.
 """
 
 import errno
@@ -44,11 +47,14 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 CONVERTER = "SFconvertbot"
 
 
-def resolve(hub_id: str, revision: str = "main", cache: Path | None = None, *, code: bool = False) -> Path:
-    """The directory of `hub_id` at `revision` (branch, tag or commit), downloaded unless it is in the cache.
+def resolve(
+    hub_id: str, revision: str = "main", cache: Path | None = None, *, code: bool = False
+) -> Path:
+    """The directory of `hub_id` at `revision` (branch, tag or commit), downloaded unless it is in
+    the cache.
 
-    The directory's name is the commit. code: with the Python files that its configuration names. Raises LoadError or
-    ResourceError, see above.
+    The directory's name is the commit. code: with the Python files that its configuration names.
+    Raises LoadError or ResourceError, see above.
     """
     check_names(hub_id, revision)
     cache = cache or cache_folder()
@@ -70,23 +76,31 @@ def resolve(hub_id: str, revision: str = "main", cache: Path | None = None, *, c
 
 
 def commit_of(hub_id: str, revision: str, cache: Path | None = None) -> str | None:
-    """The commit that the cache holds for a revision; None when it was never loaded here. Asks no network."""
+    """The commit that the cache holds for a revision; None when it was never loaded here. Asks no
+    network.
+    """
     check_names(hub_id, revision)
     if COMMIT.fullmatch(revision):
         return revision
     try:
-        return (_repository(hub_id, cache or cache_folder()) / "refs" / revision).read_text().strip() or None
+        return (
+            _repository(hub_id, cache or cache_folder()) / "refs" / revision
+        ).read_text().strip() or None
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
 
 def release(path: Path) -> int:
-    """Delete the weights of a snapshot that were measured (configuration and tokenizer stay); bytes set free.
+    """Delete the weights of a snapshot that were measured (configuration and tokenizer stay); bytes
+    set free.
 
-    Weights that another revision shares are kept. Raises LoadError for a directory outside a hub cache.
+    Weights that another revision shares are kept. Raises LoadError for a directory outside a hub
+    cache.
     """
     if path.parent.name != "snapshots" or not path.parent.parent.name.startswith("models--"):
-        raise LoadError(f"{path} is no snapshot of a hub cache, so its weights are not ours to delete.")
+        raise LoadError(
+            f"{path} is no snapshot of a hub cache, so its weights are not ours to delete."
+        )
     others = [link for link in path.parent.glob("*/*.safetensors") if link.parent != path]
     shared = {link.resolve() for link in others}
     freed = 0
@@ -100,14 +114,24 @@ def release(path: Path) -> int:
 
 
 def cache_folder() -> Path:
-    """Where the hub cache lies. Read when asked, not at import as huggingface_hub does: a project may set it later."""
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    """Where the hub cache lies. Read when asked, not at import as huggingface_hub does: a project
+    may set it later.
+    """
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"
+    )
+    cache = (
+        os.environ.get("HF_HUB_CACHE")
+        or os.environ.get("HUGGINGFACE_HUB_CACHE")
+        or os.path.join(home, "hub")
+    )
     return Path(os.path.expandvars(cache)).expanduser()
 
 
 def _from_cache(hub_id: str, revision: str, cache: Path) -> Path | None:
-    """The snapshot, if the files that were to be downloaded are all there; of `main` also its conversion."""
+    """The snapshot, if the files that were to be downloaded are all there; of `main` also its
+    conversion.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -151,12 +175,16 @@ def _download(hub_id: str, revision: str, cache: Path, code: bool) -> Path:
 
 
 def refusal(error: Exception, hub_id: str, revision: str) -> LoadError | ResourceError | None:
-    """What the hub has against a request, in one sentence; None for an error that is no answer of the hub."""
+    """What the hub has against a request, in one sentence; None for an error that is no answer of
+    the hub.
+    """
     from huggingface_hub import errors as hub
 
     if isinstance(error, hub.GatedRepoError):
         terms = f"https://huggingface.co/{hub_id}"
-        return LoadError(f"{hub_id} is gated: accept its terms at {terms}, then log in with `hf auth login`.")
+        return LoadError(
+            f"{hub_id} is gated: accept its terms at {terms}, then log in with `hf auth login`."
+        )
     if isinstance(error, hub.RepositoryNotFoundError):
         private = "or it is private and you are not logged in (`hf auth login`)"
         return LoadError(f"The hub has no model repository {hub_id!r}, {private}.")
@@ -169,24 +197,35 @@ def refusal(error: Exception, hub_id: str, revision: str) -> LoadError | Resourc
         return None
     status = error.response.status_code
     if status in (401, 403):
-        return LoadError(f"The hub refused {hub_id} (HTTP {status}): check your login with `hf auth whoami`.")
+        return LoadError(
+            f"The hub refused {hub_id} (HTTP {status}): check your login with `hf auth whoami`."
+        )
     return ResourceError(f"The hub answered HTTP {status} for {hub_id} at revision {revision!r}.")
 
 
 def _trouble(error: Exception, hub_id: str, revision: str, cache: Path) -> ResourceError | None:
-    """Disk or network trouble in one sentence; None for an error of another kind, which must not be retried."""
+    """Disk or network trouble in one sentence; None for an error of another kind, which must not be
+    retried.
+    """
     from huggingface_hub import errors
 
     what = f"{hub_id} at revision {revision!r}"
     reason = told(error)
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or "no space left" in reason.lower():
-        return ResourceError(f"The disk of the hub cache {cache} is full: {what} could not be stored.")
+        return ResourceError(
+            f"The disk of the hub cache {cache} is full: {what} could not be stored."
+        )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ResourceError(f"The hub cache {cache} cannot be written to: {what} could not be stored ({reason}).")
-    # errors.HTTPError is the base class of httpx or httpx2, whichever this version of huggingface_hub is built upon
+        return ResourceError(
+            f"The hub cache {cache} cannot be written to: {what} could not be stored ({reason})."
+        )
+    # errors.HTTPError is the base class of httpx or httpx2, whichever this version of
+    # huggingface_hub is built upon
     if isinstance(error, OSError | errors.HTTPError | getattr(errors, "XetDownloadError", OSError)):
-        return ResourceError(f"{what} is not in the hub cache {cache} and could not be downloaded: {reason}")
+        return ResourceError(
+            f"{what} is not in the hub cache {cache} and could not be downloaded: {reason}"
+        )
     return None
 
 
@@ -195,8 +234,17 @@ def _conversion(hub_id: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
-        proposals = HfApi(**access()).get_repo_discussions(hub_id, author=CONVERTER, discussion_type="pull_request")
-        return next((p.git_reference for p in proposals if p.author == CONVERTER and "safetensors" in p.title), None)
+        proposals = HfApi(**access()).get_repo_discussions(
+            hub_id, author=CONVERTER, discussion_type="pull_request"
+        )
+        return next(
+            (
+                p.git_reference
+                for p in proposals
+                if p.author == CONVERTER and "safetensors" in p.title
+            ),
+            None,
+        )
     except Exception:  # then there is none, and the caller says that the weights are pickled
         return None
 
@@ -205,9 +253,7 @@ def _no_safetensors(hub_id: str, revision: str, path: Path) -> str:
     from huggingface_hub import HfApi
 
     if (path / "adapter_config.json").exists():
-        return (
-            f"{hub_id} at revision {revision!r} is an adapter (PEFT): merge it into its base model, and measure that."
-        )
+        return f"{hub_id} at revision {revision!r} is an adapter (PEFT): merge it into its base model, and measure that."
     try:
         names = HfApi(**access()).list_repo_files(hub_id, revision=path.name)
     except Exception:  # it only serves the sentence below
@@ -229,8 +275,14 @@ def _has_weights(path: Path) -> bool:
 
 
 def _has_tokenizer(path: Path) -> bool:
-    """Whether there is what a tokenizer can be made of: an interrupted download may have got the weights first."""
-    return any(file.exists() for form in ("tokenizer.json", "*.model", "vocab.*") for file in path.glob(form))
+    """Whether there is what a tokenizer can be made of: an interrupted download may have got the
+    weights first.
+    """
+    return any(
+        file.exists()
+        for form in ("tokenizer.json", "*.model", "vocab.*")
+        for file in path.glob(form)
+    )
 
 
 def _lacks_code(path: Path) -> bool:
@@ -242,9 +294,13 @@ def _lacks_code(path: Path) -> bool:
 def check_names(hub_id: str, revision: str) -> None:
     """Names become paths below the cache, so neither may climb out of it."""
     if hub_id.count("/") > 1 or "--" in hub_id or names.revision_fault(hub_id):
-        raise LoadError(f"{names.short(addresses.shown(hub_id))} is not a hub id, which reads organisation/name.")
+        raise LoadError(
+            f"{names.short(addresses.shown(hub_id))} is not a hub id, which reads organisation/name."
+        )
     if told := names.revision_fault(revision):
-        raise LoadError(f"{names.short(revision)} is not a revision of {hub_id} (branch, tag, commit): it {told}.")
+        raise LoadError(
+            f"{names.short(revision)} is not a revision of {hub_id} (branch, tag, commit): it {told}."
+        )
 
 
 def _repository(hub_id: str, cache: Path) -> Path:
@@ -267,13 +323,17 @@ def _hub_revisions(hub_id: str) -> list[str]:
 
     try:
         refs = HfApi(**access()).list_repo_refs(hub_id)
-    except Exception:  # the missing revision is the news; without the list there is just no suggestion
+    except (
+        Exception
+    ):  # the missing revision is the news; without the list there is just no suggestion
         return []
     return [ref.name for ref in [*refs.branches, *refs.tags]]
 
 
 def _nearest_revision(revision: str, existing: Iterable[str]) -> str:
-    """A clause with the existing revision of the same form whose numbers are nearest, else the nearest spelling."""
+    """A clause with the existing revision of the same form whose numbers are nearest, else the
+    nearest spelling.
+    """
     existing = sorted(existing)
     form, numbers = _form(revision)
     distances = {

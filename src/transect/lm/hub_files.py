@@ -1,6 +1,8 @@
-"""What a repository of the hub says about its model without its weights being downloaded: small files, and the headers of the large ones.
+"""What a repository of the hub says about its model without its weights being downloaded: small
+files, and the headers of the large ones.
 
-A safetensors file begins with the shapes of its tensors; they are asked for by range, a few hundred kilobytes of any number of gigabytes.
+A safetensors file begins with the shapes of its tensors; they are asked for by range, a few hundred
+kilobytes of any number of gigabytes.
 """
 
 from pathlib import Path
@@ -14,8 +16,11 @@ from transect.lm.hub_access import access, told
 SMALL = [pattern for pattern in hub.FILES if not pattern.endswith(".safetensors")]
 
 
-def fetch(hub_id: str, revision: str = "main", cache: Path | None = None) -> tuple[Path, dict[str, Tensor] | None]:
-    """The snapshot's folder, and the shapes and types of its tensors; None where the weights are in the cache and can be read there.
+def fetch(
+    hub_id: str, revision: str = "main", cache: Path | None = None
+) -> tuple[Path, dict[str, Tensor] | None]:
+    """The snapshot's folder, and the shapes and types of its tensors; None where the weights are in
+    the cache and can be read there.
 
     Raises LoadError or ResourceError as `hub.resolve` does.
     """
@@ -27,13 +32,20 @@ def fetch(hub_id: str, revision: str = "main", cache: Path | None = None) -> tup
     try:
         path = Path(
             snapshot_download(
-                hub_id, revision=revision, cache_dir=cache, allow_patterns=SMALL, ignore_patterns=hub.NOT_FILES,
-                local_files_only=hub.offline(), **access(),
+                hub_id,
+                revision=revision,
+                cache_dir=cache,
+                allow_patterns=SMALL,
+                ignore_patterns=hub.NOT_FILES,
+                local_files_only=hub.offline(),
+                **access(),
             )
-        )  # fmt: skip
+        )
     except LocalEntryNotFoundError as error:
         where = f"{hub_id} at revision {revision!r} is not in the hub cache {cache}"
-        raise ResourceError(f"{where}, and HF_HUB_OFFLINE is set or the hub cannot be reached.") from error
+        raise ResourceError(
+            f"{where}, and HF_HUB_OFFLINE is set or the hub cannot be reached."
+        ) from error
     except Exception as error:
         refused = hub.refusal(error, hub_id, revision)
         raise refused or ResourceError(f"{hub_id} could not be downloaded: {told(error)}") from None
@@ -44,11 +56,15 @@ def fetch(hub_id: str, revision: str = "main", cache: Path | None = None) -> tup
         if hub.offline():
             raise
     try:
-        files = HfApi(**access()).get_safetensors_metadata(hub_id, revision=path.name).files_metadata
+        files = (
+            HfApi(**access()).get_safetensors_metadata(hub_id, revision=path.name).files_metadata
+        )
     except Exception as error:
         raise LoadError(
             f"{hub_id} at revision {revision!r} has no readable safetensors weights ({told(error)})."
         ) from None
     return path, {
-        name: Tensor(tuple(t.shape), str(t.dtype)) for file in files.values() for name, t in file.tensors.items()
+        name: Tensor(tuple(t.shape), str(t.dtype))
+        for file in files.values()
+        for name, t in file.tensors.items()
     }

@@ -1,4 +1,5 @@
-"""What must hold if the parts that lm/anatomy.py found are the right ones; checked on a few tokens, in four forwards.
+"""What must hold if the parts that lm/anatomy.py found are the right ones; checked on a few tokens,
+in four forwards.
 
 capture    logits while every pattern is read - logits of the model's own attention
 calls      patterns read in one forward - blocks with heads (all blocks share one layer: - layers)
@@ -8,8 +9,9 @@ slice      one head's pattern set to zero: change of the projection's input outs
 attention  its output set to zero: what is left of the residual stream - what is left by the block's equation; infinite
            where a head's pattern does not reach that output, or reaches a parallel MLP
 mlp        its output set to zero: as for the attention
-Sums alone would not do: in some architectures they hold for modules that have nothing to do with the heads. A head that
-puts out 0 shows nothing when it is switched off: the others are looked at or, if there are none, blocks of its class.
+Sums alone would not do: in some architectures they hold for modules that have nothing to do with
+the heads. A head that puts out 0 shows nothing when it is switched off: the others are looked at
+or, if there are none, blocks of its class.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,9 @@ from transect.lm.tracing import after, before
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
 TOLERANCE = 64  # units of rounding of the largest number compared, within one forward
-ACROSS = 1024  # the same between forwards of other shapes or another order of sums (fused attention)
+ACROSS = (
+    1024  # the same between forwards of other shapes or another order of sums (fused attention)
+)
 WORST = 0.05  # of the largest number compared: what half precision may be off by
 
 SILENT = "no head puts anything out (as before training), so that the identity {!r} cannot be seen to hold"
@@ -45,9 +49,11 @@ FALLS = {
 
 
 def checked(network: PreTrainedModel) -> Anatomy:
-    """The parts of a network, without the places whose identities do not hold. The network is left as it was.
+    """The parts of a network, without the places whose identities do not hold. The network is left
+    as it was.
 
-    In half precision they are looked for in float32: rounding hides what adds up in a block, and the parts are the same.
+    In half precision they are looked for in float32: rounding hides what adds up in a block, and
+    the parts are the same.
     """
     if in_half(network):
         with in_float32(network):
@@ -70,18 +76,26 @@ def _checked(network: PreTrainedModel, eps: float) -> Anatomy:
             reason = SILENT.format(identity) if identity in silent else reason
             for place in FALLS[identity]:
                 absent.setdefault(place, reason)
-    blocks = tuple(_without(block, absent) for block in anatomy.blocks) if "residual_post" not in absent else ()
+    blocks = (
+        tuple(_without(block, absent) for block in anatomy.blocks)
+        if "residual_post" not in absent
+        else ()
+    )
     mechanism = None if "pattern" in absent else anatomy.mechanism
     found = replace(anatomy, blocks=blocks, absent=absent, mechanism=mechanism)
     if found.form != "parallel" or "attention" not in absent or "attention" in silent:
         return found
     # sums of other parts than attention and MLP look like parallel ones, too (JetMoE)
     absent["residual_mid"] = absent["attention"]
-    return replace(found, form="unknown", blocks=tuple(replace(block, form="unknown") for block in blocks))
+    return replace(
+        found, form="unknown", blocks=tuple(replace(block, form="unknown") for block in blocks)
+    )
 
 
 def _without(block: Block, absent: dict[str, str]) -> Block:
-    """The block without its parts at absent places, so that nobody takes them for what they are not."""
+    """The block without its parts at absent places, so that nobody takes them for what they are
+    not.
+    """
     if "head" in absent and "pattern" in absent:
         block = replace(block, projection=None, n_heads=None, n_kv_heads=None, d_head=None)
     if "attention" in absent:
@@ -93,16 +107,20 @@ def _without(block: Block, absent: dict[str, str]) -> Block:
     return block
 
 
-def verify(network: PreTrainedModel, anatomy: Anatomy, silent: set[str] | None = None) -> dict[str, float]:
-    """Identity -> its largest difference, relative to the largest number compared (at least 1); infinite where the
-    forward that tests it raises. Only the identities that have something to be about. Where no head does anything,
-    nothing can be seen: infinite, and in `silent`."""
+def verify(
+    network: PreTrainedModel, anatomy: Anatomy, silent: set[str] | None = None
+) -> dict[str, float]:
+    """Identity -> its largest difference, relative to the largest number compared (at least 1);
+    infinite where the forward that tests it raises. Only the identities that have something to be
+    about. Where no head does anything, nothing can be seen: infinite, and in `silent`."""
     found, silent = dict[str, float](), set() if silent is None else silent
     with torch.inference_mode():
         inputs = example(network, rows=1)
         projected: dict[int, torch.Tensor] = {}
         if anatomy.mechanism is not None:
-            found |= _tried(lambda: _capture(network, anatomy, inputs, projected), ("capture", "calls"))
+            found |= _tried(
+                lambda: _capture(network, anatomy, inputs, projected), ("capture", "calls")
+            )
         if anatomy.blocks:
             found |= _tried(lambda: _patched(network, anatomy), ("blocks",))
             removal = _Removal(network, anatomy, inputs, projected)
@@ -116,12 +134,17 @@ def _tried(check: Callable[[], dict[str, float]], names: tuple[str, ...]) -> dic
         return check()
     except REFUSALS as error:
         if out_of_memory(error):
-            raise ResourceError(f"Out of memory while the model's parts were checked: {error}") from error
+            raise ResourceError(
+                f"Out of memory while the model's parts were checked: {error}"
+            ) from error
         return dict.fromkeys(names, float("inf"))
 
 
 def _capture(
-    network: PreTrainedModel, anatomy: Anatomy, inputs: dict[str, torch.Tensor], projected: dict[int, torch.Tensor]
+    network: PreTrainedModel,
+    anatomy: Anatomy,
+    inputs: dict[str, torch.Tensor],
+    projected: dict[int, torch.Tensor],
 ) -> dict[str, float]:
     """Leaves the projections' inputs in `projected`."""
     plain = network(**inputs).logits
@@ -132,8 +155,13 @@ def _capture(
                 stack.callback(before(block.projection, _keeper(projected, block.layer)))
         stack.enter_context(watch(network, anatomy, lambda layer, pattern: layers.append(layer)))
         captured = network(**inputs).logits
-    expected = [b.layer for b in anatomy.blocks if b.n_heads] or list(range(network.config.num_hidden_layers))
-    return {"capture": difference(captured, plain), "calls": float(len(set(expected) ^ set(layers)))}
+    expected = [b.layer for b in anatomy.blocks if b.n_heads] or list(
+        range(network.config.num_hidden_layers)
+    )
+    return {
+        "capture": difference(captured, plain),
+        "calls": float(len(set(expected) ^ set(layers))),
+    }
 
 
 def _keeper(kept: dict[int, torch.Tensor], layer: int) -> Callable[[torch.Tensor], None]:
@@ -141,9 +169,14 @@ def _keeper(kept: dict[int, torch.Tensor], layer: int) -> Callable[[torch.Tensor
 
 
 def _patched(network: PreTrainedModel, anatomy: Anatomy) -> dict[str, float]:
-    """One forward: the last row is the clean run, row k another one whose block k gives what the clean one's gave."""
+    """One forward: the last row is the clean run, row k another one whose block k gives what the
+    clean one's gave.
+    """
     n = len(anatomy.blocks)
-    inputs = {name: torch.cat([ids[:1].expand(n, -1), ids[1:]]) for name, ids in example(network, rows=2).items()}
+    inputs = {
+        name: torch.cat([ids[:1].expand(n, -1), ids[1:]])
+        for name, ids in example(network, rows=2).items()
+    }
 
     def patch(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
         def change(hidden: torch.Tensor) -> torch.Tensor:
@@ -161,8 +194,10 @@ def _patched(network: PreTrainedModel, anatomy: Anatomy) -> dict[str, float]:
 
 
 class _Removal:
-    """One forward on rows that are all the same: in row h every block's head h is switched off, in the last two its
-    attention and its MLP; each block leaves the clean row in all, so that the next one starts afresh."""
+    """One forward on rows that are all the same: in row h every block's head h is switched off, in
+    the last two its attention and its MLP; each block leaves the clean row in all, so that the next
+    one starts afresh.
+    """
 
     def __init__(
         self,
@@ -176,8 +211,13 @@ class _Removal:
         self.no_attention, self.no_mlp = self.clean + 1, self.clean + 2
         self.inputs = {name: ids.expand(self.clean + 3, -1) for name, ids in inputs.items()}
         self.found: dict[str, float] = {}
-        self.shown: dict[str, dict[type, bool]] = {"slice": {}, "attention": {}}  # by class of block: whether heads did
-        self.silent: set[str] = set()  # identities that hold, but were seen to in no block of some class
+        self.shown: dict[str, dict[type, bool]] = {
+            "slice": {},
+            "attention": {},
+        }  # by class of block: whether heads did
+        self.silent: set[str] = (
+            set()
+        )  # identities that hold, but were seen to in no block of some class
         self.seen: dict[str, torch.Tensor] = {}  # of the block that runs: the tensors at its places
         self.alive: list[int] = []  # and the heads that put something out
 
@@ -205,7 +245,9 @@ class _Removal:
             def change(hidden: torch.Tensor) -> torch.Tensor:
                 rows = hidden.reshape(self.clean + 3, -1, hidden.shape[-1]).clone()
                 rows[row] = 0
-                self.seen[name] = rows.clone()  # Falcon adds the attention to its MLP's output in place
+                self.seen[name] = (
+                    rows.clone()
+                )  # Falcon adds the attention to its MLP's output in place
                 return rows
 
             return change
@@ -247,7 +289,9 @@ class _Removal:
         outside = float((changes - inside.diag()).max()) / max(1.0, float(z.abs().max()))
         self._worst("slice", outside if bool((inside > 0)[alive].all()) else float("inf"))
         if block.layer in self.projected:
-            self._worst("slice", difference(z[self.clean], self.projected[block.layer].reshape(z.shape[1:])))
+            self._worst(
+                "slice", difference(z[self.clean], self.projected[block.layer].reshape(z.shape[1:]))
+            )
 
     def _compare(self, block: Block) -> None:
         """The block's equation with one of its terms left out."""
@@ -255,7 +299,9 @@ class _Removal:
             "post"
         ].device  # a block at the boundary of two devices reads on the one and writes on the other
         seen = {name: value.to(device) for name, value in self.seen.items()}
-        at = {name: value.reshape(self.clean + 3, -1, value.shape[-1]) for name, value in seen.items()}
+        at = {
+            name: value.reshape(self.clean + 3, -1, value.shape[-1]) for name, value in seen.items()
+        }
         pre, post, clean = at["pre"][self.clean], at["post"], self.clean
         if block.attention is not None:
             added = block.attention_scale * at["attention"][clean]
@@ -268,23 +314,34 @@ class _Removal:
                 self._reached(block, at)
         if block.mlp is not None:
             if block.form == "post-norm":
-                self._worst("mlp", 0.0 if not torch.equal(post[self.no_mlp], post[clean]) else float("inf"))
+                self._worst(
+                    "mlp", 0.0 if not torch.equal(post[self.no_mlp], post[clean]) else float("inf")
+                )
             else:
                 bare = block.form in ("sequential", "hybrid")
-                rest = at["mid"][clean] if bare else post[clean] - block.mlp_scale * at["mlp"][clean]
+                rest = (
+                    at["mid"][clean] if bare else post[clean] - block.mlp_scale * at["mlp"][clean]
+                )
                 self._worst("mlp", difference(post[self.no_mlp], rest))
         self.seen, self.alive = {}, []
 
     def _reached(self, block: Block, at: dict[str, torch.Tensor]) -> None:
-        """Whether a head that is switched off is missing from the attention's output, and not from a parallel MLP's."""
+        """Whether a head that is switched off is missing from the attention's output, and not from
+        a parallel MLP's.
+        """
         attention, clean = at["attention"], self.clean
         heads = self.alive if block.projection is not None else [0]
         missing = [h for h in heads if not torch.equal(attention[h], attention[clean])]
-        # the same at all positions: the heads' weights on their way out are 0, and it is a bias at most
+        # the same at all positions: the heads' weights on their way out are 0, and it is a bias at
+        # most
         constant = bool((attention[clean] == attention[clean, :1]).all())
         silent = not missing and (constant or not heads)
         self._show("attention", block, not silent)
-        alike = block.form != "parallel" or not missing or torch.equal(at["mlp"][missing[0]], at["mlp"][clean])
+        alike = (
+            block.form != "parallel"
+            or not missing
+            or torch.equal(at["mlp"][missing[0]], at["mlp"][clean])
+        )
         self._worst("attention", 0.0 if (missing or silent) and alike else float("inf"))
 
     def _worst(self, identity: str, value: float) -> None:
@@ -292,7 +349,9 @@ class _Removal:
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest difference, relative to the largest number (at least 1); infinite where something is not a number."""
+    """The largest difference, relative to the largest number (at least 1); infinite where something
+    is not a number.
+    """
     scale = max(1.0, float(expected.abs().max()))
     value = float((found.cpu().double() - expected.cpu().double()).abs().max()) / scale
     return value if value == value else float("inf")

@@ -1,8 +1,10 @@
-"""A directory in hub layout -> Model. Weights are data from outside: safetensors only, none of their code unless allowed, no net.
+"""A directory in hub layout -> Model. Weights are data from outside: safetensors only, none of
+their code unless allowed, no net.
 
-Memory: weights that are wanted in the dtype in which they are stored are mapped from the file, not copied; others are read tensor
-by tensor and converted one at a time, so that loading needs the weights once and one tensor more. What an earlier model has left is
-given back to the system before the next one is read, so that a process may load any number of checkpoints one after another.
+Memory: weights that are wanted in the dtype in which they are stored are mapped from the file, not
+copied; others are read tensor by tensor and converted one at a time, so that loading needs the
+weights once and one tensor more. What an earlier model has left is given back to the system before
+the next one is read, so that a process may load any number of checkpoints one after another.
 """
 
 import ctypes
@@ -48,12 +50,18 @@ from transect.lm.storage import check_storage, named_quantizer
 from transect.lm.surplus import check_report, check_tying, quiet, refuse_adapter
 from transect.lm.tokenizer import read_tokenizer
 
-# transformers converts in several threads at once, each with a heap of its own that only grows: 60 MB over 50 checkpoints
+# transformers converts in several threads at once, each with a heap of its own that only grows: 60
+# MB over 50 checkpoints
 os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
 LARGE = 4 * 2**20  # bytes of weights from which it is worth a tenth of a second to tidy up first
 PROBED = 5  # tokens of the text on which a model that reads more than text is tried
 
@@ -68,16 +76,21 @@ def load(
     memory: Mapping[str | int, Any] | None = None,
     remote_code: bool = False,
 ) -> Model:
-    """The model in a directory of config.json, a tokenizer and *.safetensors (or n-gram tables), ready to be measured.
+    """The model in a directory of config.json, a tokenizer and *.safetensors (or n-gram tables),
+    ready to be measured.
 
-    device: see lm/devices.py. budget: bytes of activations per batch. memory: with device auto, device -> how much of it the weights
-    may take. remote_code: whether Python files of the directory may be run. TF32 is switched off for the process; the caller sets
-    the number of threads. Raises InputError for an unknown dtype or device, UnavailableError for a device that is not there or code
-    that is not allowed, LoadError when the directory does not hold one whole model, ResourceError when memory gives out.
+    device: see lm/devices.py. budget: bytes of activations per batch. memory: with device auto,
+    device -> how much of it the weights may take. remote_code: whether Python files of the
+    directory may be run. TF32 is switched off for the process; the caller sets the number of
+    threads. Raises InputError for an unknown dtype or device, UnavailableError for a device that is
+    not there or code that is not allowed, LoadError when the directory does not hold one whole
+    model, ResourceError when memory gives out.
     """
     path = Path(path)
     if dtype not in DTYPES:
-        raise InputError(f"dtype: unknown {dtype!r}; there are: {', '.join(DTYPES)}.{nearest(dtype, DTYPES)}")
+        raise InputError(
+            f"dtype: unknown {dtype!r}; there are: {', '.join(DTYPES)}.{nearest(dtype, DTYPES)}"
+        )
     check_device(device)
     check_files(path)
     refuse_adapter(path)
@@ -93,14 +106,18 @@ def load(
     weights = weight_files(path)
     if sum(file.stat().st_size for file in weights) >= LARGE:
         give_back()
-    network, objective, headless = _network(path, config, weights, DTYPES[dtype], device, memory, own_code)
+    network, objective, headless = _network(
+        path, config, weights, DTYPES[dtype], device, memory, own_code
+    )
     model = NetworkModel(path, tokenizer, weights, network, objective, budget, headless=headless)
     model._own_code = own_code
     return model
 
 
 def _own_code(path: Path, config: Mapping[str, Any], allowed: bool) -> bool:
-    """Whether the directory's own Python files compute the model. transformers' own class goes before code that is not allowed."""
+    """Whether the directory's own Python files compute the model. transformers' own class goes
+    before code that is not allowed.
+    """
     references = places(config.get("auto_map") or {})
     if not references or not allowed and config.get("model_type") in (*CONFIG_MAPPING, "ngram"):
         return False
@@ -145,13 +162,17 @@ def _network(
             if not place and {tensor.dtype for tensor in held.values()} != {dtype}:
                 network, report = _converted(path, weights, config, kind, given)
             else:
-                network, report = maker.from_pretrained(path, config=config, use_safetensors=True, **given, **place)
+                network, report = maker.from_pretrained(
+                    path, config=config, use_safetensors=True, **given, **place
+                )
         if "offload_folder" in place:
             weakref.finalize(network, shutil.rmtree, place["offload_folder"], True)
             _tell_device(network)
     except (InputError, LoadError, NotApplicable):
         raise
-    except Exception as error:  # anything may be wrong with a directory from outside; the message keeps what
+    except (
+        Exception
+    ) as error:  # anything may be wrong with a directory from outside; the message keeps what
         if out_of_memory(error):
             raise ResourceError(f"{path}: out of memory while loading ({error}).") from error
         raise LoadError(f"{path}: cannot be loaded ({foreign_code.told(error)}).") from error
@@ -168,34 +189,43 @@ def _network(
 
 
 def text_tower(network: Any) -> Any:
-    """The causal language model within a model that also reads images: its decoder and unembedding, in the class that has only these.
+    """The causal language model within a model that also reads images: its decoder and unembedding,
+    in the class that has only these.
 
-    That the whole model computes the same of a text is tried on a short one. Raises NotApplicable where it does not (some read a prompt
-    in both directions).
+    That the whole model computes the same of a text is tried on a short one. Raises NotApplicable
+    where it does not (some read a prompt in both directions).
     """
     config = network.config.get_text_config()
     with torch.device("meta"):
         text = AutoModelForCausalLM.from_config(config)
     decoder, unembedding = network.get_decoder(), network.get_output_embeddings()
     if type(decoder) is not type(text.base_model) or unembedding is None:
-        raise NotApplicable(f"the text part of {type(network).__name__} is no {type(text).__name__}")
+        raise NotApplicable(
+            f"the text part of {type(network).__name__} is no {type(text).__name__}"
+        )
     setattr(text, text.base_model_prefix, decoder)
     text.set_output_embeddings(unembedding)
     text.generation_config = network.generation_config
-    special = {v for k, v in network.config.to_dict().items() if k.endswith(("_token_id", "_token_index"))}
-    ids = torch.tensor([[i for i in range(config.vocab_size) if i not in special][:PROBED]], device=text.device)
+    special = {
+        v for k, v in network.config.to_dict().items() if k.endswith(("_token_id", "_token_index"))
+    }
+    ids = torch.tensor(
+        [[i for i in range(config.vocab_size) if i not in special][:PROBED]], device=text.device
+    )
     with torch.no_grad():
-        both = [part.eval()(input_ids=ids, use_cache=False).logits.float() for part in (network, text)]
+        both = [
+            part.eval()(input_ids=ids, use_cache=False).logits.float() for part in (network, text)
+        ]
     if not torch.allclose(both[0], both[1], atol=1e-3):
-        told = (
-            f"{type(network).__name__} computes a text without an image otherwise than its {type(text).__name__} does"
-        )
+        told = f"{type(network).__name__} computes a text without an image otherwise than its {type(text).__name__} does"
         raise NotApplicable(told)
     return text
 
 
 class _Stored:
-    """One tensor of a file, read (not mapped: converted pages would stay in memory) when it is asked for."""
+    """One tensor of a file, read (not mapped: converted pages would stay in memory) when it is
+    asked for.
+    """
 
     def __init__(self, file: Any, name: str) -> None:
         self.file, self.name = file, name
@@ -210,8 +240,12 @@ class _Stored:
         return self.file.get_slice(self.name).get_dtype()
 
 
-def _converted(path: Path, weights: list[Path], config: Any, kind: Any, given: dict[str, Any]) -> Any:
-    """`from_pretrained` on the CPU into another dtype than the stored one, without holding the weights in both."""
+def _converted(
+    path: Path, weights: list[Path], config: Any, kind: Any, given: dict[str, Any]
+) -> Any:
+    """`from_pretrained` on the CPU into another dtype than the stored one, without holding the
+    weights in both.
+    """
     files = [safe_open(file, framework="pt", backend="pread") for file in weights]
     state = {name: _Stored(file, name) for file in files for name in file.keys()}
     options = {k: v for k, v in given.items() if k != "trust_remote_code"}
@@ -222,7 +256,9 @@ def _converted(path: Path, weights: list[Path], config: Any, kind: Any, given: d
 
 
 def give_back() -> None:
-    """Free what earlier models left: modules and hooks that refer to each other, and the C library's empty blocks."""
+    """Free what earlier models left: modules and hooks that refer to each other, and the C
+    library's empty blocks.
+    """
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
@@ -231,8 +267,12 @@ def give_back() -> None:
 
 
 def _tell_device(network: Any) -> None:
-    """Have a spread network name the device that its inputs go to: its first weights may lie on the disk, which is no such place."""
+    """Have a spread network name the device that its inputs go to: its first weights may lie on the
+    disk, which is no such place.
+    """
     if network.device.type == "meta":
         places = [p for p in network.hf_device_map.values() if p != "disk"]
         device = torch.device(places[0] if places else "cpu")
-        network.__class__ = type(type(network).__name__, (type(network),), {"device": property(lambda _: device)})
+        network.__class__ = type(
+            type(network).__name__, (type(network),), {"device": property(lambda _: device)}
+        )

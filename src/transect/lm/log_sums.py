@@ -1,7 +1,9 @@
-"""Log-probabilities of tokens, and of sets of tokens, from logits that come in tiles of the vocabulary.
+"""Log-probabilities of tokens, and of sets of tokens, from logits that come in tiles of the
+vocabulary.
 
-log p(token) = logit - log sum exp of all logits of the row; sums are kept in float64. What has no logit has no number: NaN.
-The values are those of lm/packing.py, whose VERSION is raised when they change.
+log p(token) = logit - log sum exp of all logits of the row; sums are kept in float64. What has no
+logit has no number: NaN. The values are those of lm/packing.py, whose VERSION is raised when they
+change.
 """
 
 from collections.abc import Callable
@@ -13,19 +15,24 @@ from transect.lm.forward import Tiles
 
 SLICE = 2**22  # logits that are summed at once on a CPU
 
-# what is done with logits [n, vocabulary]: read(n, their tiles, row of each query, numbers of the queries)
+# what is done with logits [n, vocabulary]: read(n, their tiles, row of each query, numbers of the
+# queries)
 Read = Callable[[int, Tiles, torch.Tensor, np.ndarray], None]
 
 
-def log_probabilities(targets: np.ndarray, found: np.ndarray, top1: np.ndarray | None = None) -> Read:
-    """Puts log p(target) of each query into `found`, and whether it is the most probable token, the first of equals, into
-    `top1`.
+def log_probabilities(
+    targets: np.ndarray, found: np.ndarray, top1: np.ndarray | None = None
+) -> Read:
+    """Puts log p(target) of each query into `found`, and whether it is the most probable token, the
+    first of equals, into `top1`.
     """
 
     def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
         sums, target = LogSum(n), torch.from_numpy(targets[queries])
         best = _First(n) if top1 is not None else None
-        chosen = torch.full((len(queries),), torch.nan, dtype=torch.float64)  # what has no logit has no number
+        chosen = torch.full(
+            (len(queries),), torch.nan, dtype=torch.float64
+        )  # what has no logit has no number
         for column, logits in tiles:
             here = ((target >= column) & (target < column + logits.shape[1])).nonzero()[:, 0]
             at = (places[here].to(logits.device), (target[here] - column).to(logits.device))
@@ -41,7 +48,9 @@ def log_probabilities(targets: np.ndarray, found: np.ndarray, top1: np.ndarray |
 
 
 def log_shares(members: np.ndarray, found: np.ndarray) -> Read:
-    """Puts the log of the summed p of the tokens in `members` (bool [vocabulary]) into `found`, in float64."""
+    """Puts the log of the summed p of the tokens in `members` (bool [vocabulary]) into `found`, in
+    float64.
+    """
 
     def read(n: int, tiles: Tiles, places: torch.Tensor, queries: np.ndarray) -> None:
         whole, own = LogSum(n, torch.float64), LogSum(n, torch.float64)
@@ -56,7 +65,9 @@ def log_shares(members: np.ndarray, found: np.ndarray) -> Read:
 
 
 class _First:
-    """The largest logit of n rows among the columns added so far, and the first token that has it (-1: none is a number)."""
+    """The largest logit of n rows among the columns added so far, and the first token that has it
+    (-1: none is a number).
+    """
 
     def __init__(self, n: int) -> None:
         self.value, self.token = torch.full((n,), -torch.inf), torch.full((n,), -1)
@@ -70,9 +81,11 @@ class _First:
 
 
 class LogSum:
-    """log sum exp of the columns added so far, of n rows: top + log total, total = sum of exp(x - top).
+    """log sum exp of the columns added so far, of n rows: top + log total, total = sum of exp(x -
+    top).
 
-    In at least `dtype`. `total` is float64, and so is the sum at the end: the rounding of a large maximum would be that of the result.
+    In at least `dtype`. `total` is float64, and so is the sum at the end: the rounding of a large
+    maximum would be that of the result.
     """
 
     def __init__(self, n: int, dtype: torch.dtype = torch.float32) -> None:
@@ -86,10 +99,14 @@ class LogSum:
         self.dtype = torch.promote_types(self.dtype, x.dtype)
         self.top, self.total = self.top.to(x.device, self.dtype), self.total.to(x.device)
         step = max(1, SLICE // x.shape[1]) if x.device.type == "cpu" else len(x)
-        for part, top, total in zip(x.split(step), self.top.split(step), self.total.split(step), strict=True):
+        for part, top, total in zip(
+            x.split(step), self.top.split(step), self.total.split(step), strict=True
+        ):
             part = part.to(self.dtype)
             larger = torch.maximum(top, part.amax(1, keepdim=True))
-            total.mul_((top - larger).double().exp_()).add_(part.sub_(larger).exp_().sum(1, keepdim=True))
+            total.mul_((top - larger).double().exp_()).add_(
+                part.sub_(larger).exp_().sum(1, keepdim=True)
+            )
             top.copy_(larger)
 
     def value(self) -> torch.Tensor:

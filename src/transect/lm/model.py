@@ -1,8 +1,8 @@
 """What every loaded model offers to measures, whatever computes it (a network, a table of counts).
 
-A model is a tokenizer plus a distribution over tokens. Log-probabilities are in nats, float64; positions are 0-based; a
-position that is not scored holds NaN. No method adds special tokens: sequences say all that the model reads
-(lm/scoring.py adds the BOS).
+A model is a tokenizer plus a distribution over tokens. Log-probabilities are in nats, float64;
+positions are 0-based; a position that is not scored holds NaN. No method adds special tokens:
+sequences say all that the model reads (lm/scoring.py adds the BOS).
 """
 
 import hashlib
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from transect.lm.anatomy import Anatomy
 
 NOT_NUMBERS = "the model's logits are not numbers (NaN)"
-# of a configuration: what says where it came from, who wrote it and how it is run, and changes no number
+# of a configuration: what says where it came from, who wrote it and how it is run, and changes no
+# number
 UNCOUNTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 
 
 class TokenScores(NamedTuple):
-    """Of one sequence, by position: ``logprob`` [position] in nats (NaN where not scored) and ``top1`` [position], True
-    where the token is the most probable one, the first of equals (None unless asked for)."""
+    """Of one sequence, by position: ``logprob`` [position] in nats (NaN where not scored) and
+    ``top1`` [position], True where the token is the most probable one, the first of equals (None
+    unless asked for)."""
 
     logprob: np.ndarray
     top1: np.ndarray | None
@@ -62,18 +64,26 @@ class Model(ABC):
     opening_token: str | None = (
         None  # what the registry says that a text is opened with, where it says so (lm/opening.py)
     )
-    opened: tuple[str, ...] | None = None  # the tokens that texts were opened with, the last time that it was asked
+    opened: tuple[str, ...] | None = (
+        None  # the tokens that texts were opened with, the last time that it was asked
+    )
 
-    def __init__(self, path: Path, tokenizer: PreTrainedTokenizerFast, weights: Sequence[Path]) -> None:
+    def __init__(
+        self, path: Path, tokenizer: PreTrainedTokenizerFast, weights: Sequence[Path]
+    ) -> None:
         self.path = path
         self.tokenizer = tokenizer
         self._weights = tuple(weights)
         self._uncut: dict[str, str] = {}  # texts that the tokenizer gave up on, and why
-        self._told: dict[tuple[int, ...], str] = {}  # sequences that the network could not be run on, and why
+        self._told: dict[
+            tuple[int, ...], str
+        ] = {}  # sequences that the network could not be run on, and why
 
     @property
     def bos_id(self) -> int | None:
-        """The token that a tokenizer declares for an opening (lm/opening.py): its BOS or, as GPT-NeoX models use it, its EOS."""
+        """The token that a tokenizer declares for an opening (lm/opening.py): its BOS or, as
+        GPT-NeoX models use it, its EOS.
+        """
         bos = self.tokenizer.bos_token_id
         return self.tokenizer.eos_token_id if bos is None else bos
 
@@ -83,16 +93,19 @@ class Model(ABC):
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids of a fixed text (lm/tokenizer.py: canary);
-        ``special`` of the ids of the special tokens by role; ``config`` of what the configuration says of the
-        computation, and of the Python files where they do it."""
+        """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids
+        of a fixed text (lm/tokenizer.py: canary); ``special`` of the ids of the special tokens by
+        role; ``config`` of what the configuration says of the computation, and of the Python files
+        where they do it."""
         digest = hashlib.sha256()
         for path in self._weights:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-        special = " ".join(f"{role}={getattr(self.tokenizer, f'{role}_token_id')}" for role in roles)
+        special = " ".join(
+            f"{role}={getattr(self.tokenizer, f'{role}_token_id')}" for role in roles
+        )
         return {
             "weights": digest.hexdigest(),
             "tokenizer": canary(self.tokenizer),
@@ -104,7 +117,9 @@ class Model(ABC):
         file = self.path / "config.json"
         if not file.is_file():  # a model that was put together in memory
             return {}
-        digest = hashlib.sha256(json.dumps(_numbers(json.loads(file.read_text("utf-8"))), sort_keys=True).encode())
+        digest = hashlib.sha256(
+            json.dumps(_numbers(json.loads(file.read_text("utf-8"))), sort_keys=True).encode()
+        )
         for code in sorted(self.path.glob("*.py")) if self._own_code else ():
             digest.update(code.name.encode() + code.read_bytes())
         return {"config": digest.hexdigest()}
@@ -114,17 +129,23 @@ class Model(ABC):
         return self.encodings([text])["input_ids"][0]
 
     def encodings(self, texts: Sequence[str]) -> BatchEncoding:
-        """Ids, character offsets and word numbers of many texts, without special tokens; none of what is unreadable."""
+        """Ids, character offsets and word numbers of many texts, without special tokens; none of
+        what is unreadable.
+        """
         found, told = cut(self.tokenizer, texts)
         self._uncut |= told
         return found
 
     def illegible(self, text: str, ids: Sequence[int]) -> str:
-        """Why a text cannot be read, or not as text; empty where it can. ids: as `encode` or `encodings` gave them before."""
+        """Why a text cannot be read, or not as text; empty where it can. ids: as `encode` or
+        `encodings` gave them before.
+        """
         return self._uncut.get(text, "") or self.spelled(text, list(ids))
 
     def spelled(self, text: str, ids: list[int]) -> str:
-        """The sentence for a text that spells a control token (lm/control.py); ids: as `encode` gives them."""
+        """The sentence for a text that spells a control token (lm/control.py); ids: as `encode`
+        gives them.
+        """
         return control.spelled(self._control, self.tokenizer.unk_token_id, text, ids)
 
     @cached_property
@@ -132,7 +153,9 @@ class Model(ABC):
         return control.control_tokens(self.tokenizer)
 
     def watch(self, said: Callable[[int, int], None] | None) -> None:
-        """Have `said` told, while a network scores sequences, how many tokens of this pass are read, and of how many."""
+        """Have `said` told, while a network scores sequences, how many tokens of this pass are
+        read, and of how many.
+        """
         self._said = said
 
     @abstractmethod
@@ -145,13 +168,14 @@ class Model(ABC):
         top1: bool = False,
         batch_size: int | None = None,
     ) -> list[TokenScores]:
-        """log p(token_t | tokens_<t) of every position t >= prefix_length (at least 1: nothing predicts the first
-        token).
+        """log p(token_t | tokens_<t) of every position t >= prefix_length (at least 1: nothing
+        predicts the first token).
 
-        The result is the same, to 1e-5 nats per token, for every batch size and order. ``batch_size`` None: from the
-        memory budget. sources: what the encoder of an encoder-decoder model reads, for each sequence.
-        Raises NotApplicable for a masked model, and for sources without an encoder or the other way round; InputError for
-        an id outside the vocabulary or a sequence beyond the context. NaN where the model gives no number.
+        The result is the same, to 1e-5 nats per token, for every batch size and order.
+        ``batch_size`` None: from the memory budget. sources: what the encoder of an encoder-decoder
+        model reads, for each sequence. Raises NotApplicable for a masked model, and for sources
+        without an encoder or the other way round; InputError for an id outside the vocabulary or a
+        sequence beyond the context. NaN where the model gives no number.
         """
 
     def token_logprobs(
@@ -162,7 +186,9 @@ class Model(ABC):
         batch_size: int | None = None,
     ) -> list[np.ndarray]:
         """The ``logprob`` part of `token_scores`."""
-        return [s.logprob for s in self.token_scores(sequences, prefix_lengths, batch_size=batch_size)]
+        return [
+            s.logprob for s in self.token_scores(sequences, prefix_lengths, batch_size=batch_size)
+        ]
 
     def set_logprobs(
         self,
@@ -172,10 +198,12 @@ class Model(ABC):
         *,
         batch_size: int | None = None,
     ) -> list[np.ndarray]:
-        """log of the sum of p(w | tokens up to and with position t) over the tokens w of a set, for chosen t: nats [t].
+        """log of the sum of p(w | tokens up to and with position t) over the tokens w of a set, for
+        chosen t: nats [t].
 
-        members: bool [vocabulary]. positions[i] are 0-based places of sequence i: the last one asks what follows the
-        whole sequence. Causal models only; errors as `token_scores`, and InputError for a position out of range.
+        members: bool [vocabulary]. positions[i] are 0-based places of sequence i: the last one asks
+        what follows the whole sequence. Causal models only; errors as `token_scores`, and
+        InputError for a position out of range.
         """
         raise NotApplicable("the probability of a set of next tokens needs a causal model")
 
@@ -187,7 +215,9 @@ class Model(ABC):
         variant: str = "within_word",
         batch_size: int | None = None,
     ) -> list[np.ndarray]:
-        """Pseudo-log-likelihood of each token, by the variant; see lm/network.py. Masked models only."""
+        """Pseudo-log-likelihood of each token, by the variant; see lm/network.py. Masked models
+        only.
+        """
         raise NotApplicable("a pseudo-log-likelihood needs a masked model")
 
     @property
@@ -207,27 +237,34 @@ class Model(ABC):
         stop: Collection[int] | None = None,
         batch_size: int | None = None,
     ) -> list[list[list[int]]]:
-        """New ids: prompt -> n samples -> ids, drawn as lm/generation.py says; temperature 0: the most probable ones.
+        """New ids: prompt -> n samples -> ids, drawn as lm/generation.py says; temperature 0: the
+        most probable ones.
 
-        A prompt says all that the model reads (the encoder, where there is one). A sample ends after an id of `stop`,
-        which it keeps (None: every end that the model names), or after max_new_tokens. The same seed gives the same
-        samples for every batch size and order of the prompts.
-        Raises NotApplicable for a masked model, InputError for a prompt that is empty, has an unknown id, or is with its
-        new tokens longer than the context.
+        A prompt says all that the model reads (the encoder, where there is one). A sample ends
+        after an id of `stop`, which it keeps (None: every end that the model names), or after
+        max_new_tokens. The same seed gives the same samples for every batch size and order of the
+        prompts. Raises NotApplicable for a masked model, InputError for a prompt that is empty, has
+        an unknown id, or is with its new tokens longer than the context.
         """
         from transect.lm import generation  # here, because it reads this file
 
-        sampling = generation.Sampling(max_new_tokens, seed, temperature, n, top_p, generation.stop_ids(self, stop))
+        sampling = generation.Sampling(
+            max_new_tokens, seed, temperature, n, top_p, generation.stop_ids(self, stop)
+        )
         return generation.generate(self, prompts, sampling, batch_size)
 
     def answers(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
-        """What the model writes after each prompt: the most probable tokens, up to one of its ends, which is no part of the text (see generate).
+        """What the model writes after each prompt: the most probable tokens, up to one of its ends,
+        which is no part of the text (see generate).
 
-        All that a model behind an interface offers (lm/api.py). Raises NotApplicable for a masked model.
+        All that a model behind an interface offers (lm/api.py). Raises NotApplicable for a masked
+        model.
         """
         from transect.lm.generation import continue_texts  # here, because it reads this file
 
-        found = continue_texts(self, prompts, max_new_tokens=max_new_tokens, seed=0, temperature=0.0)
+        found = continue_texts(
+            self, prompts, max_new_tokens=max_new_tokens, seed=0, temperature=0.0
+        )
         return [Answer("" if one.error else one.texts[0], one.error) for one in found]
 
     def _decoding(self) -> Decoding:
@@ -235,17 +272,29 @@ class Model(ABC):
 
     @property
     def anatomy(self) -> "Anatomy":
-        """The parts of a network; see lm/anatomy.py. Raises NotApplicable for what is not a network."""
-        raise NotApplicable("this model is not a network: it has no blocks, heads or residual stream")
+        """The parts of a network; see lm/anatomy.py. Raises NotApplicable for what is not a
+        network.
+        """
+        raise NotApplicable(
+            "this model is not a network: it has no blocks, heads or residual stream"
+        )
 
     def attention(
-        self, ids: np.ndarray, reduce: Callable[[torch.Tensor], torch.Tensor], *, batch_size: int | None = None
+        self,
+        ids: np.ndarray,
+        reduce: Callable[[torch.Tensor], torch.Tensor],
+        *,
+        batch_size: int | None = None,
     ) -> np.ndarray:
-        """`reduce` of every layer's attention pattern; see lm/network.py. Models with attention heads only."""
+        """`reduce` of every layer's attention pattern; see lm/network.py. Models with attention
+        heads only.
+        """
         raise NotApplicable("this model has no attention heads that can be read")
 
     def attention_patterns(self, ids: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:
-        """(layer, pattern [batch, head, query, key]) of every layer; see lm/network.py. Models with heads only."""
+        """(layer, pattern [batch, head, query, key]) of every layer; see lm/network.py. Models with
+        heads only.
+        """
         raise NotApplicable("this model has no attention heads that can be read")
 
     @property
@@ -284,7 +333,9 @@ def check_positions(sequences: Sequence[Sequence[int]], positions: Sequence[Sequ
     for index, (ids, places) in enumerate(zip(sequences, positions, strict=True)):
         if len(places) and not 0 <= min(places) <= max(places) < len(ids):
             wrong = next(t for t in places if not 0 <= t < len(ids))
-            raise InputError(f"Sequence {index}: there is no position {wrong}; it has 0 to {len(ids) - 1}.")
+            raise InputError(
+                f"Sequence {index}: there is no position {wrong}; it has 0 to {len(ids) - 1}."
+            )
 
 
 def _numbers(config: Any) -> Any:

@@ -1,17 +1,19 @@
-"""N-gram models behind the same interface as networks: what can be known from the last few tokens alone.
+"""N-gram models behind the same interface as networks: what can be known from the last few tokens
+alone.
 
     p_k(w | h) = max(c(h w) - D_k, 0) / c(h) + D_k types(h) / c(h) * p_{k-1}(w | h'),     p_0 = 1 / V
 
-h: the last k-1 tokens, h' without its first; c(h) = sum of c(h w) over w; types(h) = how many w were seen after h;
-p_k = p_{k-1} after a context that was never seen. D_k = n1 / (n1 + 2 n2), where n1 and n2 k-grams have count 1 and 2.
-smoothing "kneser_ney": below the highest order, c is the number of different tokens seen to the left (k-grams that open
-a document have none: their count stands), so a word counts by the contexts it follows. smoothing "absolute": c is the
-count at every order, so order 2 is a bigram interpolated with the true unigram.
-Sources: Kneser & Ney (1995); Chen & Goodman (1999), "An empirical study of smoothing techniques", section 2.7. As
-there, one discount per order; the openers of documents as in KenLM (Heafield 2011).
+h: the last k-1 tokens, h' without its first; c(h) = sum of c(h w) over w; types(h) = how many w
+were seen after h; p_k = p_{k-1} after a context that was never seen. D_k = n1 / (n1 + 2 n2), where
+n1 and n2 k-grams have count 1 and 2. smoothing "kneser_ney": below the highest order, c is the
+number of different tokens seen to the left (k-grams that open a document have none: their count
+stands), so a word counts by the contexts it follows. smoothing "absolute": c is the count at every
+order, so order 2 is a bigram interpolated with the true unigram. Sources: Kneser & Ney (1995); Chen
+& Goodman (1999), "An empirical study of smoothing techniques", section 2.7. As there, one discount
+per order; the openers of documents as in KenLM (Heafield 2011).
 
-On disk: config.json with model_type "ngram", the tokenizer's files, and model.safetensors with the tables of
-`NgramTables`.
+On disk: config.json with model_type "ngram", the tokenizer's files, and model.safetensors with the
+tables of `NgramTables`.
 """
 
 import json
@@ -39,7 +41,9 @@ BUDGET = 2**28  # bytes of distributions that are held at once
 
 @dataclass(frozen=True)
 class NgramTables:
-    """keys[k-1]: the k-grams seen, sorted, as numbers in base vocab_size, first token first; counts[k-1]: c of each."""
+    """keys[k-1]: the k-grams seen, sorted, as numbers in base vocab_size, first token first;
+    counts[k-1]: c of each.
+    """
 
     vocab_size: int
     smoothing: str
@@ -53,17 +57,23 @@ class NgramTables:
     @cached_property
     def discounts(self) -> tuple[float, ...]:
         ones_and_twos = [(int((c == 1).sum()), int((c == 2).sum())) for c in self.counts]
-        # without singletons or doubletons the estimate is 0 or 1, which gives up smoothing or the counts: the middle
-        # instead
+        # without singletons or doubletons the estimate is 0 or 1, which gives up smoothing or the
+        # counts: the middle instead
         return tuple(n1 / (n1 + 2 * n2) if n1 and n2 else 0.5 for n1, n2 in ones_and_twos)
 
     @cached_property
     def contexts(self) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ...]:
-        """Of each order: the contexts h seen (sorted keys), where their k-grams start, c(h) and types(h)."""
+        """Of each order: the contexts h seen (sorted keys), where their k-grams start, c(h) and
+        types(h).
+        """
         result = []
         for keys, counts in zip(self.keys, self.counts, strict=True):
-            context, start, types = np.unique(keys // self.vocab_size, return_index=True, return_counts=True)
-            result.append((context, start, np.add.reduceat(counts, start) if len(start) else counts, types))
+            context, start, types = np.unique(
+                keys // self.vocab_size, return_index=True, return_counts=True
+            )
+            result.append(
+                (context, start, np.add.reduceat(counts, start) if len(start) else counts, types)
+            )
         return tuple(result)
 
     def probabilities(self, ids: np.ndarray) -> np.ndarray:
@@ -76,7 +86,9 @@ class NgramTables:
             gram_at, gram_seen = _find(self.keys[k - 1], grams)
             kept = np.where(gram_seen, self.counts[k - 1][gram_at] - self.discounts[k - 1], 0)
             lower = p[k - 1 :]
-            p[k - 1 :] = np.where(seen, (kept + self.discounts[k - 1] * types[at] * lower) / totals[at], lower)
+            p[k - 1 :] = np.where(
+                seen, (kept + self.discounts[k - 1] * types[at] * lower) / totals[at], lower
+            )
         return p
 
     def distribution(self, before: Sequence[int]) -> np.ndarray:
@@ -90,9 +102,9 @@ class NgramTables:
                 break  # what was never seen is seen in no longer context either
             rows = slice(starts[at], starts[at] + types[at])
             p *= self.discounts[k - 1] * types[at] / totals[at]
-            p[self.keys[k - 1][rows] % self.vocab_size] += (self.counts[k - 1][rows] - self.discounts[k - 1]) / totals[
-                at
-            ]
+            p[self.keys[k - 1][rows] % self.vocab_size] += (
+                self.counts[k - 1][rows] - self.discounts[k - 1]
+            ) / totals[at]
         return p
 
 
@@ -104,13 +116,17 @@ def fit_ngram(
     smoothing: str = "kneser_ney",
     bos_id: int | None = None,
 ) -> NgramTables:
-    """Count documents of token ids without special tokens. `bos_id` is put before each: read, not predicted.
+    """Count documents of token ids without special tokens. `bos_id` is put before each: read, not
+    predicted.
 
-    Raises InputError for an unknown smoothing, an id outside the vocabulary, or an order whose keys exceed 63 bits.
+    Raises InputError for an unknown smoothing, an id outside the vocabulary, or an order whose keys
+    exceed 63 bits.
     """
     if smoothing not in SMOOTHINGS:
         allowed = ", ".join(SMOOTHINGS)
-        raise InputError(f"smoothing: unknown {smoothing!r}; there are: {allowed}.{nearest(smoothing, SMOOTHINGS)}")
+        raise InputError(
+            f"smoothing: unknown {smoothing!r}; there are: {allowed}.{nearest(smoothing, SMOOTHINGS)}"
+        )
     if order < 1 or vocab_size**order >= 2**63:
         raise InputError(
             f"order: {order} with {vocab_size} token types; allowed are 1 and up, with types ** order below 2 ** 63."
@@ -133,7 +149,10 @@ def fit_ngram(
                 keys[0] % vocab_size**k
             )  # the longer k+1-grams without their first token: one per different left neighbour
             count = np.array(
-                [np.bincount(np.searchsorted(seen, part), minlength=len(seen)) for part in (openers, left)]
+                [
+                    np.bincount(np.searchsorted(seen, part), minlength=len(seen))
+                    for part in (openers, left)
+                ]
             ).sum(0)
         keys.insert(0, seen)
         counts.insert(0, count.astype(np.int64))
@@ -156,20 +175,31 @@ def save_ngram(tables: NgramTables, folder: Path, tokenizer: PreTrainedTokenizer
 
 
 def read_ngram(folder: Path) -> NgramTables:
-    """Raises LoadError when the directory does not hold whole tables, or other ones than its configuration says."""
+    """Raises LoadError when the directory does not hold whole tables, or other ones than its
+    configuration says.
+    """
     order, smoothing, vocab_size = stated(folder)
     wanted = [f"{part}_{k}" for k in range(1, order + 1) for part in ("keys", "counts")]
     held = tensors([folder / WEIGHTS])
-    if set(held) != set(wanted) or any(len(tensor.shape) != 1 or tensor.stored != "I64" for tensor in held.values()):
+    if set(held) != set(wanted) or any(
+        len(tensor.shape) != 1 or tensor.stored != "I64" for tensor in held.values()
+    ):
         raise LoadError(
             f"{folder}: an n-gram model of order {order} has the tables {', '.join(wanted)}, one column of I64 each; {WEIGHTS} holds "
             f"{', '.join(sorted(held))[:80]}."
         )
     arrays = load_file(folder / WEIGHTS)
-    keys, counts = ([arrays[f"{part}_{k}"] for k in range(1, order + 1)] for part in ("keys", "counts"))
+    keys, counts = (
+        [arrays[f"{part}_{k}"] for k in range(1, order + 1)] for part in ("keys", "counts")
+    )
     for k, (grams, times) in enumerate(zip(keys, counts, strict=True), start=1):
         inside = not len(grams) or 0 <= grams[0] <= grams[-1] < vocab_size**k
-        if not inside or len(grams) != len(times) or (np.diff(grams) <= 0).any() or (times < 1).any():
+        if (
+            not inside
+            or len(grams) != len(times)
+            or (np.diff(grams) <= 0).any()
+            or (times < 1).any()
+        ):
             raise LoadError(
                 f"{folder}: the table of {k}-grams is none: keys ascend and are below {vocab_size} ** {k}, counts are at least 1."
             )
@@ -177,18 +207,26 @@ def read_ngram(folder: Path) -> NgramTables:
 
 
 def stated(folder: Path) -> tuple[int, str, int]:
-    """Order, smoothing and size of the vocabulary, as the configuration says; raises LoadError for what cannot be."""
+    """Order, smoothing and size of the vocabulary, as the configuration says; raises LoadError for
+    what cannot be.
+    """
     config, file = configuration(folder), folder / CONFIG
     for name in ("order", "vocab_size"):
         value = config.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
-            raise LoadError(f"{file}: {name} is {str(value)[:40]!r}; it must be a whole number of at least 1.")
+            raise LoadError(
+                f"{file}: {name} is {str(value)[:40]!r}; it must be a whole number of at least 1."
+            )
     order, smoothing, vocab_size = config["order"], config.get("smoothing"), config["vocab_size"]
     if smoothing not in SMOOTHINGS:
         near = nearest(smoothing, SMOOTHINGS)
-        raise LoadError(f"{file}: smoothing is {str(smoothing)[:40]!r}; there are: {', '.join(SMOOTHINGS)}.{near}")
+        raise LoadError(
+            f"{file}: smoothing is {str(smoothing)[:40]!r}; there are: {', '.join(SMOOTHINGS)}.{near}"
+        )
     if order > 63 or vocab_size**order >= 2**63:
-        raise LoadError(f"{file}: order {order} with {vocab_size:,} token types; types ** order must be below 2 ** 63.")
+        raise LoadError(
+            f"{file}: order {order} with {vocab_size:,} token types; types ** order must be below 2 ** 63."
+        )
     return order, smoothing, vocab_size
 
 
@@ -205,7 +243,9 @@ class NgramModel(Model):
         self.vocab_size = self.tables.vocab_size
         if self.vocab_size != len(tokenizer):
             told = f"vocab_size is {self.vocab_size:,}, and the tokenizer has {len(tokenizer):,} tokens"
-            raise LoadError(f"{path / CONFIG}: {told}; the keys of the tables are numbers in that base.")
+            raise LoadError(
+                f"{path / CONFIG}: {told}; the keys of the tables are numbers in that base."
+            )
 
     def token_scores(
         self,
@@ -245,7 +285,9 @@ class NgramModel(Model):
         """See Model. `batch_size` has nothing to act on here."""
         self._check(sequences)
         check_positions(sequences, positions)
-        known: dict[tuple[int, ...], float] = {}  # of the last order - 1 tokens: nothing else counts
+        known: dict[
+            tuple[int, ...], float
+        ] = {}  # of the last order - 1 tokens: nothing else counts
         result = []
         for ids, places in zip(sequences, positions, strict=True):
             keys = [tuple(ids[max(0, t + 2 - self.tables.order) : t + 1]) for t in places]
@@ -281,6 +323,8 @@ def _number(ids: Sequence[int], base: int) -> int:
 
 
 def _find(table: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each wanted number stands in a sorted table, and whether it is there (else the place is any valid one)."""
+    """Where each wanted number stands in a sorted table, and whether it is there (else the place is
+    any valid one).
+    """
     at = np.minimum(np.searchsorted(table, wanted), max(0, len(table) - 1))
     return at, table[at] == wanted if len(table) else np.zeros(len(wanted), dtype=bool)

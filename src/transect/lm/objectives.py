@@ -1,4 +1,6 @@
-"""What kind of language model a configuration is of: causal, masked or encoder-decoder, and the class that computes it."""
+"""What kind of language model a configuration is of: causal, masked or encoder-decoder, and the
+class that computes it.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -24,10 +26,11 @@ TABLES: dict[Objective, Mapping[str, Any]] = {
 
 
 def objective_of(config: Any) -> Objective:
-    """By the class that the checkpoint was saved from, else by what transformers has for its model_type.
+    """By the class that the checkpoint was saved from, else by what transformers has for its
+    model_type.
 
-    A class that computes both ways (XLM) is causal where its configuration says `causal`. Raises ValueError for what is no
-    language model.
+    A class that computes both ways (XLM) is causal where its configuration says `causal`. Raises
+    ValueError for what is no language model.
     """
     if reads_more(config):
         return "causal"
@@ -42,26 +45,38 @@ def objective_of(config: Any) -> Objective:
 
 
 def has_language_model_class(config: Any) -> bool:
-    """Whether the checkpoint was saved from a class with a language-model head, or does not tell from which."""
+    """Whether the checkpoint was saved from a class with a language-model head, or does not tell
+    from which.
+    """
     names = config.architectures or []
     return not names or reads_more(config) or any(_of_class(str(name), config) for name in names)
 
 
 def _of_class(name: str, config: Any) -> Objective | None:
-    """The objective of a class; of one that transformers does not have (code of its own) by the end of its name."""
-    found = _one_of({objective for objective, table in TABLES.items() if _holds(table, name)}, config)
+    """The objective of a class; of one that transformers does not have (code of its own) by the end
+    of its name.
+    """
+    found = _one_of(
+        {objective for objective, table in TABLES.items() if _holds(table, name)}, config
+    )
     if found is None and name.endswith(("ForCausalLM", "LMHeadModel")):
         return "causal"
     if found is None and name.endswith("ForMaskedLM"):
         return "masked"
-    if found is None and name.endswith("ForConditionalGeneration") and getattr(config, "is_encoder_decoder", False):
+    if (
+        found is None
+        and name.endswith("ForConditionalGeneration")
+        and getattr(config, "is_encoder_decoder", False)
+    ):
         return "seq2seq"
     return found
 
 
 def _holds(table: Mapping[str, Any], name: str) -> bool:
     """Whether a table of transformers, model_type -> class or classes, holds a class."""
-    return any(name == names or not isinstance(names, str) and name in names for names in table.values())
+    return any(
+        name == names or not isinstance(names, str) and name in names for names in table.values()
+    )
 
 
 def _of_type(kind: str) -> set[Objective]:
@@ -81,12 +96,16 @@ def _one_of(possible: set[Objective], config: Any) -> Objective | None:
 
 
 def reads_more(config: Any) -> bool:
-    """Whether a configuration is of a model that reads images, sound or the like besides text, with a decoder of its own for the text."""
+    """Whether a configuration is of a model that reads images, sound or the like besides text, with
+    a decoder of its own for the text.
+    """
     return not config.is_encoder_decoder and config.get_text_config() is not config
 
 
 def lacks_text_class(config: Any) -> str:
-    """Why the text part of a model that reads more cannot be run alone, in words; empty where it can."""
+    """Why the text part of a model that reads more cannot be run alone, in words; empty where it
+    can.
+    """
     kind = config.get_text_config().model_type
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return ""

@@ -1,10 +1,12 @@
-"""Which rows may share a batch without touching each other: found by trying it on the network itself.
+"""Which rows may share a batch without touching each other: found by trying it on the network
+itself.
 
 any     rows of any length: the shorter ones are padded on the right, where a causal model does not look and a mask covers the others
 equal   rows of one length: the padding is read (the network mixes positions without a mask, counts them, or takes no mask)
 alone   one row at a time: rows reach each other (experts with room for so many tokens of a batch, say)
-A trial scores three sequences, two long and one short, together and one by one; a source goes with each where an encoder reads one. It
-is made once for lengths up to each power of two: what is mixed may begin at some length. In half precision it runs in float32.
+A trial scores three sequences, two long and one short, together and one by one; a source goes with
+each where an encoder reads one. It is made once for lengths up to each power of two: what is mixed
+may begin at some length. In half precision it runs in float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +23,29 @@ from transect.lm.forward import in_float32, in_half
 Together = Literal["any", "equal", "alone"]
 
 SHORTEST = 16  # tokens of the long sequences of a trial, where the context has room for them
-# units of float32's rounding of the largest log-probability: more than another shape of the same product costs
+# units of float32's rounding of the largest log-probability: more than another shape of the same
+# product costs
 UNITS = 32
 
-# log p of each target of sequences that run together (True) or one by one, with the sources of an encoder
-Score = Callable[[Sequence[Sequence[int]], np.ndarray, Sequence[Sequence[int]] | None, bool], np.ndarray]
+# log p of each target of sequences that run together (True) or one by one, with the sources of an
+# encoder
+Score = Callable[
+    [Sequence[Sequence[int]], np.ndarray, Sequence[Sequence[int]] | None, bool], np.ndarray
+]
 
 
 class Padding:
-    """What one network lets share a batch. score: how it scores sequences; turns: see lm/batching.py."""
+    """What one network lets share a batch. score: how it scores sequences; turns: see
+    lm/batching.py.
+    """
 
     def __init__(
-        self, network: PreTrainedModel, context_length: int | None, turns: Sequence[int], score: Score, reads_two: bool
+        self,
+        network: PreTrainedModel,
+        context_length: int | None,
+        turns: Sequence[int],
+        score: Score,
+        reads_two: bool,
     ) -> None:
         self.network, self.context_length, self.turns = network, context_length, turns
         self.score, self.reads_two = score, reads_two
@@ -47,7 +60,9 @@ class Padding:
         return self._known[tried]
 
     def _trial(self, long: int) -> Together:
-        low = max([0, *(n for n in self.turns if n < long)])  # where the frequencies change, nothing shares a batch
+        low = max(
+            [0, *(n for n in self.turns if n < long)]
+        )  # where the frequencies change, nothing shares a batch
         lengths = [long, long, max(min(2, long), low + 1, long // 4)]
         rng = np.random.default_rng(0)
         ids = ordinary_ids(self.network, rng.integers(0, 2**31, sum(lengths)))
@@ -62,7 +77,9 @@ class Padding:
                 alone = self.score(sequences, targets, sources, False)
                 if self._same(alone, sequences, targets, sources):
                     return "any"
-                equal = self._same(alone[:both], sequences[:2], targets[:both], sources and sources[:2])
+                equal = self._same(
+                    alone[:both], sequences[:2], targets[:both], sources and sources[:2]
+                )
         except ForwardError:
             return "alone"  # so that each sequence fails or not by itself
         return "equal" if equal else "alone"

@@ -1,7 +1,9 @@
-"""A tokenizer's pipeline gives one answer, and one of bounded length: no chance in the cutting of a text, no text that grows without end.
+"""A tokenizer's pipeline gives one answer, and one of bounded length: no chance in the cutting of a
+text, no text that grows without end.
 
-Dropout of merges (BPE-dropout) is for training; the library applies it whenever the file names a share. It is set to none.
-growth = product over the replacements in a row of the longest that one character becomes; a text may become GROWTH times as long.
+Dropout of merges (BPE-dropout) is for training; the library applies it whenever the file names a
+share. It is set to none. growth = product over the replacements in a row of the longest that one
+character becomes; a text may become GROWTH times as long.
 """
 
 import json
@@ -16,7 +18,9 @@ PREPENDED = 1_000  # characters put before a text
 
 
 def settle(path: Path, tokenizer: Any) -> None:
-    """Switch chance off. Raises LoadError for a pipeline that makes texts longer than the limits above."""
+    """Switch chance off. Raises LoadError for a pipeline that makes texts longer than the limits
+    above.
+    """
     pipeline = tokenizer.backend_tokenizer
     if getattr(pipeline.model, "dropout", None) is not None:
         pipeline.model.dropout = None
@@ -47,7 +51,9 @@ def _steps(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _longest(step: Mapping[str, Any]) -> float:
-    """The most characters that a replacement writes for one that it reads; a pattern may match between two."""
+    """The most characters that a replacement writes for one that it reads; a pattern may match
+    between two.
+    """
     if step.get("type") != "Replace":
         return 1.0
     pattern, content = step.get("pattern", {}), len(str(step.get("content", "")))

@@ -1,10 +1,12 @@
-"""Where a block normalises, found by intervention: its attention and its MLP are made to read, and to write, larger numbers.
+"""Where a block normalises, found by intervention: its attention and its MLP are made to read, and
+to write, larger numbers.
 
 before  what the first linear map reads does not change with the size of the stream: a norm stands between them
 after   what is added to the stream does not change with the size of what the last linear map writes
-pre: before alone; post-reordered (OLMo 2): after alone; sandwich (Gemma 2): both; none: neither; post (BERT): the sums themselves are
-normalised (the form post-norm of lm/residual.py). Attention (or another mixer) and MLP of every block must answer alike, and clearly:
-without a norm the numbers follow the size exactly in proportion, but for a constant (a bias). Anything else is not told.
+pre: before alone; post-reordered (OLMo 2): after alone; sandwich (Gemma 2): both; none: neither;
+post (BERT): the sums themselves are normalised (the form post-norm of lm/residual.py). Attention
+(or another mixer) and MLP of every block must answer alike, and clearly: without a norm the numbers
+follow the size exactly in proportion, but for a constant (a bias). Anything else is not told.
 """
 
 import math
@@ -20,17 +22,25 @@ from transect.lm.anatomy import Anatomy, Block, example, is_linear
 from transect.lm.residual import sums
 from transect.lm.tracing import Call, Trace, after, before, hidden_in, trace, with_hidden_in
 
-# the largest number, as a power of 2 (which rounds nothing): what a norm adds to the variance, 1e-5 say, is far below rounding then
+# the largest number, as a power of 2 (which rounds nothing): what a norm adds to the variance, 1e-5
+# say, is far below rounding then
 SIZE = 2.0**20
 SIZES = (1, 2, 3)
 TOLERANCE = 64  # units of rounding of the largest number compared
-NAMES = {(True, False): "pre", (False, True): "post-reordered", (True, True): "sandwich", (False, False): "none"}
+NAMES = {
+    (True, False): "pre",
+    (False, True): "post-reordered",
+    (True, True): "sandwich",
+    (False, False): "none",
+}
 
 Hook = Callable[[nn.Module, float], Callable[[], None]]
 
 
 class _Part(NamedTuple):
-    """Attention (or another mixer) or MLP of a block: what reads the stream, the calls that may hold its maps, the call whose output it adds."""
+    """Attention (or another mixer) or MLP of a block: what reads the stream, the calls that may
+    hold its maps, the call whose output it adds.
+    """
 
     reader: nn.Module
     calls: list[Call]
@@ -38,7 +48,9 @@ class _Part(NamedTuple):
 
 
 def norm_placement(network: PreTrainedModel, anatomy: Anatomy) -> str | None:
-    """pre, post, post-reordered, sandwich or none; None where that is not clear. The network, in float32, is left as it was."""
+    """pre, post, post-reordered, sandwich or none; None where that is not clear. The network, in
+    float32, is left as it was.
+    """
     if anatomy.blocks and all(block.form == "post-norm" for block in anatomy.blocks):
         return "post"
     made = trace(network, example(network), anatomy.mechanism or "softmax")
@@ -49,7 +61,9 @@ def norm_placement(network: PreTrainedModel, anatomy: Anatomy) -> str | None:
     for part in (part for some in parts for part in some):
         norms = _before(network, part), _after(network, part)
         if norms[0] is False and _is_normalised(network, made, part):
-            continue  # by the norm of the embedding, beside which a first one of its own is left out (ModernBERT)
+            # by the norm of the embedding, beside which a first one of its own is left out
+            # (ModernBERT)
+            continue
         found.add(norms)
     return NAMES.get(found.pop()) if len(found) == 1 else None  # type: ignore[arg-type]
 
@@ -62,7 +76,12 @@ def _parts(made: Trace, block: Block) -> list[_Part]:
     # without heads another mixer is in their place
     attention, mlp = block.attention or found.attention, block.mlp or found.mlp
     form = found.form if block.attention is None else block.form
-    if attention is None or form not in ("sequential", "parallel", "single") or mlp is None and form != "single":
+    if (
+        attention is None
+        or form not in ("sequential", "parallel", "single")
+        or mlp is None
+        and form != "single"
+    ):
         return []
     term = _first_with(inner, attention)
     parts = [_Part(block.module, [c for c in inner if c.end <= term.end], term)]
@@ -80,17 +99,26 @@ def _is_normalised(network: PreTrainedModel, made: Trace, part: _Part) -> bool:
     """Whether what a part reads is what a norm gave."""
     read = made.of(part.reader)[0].input
     source = next(
-        c for c in sorted(made.calls, key=lambda c: c.end) if _equal(c.output, read) or c.module is part.reader
+        c
+        for c in sorted(made.calls, key=lambda c: c.end)
+        if _equal(c.output, read) or c.module is part.reader
     )
     if source.module is part.reader or source.input is None or _has_map(source.module):
         return False
     return bool(
-        _clear([_watched(network, source.module, _larger_in, n * SIZE, source.module, _seen_after) for n in SIZES])
+        _clear(
+            [
+                _watched(network, source.module, _larger_in, n * SIZE, source.module, _seen_after)
+                for n in SIZES
+            ]
+        )
     )
 
 
 def _first_with(inner: list[Call], module: nn.Module) -> Call:
-    """The first call to end with the output of a module's: what is around it or comes after it only hands that on."""
+    """The first call to end with the output of a module's: what is around it or comes after it only
+    hands that on.
+    """
     (term,) = (c for c in inner if c.module is module)
     return next(c for c in inner if _equal(c.output, term.output))
 
@@ -104,23 +132,35 @@ def _before(network: PreTrainedModel, part: _Part) -> bool | None:
     maps = sorted((c for c in part.calls if is_linear(c.module)), key=lambda c: c.start)
     if not maps:
         return None
-    return _clear([_watched(network, part.reader, _larger_in, n * SIZE, maps[0].module, before) for n in SIZES])
+    return _clear(
+        [
+            _watched(network, part.reader, _larger_in, n * SIZE, maps[0].module, before)
+            for n in SIZES
+        ]
+    )
 
 
 def _after(network: PreTrainedModel, part: _Part) -> bool | None:
     """Whether a norm stands after the part; None where it is not clear."""
     term = part.term.module
-    # a router's map gives no hidden states, and a softmax of large numbers does not change with them
+    # a router's map gives no hidden states, and a softmax of large numbers does not change with
+    # them
     maps = [c.module for c in part.calls if _is_map(c.module) and _alike(c, part.term)]
     sites: list[tuple[nn.Module, Hook]] = [] if _has_map(term) else [(term, _larger_in)]
     answers: list[bool | None] = []
     for module, hook in [*sites, *((m, _larger_out) for m in maps[-1:])]:
-        answers.append(_clear([_watched(network, module, hook, n * SIZE, term, _seen_after) for n in SIZES]))
+        answers.append(
+            _clear([_watched(network, module, hook, n * SIZE, term, _seen_after) for n in SIZES])
+        )
     return True if True in answers else next(iter(answers), None)
 
 
 def _alike(one: Call, other: Call) -> bool:
-    return one.output is not None and other.output is not None and one.output.shape == other.output.shape
+    return (
+        one.output is not None
+        and other.output is not None
+        and one.output.shape == other.output.shape
+    )
 
 
 def _is_map(module: nn.Module) -> bool:
@@ -133,7 +173,9 @@ def _has_map(module: nn.Module) -> bool:
 
 
 def _clear(values: list[torch.Tensor]) -> bool | None:
-    """Of values at sizes 1, 2 and 3: True where they are the same, False where they grow in equal steps, else None."""
+    """Of values at sizes 1, 2 and 3: True where they are the same, False where they grow in equal
+    steps, else None.
+    """
     one, two, three = values
     largest = float(three.abs().max())
     allowed = TOLERANCE * torch.finfo(torch.float32).eps * largest
@@ -153,19 +195,29 @@ def _watched(
     watched: nn.Module,
     watch: Callable[[nn.Module, Callable[[torch.Tensor], None]], Callable[[], None]],
 ) -> torch.Tensor:
-    """What is seen at a module, [position, features], float64, while the numbers at another one are as large as `size`."""
+    """What is seen at a module, [position, features], float64, while the numbers at another one are
+    as large as `size`.
+    """
     seen: list[torch.Tensor] = []
     with ExitStack() as stack, torch.inference_mode():
         stack.callback(hook(changed, size))
-        stack.callback(watch(watched, lambda x: seen.append(x.detach().double().flatten(0, -2).clone())))
+        stack.callback(
+            watch(watched, lambda x: seen.append(x.detach().double().flatten(0, -2).clone()))
+        )
         network(**example(network))
     return seen[0]
 
 
 def _at_size(hidden: torch.Tensor, size: float) -> torch.Tensor:
-    """Multiplied, so that the largest number is between `size` and its double; where all are 0, as it is."""
+    """Multiplied, so that the largest number is between `size` and its double; where all are 0, as
+    it is.
+    """
     largest = float(hidden.abs().max())
-    return hidden * (size / 2.0 ** math.floor(math.log2(largest))) if 0 < largest < math.inf else hidden
+    return (
+        hidden * (size / 2.0 ** math.floor(math.log2(largest)))
+        if 0 < largest < math.inf
+        else hidden
+    )
 
 
 def _larger_in(module: nn.Module, size: float) -> Callable[[], None]:

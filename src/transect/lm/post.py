@@ -1,8 +1,10 @@
-"""One question to a server by POST, and what it says to it: without the key, within a time and a size, from that address and no other.
+"""One question to a server by POST, and what it says to it: without the key, within a time and a
+size, from that address and no other.
 
-The key is read from the environment variable TRANSECT_API_KEY. It is sent over https, or to this machine, and then through no proxy.
-Every text of the server (body, reason, place of a redirect) is masked here, before it is cut, shown or kept (masking.py).
-A redirect is not followed: urllib would ask again by GET and without the question.
+The key is read from the environment variable TRANSECT_API_KEY. It is sent over https, or to this
+machine, and then through no proxy. Every text of the server (body, reason, place of a redirect) is
+masked here, before it is cut, shown or kept (masking.py). A redirect is not followed: urllib would
+ask again by GET and without the question.
 """
 
 import http.client
@@ -26,16 +28,21 @@ KEY = "TRANSECT_API_KEY"
 TIMEOUT = 120.0  # seconds without a byte
 DEADLINE, BEGUN = 300.0, 60.0  # seconds for the whole answer; for the rest of one that has begun
 LARGEST = 10 * 2**20  # bytes of an answer
-SHOWN, LOOKED_AT = 200, 10_000  # characters of what a server says that are shown; that are searched for the key before
+SHOWN, LOOKED_AT = (
+    200,
+    10_000,
+)  # characters of what a server says that are shown; that are searched for the key before
 CHUNK = 2**16
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """`content`: the body as JSON, every text of it masked; None where it is none. `told`: the server's words on one line of SHOWN characters.
+    """`content`: the body as JSON, every text of it masked; None where it is none. `told`: the
+    server's words on one line of SHOWN characters.
 
-    `after`: the seconds that it asks to be left alone, None where it does not say; `place`: the address that it asks to be called at.
+    `after`: the seconds that it asks to be left alone, None where it does not say; `place`: the
+    address that it asks to be called at.
     """
 
     status: int
@@ -46,9 +53,11 @@ class Reply:
 
 
 def post(address: str, question: dict[str, Any]) -> Reply:
-    """What the server says to a question. Raises ConnectionError, in one line, for one that cannot be reached or breaks off.
+    """What the server says to a question. Raises ConnectionError, in one line, for one that cannot
+    be reached or breaks off.
 
-    Raises UnavailableError for a key that none can be, ResourceError for an answer of more than LARGEST bytes or DEADLINE seconds.
+    Raises UnavailableError for a key that none can be, ResourceError for an answer of more than
+    LARGEST bytes or DEADLINE seconds.
     """
     headers = {"Content-Type": "application/json"}
     if key := key_for(address):
@@ -62,11 +71,15 @@ def post(address: str, question: dict[str, Any]) -> Reply:
             raise ConnectionError(_one_line(str(error)) or "no answer in time") from None
         raise _too_slow(address, DEADLINE) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ConnectionError(_one_line(str(getattr(error, "reason", error))) or type(error).__name__) from None
+        raise ConnectionError(
+            _one_line(str(getattr(error, "reason", error))) or type(error).__name__
+        ) from None
 
 
 def key_for(address: str) -> str | None:
-    """The key, where there is one and it may be sent to the address. Raises UnavailableError for a text that is no key."""
+    """The key, where there is one and it may be sent to the address. Raises UnavailableError for a
+    text that is no key.
+    """
     key, parts = os.environ.get(KEY), urlsplit(address)
     if not key or not (parts.scheme == "https" or addresses.is_here(parts)):
         return None
@@ -74,7 +87,9 @@ def key_for(address: str) -> str | None:
         if not "!" <= letter <= "~":
             name = unicodedata.name(letter, f"character {ord(letter)} of Unicode").lower()
             told = "white space" if letter.isspace() else name
-            raise UnavailableError(f"The environment variable {KEY} holds no key: character {i} of {len(key)} is {told}, and a key is of printable ASCII.")  # fmt: skip
+            raise UnavailableError(
+                f"The environment variable {KEY} holds no key: character {i} of {len(key)} is {told}, and a key is of printable ASCII."
+            )
     if len(key) < PIECE:
         raise UnavailableError(
             f"The environment variable {KEY} holds no key: one has at least {PIECE} characters (a shorter one could not be kept "
@@ -84,7 +99,9 @@ def key_for(address: str) -> str | None:
 
 
 class _AsItIs(urllib.request.HTTPErrorProcessor):
-    """Every status is an answer: no redirect is followed, and no error is raised that would carry the body away unmasked."""
+    """Every status is an answer: no redirect is followed, and no error is raised that would carry
+    the body away unmasked.
+    """
 
     def http_response(self, request: Any, response: Any) -> Any:
         return response
@@ -100,7 +117,9 @@ def _asked(request: urllib.request.Request, end: float) -> Reply:
         while chunk := response.read1(CHUNK):
             body += chunk
             if len(body) > LARGEST:
-                raise ResourceError(f"{request.full_url} sends an answer of more than {LARGEST // 2**20} MB, which is not read.")  # fmt: skip
+                raise ResourceError(
+                    f"{request.full_url} sends an answer of more than {LARGEST // 2**20} MB, which is not read."
+                )
             if not begun and chunk.strip():  # a busy server may send white space while one waits
                 begun = time.monotonic()
             if begun and time.monotonic() > begun + BEGUN:
@@ -113,7 +132,9 @@ def _asked(request: urllib.request.Request, end: float) -> Reply:
 
 
 def _too_slow(address: str, seconds: float) -> ResourceError:
-    return ResourceError(f"{address} sends so slowly that its answer is not whole after {seconds:.0f} seconds.")
+    return ResourceError(
+        f"{address} sends so slowly that its answer is not whole after {seconds:.0f} seconds."
+    )
 
 
 def _reply(address: str, response: Any, body: bytes) -> Reply:
@@ -145,22 +166,32 @@ def _without_key(value: Any) -> Any:
         return _masked(value)
     if isinstance(value, list):
         return [_without_key(v) for v in value]
-    return {_masked(k): _without_key(v) for k, v in value.items()} if isinstance(value, dict) else value
+    return (
+        {_masked(k): _without_key(v) for k, v in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _masked(text: str) -> str:
-    """A text of the server without the key; half a character (a lone surrogate), which no file can hold, is replaced."""
+    """A text of the server without the key; half a character (a lone surrogate), which no file can
+    hold, is replaced.
+    """
     return mask(text.encode("utf-8", errors="replace").decode(), [os.environ.get(KEY)])
 
 
 def _one_line(text: str) -> str:
-    """What is shown of a text: masked, then on one line, then cut; what a terminal might obey is left out."""
+    """What is shown of a text: masked, then on one line, then cut; what a terminal might obey is
+    left out.
+    """
     line = " ".join(_masked(text[:LOOKED_AT]).split())
     return "".join(c for c in line if c.isprintable())[:SHOWN]
 
 
 def _in_time(ask: Callable[[], T], seconds: float) -> T:
-    """What `ask` returns or raises; TimeoutError after so many seconds, wherever it hangs: in a name, a handshake, a header."""
+    """What `ask` returns or raises; TimeoutError after so many seconds, wherever it hangs: in a
+    name, a handshake, a header.
+    """
     ended: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:

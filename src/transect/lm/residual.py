@@ -1,4 +1,5 @@
-"""What adds up to a block's output: found as equations between the tensors of one traced call, not by names.
+"""What adds up to a block's output: found as equations between the tensors of one traced call, not
+by names.
 
 sequential  mid - pre = s1 a, post - mid = s2 m      (mid: what some module reads in between)
 post-norm   input of a norm - pre = s1 a, mid = its output; input of a norm - mid = s2 m, post = its output
@@ -6,8 +7,9 @@ hybrid      mid - pre = s1 a + s' c (a second mixer beside the attention), post 
 crossed     mid - pre = s1 a, post - mid = s' c + s2 m (c: attention to an encoder, which reads mid)
 parallel    post - pre = s1 a + s2 m
 single      post - pre = s1 a
-pre, post: [batch, position, d_model], the block's input and output. a, m: outputs of modules inside it, a at or after
-the projection of the heads. An equation holds if each of its numbers does, to TOLERANCE units of rounding.
+pre, post: [batch, position, d_model], the block's input and output. a, m: outputs of modules inside
+it, a at or after the projection of the heads. An equation holds if each of its numbers does, to
+TOLERANCE units of rounding.
 """
 
 import math
@@ -23,12 +25,16 @@ from transect.lm.tracing import Call
 VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
 
 TOLERANCE = 8  # units of rounding of the terms, element by element: a few additions' worth
-Form = Literal["sequential", "post-norm", "hybrid", "crossed", "parallel", "single", "mixed", "unknown"]
+Form = Literal[
+    "sequential", "post-norm", "hybrid", "crossed", "parallel", "single", "mixed", "unknown"
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """The terms of a block's output; see Block in lm/anatomy.py. Without heads `attention` is another mixer."""
+    """The terms of a block's output; see Block in lm/anatomy.py. Without heads `attention` is
+    another mixer.
+    """
 
     form: Form = "unknown"
     attention: nn.Module | None = None
@@ -52,11 +58,15 @@ class _Parts:
 
     def holds(self, target: torch.Tensor, base: torch.Tensor, *terms: torch.Tensor) -> bool:
         """target = base + the terms, to rounding; and not without them."""
-        scale = target.abs() + base.abs() + sum((term.abs() for term in terms), torch.zeros_like(base))
+        scale = (
+            target.abs() + base.abs() + sum((term.abs() for term in terms), torch.zeros_like(base))
+        )
         off = (target - base - sum(terms, torch.zeros_like(base))).abs()
         return bool((off <= TOLERANCE * self.eps * scale + self.eps**2).all())
 
-    def term(self, target: torch.Tensor, base: torch.Tensor, among: Iterable[Call]) -> tuple[Call, float] | None:
+    def term(
+        self, target: torch.Tensor, base: torch.Tensor, among: Iterable[Call]
+    ) -> tuple[Call, float] | None:
         """(call, s) with target = base + s x its output."""
         delta = target - base
         if self.holds(target, base, torch.zeros_like(base)):
@@ -91,16 +101,24 @@ class _Parts:
         return None
 
     def scale(self, s: float) -> float:
-        """A factor found by least squares, as it will have been meant: 1 where it is 1 to rounding, 0 where near 0."""
+        """A factor found by least squares, as it will have been meant: 1 where it is 1 to rounding,
+        0 where near 0.
+        """
         if abs(s) < 1e-3:
             return 0.0
         digits = min(6, -math.floor(math.log10(self.eps)))
         return 1.0 if abs(s - 1) < max(1e-4, self.eps) else float(f"{s:.{digits}g}")
 
     def after_projection(self, before: int | None = None) -> list[Call]:
-        """What may be the attention's term: the writers that contain the projection, then those that ended later."""
+        """What may be the attention's term: the writers that contain the projection, then those
+        that ended later.
+        """
         p = self.projection
-        chosen = [w for w in self.writers if (p is None or w.end >= p.end) and (before is None or w.end < before)]
+        chosen = [
+            w
+            for w in self.writers
+            if (p is None or w.end >= p.end) and (before is None or w.end < before)
+        ]
         return sorted(chosen, key=lambda w: p is not None and w.start > p.start)
 
     def wrote(self, value: torch.Tensor, before: int) -> nn.Module | None:
@@ -112,7 +130,9 @@ class _Parts:
 
 
 def sums(block: Call, inner: list[Call], projection: Call | None, eps: float) -> Sums:
-    """The terms of the block's output. inner: the calls inside, of modules that ran once. eps: one unit of rounding."""
+    """The terms of the block's output. inner: the calls inside, of modules that ran once. eps: one
+    unit of rounding.
+    """
     pre, post = block.input, block.output
     assert pre is not None and post is not None
     shape = pre.shape
@@ -121,7 +141,9 @@ def sums(block: Call, inner: list[Call], projection: Call | None, eps: float) ->
     parts = _Parts(
         pre,
         post,
-        sorted(writers, key=lambda c: c.name.count(".")),  # stable: in the order of their ends among equals
+        sorted(
+            writers, key=lambda c: c.name.count(".")
+        ),  # stable: in the order of their ends among equals
         sorted(readers, key=lambda c: c.start),
         projection,
         eps,
@@ -139,7 +161,13 @@ def _through_mid(parts: _Parts) -> Sums | None:
         assert mid is not None
         first = parts.after_projection(before=reader.start)
         one = parts.term(mid, parts.pre, first)
-        two = None if one else parts.terms(mid, parts.pre, first, [w for w in parts.writers if w.end < reader.start])
+        two = (
+            None
+            if one
+            else parts.terms(
+                mid, parts.pre, first, [w for w in parts.writers if w.end < reader.start]
+            )
+        )
         if not one and not two:
             continue
         later = [w for w in parts.writers if w.end > reader.start]
@@ -148,7 +176,9 @@ def _through_mid(parts: _Parts) -> Sums | None:
         if last:
             form: Form = "sequential" if one else "hybrid"
             writer = parts.wrote(mid, reader.start)
-            return Sums(form, attention.module, last[0].module, scale, last[1], reader.module, writer)
+            return Sums(
+                form, attention.module, last[0].module, scale, last[1], reader.module, writer
+            )
         found = _post_norm(parts, reader, attention, scale) if one else None
         if found:
             return found
@@ -160,21 +190,37 @@ def _through_mid(parts: _Parts) -> Sums | None:
 
 
 def _post_norm(parts: _Parts, norm: Call, attention: Call, scale: float) -> Sums | None:
-    """norm reads pre + attention; is its output the stream in the middle, and the block's output such a norm again?"""
+    """norm reads pre + attention; is its output the stream in the middle, and the block's output
+    such a norm again?
+    """
     mid = norm.output
     if mid is None or mid.shape != parts.pre.shape:
         return None
     for reader in parts.readers:
-        if reader.start < norm.end or reader.output is None or not torch.equal(reader.output, parts.post):
+        if (
+            reader.start < norm.end
+            or reader.output is None
+            or not torch.equal(reader.output, parts.post)
+        ):
             continue
         assert reader.input is not None
-        last = parts.term(reader.input, mid, [w for w in parts.writers if norm.end < w.end < reader.start])
+        last = parts.term(
+            reader.input, mid, [w for w in parts.writers if norm.end < w.end < reader.start]
+        )
         if last:
             reads = next(
-                (c.module for c in parts.readers if c.start > norm.end and torch.equal(c.input, mid)),  # type: ignore[arg-type]
+                (
+                    call.module
+                    for call in parts.readers
+                    if call.start > norm.end
+                    and call.input is not None
+                    and torch.equal(call.input, mid)
+                ),
                 None,
             )
-            return Sums("post-norm", attention.module, last[0].module, scale, last[1], reads, norm.module)
+            return Sums(
+                "post-norm", attention.module, last[0].module, scale, last[1], reads, norm.module
+            )
     return None
 
 

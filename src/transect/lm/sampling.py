@@ -2,12 +2,14 @@
 
     token = argmin over w of E_w / p(w),   p(w) proportional to exp(logit_w / temperature)
 
-E_w: independent exponential numbers, so each token has the probability p (a race; with Gumbel numbers the same is argmax
-log p + G). Other than by the inverse of the cumulative distribution, logits that differ by d turn few draws: those where
-the two smallest are within a factor exp(2 d / temperature), about 2 d / temperature of all; the rare tokens no oftener
-than the common ones. Temperature 0: the largest logit, the first of equals. top_p: p is 0 outside the smallest set of
-most probable tokens whose mass reaches top_p (with all that are as probable as its last).
-Source: Maddison, Tarlow & Minka (2014), "A* sampling", NeurIPS, section 2; top_p: Holtzman et al. (2020), ICLR.
+E_w: independent exponential numbers, so each token has the probability p (a race; with Gumbel
+numbers the same is argmax log p + G). Other than by the inverse of the cumulative distribution,
+logits that differ by d turn few draws: those where the two smallest are within a factor exp(2 d /
+temperature), about 2 d / temperature of all; the rare tokens no oftener than the common ones.
+Temperature 0: the largest logit, the first of equals. top_p: p is 0 outside the smallest set of
+most probable tokens whose mass reaches top_p (with all that are as probable as its last). Source:
+Maddison, Tarlow & Minka (2014), "A* sampling", NeurIPS, section 2; top_p: Holtzman et al. (2020),
+ICLR.
 """
 
 import math
@@ -46,16 +48,22 @@ class Sampling:
                 raise InputError(f"{sentence}.")
 
 
-def choose(logits: np.ndarray, noise: np.ndarray, sampling: Sampling, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """(token [row], close [row]): the token of each row, and whether logits that differ by `margin` may give another.
+def choose(
+    logits: np.ndarray, noise: np.ndarray, sampling: Sampling, margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(token [row], close [row]): the token of each row, and whether logits that differ by `margin`
+    may give another.
 
-    logits, noise: float64 [row, vocabulary]; noise: standard exponential, not read at temperature 0.
+    logits, noise: float64 [row, vocabulary]; noise: standard exponential, not read at temperature
+    0.
     """
     rows = np.arange(len(logits))
     if sampling.temperature == 0:
         token, first, second = _first_two(-logits)
         return token, second - first < 2 * margin
-    far = min(2 * margin / sampling.temperature, 100.0)  # of the logarithm of a ratio of two probabilities
+    far = min(
+        2 * margin / sampling.temperature, 100.0
+    )  # of the logarithm of a ratio of two probabilities
     p = np.exp((logits - logits.max(1, keepdims=True)) / sampling.temperature)
     doubtful = np.zeros_like(p, dtype=bool)
     if sampling.top_p < 1:
@@ -75,13 +83,16 @@ def _first_two(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _nucleus(p: np.ndarray, top_p: float, far: float) -> tuple[np.ndarray, np.ndarray]:
-    """p [row, vocabulary] of the tokens that may be in the nucleus, 0 elsewhere, and which of these may be outside.
+    """p [row, vocabulary] of the tokens that may be in the nucleus, 0 elsewhere, and which of these
+    may be outside.
 
     As the race does not depend on what else runs, only a winner that may be outside is doubtful.
     """
     ranked = np.sort(p, axis=1)[:, ::-1]
     mass = ranked.cumsum(1)
-    last = (mass - ranked < top_p + far).sum(1, keepdims=True) - 1  # the latest rank at which it may end
+    last = (mass - ranked < top_p + far).sum(
+        1, keepdims=True
+    ) - 1  # the latest rank at which it may end
     below = np.take_along_axis(ranked, last, 1) * np.exp(-2 * far)
     if far == 0:
         return np.where(p >= below, p, 0), np.zeros_like(p, dtype=bool)

@@ -1,12 +1,14 @@
-"""From text to the tokens that are scored: the policy for BOS and context; what cannot be scored is refused by item.
+"""From text to the tokens that are scored: the policy for BOS and context; what cannot be scored is
+refused by item.
 
 A causal model reads   [opening] context text;    a masked model   [opening] context text [SEP];
 an encoder-decoder's encoder reads   context [EOS],   its decoder   [decoder start] [opening] text.
-lm/opening.py has the policy (bos) and what a tokenizer puts there itself. A text that spells a control token is refused
-(lm/control.py).
-A token is scored when it ends after the context and something stands before it: without BOS and context, a causal
-model's first token is read and not scored. Context and text are tokenized as one string, so that the text is cut into
-tokens as it would be there (an encoder and a decoder read two strings).
+lm/opening.py has the policy (bos) and what a tokenizer puts there itself. A text that spells a
+control token is refused (lm/control.py).
+A token is scored when it ends after the context and something stands before it: without BOS and
+context, a causal model's first token is read and not scored. Context and text are tokenized as one
+string, so that the text is cut into tokens as it would be there (an encoder and a decoder read two
+strings).
 """
 
 import math
@@ -28,10 +30,11 @@ NOWHERE = (-1, -1)
 
 @dataclass(frozen=True)
 class Line:
-    """One text as a model reads it; `error` says why it is not scored, and then the lists are empty.
+    """One text as a model reads it; `error` says why it is not scored, and then the lists are
+    empty.
 
-    words[t]: the number of token t's word, -1 where t is not scored. spans[t]: its characters (start, end) of the text,
-    (-1, -1) where t is not of the text. source: what an encoder reads.
+    words[t]: the number of token t's word, -1 where t is not scored. spans[t]: its characters
+    (start, end) of the text, (-1, -1) where t is not of the text. source: what an encoder reads.
     """
 
     ids: list[int]
@@ -46,12 +49,14 @@ class Line:
         return next(t for t, word in enumerate(self.words) if word >= 0)
 
 
-def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", context: str = "") -> list[Line]:
+def lines(
+    model: Model, texts: Sequence[str], *, bos: str | bool = "auto", context: str = ""
+) -> list[Line]:
     """Every text as the model reads it.
 
-    A text is refused (see `Line.error`) that is empty, too long for the context length (nothing is ever cut), spells a
-    control token, or starts inside a token of the context. Raises InputError for a BOS policy that cannot be kept, and
-    for a context that spells a control token.
+    A text is refused (see `Line.error`) that is empty, too long for the context length (nothing is
+    ever cut), spells a control token, or starts inside a token of the context. Raises InputError
+    for a BOS policy that cannot be kept, and for a context that spells a control token.
     """
     head = opening(model, bos)
     if not isinstance(context, str):
@@ -94,10 +99,11 @@ def lines(model: Model, texts: Sequence[str], *, bos: str | bool = "auto", conte
 
 
 def total_logprobs(model: Model, lines: Sequence[Line], *, pll: str = "within_word") -> np.ndarray:
-    """Sum over the scored tokens of log p (pseudo-log-likelihood for a masked model), nats, float64 [line].
+    """Sum over the scored tokens of log p (pseudo-log-likelihood for a masked model), nats, float64
+    [line].
 
-    NaN where a line is refused, or the model gives no number. Exactly rounded sums: two lines of the same token scores
-    in another order have the same total. pll: the variant, see lm/network.py.
+    NaN where a line is refused, or the model gives no number. Exactly rounded sums: two lines of
+    the same token scores in another order have the same total. pll: the variant, see lm/network.py.
     """
     read = [line for line in lines if not line.error]
     ids, starts = [line.ids for line in read], [line.first for line in read]
@@ -106,10 +112,15 @@ def total_logprobs(model: Model, lines: Sequence[Line], *, pll: str = "within_wo
     elif model.objective == "masked":
         scores = model.pll(ids, [line.words for line in read], variant=pll)
     elif model.decoder_start_id is not None:
-        scores = [s.logprob for s in model.token_scores(ids, starts, sources=[line.source for line in read])]
+        scores = [
+            s.logprob
+            for s in model.token_scores(ids, starts, sources=[line.source for line in read])
+        ]
     else:
         scores = model.token_logprobs(ids, starts)
-    sums = iter(math.fsum(s[np.array(line.words) >= 0]) for s, line in zip(scores, read, strict=True))
+    sums = iter(
+        math.fsum(s[np.array(line.words) >= 0]) for s, line in zip(scores, read, strict=True)
+    )
     return np.array([math.nan if line.error else next(sums) for line in lines], dtype=np.float64)
 
 
@@ -129,7 +140,9 @@ def too_long(model: Model, n: int) -> str:
 
 
 def encoder_ids(model: Model, context: str) -> list[int]:
-    """What an encoder reads: the context with its tokenizer's special tokens, an end-of-sequence token last."""
+    """What an encoder reads: the context with its tokenizer's special tokens, an end-of-sequence
+    token last.
+    """
     ids, end = (
         list(model.tokenizer("" if model.illegible(context, []) else context)["input_ids"]),
         model.tokenizer.eos_token_id,
@@ -144,8 +157,11 @@ def _illegible(model: Model, text: object, before: str, ids: list[int]) -> str:
     return model.illegible(before + text, ids)
 
 
-def _words(text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None]) -> list[int]:
-    """Word numbers, from 0: a new word where the tokenizer's own pieces change, or after whitespace.
+def _words(
+    text: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None]
+) -> list[int]:
+    """Word numbers, from 0: a new word where the tokenizer's own pieces change, or after
+    whitespace.
 
     Both, because a tokenizer without a pre-tokenizer calls the whole text one word.
     """
@@ -163,7 +179,8 @@ def _refusal(model: Model, line: Line, context: str, offsets: Sequence[tuple[int
         return "the text has no token to score (it is empty, or one token with nothing before it)"
     if model.decoder_start_id is not None and not line.source:
         return "the encoder has nothing to read (no context, and no end-of-sequence token in the tokenizer)"
-    # " keys" may reach over the blank at the end of the context; over letters of it, it is a token of neither
+    # " keys" may reach over the blank at the end of the context; over letters of it, it is a token
+    # of neither
     shared = any(start < len(context) < end and context[start:].strip() for start, end in offsets)
     told = too_long(model, max(len(line.ids), len(line.source)))
     told = told or lacking(model, line.ids, line.first) or lacking(model, line.source)

@@ -1,13 +1,16 @@
-"""What a weight file holds that the network does not use, or lacks that it needs: a configuration that is not that of the weights.
+"""What a weight file holds that the network does not use, or lacks that it needs: a configuration
+that is not that of the weights.
 
-Whoever ignores a stored bias computes another model. So every stored parameter must be used, but for
+Whoever ignores a stored bias computes another model. So every stored parameter must be used, but
+for
 
 buffers       masks and frequencies that older versions stored: not trained, made anew
 other heads   a pooler, a classifier, next-sentence or value heads, parts for images or sound, further-token heads: they
               give other outputs and no part of the logits
 copies        a second copy of the token embedding or the unembedding
 
-A headless checkpoint holds everything but the language-model head: it has hidden states and no logits.
+A headless checkpoint holds everything but the language-model head: it has hidden states and no
+logits.
 """
 
 import re
@@ -32,7 +35,9 @@ OTHER_HEADS = re.compile(
     r"multiple_choice_head|summary|sequence_summary|v_head|value_head|reward_head|discriminator_predictions|mask_predictions|"
     r"vision\w*|visual\w*|image\w*|audio\w*|multi_modal\w*|mm_projector|mtp\w*|nextn\w*)(\.|\Z)"
 )
-SCALES = re.compile(r"\.(input_scale|activation_scale|k_scale|v_scale)\Z")  # of quantized activations
+SCALES = re.compile(
+    r"\.(input_scale|activation_scale|k_scale|v_scale)\Z"
+)  # of quantized activations
 WHOLE_NUMBERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 HEADLESS = "without its language-model head: hidden-state measures only"
 ADAPTER = "adapter_config.json"
@@ -48,12 +53,16 @@ def refuse_adapter(path: Path) -> None:
 
 
 def headless(network: PreTrainedModel, missing: Iterable[str]) -> bool:
-    """Whether what the file lacks is the language-model head, the whole of it and nothing else, and no class speaks against it."""
+    """Whether what the file lacks is the language-model head, the whole of it and nothing else, and
+    no class speaks against it.
+    """
     lacking, body = set(map(str, missing)), f"{network.base_model_prefix}."
     own = {name for name, _ in network.named_parameters() if not name.startswith(body)}
     own -= set(getattr(network, "all_tied_weights_keys", {}))  # not in the file, and not missing
     inside = any(name.startswith(body) for name in lacking)
-    return bool(own) and own <= lacking and not inside and not has_language_model_class(network.config)
+    return (
+        bool(own) and own <= lacking and not inside and not has_language_model_class(network.config)
+    )
 
 
 def check_report(
@@ -62,18 +71,25 @@ def check_report(
     report: Mapping[str, Any],
     stored: Callable[[str], torch.Tensor | None],
 ) -> bool:
-    """Whether the checkpoint is headless. Raises LoadError for parameters that are missing, of another shape, or unused.
+    """Whether the checkpoint is headless. Raises LoadError for parameters that are missing, of
+    another shape, or unused.
 
-    report: what transformers says of a load. stored: a tensor of the files by its name, None where there is none of that name;
-    on the meta device only its shape and type are looked at.
+    report: what transformers says of a load. stored: a tensor of the files by its name, None where
+    there is none of that name; on the meta device only its shape and type are looked at.
     """
     without = headless(network, report["missing_keys"])
     for what in ("missing_keys", "mismatched_keys"):
         if report[what] and not (what == "missing_keys" and without):
             # transformers would go on with random weights in their place
             names = ", ".join(sorted(map(_named, report[what]))[:3])
-            raise LoadError(f"{path}: {len(report[what])} weights are {what.split('_')[0]}, e.g. {names}.")
-    surplus = sorted(name for name in map(str, report["unexpected_keys"]) if _parameter(network, name, stored(name)))
+            raise LoadError(
+                f"{path}: {len(report[what])} weights are {what.split('_')[0]}, e.g. {names}."
+            )
+    surplus = sorted(
+        name
+        for name in map(str, report["unexpected_keys"])
+        if _parameter(network, name, stored(name))
+    )
     if surplus:
         raise LoadError(
             f"{path}: the weight files hold {len(surplus)} parameters that the configuration's {type(network).__name__} does not "
@@ -83,7 +99,8 @@ def check_report(
 
 
 def check_tying(path: Path, network: PreTrainedModel, held: Collection[str]) -> None:
-    """Raise LoadError where the configuration ties the unembedding to the embedding and the files hold another one.
+    """Raise LoadError where the configuration ties the unembedding to the embedding and the files
+    hold another one.
 
     Versions of transformers differ in which of the two then counts.
     """
@@ -103,7 +120,9 @@ def check_tying(path: Path, network: PreTrainedModel, held: Collection[str]) -> 
 
 
 def _named(key: Any) -> str:
-    """A weight as the report has it: its name, or its name with the stored shape and the configuration's."""
+    """A weight as the report has it: its name, or its name with the stored shape and the
+    configuration's.
+    """
     return (
         str(key)
         if isinstance(key, str)
@@ -136,15 +155,21 @@ def _equal(tensor: torch.Tensor, weight: torch.Tensor | None) -> bool:
 def dry_report(
     config: Any, maker: Any, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A network without numbers, and the report of a load of tensors of these shapes: nothing is read."""
+    """A network without numbers, and the report of a load of tensors of these shapes: nothing is
+    read.
+    """
     with torch.device("meta"):
         kind = type(maker.from_config(config))
         state = {name: torch.empty(shape) for name, shape in shapes.items()}
     with quiet():
         network, report = kind.from_pretrained(
-            None, config=config, state_dict=state, output_loading_info=True, device_map={"": "meta"},
+            None,
+            config=config,
+            state_dict=state,
+            output_loading_info=True,
+            device_map={"": "meta"},
             ignore_mismatched_sizes=True,
-        )  # fmt: skip
+        )
     return network, report
 
 

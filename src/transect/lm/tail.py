@@ -1,6 +1,8 @@
-"""Only what is read goes through a network's tail: chosen positions, and chosen tokens of the unembedding.
+"""Only what is read goes through a network's tail: chosen positions, and chosen tokens of the
+unembedding.
 
-The model's own tail runs (norms, soft caps, scaling), on less; checked once per network against the whole forward.
+The model's own tail runs (norms, soft caps, scaling), on less; checked once per network against the
+whole forward.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +24,10 @@ VERSION = 2  # part of the key of every cell that rests on this file: raise it w
 
 Forward = Callable[..., Any]
 
-TOLERANCE = 64  # units of rounding: more than another shape of a product costs, less than another function would
-# of the largest number: where rounding is coarser than that (half precision), another function could hide in it
+# units of rounding: more than another shape of a product costs, less than another function would
+TOLERANCE = 64
+# of the largest number: where rounding is coarser than that (half precision), another function
+# could hide in it
 WORST = 0.02
 
 
@@ -31,15 +35,18 @@ WORST = 0.02
 def tail(model: "NetworkModel", read: Sequence[int], tokens: torch.Tensor | None) -> Iterator[None]:
     """While open, the network's logits are [sequence, read position, token].
 
-    The body's output is cut down on its way into the model's own tail; the unembedding, where it is a plain linear map,
-    multiplies the rows of the tokens alone. Where that does not give what the whole tail gives, the whole tail runs.
+    The body's output is cut down on its way into the model's own tail; the unembedding, where it is
+    a plain linear map, multiplies the rows of the tokens alone. Where that does not give what the
+    whole tail gives, the whole tail runs.
     """
     with _few(model, read, tokens, _exact(model)):
         yield
 
 
 @contextmanager
-def _few(model: "NetworkModel", read: Sequence[int], tokens: torch.Tensor | None, early: bool) -> Iterator[None]:
+def _few(
+    model: "NetworkModel", read: Sequence[int], tokens: torch.Tensor | None, early: bool
+) -> Iterator[None]:
     """early: the hidden states are cut down and the unembedding is; else the logits are."""
     entered: list[nn.Module] = []  # the first is what the network calls its body
     few = {"positions": False, "tokens": tokens is None}
@@ -68,7 +75,9 @@ def _few(model: "NetworkModel", read: Sequence[int], tokens: torch.Tensor | None
         if early and tokens is not None and isinstance(unembedding, nn.Linear):
             weight = unembedding.weight[tokens]
             bias = None if unembedding.bias is None else unembedding.bias[tokens]
-            stack.enter_context(replaced(unembedding, lambda x: nn.functional.linear(x, weight, bias)))
+            stack.enter_context(
+                replaced(unembedding, lambda x: nn.functional.linear(x, weight, bias))
+            )
             few["tokens"] = True
         stack.callback(model.network.register_forward_hook(choose).remove)
         yield
@@ -81,7 +90,11 @@ def _bodies(model: "NetworkModel") -> list[nn.Module]:
     """The modules that hold the last block, but for the whole network; found once per network."""
     if model.network not in _held:
         last = model.anatomy.blocks[-1].module
-        holding = [m for m in model.network.modules() if m not in (model.network, last) and last in set(m.modules())]
+        holding = [
+            m
+            for m in model.network.modules()
+            if m not in (model.network, last) and last in set(m.modules())
+        ]
         _held[model.network] = [m for m in holding if not isinstance(m, nn.ModuleList)]
     return _held[model.network]
 
@@ -107,14 +120,16 @@ def _tried(model: "NetworkModel") -> bool:
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
                 if out_of_memory(error):
                     raise  # that says nothing about the tail
-                return False  # a tail that needs whole sequences, or adds something of the vocabulary's size
+                # a tail that needs whole sequences, or adds something of the vocabulary's size
+                return False
     whole, cut = logits
     return alike(cut, whole, TOLERANCE, model.network.dtype)
 
 
 def alike(found: torch.Tensor, expected: torch.Tensor, units: float, dtype: torch.dtype) -> bool:
-    """Whether two ways to compute something in `dtype` give the same: numbers in the same places, and these apart by at
-    most `units` of rounding (`WORST` where that is less) of the largest one, at least 1."""
+    """Whether two ways to compute something in `dtype` give the same: numbers in the same places,
+    and these apart by at most `units` of rounding (`WORST` where that is less) of the largest one,
+    at least 1."""
     if found.shape != expected.shape:
         return False
     numbers = expected.isfinite()

@@ -1,6 +1,8 @@
-"""One forward of a network, written down: which module ran when, on what, and where attention patterns arose.
+"""One forward of a network, written down: which module ran when, on what, and where attention
+patterns arose.
 
-What lm/anatomy.py finds the parts of an architecture in. A few tokens are enough: what is kept is small.
+What lm/anatomy.py finds the parts of an architecture in. A few tokens are enough: what is kept is
+small.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,9 +22,11 @@ VERSION = 1  # part of the key of every cell that rests on this file: raise it w
 
 @dataclass(eq=False)
 class Call:
-    """One call of a module: when it began and ended (places in the order of all events), its hidden states in and out.
+    """One call of a module: when it began and ended (places in the order of all events), its hidden
+    states in and out.
 
-    input, output: [batch, position, features] (hidden_in, hidden_out), float64 on the CPU; None where there is none.
+    input, output: [batch, position, features] (hidden_in, hidden_out), float64 on the CPU; None
+    where there is none.
     """
 
     module: nn.Module
@@ -35,7 +39,9 @@ class Call:
 
 @dataclass(eq=False)
 class Pattern:
-    """An attention pattern: when it arose, shape [batch, head, query, key] or [batch x head, query, key]."""
+    """An attention pattern: when it arose, shape [batch, head, query, key] or [batch x head, query,
+    key].
+    """
 
     time: int
     shape: tuple[int, ...]
@@ -54,9 +60,15 @@ class Trace:
         return self._by_module.get(module, [])
 
     def within(self, outer: Call) -> list[Call]:
-        """The calls inside another one of modules that ran only once, in the order in which they ended."""
-        inner = [call for call in self.calls if outer.start < call.start and -1 < call.end < outer.end]
-        return sorted((call for call in inner if len(self.of(call.module)) == 1), key=lambda call: call.end)
+        """The calls inside another one of modules that ran only once, in the order in which they
+        ended.
+        """
+        inner = [
+            call for call in self.calls if outer.start < call.start and -1 < call.end < outer.end
+        ]
+        return sorted(
+            (call for call in inner if len(self.of(call.module)) == 1), key=lambda call: call.end
+        )
 
     @cached_property
     def _by_module(self) -> dict[nn.Module, list[Call]]:
@@ -67,7 +79,9 @@ class Trace:
 
 
 def hidden_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
-    """The hidden states that a module is given: its first positional argument or its keyword hidden_states."""
+    """The hidden states that a module is given: its first positional argument or its keyword
+    hidden_states.
+    """
     for value in (*args[:1], kwargs.get("hidden_states"), *args[1:], *kwargs.values()):
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             return value
@@ -77,14 +91,17 @@ def hidden_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor 
 def hidden_out(output: Any) -> torch.Tensor | None:
     """The hidden states that a module gives back: the tensor itself, or the first place of a tuple.
 
-    [batch, position, features], or [batch x position, features] inside blocks that flatten them (OPT's MLP).
+    [batch, position, features], or [batch x position, features] inside blocks that flatten them
+    (OPT's MLP).
     """
     if isinstance(output, tuple | list) and output:
         output = output[0]
     return output if isinstance(output, torch.Tensor) and output.is_floating_point() else None
 
 
-def with_hidden_in(args: tuple[Any, ...], kwargs: dict[str, Any], hidden: torch.Tensor) -> tuple[Any, Any]:
+def with_hidden_in(
+    args: tuple[Any, ...], kwargs: dict[str, Any], hidden: torch.Tensor
+) -> tuple[Any, Any]:
     """A module's arguments with other hidden states."""
     old = hidden_in(args, kwargs)
     return (
@@ -112,7 +129,9 @@ def before(module: nn.Module, see: Callable[[torch.Tensor], None]) -> Callable[[
 
 
 def after(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], None]:
-    """Put `change` of the module's hidden states in their place after every call; call what is returned to end it."""
+    """Put `change` of the module's hidden states in their place after every call; call what is
+    returned to end it.
+    """
 
     def hook(called: nn.Module, args: Any, output: Any) -> Any:
         hidden = hidden_out(output)
@@ -123,7 +142,9 @@ def after(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 
 def trace(network: PreTrainedModel, inputs: Mapping[str, torch.Tensor], mechanism: str) -> Trace:
-    """One forward, recorded, its patterns by `mechanism` (lm/attention.py). What the forward raises is passed on."""
+    """One forward, recorded, its patterns by `mechanism` (lm/attention.py). What the forward raises
+    is passed on.
+    """
     made = Trace()
     clock = iter(range(1 << 62))
     running: list[Call] = []
@@ -144,7 +165,9 @@ def trace(network: PreTrainedModel, inputs: Mapping[str, torch.Tensor], mechanis
         if tensor is not None and tensor.dim() == 2 and tensor.shape[0] == ids.numel():
             tensor = tensor.reshape(*ids.shape, -1)
         # copied: some architectures add to their tensors in place
-        return None if tensor is None or tensor.dim() != 3 else tensor.detach().double().cpu().clone()
+        return (
+            None if tensor is None or tensor.dim() != 3 else tensor.detach().double().cpu().clone()
+        )
 
     ids = inputs.get("decoder_input_ids", inputs["input_ids"])
     names = {module: name for name, module in network.named_modules()}

@@ -1,13 +1,14 @@
 """Rows that a network reads: one sequence each, or many that share prefixes, each prefix once.
 
-A packed row is a trie of sequences written down depth first. A cell is one token of a row; `depth` is its position in
-its sequence, and the cells below it in the trie are those after it up to `end`, so that
+A packed row is a trie of sequences written down depth first. A cell is one token of a row; `depth`
+is its position in its sequence, and the cells below it in the trie are those after it up to `end`,
+so that
 
     cell q reads cell k  <=>  k <= q < end[k]        (tree attention)
 
-which for a row of one sequence is the causal mask. Sequences are sorted by their ids and laid one after another into rows
-of at most `room` cells; a row that opens repeats the prefix of its first sequence. What is asked at a prefix that stands in
-several rows is answered at the first of them.
+which for a row of one sequence is the causal mask. Sequences are sorted by their ids and laid one
+after another into rows of at most `room` cells; a row that opens repeats the prefix of its first
+sequence. What is asked at a prefix that stands in several rows is answered at the first of them.
 """
 
 import math
@@ -36,14 +37,18 @@ class Rows:
         return np.diff(self.start)
 
 
-def plain(sequences: Sequence[Sequence[int]], positions: Sequence[np.ndarray], also: Sequence[object] = ()) -> Rows:
-    """A row per distinct sequence. positions: of each sequence, where something is asked (0-based), in growing order.
+def plain(
+    sequences: Sequence[Sequence[int]], positions: Sequence[np.ndarray], also: Sequence[object] = ()
+) -> Rows:
+    """A row per distinct sequence. positions: of each sequence, where something is asked (0-based),
+    in growing order.
 
     also: what else sets sequences apart, one value each.
     """
     first: dict[object, int] = {}
     place = [
-        first.setdefault((tuple(ids), also[i]) if also else tuple(ids), len(first)) for i, ids in enumerate(sequences)
+        first.setdefault((tuple(ids), also[i]) if also else tuple(ids), len(first))
+        for i, ids in enumerate(sequences)
     ]
     origin = np.zeros(len(first), dtype=np.int64)
     origin[place[::-1]] = np.arange(len(place))[::-1]  # of equal sequences the first
@@ -63,11 +68,11 @@ def pack(
     price: float = 0.0,
     most: float = math.inf,
 ) -> Rows | None:
-    """Tries of the sequences in rows of at most `room` cells (more where one sequence is longer); None where they cost
-    `most` or more.
+    """Tries of the sequences in rows of at most `room` cells (more where one sequence is longer);
+    None where they cost `most` or more.
 
-    room: of `rooms`, that with the lowest cost = cells x (1 + price x room): short rows repeat more prefixes, long ones
-    attend to more cells.
+    room: of `rooms`, that with the lowest cost = cells x (1 + price x room): short rows repeat more
+    prefixes, long ones attend to more cells.
     """
     order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
     lengths = np.array([len(sequences[i]) for i in order], dtype=np.int64)
@@ -85,16 +90,24 @@ def pack(
     fresh = lengths - repeated
     begin = _starts(fresh)  # of each sequence's own cells
     depth = np.arange(begin[-1]) - np.repeat(begin[:-1] - repeated, fresh)
-    ids = flat[np.arange(begin[-1]) + np.repeat(_starts(lengths)[:-1] - begin[:-1] + repeated, fresh)]
-    here, first = np.zeros((2, lengths.max(initial=0)), dtype=np.int64)  # the cells of the current sequence's prefixes
+    ids = flat[
+        np.arange(begin[-1]) + np.repeat(_starts(lengths)[:-1] - begin[:-1] + repeated, fresh)
+    ]
+    here, first = np.zeros(
+        (2, lengths.max(initial=0)), dtype=np.int64
+    )  # the cells of the current sequence's prefixes
     paths, firsts = [], []
-    for at, length, in_row, in_all in zip(*(a.tolist() for a in (begin[:-1], lengths, repeated, shared)), strict=True):
+    for at, length, in_row, in_all in zip(
+        *(a.tolist() for a in (begin[:-1], lengths, repeated, shared)), strict=True
+    ):
         here[in_row:length] = np.arange(at, at + length - in_row)
         first[in_all:length] = here[in_all:length]
         paths.append(here[:length].copy())
         firsts.append(first[:length].copy())
     end = np.empty(len(ids), dtype=np.int64)
-    end[_joined(paths)] = np.repeat(begin[1:], lengths)  # the last sequence through a cell stands: later values win
+    end[_joined(paths)] = np.repeat(
+        begin[1:], lengths
+    )  # the last sequence through a cell stands: later values win
     asked: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(order)
     for i, cells in zip(order, firsts, strict=True):
         asked[i] = cells[positions[i]]
@@ -103,14 +116,18 @@ def pack(
 
 
 def shared_prefixes(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Tokens that each sequence has in common with the one before it; flat: the sequences, one after another."""
+    """Tokens that each sequence has in common with the one before it; flat: the sequences, one
+    after another.
+    """
     starts = _starts(lengths)[:-1]
     shared = np.zeros(len(lengths), dtype=np.int64)
     both = np.minimum(lengths[1:], lengths[:-1])
     if not both.sum():
         return shared
     within = np.arange(both.sum()) - np.repeat(_starts(both)[:-1], both)
-    differ = flat[np.repeat(starts[1:], both) + within] != flat[np.repeat(starts[:-1], both) + within]
+    differ = (
+        flat[np.repeat(starts[1:], both) + within] != flat[np.repeat(starts[:-1], both) + within]
+    )
     found = np.where(differ, within, np.repeat(both, both))
     some = both > 0
     shared[1:][some] = np.minimum.reduceat(found, _starts(both)[:-1][some])
@@ -118,10 +135,14 @@ def shared_prefixes(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def cut(lengths: np.ndarray, shared: np.ndarray, room: int) -> np.ndarray:
-    """Whether a sequence opens a row, bool [sequence]: where its new cells do not fit into the row any more."""
+    """Whether a sequence opens a row, bool [sequence]: where its new cells do not fit into the row
+    any more.
+    """
     opens = np.zeros(len(lengths), dtype=bool)
     used = room + 1
-    for i, (length, fresh) in enumerate(zip(lengths.tolist(), (lengths - shared).tolist(), strict=True)):
+    for i, (length, fresh) in enumerate(
+        zip(lengths.tolist(), (lengths - shared).tolist(), strict=True)
+    ):
         used += fresh
         if used > room:
             opens[i], used = True, length
@@ -129,7 +150,12 @@ def cut(lengths: np.ndarray, shared: np.ndarray, room: int) -> np.ndarray:
 
 
 def _sorted(
-    ids: np.ndarray, depth: np.ndarray, end: np.ndarray, start: np.ndarray, asked: np.ndarray, origin: np.ndarray
+    ids: np.ndarray,
+    depth: np.ndarray,
+    end: np.ndarray,
+    start: np.ndarray,
+    asked: np.ndarray,
+    origin: np.ndarray,
 ) -> Rows:
     """The rows brought into growing length, the queries into the order of their cells."""
     lengths = np.diff(start)
@@ -139,7 +165,11 @@ def _sorted(
     moved[order] = to[:-1] - start[:-1][order]
     cells = np.arange(len(ids)) + np.repeat(moved, lengths)
     new = {name: np.empty(len(ids), dtype=np.int64) for name in ("ids", "depth", "end")}
-    new["ids"][cells], new["depth"][cells], new["end"][cells] = ids, depth, end + np.repeat(moved, lengths)
+    new["ids"][cells], new["depth"][cells], new["end"][cells] = (
+        ids,
+        depth,
+        end + np.repeat(moved, lengths),
+    )
     asked = cells[asked] if len(asked) else asked
     query = np.argsort(asked, kind="stable")
     return Rows(**new, start=to, asked=asked[query], query=query, origin=origin[order])

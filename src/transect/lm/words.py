@@ -1,13 +1,14 @@
 """Words and regions of a text as tokens, and which tokens begin a word.
 
-A token belongs to the word or region that holds its characters, whitespace apart: whitespace belongs to what follows
-it, as the tokens of most tokenizers begin with it; whitespace at the end of a text belongs to no word. Tokens that are
-bytes of one character share that character. A token with characters on both sides of a border is an error of both
-sides: its probability cannot be divided.
+A token belongs to the word or region that holds its characters, whitespace apart: whitespace
+belongs to what follows it, as the tokens of most tokenizers begin with it; whitespace at the end of
+a text belongs to no word. Tokens that are bytes of one character share that character. A token with
+characters on both sides of a border is an error of both sides: its probability cannot be divided.
 Words are what whitespace separates, punctuation included ("runs." is one word).
 
-A token that ends in whitespace (".\n" of Llama 3, Qwen 2 and OLMo 2) ends its word for certain, and what follows it begins one.
-Whitespace is what Unicode calls so. A character of it that is cut into several tokens marks nothing: its first byte may go on otherwise.
+A token that ends in whitespace (".\n" of Llama 3, Qwen 2 and OLMo 2) ends its word for certain, and
+what follows it begins one. Whitespace is what Unicode calls so. A character of it that is cut into
+several tokens marks nothing: its first byte may go on otherwise.
 
 What tells that a word begins, by the tokenizer's own declaration:
   beginnings   the token begins with whitespace (byte-level Ġ, SentencePiece's ▁, a blank or newline of a character
@@ -15,9 +16,10 @@ What tells that a word begins, by the tokenizer's own declaration:
   ends         the token before carries the suffix of finished words (</w>)
   whole words  each token is a word (a word-level tokenizer)
   nothing      whitespace is dropped and nothing marked: the tokens do not say what the words were
-Punctuation does not begin a word where whitespace marks the beginnings ("runs" followed by "." is not over), and does
-where the tokenizer cuts it off and drops the whitespace (WordPiece): there "runs." and "runs ." are the same.
-Source: Pimentel & Meister (2024), "How to compute the probability of a word", EMNLP, sections 3 and 4.
+Punctuation does not begin a word where whitespace marks the beginnings ("runs" followed by "." is
+not over), and does where the tokenizer cuts it off and drops the whitespace (WordPiece): there
+"runs." and "runs ." are the same. Source: Pimentel & Meister (2024), "How to compute the
+probability of a word", EMNLP, sections 3 and 4.
 """
 
 import json
@@ -34,7 +36,8 @@ from transect.lm.control import control_tokens
 
 VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
 
-# the alphabet of byte-level tokenizers (GPT-2's): a printable byte is its own character, the others are 256, 257, ...
+# the alphabet of byte-level tokenizers (GPT-2's): a printable byte is its own character, the others
+# are 256, 257, ...
 PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
 BYTES = {chr(byte): byte for byte in PRINTED}
 BYTES |= {chr(256 + n): byte for n, byte in enumerate(b for b in range(256) if b not in PRINTED)}
@@ -42,8 +45,8 @@ BYTES |= {chr(256 + n): byte for n, byte in enumerate(b for b in range(256) if b
 
 @dataclass(frozen=True)
 class Piece:
-    """A word or region: its characters text[start:end], its tokens first to last - 1 of the line; `error`: why it has
-    none."""
+    """A word or region: its characters text[start:end], its tokens first to last - 1 of the line;
+    `error`: why it has none."""
 
     text: str
     name: str | None
@@ -56,9 +59,9 @@ class Piece:
 class Marks:
     """How a tokenizer marks words; arrays are bool [vocabulary].
 
-    begins: the tokens that begin a word once the word before is over. finishes: the tokens that end one, for tokenizers
-    that mark ends, None for the others. closes: the tokens that end in whitespace. stops: the control tokens, with which a
-    text is over.
+    begins: the tokens that begin a word once the word before is over. finishes: the tokens that end
+    one, for tokenizers that mark ends, None for the others. closes: the tokens that end in
+    whitespace. stops: the control tokens, with which a text is over.
     """
 
     begins: np.ndarray
@@ -73,7 +76,8 @@ class Marks:
         return self.begins | self.stops
 
     def first(self, token: int) -> np.ndarray:
-        """What can open a text whose first token is `token`: a marked beginning, or anything but one, or its end.
+        """What can open a text whose first token is `token`: a marked beginning, or anything but
+        one, or its end.
 
         Most byte-level tokenizers leave the first word of a text unmarked.
         """
@@ -81,7 +85,10 @@ class Marks:
 
     def between(self, before: int, after: int) -> bool:
         """Whether the tokens say that a word ends between these two."""
-        return bool(self.closes[before] or (self.begins[after] if self.finishes is None else self.finishes[before]))
+        return bool(
+            self.closes[before]
+            or (self.begins[after] if self.finishes is None else self.finishes[before])
+        )
 
 
 def words(text: str) -> list[tuple[None, int, int]]:
@@ -100,12 +107,15 @@ def regions(given: Any) -> list[tuple[str, int, int]]:
     except (TypeError, ValueError):
         result = []
     if not result:
-        raise InputError(f"regions: {given!r}; they are a list of [name, start, end], characters counted from 0")
+        raise InputError(
+            f"regions: {given!r}; they are a list of [name, start, end], characters counted from 0"
+        )
     return result
 
 
 def columns(row: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, int, int]]:
-    """(column, start, end) of regions given as columns, each with a part of the text that occurs in it exactly once.
+    """(column, start, end) of regions given as columns, each with a part of the text that occurs in
+    it exactly once.
 
     Raises InputError otherwise.
     """
@@ -113,15 +123,23 @@ def columns(row: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, int
     for name in names:
         part, text = str(row[name]).strip(), row["text"]
         if not part or text.count(part) != 1:
-            raise InputError(f"regions: {part!r} of column {name} occurs {text.count(part) if part else 0} times in the text, and must once")  # fmt: skip
+            raise InputError(
+                f"regions: {part!r} of column {name} occurs {text.count(part) if part else 0} times in the text, and must once"
+            )
         start = text.index(part)
         result.append((name, start, start + len(part)))
     return result
 
 
-def align(text: str, spans: Sequence[tuple[int, int]], parts: Sequence[tuple[str | None, int, int]]) -> list[Piece]:
-    """The tokens of each part of a text. spans: of every token its characters, (-1, -1) where it is not of the text."""
-    inside = np.array([_content(text, *span) for span in spans]).reshape(-1, 2)  # a token of whitespace alone is empty
+def align(
+    text: str, spans: Sequence[tuple[int, int]], parts: Sequence[tuple[str | None, int, int]]
+) -> list[Piece]:
+    """The tokens of each part of a text. spans: of every token its characters, (-1, -1) where it is
+    not of the text.
+    """
+    inside = np.array([_content(text, *span) for span in spans]).reshape(
+        -1, 2
+    )  # a token of whitespace alone is empty
     filled = inside[:, 1] > inside[:, 0]
     own = np.array([start >= 0 for start, _ in spans])
     result = []
@@ -150,7 +168,9 @@ def marks(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Marks | None:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     added = tokenizer.added_tokens_decoder
     tokens = {i: token for token, i in tokenizer.get_vocab().items() if i < vocab_size}
-    special = control_tokens(tokenizer).keys() - {tokenizer.unk_token_id}  # that one is part of a text
+    special = control_tokens(tokenizer).keys() - {
+        tokenizer.unk_token_id
+    }  # that one is part of a text
 
     def those(test: Callable[[int, str], bool]) -> np.ndarray:
         chosen = np.zeros(vocab_size, dtype=bool)
@@ -162,7 +182,12 @@ def marks(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Marks | None:
     if suffix := state["model"].get("end_of_word_suffix"):
         return Marks(every, stops, known, none, those(lambda _, token: token.endswith(suffix)))
     if prefix := state["model"].get("continuing_subword_prefix"):
-        return Marks(those(lambda i, token: i not in special and not token.startswith(prefix)), stops, known, none)
+        return Marks(
+            those(lambda i, token: i not in special and not token.startswith(prefix)),
+            stops,
+            known,
+            none,
+        )
     cut = tokenizer.backend_tokenizer.pre_tokenizer
     if state["model"]["type"] == "WordLevel" and cut and len(cut.pre_tokenize_str("ab cd")) == 2:
         return Marks(every, stops, known, none)
@@ -177,12 +202,18 @@ def marks(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Marks | None:
 
 
 def _written(state: Mapping[str, Any]) -> Callable[[str], str]:
-    """A function from a token, as the vocabulary writes it, to its text; an incomplete character is no blank."""
+    """A function from a token, as the vocabulary writes it, to its text; an incomplete character is
+    no blank.
+    """
     parts = [p for name in ("normalizer", "pre_tokenizer", "decoder") for p in _parts(state[name])]
     if any(p["type"] == "ByteLevel" for p in parts):
         return lambda token: bytes(BYTES.get(c, 0) for c in token).decode(errors="replace")
     # SentencePiece's blank, and the bytes it falls back on
-    blanks = [p.get("replacement", p.get("content")) for p in parts if p["type"] in ("Metaspace", "Replace")]
+    blanks = [
+        p.get("replacement", p.get("content"))
+        for p in parts
+        if p["type"] in ("Metaspace", "Replace")
+    ]
 
     def text(token: str) -> str:
         byte = re.fullmatch(r"<0x([0-7][0-9A-F])>", token)
@@ -208,5 +239,7 @@ def _content(text: str, start: int, end: int) -> tuple[int, int]:
     """A span without the whitespace around it."""
     part = text[max(0, start) : max(0, end)]
     return (
-        (start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())) if part.strip() else (end, end)
+        (start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip()))
+        if part.strip()
+        else (end, end)
     )

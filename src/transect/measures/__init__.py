@@ -1,1 +1,3 @@
-"""One file per measure: measure(model, items) -> rows of item, metric, value and, if they apply, layer, head, ..."""
+"""One file per measure: measure(model, items) -> rows of item, metric, value and, if they apply,
+layer, head, ...
+"""

@@ -1,4 +1,6 @@
-"""Claims as a reader meets them: verdict, effect with interval, and a line on which that meets the claimed region."""
+"""Claims as a reader meets them: verdict, effect with interval, and a line on which that meets the
+claimed region.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,12 +12,20 @@ from transect.report.tables import as_text, decimals_of_interval, number
 
 UNJUDGED = "cannot be judged"  # an error of the study file or of an analysis, not a finding
 # a colour is never alone
-SYMBOLS = {"supported": "✓", "rejected": "✗", "unresolved": "?", "not identifiable": "⊘", UNJUDGED: "!"}
+SYMBOLS = {
+    "supported": "✓",
+    "rejected": "✗",
+    "unresolved": "?",
+    "not identifiable": "⊘",
+    UNJUDGED: "!",
+}
 COLUMNS = ["claim", "verdict", "estimate", "lower", "upper", "units", "reason"]
 
 
 def claims_view(claims: pd.DataFrame) -> list[dict[str, Any]]:
-    """One mapping per claim: symbol, formatted effect and interval, a sentence to paste, the mark that draws them."""
+    """One mapping per claim: symbol, formatted effect and interval, a sentence to paste, the mark
+    that draws them.
+    """
     missing = [c for c in COLUMNS if c not in claims]
     if missing:
         raise ValueError(
@@ -28,24 +38,39 @@ def claims_view(claims: pd.DataFrame) -> list[dict[str, Any]]:
         low, high = _float(row["lower"]), _float(row["upper"])
         places = decimals_of_interval(low, high)
         unit = as_text(row.get("unit"))
-        effect = number(_float(row["estimate"]), places) if not math.isnan(_float(row["estimate"])) else ""
-        interval = f"[{number(low, places)}, {number(high, places)}]" if not math.isnan(low + high) else ""
+        effect = (
+            number(_float(row["estimate"]), places)
+            if not math.isnan(_float(row["estimate"]))
+            else ""
+        )
+        interval = (
+            f"[{number(low, places)}, {number(high, places)}]" if not math.isnan(low + high) else ""
+        )
         interval += " (cut at what is possible)" if interval and as_text(row.get("cut")) else ""
         said = " ".join(part for part in (effect, unit, interval) if part)
         basis = "; ".join(part for part in (said, as_text(row["units"])) if part)
         sentence = as_text(row.get("sentence")) or (
-            f"{as_text(row['claim']).rstrip('.')}: {row['verdict']}" + (f" ({basis})." if basis else ".")
+            f"{as_text(row['claim']).rstrip('.')}: {row['verdict']}"
+            + (f" ({basis})." if basis else ".")
         )
         views.append(
             {key: as_text(row[key]) for key in ("claim", "verdict", "units", "reason")}
-            | {"effect": effect, "unit": unit, "interval": interval, "sentence": sentence, "mark": _mark(row)}
+            | {
+                "effect": effect,
+                "unit": unit,
+                "interval": interval,
+                "sentence": sentence,
+                "mark": _mark(row),
+            }
             | {"symbol": SYMBOLS[row["verdict"]], "slug": row["verdict"].replace(" ", "-")}
         )
     return views
 
 
 def _mark(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Positions in [0, 100] of interval, estimate and claimed region on one line; None where there is no interval."""
+    """Positions in [0, 100] of interval, estimate and claimed region on one line; None where there
+    is no interval.
+    """
     low, high, estimate = (_float(row[k]) for k in ("lower", "upper", "estimate"))
     if not all(map(math.isfinite, (low, high, estimate))):
         return None

@@ -13,7 +13,8 @@ from transect.report.svg import inline_svg
 
 @dataclass(frozen=True)
 class Figure:
-    """`stem`: path without suffix; <stem>.svg is needed, <stem>.pdf linked where it exists. `caption`: what is seen.
+    """`stem`: path without suffix; <stem>.svg is needed, <stem>.pdf linked where it exists.
+    `caption`: what is seen.
 
     `data`: folders of the result tables that it draws, relative to the page.
     """
@@ -25,7 +26,8 @@ class Figure:
 
 
 def embed(figure: Figure, prefix: str, folder: Path) -> dict[str, Any]:
-    """The figure as the template's variables: svg (markup), caption, title, file name, the PDF relative to `folder`.
+    """The figure as the template's variables: svg (markup), caption, title, file name, the PDF
+    relative to `folder`.
 
     Raises ValueError where <stem>.svg is absent or is not SVG.
     """

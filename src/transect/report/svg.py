@@ -1,8 +1,10 @@
-"""An SVG file as an element of a page that can neither act, nor fetch, nor leave its place: only what is named here stays.
+"""An SVG file as an element of a page that can neither act, nor fetch, nor leave its place: only
+what is named here stays.
 
-Every id and class becomes <prefix>-<n> or <prefix>-<class> (so that two figures never share one, and matplotlib's random ids leave no
-trace); its style sheet is scoped to it. Elements of other namespaces, scripts, links, handlers, animations, dates, and every property
-that could place it elsewhere on the page are left out.
+Every id and class becomes <prefix>-<n> or <prefix>-<class> (so that two figures never share one,
+and matplotlib's random ids leave no trace); its style sheet is scoped to it. Elements of other
+namespaces, scripts, links, handlers, animations, dates, and every property that could place it
+elsewhere on the page are left out.
 """
 
 import re
@@ -10,34 +12,151 @@ import xml.etree.ElementTree as ElementTree
 
 SVG = "http://www.w3.org/2000/svg"
 HREF = ("href", "{http://www.w3.org/1999/xlink}href")
-ELEMENTS = {f"{{{SVG}}}{name}" for name in (
-    "circle", "clipPath", "defs", "desc", "ellipse", "g", "image", "line", "linearGradient", "marker", "mask", "path", "pattern", "polygon",
-    "polyline", "radialGradient", "rect", "stop", "style", "svg", "symbol", "text", "textPath", "title", "tspan", "use",
-)}  # fmt: skip
+ELEMENTS = {
+    f"{{{SVG}}}{name}"
+    for name in (
+        "circle",
+        "clipPath",
+        "defs",
+        "desc",
+        "ellipse",
+        "g",
+        "image",
+        "line",
+        "linearGradient",
+        "marker",
+        "mask",
+        "path",
+        "pattern",
+        "polygon",
+        "polyline",
+        "radialGradient",
+        "rect",
+        "stop",
+        "style",
+        "svg",
+        "symbol",
+        "text",
+        "textPath",
+        "title",
+        "tspan",
+        "use",
+    )
+}
 # of style, and attributes of the same names
 PROPERTIES = {
-    "alignment-baseline", "baseline-shift", "clip-path", "clip-rule", "color", "color-interpolation", "dominant-baseline", "fill", "fill-opacity",
-    "fill-rule", "font", "font-family", "font-size", "font-stretch", "font-style", "font-variant", "font-weight", "image-rendering",
-    "letter-spacing", "marker-end", "marker-mid", "marker-start", "mask", "opacity", "paint-order", "shape-rendering", "stop-color",
-    "stop-opacity", "stroke", "stroke-dasharray", "stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "stroke-opacity",
-    "stroke-width", "text-anchor", "text-decoration", "text-rendering", "vector-effect", "visibility", "white-space", "word-spacing", "writing-mode",
-}  # fmt: skip
+    "alignment-baseline",
+    "baseline-shift",
+    "clip-path",
+    "clip-rule",
+    "color",
+    "color-interpolation",
+    "dominant-baseline",
+    "fill",
+    "fill-opacity",
+    "fill-rule",
+    "font",
+    "font-family",
+    "font-size",
+    "font-stretch",
+    "font-style",
+    "font-variant",
+    "font-weight",
+    "image-rendering",
+    "letter-spacing",
+    "marker-end",
+    "marker-mid",
+    "marker-start",
+    "mask",
+    "opacity",
+    "paint-order",
+    "shape-rendering",
+    "stop-color",
+    "stop-opacity",
+    "stroke",
+    "stroke-dasharray",
+    "stroke-dashoffset",
+    "stroke-linecap",
+    "stroke-linejoin",
+    "stroke-miterlimit",
+    "stroke-opacity",
+    "stroke-width",
+    "text-anchor",
+    "text-decoration",
+    "text-rendering",
+    "vector-effect",
+    "visibility",
+    "white-space",
+    "word-spacing",
+    "writing-mode",
+}
 ATTRIBUTES = PROPERTIES | {
-    "clipPathUnits", "cx", "cy", "d", "dx", "dy", "fx", "fy", "gradientTransform", "gradientUnits", "height", "lengthAdjust", "markerHeight",
-    "markerUnits", "markerWidth", "maskContentUnits", "maskUnits", "offset", "orient", "pathLength", "patternContentUnits", "patternTransform",
-    "patternUnits", "points", "preserveAspectRatio", "r", "refX", "refY", "rotate", "rx", "ry", "spreadMethod", "startOffset", "textLength",
-    "transform", "type", "version", "viewBox", "width", "x", "x1", "x2", "y", "y1", "y2", "{http://www.w3.org/XML/1998/namespace}space",
-}  # fmt: skip
+    "clipPathUnits",
+    "cx",
+    "cy",
+    "d",
+    "dx",
+    "dy",
+    "fx",
+    "fy",
+    "gradientTransform",
+    "gradientUnits",
+    "height",
+    "lengthAdjust",
+    "markerHeight",
+    "markerUnits",
+    "markerWidth",
+    "maskContentUnits",
+    "maskUnits",
+    "offset",
+    "orient",
+    "pathLength",
+    "patternContentUnits",
+    "patternTransform",
+    "patternUnits",
+    "points",
+    "preserveAspectRatio",
+    "r",
+    "refX",
+    "refY",
+    "rotate",
+    "rx",
+    "ry",
+    "spreadMethod",
+    "startOffset",
+    "textLength",
+    "transform",
+    "type",
+    "version",
+    "viewBox",
+    "width",
+    "x",
+    "x1",
+    "x2",
+    "y",
+    "y1",
+    "y2",
+    "{http://www.w3.org/XML/1998/namespace}space",
+}
 IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
 FUNCTION = re.compile(r"([\w-]*)\(")
-FUNCTIONS = {"url", "rgb", "rgba", "hsl", "hsla", *("matrix", "translate", "scale", "rotate", "skewX", "skewY")}
+FUNCTIONS = {
+    "url",
+    "rgb",
+    "rgba",
+    "hsl",
+    "hsla",
+    *("matrix", "translate", "scale", "rotate", "skewX", "skewY"),
+}
 URL = re.compile(r"url\(\s*(['\"]?)#([^'\"()\s]+)\1\s*\)")
 AT_RULE = re.compile(r"@[^;{}]*(;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*(\}|\Z))")
 SELECTOR = re.compile(r"[\w.#*\s-]+")  # no neighbours (~, +), which lie outside of the figure
 
 
 def inline_svg(text: str, prefix: str) -> str:
-    """The SVG document `text` as an element of an HTML page. Raises ValueError for what is no SVG, or nested too deeply."""
+    """The SVG document `text` as an element of an HTML page. Raises ValueError for what is no SVG,
+    or nested too deeply.
+    """
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
@@ -53,7 +172,11 @@ def inline_svg(text: str, prefix: str) -> str:
         if element.tag == f"{{{SVG}}}style":
             element.text = _scoped(element.text or "", renamed, prefix)
         element.text = (element.text or "").strip() if len(element) else element.text
-        element.tail = "\n" if (element.tail or "").strip() == "" and element.tag != f"{{{SVG}}}tspan" else element.tail
+        element.tail = (
+            "\n"
+            if (element.tail or "").strip() == "" and element.tag != f"{{{SVG}}}tspan"
+            else element.tail
+        )
     root.attrib |= {"id": f"{prefix}-svg", "role": "img", "aria-labelledby": f"{prefix}-caption"}
     root.tail = None
     ElementTree.register_namespace("", SVG)
@@ -75,7 +198,9 @@ def _drop(root: ElementTree.Element) -> None:
                 element.remove(child)
 
 
-def _attributes(element: ElementTree.Element, renamed: dict[str, str], prefix: str) -> dict[str, str]:
+def _attributes(
+    element: ElementTree.Element, renamed: dict[str, str], prefix: str
+) -> dict[str, str]:
     kept = {}
     for name, value in element.attrib.items():
         if name == "id":
@@ -86,7 +211,9 @@ def _attributes(element: ElementTree.Element, renamed: dict[str, str], prefix: s
             kept[name] = _declarations(value, renamed)
         elif name in HREF:
             if value.startswith("#") and value[1:] in renamed:
-                kept["href"] = f"#{renamed[value[1:]]}"  # without xlink:, which the HTML parser does not need
+                kept["href"] = (
+                    f"#{renamed[value[1:]]}"  # without xlink:, which the HTML parser does not need
+                )
             elif element.tag == f"{{{SVG}}}image" and IMAGE.fullmatch(value):
                 kept["href"] = value
         elif name in ATTRIBUTES and _is_harmless(value):
@@ -96,16 +223,32 @@ def _attributes(element: ElementTree.Element, renamed: dict[str, str], prefix: s
 
 def _declarations(style: str, renamed: dict[str, str]) -> str:
     """The declarations of harmless properties; the text as it stands where all are."""
-    parts = [part for part in re.sub(r"/\*.*?(\*/|\Z)", "", style, flags=re.DOTALL).split(";") if part.strip()]
-    kept = [part for part in parts if part.partition(":")[0].strip() in PROPERTIES and _is_harmless(part)]
-    return _local(style if len(kept) == len(parts) and "/*" not in style else ";".join(kept).strip(), renamed)
+    parts = [
+        part
+        for part in re.sub(r"/\*.*?(\*/|\Z)", "", style, flags=re.DOTALL).split(";")
+        if part.strip()
+    ]
+    kept = [
+        part
+        for part in parts
+        if part.partition(":")[0].strip() in PROPERTIES and _is_harmless(part)
+    ]
+    return _local(
+        style if len(kept) == len(parts) and "/*" not in style else ";".join(kept).strip(), renamed
+    )
 
 
 def _is_harmless(value: str) -> bool:
-    """Whether a value has no escape (\\75rl is url), no function that may fetch, and no url beyond the figure."""
+    """Whether a value has no escape (\\75rl is url), no function that may fetch, and no url beyond
+    the figure.
+    """
     functions = {name.lower() for name in FUNCTION.findall(value)}
     local = len(re.findall(r"url\(", value, re.IGNORECASE)) == len(URL.findall(value))
-    return not re.search(r"[\\@{}<]", value) and functions <= {name.lower() for name in FUNCTIONS} and local
+    return (
+        not re.search(r"[\\@{}<]", value)
+        and functions <= {name.lower() for name in FUNCTIONS}
+        and local
+    )
 
 
 def _local(value: str, renamed: dict[str, str]) -> str:
@@ -114,12 +257,16 @@ def _local(value: str, renamed: dict[str, str]) -> str:
 
 
 def _scoped(style: str, renamed: dict[str, str], prefix: str) -> str:
-    """A flat style sheet under the figure: matplotlib's `*{stroke-linejoin: round}` must not restyle the page."""
+    """A flat style sheet under the figure: matplotlib's `*{stroke-linejoin: round}` must not
+    restyle the page.
+    """
     plain = re.sub(r"/\*.*?(\*/|\Z)", "", style, flags=re.DOTALL)
     rules = []
     for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", AT_RULE.sub("", plain)):
         named = [part.strip() for part in selectors.split(",")]
-        if all(SELECTOR.fullmatch(part) for part in named) and (kept := _declarations(body.strip(), renamed)):
+        if all(SELECTOR.fullmatch(part) for part in named) and (
+            kept := _declarations(body.strip(), renamed)
+        ):
             scoped = (f"#{prefix}-svg {_renamed_selector(part, renamed, prefix)}" for part in named)
             rules.append(f"{', '.join(scoped)}{{{kept}}}")
     return "".join(rules)

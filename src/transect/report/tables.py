@@ -1,7 +1,8 @@
 """Tables for readers: sensible digits to look at, the full value behind them.
 
-A cell has a text (what is printed) and, where that is less than the value, the raw value (its title, its sort key and
-what the CSV holds). A unit that ends a column's name stands in the header: `peak_memory_mib` -> "peak memory (MiB)".
+A cell has a text (what is printed) and, where that is less than the value, the raw value (its
+title, its sort key and what the CSV holds). A unit that ends a column's name stands in the header:
+`peak_memory_mib` -> "peak memory (MiB)".
 """
 
 import math
@@ -15,20 +16,40 @@ import pandas as pd
 FIRST_ROWS = 200  # rows shown before "show all"
 WRAPPED = 44  # longer texts wrap; names, which a reader compares, do not
 SIGNIFICANT = 3  # digits of a typical value of a column
-SPREAD = 1e3  # columns whose values span more than this get significant digits per value, not one number of decimals
+# columns whose values span more than this get significant digits per value, not one number of
+# decimals
+SPREAD = 1e3
 UNITS = {
     **{unit: unit for unit in ("nats", "bits", "bytes", "logits")},
-    **{"milliseconds": "ms", "seconds": "s", "hours": "h", "mb": "MB", "gb": "GB", "mib": "MiB", "gib": "GiB"},
+    **{
+        "milliseconds": "ms",
+        "seconds": "s",
+        "hours": "h",
+        "mb": "MB",
+        "gb": "GB",
+        "mib": "MiB",
+        "gib": "GiB",
+    },
     **{"percent": "%", "flop": "FLOP", "flops": "FLOP", "kwh": "kWh", "usd": "USD"},
 }
 OWN = -1  # a column chooses its own number of decimals
-ALIKE = {"estimate", "lower", "upper", "standard_error", "se"}  # compared along a row: the same decimals for all
-PLAIN_INTEGERS = re.compile(r"(^|_)(seed|step|id|year|revision|layer|head|position|item)\Z")  # names, not amounts
+ALIKE = {
+    "estimate",
+    "lower",
+    "upper",
+    "standard_error",
+    "se",
+}  # compared along a row: the same decimals for all
+PLAIN_INTEGERS = re.compile(
+    r"(^|_)(seed|step|id|year|revision|layer|head|position|item)\Z"
+)  # names, not amounts
 
 
 @dataclass(frozen=True)
 class Table:
-    """A frame with its caption; `units` overrides or adds to the unit that a column's name ends with."""
+    """A frame with its caption; `units` overrides or adds to the unit that a column's name ends
+    with.
+    """
 
     frame: pd.DataFrame
     caption: str
@@ -38,17 +59,23 @@ class Table:
 class Cell(NamedTuple):
     text: str
     raw: str | None  # None: the text is the value
-    kind: str  # "n" number, "t" text, "w" text long enough to wrap, "x" nothing there ("n x" among numbers)
+    # "n" number, "t" text, "w" text long enough to wrap, "x" nothing there ("n x" among numbers)
+    kind: str
 
 
-def table_view(key: str, table: Table, full: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """The template's variables: id, caption, columns (name, label, unit, numeric) and rows of cells.
+def table_view(
+    key: str, table: Table, full: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """The template's variables: id, caption, columns (name, label, unit, numeric) and rows of
+    cells.
 
     `full`: for columns whose text was shortened, the whole text of every row.
     """
     frame = table.frame.reset_index(drop=True)
     alike = [c for c in frame.columns if c in ALIKE and _is_numeric(frame[c])]
-    places = _decimals([abs(float(v)) for c in alike for v in frame[c].dropna() if math.isfinite(v) and v != 0])
+    places = _decimals(
+        [abs(float(v)) for c in alike for v in frame[c].dropna() if math.isfinite(v) and v != 0]
+    )
     columns, cells = [], []
     for position, name in enumerate(map(str, frame.columns)):
         values = frame.iloc[:, position]
@@ -58,7 +85,10 @@ def table_view(key: str, table: Table, full: Mapping[str, Sequence[str]] | None 
         shared = places if name in alike else OWN
         column = number_cells(name, values, shared) if numeric else [_text_cell(v) for v in values]
         if full and name in full:
-            column = [c._replace(raw=f if f != c.text else None) for c, f in zip(column, full[name], strict=True)]
+            column = [
+                c._replace(raw=f if f != c.text else None)
+                for c, f in zip(column, full[name], strict=True)
+            ]
         cells.append(column)
     return {
         "id": key,
@@ -85,7 +115,9 @@ def _spaced(name: str) -> str:
 
 
 def number_cells(name: str, values: pd.Series, places: int | None = OWN) -> list[Cell]:
-    """Numbers of one column with `places` decimals (OWN: as suits the column; None: significant digits)."""
+    """Numbers of one column with `places` decimals (OWN: as suits the column; None: significant
+    digits).
+    """
     numbers = [math.nan if v is None or pd.isna(v) else v for v in values.tolist()]
     finite = [abs(float(v)) for v in numbers if math.isfinite(v) and v != 0]
     whole = all(float(v).is_integer() for v in numbers if math.isfinite(v))
@@ -109,7 +141,9 @@ def number_cells(name: str, values: pd.Series, places: int | None = OWN) -> list
 
 
 def number(value: float, places: int | None = None) -> str:
-    """`value` with `places` decimals, or with three significant digits (None, or where it would round to nothing)."""
+    """`value` with `places` decimals, or with three significant digits (None, or where it would
+    round to nothing).
+    """
     value = float(value)
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
@@ -126,19 +160,28 @@ def number(value: float, places: int | None = None) -> str:
 
 
 def count(value: int) -> str:
-    """A whole number: in full below ten million (grouped from 10,000), else three digits and M, B or T."""
+    """A whole number: in full below ten million (grouped from 10,000), else three digits and M, B
+    or T.
+    """
     if abs(value) < 10_000_000:
         text = f"{value:,}" if abs(value) >= 10_000 else str(value)
     else:
-        rounded = float(f"{value:.{SIGNIFICANT - 1}e}")  # first, so that 999,999,999 is 1.00B and not 1000M
+        rounded = float(
+            f"{value:.{SIGNIFICANT - 1}e}"
+        )  # first, so that 999,999,999 is 1.00B and not 1000M
         power = min(4, math.floor(math.log10(abs(rounded))) // 3)
         scaled = rounded / 1000**power
-        text = f"{scaled:.{max(0, SIGNIFICANT - 1 - math.floor(math.log10(abs(scaled))))}f}" + " kMBT"[power]
+        text = (
+            f"{scaled:.{max(0, SIGNIFICANT - 1 - math.floor(math.log10(abs(scaled))))}f}"
+            + " kMBT"[power]
+        )
     return text.replace("-", "−")
 
 
 def decimals_of_interval(low: float, high: float) -> int | None:
-    """Decimals that leave two significant digits of the interval's width; None where there is no width."""
+    """Decimals that leave two significant digits of the interval's width; None where there is no
+    width.
+    """
     width = high - low
     if not math.isfinite(width) or width <= 0:
         return None
@@ -146,7 +189,9 @@ def decimals_of_interval(low: float, high: float) -> int | None:
 
 
 def _decimals(finite: list[float]) -> int | None:
-    """One number of decimals for a column, by its median; None where its values differ by more than SPREAD."""
+    """One number of decimals for a column, by its median; None where its values differ by more than
+    SPREAD.
+    """
     if not finite:
         return 0
     ordered = sorted(finite)
@@ -162,7 +207,9 @@ def _is_numeric(values: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(values):
         return True
     present = [v for v in values if not _absent(v)]
-    return bool(present) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in present)
+    return bool(present) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in present
+    )
 
 
 def _absent(value: Any) -> bool:
@@ -175,7 +222,9 @@ def _text_cell(value: Any) -> Cell:
     if isinstance(value, bool):
         return Cell("yes" if value else "no", None, "t")
     text = as_text(value)
-    if re.fullmatch(r"[0-9a-f]{40,}", text):  # a digest tells a reader nothing more than its beginning
+    if re.fullmatch(
+        r"[0-9a-f]{40,}", text
+    ):  # a digest tells a reader nothing more than its beginning
         return Cell(text[:12] + "…", text, "t")
     return Cell(text, None, "w" if len(text) > WRAPPED else "t")
 

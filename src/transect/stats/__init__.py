@@ -1,1 +1,3 @@
-"""Statistics from tables to tables: mixed models, onsets, trends, verdicts. Knows nothing of language models."""
+"""Statistics from tables to tables: mixed models, onsets, trends, verdicts. Knows nothing of
+language models.
+"""

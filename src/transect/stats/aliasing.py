@@ -1,8 +1,9 @@
-"""Which factors a set of units can tell apart, from a table with one row per unit and one column per factor.
+"""Which factors a set of units can tell apart, from a table with one row per unit and one column
+per factor.
 
-Columns of a factor: a categorical one has an indicator per level, a numeric one is log10 of its (positive) values; all are centred.
-For a factor A and a set S of others, r_1 >= r_2 >= ... are the canonical correlations of their columns, over the units in which all
-of them are known.
+Columns of a factor: a categorical one has an indicator per level, a numeric one is log10 of its
+(positive) values; all are centred. For a factor A and a set S of others, r_1 >= r_2 >= ... are the
+canonical correlations of their columns, over the units in which all of them are known.
 
     aliased contrasts of A    how many r_i^2 = 1: no unit tells them from S
     share                     the largest r_i^2: what S takes of that contrast of A which it takes most of; near from 0.9 on
@@ -13,12 +14,14 @@ of them are known.
     partial     some contrasts of A are aliased: S never links these groups of A's levels
     near        none is, but share >= 0.9
 
-A set is named where no smaller one does as much, and a set of several not where a coarser one of its size does. Sets of several are
-built of one factor of each group of `same`, and must leave a residual degree of freedom: with as many columns as units anything is
-explained. A value that is None, NaN or "unknown" is not known: nothing is concluded from it.
+A set is named where no smaller one does as much, and a set of several not where a coarser one of
+its size does. Sets of several are built of one factor of each group of `same`, and must leave a
+residual degree of freedom: with as many columns as units anything is explained. A value that is
+None, NaN or "unknown" is not known: nothing is concluded from it.
 
-Sources: Weisberg 2014, Applied Linear Regression, 10 (variance inflation; 10 as the customary bound, share 0.9); Searle 1987, Linear
-Models for Unbalanced Data, 5.3 (connectedness); Montgomery 2017, Design and Analysis of Experiments, 8 (aliases).
+Sources: Weisberg 2014, Applied Linear Regression, 10 (variance inflation; 10 as the customary
+bound, share 0.9); Searle 1987, Linear Models for Unbalanced Data, 5.3 (connectedness); Montgomery
+2017, Design and Analysis of Experiments, 8 (aliases).
 """
 
 import itertools
@@ -36,7 +39,9 @@ ROW = ""  # the finest level, which no column can be called: the rows themselves
 
 @dataclass(frozen=True)
 class FactorReport:
-    """How one factor varies. `level` is the coarsest grouping within whose units it is constant, or ROW; ROW where it does not vary, too."""
+    """How one factor varies. `level` is the coarsest grouping within whose units it is constant, or
+    ROW; ROW where it does not vary, too.
+    """
 
     factor: str
     numeric: bool
@@ -62,7 +67,9 @@ class Alias:
     aliased: int  # of them, those that nothing tells from the others
     n_units: int  # judged: all of the factors are known
     unknown: int  # left out
-    groups: tuple[tuple[str, ...], ...] = ()  # partial, one other: levels of the factor that it links with each other
+    groups: tuple[
+        tuple[str, ...], ...
+    ] = ()  # partial, one other: levels of the factor that it links with each other
 
     @property
     def inflation(self) -> float:
@@ -79,9 +86,14 @@ def known(values: pd.Series) -> pd.Series:
 
 
 def factor_reports(
-    frame: pd.DataFrame, factors: Sequence[str], levels: Sequence[str], numeric: Collection[str] = ()
+    frame: pd.DataFrame,
+    factors: Sequence[str],
+    levels: Sequence[str],
+    numeric: Collection[str] = (),
 ) -> list[FactorReport]:
-    """One per factor. `levels`: columns that group the rows, from coarse to fine; the row itself is the finest (ROW)."""
+    """One per factor. `levels`: columns that group the rows, from coarse to fine; the row itself is
+    the finest (ROW).
+    """
     found = []
     for name in factors:
         rows = frame[known(frame[name])]
@@ -91,7 +103,9 @@ def factor_reports(
             if rows.groupby(grouping)[name].nunique().max() == 1:
                 level, n_units = grouping, rows[grouping].nunique()
                 break
-        found.append(FactorReport(name, name in numeric, level, n_units, n_levels, len(frame) - len(rows)))
+        found.append(
+            FactorReport(name, name in numeric, level, n_units, n_levels, len(frame) - len(rows))
+        )
     return found
 
 
@@ -106,28 +120,40 @@ def aliases(
 ) -> list[Alias]:
     """Every minimal alias among the factors that vary, in their order; pairs before larger sets.
 
-    With `levels` (columns, from coarse to fine) a set is judged on the units of the finest level at which one of its factors varies,
-    so that many seeds of one configuration do not count as many configurations; without them every row is a unit.
-    Raises ValueError for a numeric factor with a value that has no logarithm.
+    With `levels` (columns, from coarse to fine) a set is judged on the units of the finest level at
+    which one of its factors varies, so that many seeds of one configuration do not count as many
+    configurations; without them every row is a unit. Raises ValueError for a numeric factor with a
+    value that has no logarithm.
     """
     reports = {r.factor: r for r in factor_reports(frame, factors, levels, numeric)}
     varying = [name for name in factors if reports[name].varies]
     columns = _Columns(frame, varying, numeric, _units(frame, reports, levels))
-    pairs = {(a, b): alias for a, b in itertools.permutations(varying, 2) if (alias := columns.judge(a, (b,), near))}
+    pairs = {
+        (a, b): alias
+        for a, b in itertools.permutations(varying, 2)
+        if (alias := columns.judge(a, (b,), near))
+    }
     chosen = [
-        n for i, n in enumerate(varying) if not any((n, m) in pairs and pairs[n, m].kind == "same" for m in varying[:i])
+        n
+        for i, n in enumerate(varying)
+        if not any((n, m) in pairs and pairs[n, m].kind == "same" for m in varying[:i])
     ]
     found = list(pairs.values())
     for name in chosen:
         # a set with a factor that explains by itself is not minimal
         others = [
-            m for m in chosen if m != name and not ((name, m) in pairs and pairs[name, m].kind in ("same", "explained"))
+            m
+            for m in chosen
+            if m != name
+            and not ((name, m) in pairs and pairs[name, m].kind in ("same", "explained"))
         ]
         own = [pairs[name, m] for m in others if (name, m) in pairs]
         if len(others) > 1 and columns.any_alias(name, others, near):
             found += _joint(columns, name, others, own, near, largest)
     order = {name: i for i, name in enumerate(varying)}
-    return sorted(found, key=lambda f: (order[f.factor], len(f.others), [order[o] for o in f.others]))
+    return sorted(
+        found, key=lambda f: (order[f.factor], len(f.others), [order[o] for o in f.others])
+    )
 
 
 def _units(
@@ -143,7 +169,10 @@ def _units(
             return frame
         if level not in tables:  # the known value where the rows of a unit have one
             tables[level] = (
-                frame.where(frame != "unknown").groupby(level, sort=False, dropna=False).first().reset_index()
+                frame.where(frame != "unknown")
+                .groupby(level, sort=False, dropna=False)
+                .first()
+                .reset_index()
             )
         return tables[level]
 
@@ -151,7 +180,12 @@ def _units(
 
 
 def _joint(
-    columns: "_Columns", name: str, others: Sequence[str], own: Iterable[Alias], near: float, largest: int
+    columns: "_Columns",
+    name: str,
+    others: Sequence[str],
+    own: Iterable[Alias],
+    near: float,
+    largest: int,
 ) -> list[Alias]:
     """The minimal sets of two or more that take more of a factor than each of their parts does."""
     found = list(own)
@@ -163,8 +197,13 @@ def _joint(
             parts = [f for f in found if set(f.others) < set(others_in)]
             if alias is not None and all(_says_more(alias, part) for part in parts):
                 step.append(alias)
-        # of two sets of one size the coarser says more: the finer one explains because it determines the coarser
-        step = [a for a in step if not any(b is not a and columns.coarser(b.others, a.others) for b in step)]
+        # of two sets of one size the coarser says more: the finer one explains because it
+        # determines the coarser
+        step = [
+            a
+            for a in step
+            if not any(b is not a and columns.coarser(b.others, a.others) for b in step)
+        ]
         found, new = found + step, new + step
     return new
 
@@ -176,13 +215,21 @@ def _says_more(alias: Alias, part: Alias) -> bool:
 class _Columns:
     """The centred, orthonormal columns of sets of factors, made once for each set of units."""
 
-    def __init__(self, frame: pd.DataFrame, factors: Sequence[str], numeric: Collection[str], units: Callable[[Iterable[str]], pd.DataFrame]):  # fmt: skip
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        factors: Sequence[str],
+        numeric: Collection[str],
+        units: Callable[[Iterable[str]], pd.DataFrame],
+    ):
         self.numeric, self.units = set(numeric), units
         self.bases: dict[tuple[tuple[str, ...], int, bytes], np.ndarray] = {}
         for name in self.numeric & set(factors):
             rows = frame[known(frame[name])]
             if not (pd.to_numeric(rows[name], errors="coerce") > 0).all():
-                raise ValueError(f"the numeric factor {name} needs positive values; it has {rows[name].min()!r}")
+                raise ValueError(
+                    f"the numeric factor {name} needs positive values; it has {rows[name].min()!r}"
+                )
 
     def rows(self, names: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
         """The units of these factors, and in which all of them are known."""
@@ -190,7 +237,9 @@ class _Columns:
         return frame, np.logical_and.reduce([known(frame[n]).to_numpy() for n in names])
 
     def judge(self, name: str, others: tuple[str, ...], near: float) -> Alias | None:
-        """The alias of a factor with a set, if there is one; of several the set must leave a residual degree of freedom."""
+        """The alias of a factor with a set, if there is one; of several the set must leave a
+        residual degree of freedom.
+        """
         frame, mask = self.rows((name, *others))
         own, rest = self.basis((name,), frame, mask), self.basis(others, frame, mask)
         if not own.shape[1] or not rest.shape[1]:
@@ -200,21 +249,31 @@ class _Columns:
             return None
         squares = np.clip(np.linalg.svd(own.T @ rest, compute_uv=False) ** 2, 0, 1)
         aliased, share = int((squares > 1 - EXACT).sum()), float(squares.max())
-        if not aliased and (share if len(others) == 1 else 1 - (1 - share) * (n - 1) / (n - 1 - rank)) < near:
+        if (
+            not aliased
+            and (share if len(others) == 1 else 1 - (1 - share) * (n - 1) / (n - 1 - rank)) < near
+        ):
             return None
         same = len(others) == 1 and aliased == df == rank
-        kind = "same" if same else "explained" if aliased == df else "partial" if aliased else "near"
+        kind = (
+            "same" if same else "explained" if aliased == df else "partial" if aliased else "near"
+        )
         groups: tuple[tuple[str, ...], ...] = ()
         if kind == "partial" and len(others) == 1 and not self.numeric & {name, *others}:
             groups = linked(frame.loc[mask, name], frame.loc[mask, others[0]])
         return Alias(name, others, kind, share, df, aliased, n, len(frame) - n, groups)
 
     def any_alias(self, name: str, others: Sequence[str], near: float) -> bool:
-        """Whether all others together take a contrast of a factor, or nearly: else none of their sets need be looked at."""
+        """Whether all others together take a contrast of a factor, or nearly: else none of their
+        sets need be looked at.
+        """
         frame, mask = self.rows((name, *others))
         if not mask.all():
             return True  # what the complete units say does not hold for those of a smaller set
-        own, rest = self.basis((name,), frame, mask), self.basis(tuple(others), frame, mask)  # none is empty: both vary
+        own, rest = (
+            self.basis((name,), frame, mask),
+            self.basis(tuple(others), frame, mask),
+        )  # none is empty: both vary
         return bool((np.linalg.svd(own.T @ rest, compute_uv=False) ** 2).max() >= near)
 
     def coarser(self, others: tuple[str, ...], than: tuple[str, ...]) -> bool:
@@ -255,19 +314,27 @@ def orthonormal(x: np.ndarray) -> np.ndarray:
 
 
 def linked(factor: pd.Series, other: pd.Series) -> tuple[tuple[str, ...], ...]:
-    """The levels of a factor, in groups that some level of the other links (the components of the bipartite graph of levels)."""
+    """The levels of a factor, in groups that some level of the other links (the components of the
+    bipartite graph of levels).
+    """
     group = {level: {level} for level in pd.unique(factor)}
     for _, levels in factor.groupby(other.astype(object).astype(str), sort=False):
         merged = set().union(*(group[level] for level in levels))
         group |= dict.fromkeys(merged, merged)
     components = {id(g): g for g in group.values()}.values()
-    return tuple(sorted((tuple(sorted(map(str, g))) for g in components), key=lambda g: (-len(g), g)))
+    return tuple(
+        sorted((tuple(sorted(map(str, g))) for g in components), key=lambda g: (-len(g), g))
+    )
 
 
-def told_by_form(frame: pd.DataFrame, factors: Sequence[str], numeric: Collection[str]) -> list[tuple[str, str]]:
-    """(factor, number): the value of a number determines the factor, so that only the assumed line in its log tells them apart.
+def told_by_form(
+    frame: pd.DataFrame, factors: Sequence[str], numeric: Collection[str]
+) -> list[tuple[str, str]]:
+    """(factor, number): the value of a number determines the factor, so that only the assumed line
+    in its log tells them apart.
 
-    Only where the number's values are repeated (two units each, on average): else it determines everything.
+    Only where the number's values are repeated (two units each, on average): else it determines
+    everything.
     """
     found = []
     for name, number in itertools.product(
@@ -275,14 +342,26 @@ def told_by_form(frame: pd.DataFrame, factors: Sequence[str], numeric: Collectio
     ):
         rows = frame[known(frame[name]) & known(frame[number])]
         values = rows[number].nunique()
-        if rows[name].nunique() > 1 and 1 < values <= len(rows) / 2 and rows.groupby(number)[name].nunique().max() == 1:
+        if (
+            rows[name].nunique() > 1
+            and 1 < values <= len(rows) / 2
+            and rows.groupby(number)[name].nunique().max() == 1
+        ):
             found.append((name, number))
     return found
 
 
 def alone(frame: pd.DataFrame, factor: str, others: Sequence[str]) -> list[pd.DataFrame]:
-    """The groups of rows that differ in a factor and, as far as is known, in none of the others: its clean comparisons."""
+    """The groups of rows that differ in a factor and, as far as is known, in none of the others:
+    its clean comparisons.
+    """
     rows = frame[known(frame[factor])]
-    keys = rows[list(others)].astype(object).where(rows[list(others)].notna(), "unknown").astype(str)
-    groups = [part for _, part in rows.groupby([keys[o] for o in others], sort=False)] if others else [rows]
+    keys = (
+        rows[list(others)].astype(object).where(rows[list(others)].notna(), "unknown").astype(str)
+    )
+    groups = (
+        [part for _, part in rows.groupby([keys[o] for o in others], sort=False)]
+        if others
+        else [rows]
+    )
     return [part for part in groups if part[factor].nunique() > 1]

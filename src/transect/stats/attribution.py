@@ -1,14 +1,18 @@
-"""Effects of design factors, each tested at the level at which it varies: configuration > run > item.
+"""Effects of design factors, each tested at the level at which it varies: configuration > run >
+item.
 
 Without items: mean of each configuration over its runs, then least squares on configurations.
 With items:    y ~ factors + (1 | item) + (1 | configuration) + (1 | run) by REML (runs and configurations are one where no
-               configuration has two runs); a factor that varies within runs also gets a slope by run and configuration.
-               Where every configuration has as many runs and every run the same items, contrasts of design factors are
-               tested on the means of configurations instead: exact, where the mixed model is conservative as soon as it
-               estimates the variance between configurations as 0 (simulated: 1 % instead of 5 % with 4 configurations).
-df of a contrast of design factors <= configurations - rank of their columns, whatever the variance estimates are; of a contrast
-within runs <= runs - 1. Beside each contrast of design factors stands least squares on unit means by statsmodels (cross_check.py).
-Two levels that differ together with a column of `separate` (architecture with objective) have no contrast: the reason says which.
+               configuration has two runs); a factor that varies within runs also gets a slope by
+               run and configuration. Where every configuration has as many runs and every run the
+               same items, contrasts of design factors are tested on the means of configurations
+               instead: exact, where the mixed model is conservative as soon as it estimates the
+               variance between configurations as 0 (simulated: 1 % instead of 5 % with 4
+               configurations).
+df of a contrast of design factors <= configurations - rank of their columns, whatever the variance
+estimates are; of a contrast within runs <= runs - 1. Beside each contrast of design factors stands
+least squares on unit means by statsmodels (cross_check.py). Two levels that differ together with a
+column of `separate` (architecture with objective) have no contrast: the reason says which.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,15 +53,20 @@ def attribute(
     influence: Sequence[str] = (),
     bounds: Bounds = UNBOUNDED,
 ) -> dict[str, pd.DataFrame]:
-    """Tables effects, means, components, models, influence of one outcome; `frame` has one row per run or per run and item.
+    """Tables effects, means, components, models, influence of one outcome; `frame` has one row per
+    run or per run and item.
 
-    separate: variable -> columns of the frame that its levels must not differ together with. influence: columns of which
-    each level is left out in turn (attribution_influence.py). bounds: of the outcome; the intervals of means keep them, those of
-    effects are cut at what is possible (contrast_rows.py).
+    separate: variable -> columns of the frame that its levels must not differ together with.
+    influence: columns of which each level is left out in turn (attribution_influence.py). bounds:
+    of the outcome; the intervals of means keep them, those of effects are cut at what is possible
+    (contrast_rows.py).
     """
     if frame.empty:
         reason = pd.DataFrame(
-            [dict.fromkeys(COLUMNS, np.nan) | {"term": "all", "kind": "mean", "units": "", "reason": "no measurements"}]
+            [
+                dict.fromkeys(COLUMNS, np.nan)
+                | {"term": "all", "kind": "mean", "units": "", "reason": "no measurements"}
+            ]
         )
         found = {name: reason.copy() for name in ("effects", "means", "models")}
         return found | {"components": pd.DataFrame(), "influence": pd.DataFrame()}
@@ -65,8 +74,16 @@ def attribute(
 
     def fitted(part: pd.DataFrame, start: "_Contrasts | None" = None) -> _Contrasts:
         table = replace(read_table(part, factors, items), separate=separate or {})
-        present = {v: set(map(str, table.rows[column_of(v)].unique())) for term in table.terms for v in term}
-        first = {v: level for v, level in (reference or {}).items() if str(level) in present.get(v, set())}
+        present = {
+            v: set(map(str, table.rows[column_of(v)].unique()))
+            for term in table.terms
+            for v in term
+        }
+        first = {
+            v: level
+            for v, level in (reference or {}).items()
+            if str(level) in present.get(v, set())
+        }
         design = Design(table.terms, table.rows, first)
         if items and _varies(table, design):
             near = start if isinstance(start, _MixedContrasts) else None
@@ -77,10 +94,12 @@ def attribute(
     design, table = fit.design, fit.table
     check = OnUnitMeans(table.rows, design, table.within)
     effects = [
-        fit.row(c) | cut_check(check.row(c), c, table.rows, bounds) for c in contrasts.effects(design, table.rows)
+        fit.row(c) | cut_check(check.row(c), c, table.rows, bounds)
+        for c in contrasts.effects(design, table.rows)
     ]
     effects += [
-        {"term": v, "kind": "refused", "reason": f"not identifiable: {why}"} for v, why in table.refused.items()
+        {"term": v, "kind": "refused", "reason": f"not identifiable: {why}"}
+        for v, why in table.refused.items()
     ]
     means = [fit.row(c) for c in contrasts.means(design, table.rows)]
     whole = pd.DataFrame(effects, columns=_columns(effects))
@@ -146,14 +165,25 @@ class _Contrasts:
         rest = linear.undetermined(contrast.weights, self.x)
         if rest.any():
             terms = [
-                t for t, r in zip(self.design.term_of, rest, strict=True) if r and set(t) != set(contrast.variables)
+                t
+                for t, r in zip(self.design.term_of, rest, strict=True)
+                if r and set(t) != set(contrast.variables)
             ]
             names = sorted({":".join(t) for t in terms if t})
             return (
-                f"aliased with {', '.join(names)}" if names else "the sample has no configuration at one of its levels"
+                f"aliased with {', '.join(names)}"
+                if names
+                else "the sample has no configuration at one of its levels"
             )
-        for variable in [v for v, levels in contrast.levels.items() if len(levels) == 2 and v in self.table.separate]:
-            sides = [behind(contrast, self.table.rows, {variable: (level,)}) for level in contrast.levels[variable]]
+        for variable in [
+            v
+            for v, levels in contrast.levels.items()
+            if len(levels) == 2 and v in self.table.separate
+        ]:
+            sides = [
+                behind(contrast, self.table.rows, {variable: (level,)})
+                for level in contrast.levels[variable]
+            ]
             found = differs_together(sides[0], sides[1], self.table.separate[variable])
             if found:
                 return f"{variable} differs together with {', '.join(found)}"
@@ -198,7 +228,11 @@ class _MeanContrasts(_Contrasts):
         columns = {column_of(v) for term in table.terms for v in term} - table.within
         runs = table.rows.groupby(["configuration", "run"], as_index=False)["value"].mean()
         means = runs.groupby("configuration", as_index=False)["value"].mean()
-        firsts = table.rows.groupby("configuration", as_index=False)[sorted(columns)].first() if columns else means
+        firsts = (
+            table.rows.groupby("configuration", as_index=False)[sorted(columns)].first()
+            if columns
+            else means
+        )
         means = means.merge(firsts.drop(columns="value", errors="ignore"), on="configuration")
         super().__init__(table, design, bounds, design.matrix(means))
         self.variance = variance
@@ -226,7 +260,9 @@ class _MixedContrasts(_Contrasts):
         if _balanced(table.rows) and not slopes:
             self.exact, self.on_means = _exact(table, reference)
         rows = table.rows
-        groups = ["configuration", "run"] if rows["run"].nunique() > table.n_configurations else ["run"]
+        groups = (
+            ["configuration", "run"] if rows["run"].nunique() > table.n_configurations else ["run"]
+        )
         random = [_grouping(g, rows) for g in ["item", *groups]]
         random += [_grouping(g, rows, v) for v in sorted(table.within) for g in groups]
         random += [_grouping("item", rows, v) for v in slopes]
@@ -242,21 +278,32 @@ class _MixedContrasts(_Contrasts):
 
     def answer(self, contrast: contrasts.Contrast) -> dict[str, Any]:
         if self.on_means is not None and contrast.label in self.exact:
-            return self.on_means.answer(self.exact[contrast.label]) | {"variance": "configuration means"}
+            return self.on_means.answer(self.exact[contrast.label]) | {
+                "variance": "configuration means"
+            }
         # a contrast that the design determines is the same with the aliased coefficients at 0
-        # what varies within runs has runs as units, also in one level of a design factor; all else has configurations
+        # what varies within runs has runs as units, also in one level of a design factor; all else
+        # has configurations
         held = {v for v, levels in contrast.levels.items() if len(levels) == 1}
         within = contrast.kind != "mean" and set(contrast.variables) - held <= self.table.within
-        cap = max(behind(contrast, self.table.rows)["run"].nunique() - 1, 1) if within else self.free_df()
+        cap = (
+            max(behind(contrast, self.table.rows)["run"].nunique() - 1, 1)
+            if within
+            else self.free_df()
+        )
         return self.fit.contrasts(contrast.weights[self.kept], [DfBound(cap)]).iloc[0].to_dict() | {
             "variance": "mixed model"
         }
 
     def components(self) -> pd.DataFrame:
-        """The variances: none of a group of one level, or of one with a level per row, which cannot be told from the residual."""
+        """The variances: none of a group of one level, or of one with a level per row, which cannot
+        be told from the residual.
+        """
         found = self.fit.components.copy()
         per_row = found["n_levels"] >= len(self.table.rows)  # the residual's too
-        found.loc[(found["n_levels"] < 2) | per_row & (per_row.sum() > 1), ["variance", "sd"]] = np.nan
+        found.loc[(found["n_levels"] < 2) | per_row & (per_row.sum() > 1), ["variance", "sd"]] = (
+            np.nan
+        )
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -272,26 +319,41 @@ def _balanced(rows: pd.DataFrame) -> bool:
     runs = rows.groupby("configuration")["run"].nunique()
     cells = rows.groupby(["run", "item"]).size()
     return bool(
-        runs.nunique() == 1 and cells.eq(1).all() and len(cells) == rows["run"].nunique() * rows["item"].nunique()
+        runs.nunique() == 1
+        and cells.eq(1).all()
+        and len(cells) == rows["run"].nunique() * rows["item"].nunique()
     )
 
 
-def _exact(table: Table, reference: Mapping[str, Any]) -> "tuple[dict[str, contrasts.Contrast], _MeanContrasts]":
-    """The differences by design factors alone, by label, and their test on the means of configurations."""
+def _exact(
+    table: Table, reference: Mapping[str, Any]
+) -> "tuple[dict[str, contrasts.Contrast], _MeanContrasts]":
+    """The differences by design factors alone, by label, and their test on the means of
+    configurations.
+    """
     terms = tuple(t for t in table.terms if not set(t) & table.within)
     between = Table(table.rows, terms, {}, frozenset())
-    design = Design(terms, table.rows, {v: level for v, level in reference.items() if any(v in t for t in terms)})
-    # not the marginal means: that items are a sample is part of their uncertainty, and cancels in differences
+    design = Design(
+        terms,
+        table.rows,
+        {v: level for v, level in reference.items() if any(v in t for t in terms)},
+    )
+    # not the marginal means: that items are a sample is part of their uncertainty, and cancels in
+    # differences
     return {c.label: c for c in contrasts.effects(design, table.rows)}, _MeanContrasts(
         between, design, UNBOUNDED, "pooled"
     )
 
 
 def _grouping(group: str, rows: pd.DataFrame, variable: str | None = None) -> Grouping:
-    """(1 | group), or (0 + variable | group) with the variable's columns centred, so that it leaves the intercept alone."""
+    """(1 | group), or (0 + variable | group) with the variable's columns centred, so that it leaves
+    the intercept alone.
+    """
     codes, levels = pd.factorize(rows[group], sort=True)
     if variable is None:
         return Grouping(group, codes, len(levels), np.ones((len(rows), 1)), ("1",))
     design = Design(((), (variable,)), rows)
     columns = design.matrix(rows)[:, 1:]
-    return Grouping(group, codes, len(levels), columns - columns.mean(axis=0), tuple(design.names[1:]))
+    return Grouping(
+        group, codes, len(levels), columns - columns.mean(axis=0), tuple(design.names[1:])
+    )

@@ -3,9 +3,10 @@
     y* = X beta + Z b* + e*,  b* and e* (or binomial counts) drawn anew with the estimated variances
 Intervals are percentiles of the refitted estimates. The likelihood ratio test compares the observed
     LR = criterion(reduced) - criterion(full)       (both by maximum likelihood)
-with its distribution over responses from the reduced model: p = (1 + #{LR* >= LR}) / (1 + n). Needed where no degrees of
-freedom exist (binomial models) and where the chi-squared distribution misleads (few units; variances at 0).
-Sources: Davison & Hinkley (1997), ch. 4 and 7; Halekoh & Højsgaard (2014), J. Stat. Software 59(9).
+with its distribution over responses from the reduced model: p = (1 + #{LR* >= LR}) / (1 + n).
+Needed where no degrees of freedom exist (binomial models) and where the chi-squared distribution
+misleads (few units; variances at 0). Sources: Davison & Hinkley (1997), ch. 4 and 7; Halekoh &
+Højsgaard (2014), J. Stat. Software 59(9).
 """
 
 from collections.abc import Iterator
@@ -46,26 +47,37 @@ def refits(fit: Fit, n: int, seed: int) -> Iterator[Fit]:
         yield _again(fit, y)
 
 
-def bootstrap_intervals(fit: Fit, n: int = 1000, seed: int = 1, level: float = 0.95) -> pd.DataFrame:
-    """Percentile intervals: columns parameter, estimate, lower, upper; coefficients, then standard deviations (as profile)."""
+def bootstrap_intervals(
+    fit: Fit, n: int = 1000, seed: int = 1, level: float = 0.95
+) -> pd.DataFrame:
+    """Percentile intervals: columns parameter, estimate, lower, upper; coefficients, then standard
+    deviations (as profile).
+    """
     draws = np.array([_parameters(f) for f in refits(fit, n, seed)])
     edges = [(1 - level) / 2, (1 + level) / 2]
     lower, upper = np.nanquantile(draws, edges, axis=0)
     spreads = fit.components[["group", "effect"]].to_numpy()
     names = [*fit.names, *(f"sd {g} {e}" if e else "sigma" for g, e in spreads)]
-    return pd.DataFrame({"parameter": names, "estimate": _parameters(fit), "lower": lower, "upper": upper})
+    return pd.DataFrame(
+        {"parameter": names, "estimate": _parameters(fit), "lower": lower, "upper": upper}
+    )
 
 
 def bootstrap_test(full: Fit, reduced: Fit, n: int = 1000, seed: int = 1) -> dict[str, float]:
-    """The likelihood ratio test of nested models of the same rows: lr, df, p_chi2, p (bootstrap), n.
+    """The likelihood ratio test of nested models of the same rows: lr, df, p_chi2, p (bootstrap),
+    n.
 
     Raises InputError where the fits are not by maximum likelihood or not of the same rows.
     """
     for fit in (full, reduced):
         if isinstance(fit, MixedFit) and fit.deviance.reml:
-            raise InputError("a likelihood ratio test needs fits by maximum likelihood (ML), not REML")
+            raise InputError(
+                "a likelihood ratio test needs fits by maximum likelihood (ML), not REML"
+            )
     if full.n != reduced.n or type(full) is not type(reduced):
-        raise InputError(f"the models are of {full.n} and {reduced.n} rows; a test needs the same rows and family")
+        raise InputError(
+            f"the models are of {full.n} and {reduced.n} rows; a test needs the same rows and family"
+        )
     observed = reduced.criterion - full.criterion
     drawn = []
     for i in range(n):

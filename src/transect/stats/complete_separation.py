@@ -1,10 +1,12 @@
-"""Whether predictors separate the successes of a binomial response from its failures, so that no finite estimate exists.
+"""Whether predictors separate the successes of a binomial response from its failures, so that no
+finite estimate exists.
 
     there is a direction d with   x_i'd >= 0 for every row with successes only,   x_i'd <= 0 for every row with failures only,
     x_i'd = 0 for every row with both,   and not all of them 0
-Along d the likelihood grows without end, with random effects too (at variance 0): coefficients and standard errors that a
-program prints then say only where it stopped. Found by linear programming over -1 <= d <= 1, on a sample of the rows first:
-what does not separate these does not separate all. Sources: Albert & Anderson (1984), Biometrika 71; Konis (2007), thesis.
+Along d the likelihood grows without end, with random effects too (at variance 0): coefficients and
+standard errors that a program prints then say only where it stopped. Found by linear programming
+over -1 <= d <= 1, on a sample of the rows first: what does not separate these does not separate
+all. Sources: Albert & Anderson (1984), Biometrika 71; Konis (2007), thesis.
 """
 
 import numpy as np
@@ -16,9 +18,11 @@ SAMPLES = (2000, 20_000)  # rows looked at before all of them
 
 
 def separating_columns(successes: np.ndarray, trials: np.ndarray, x: np.ndarray) -> list[int]:
-    """Columns of x [row, column] whose coefficients run off to infinity together; empty where estimates are finite.
+    """Columns of x [row, column] whose coefficients run off to infinity together; empty where
+    estimates are finite.
 
-    With up to 20,000 different rows no column of the answer can be left out without losing the separation.
+    With up to 20,000 different rows no column of the answer can be left out without losing the
+    separation.
     """
     rows, won, lost = _different(successes, trials, x)
     found = _separating(rows, won, lost)
@@ -29,10 +33,14 @@ def separating_columns(successes: np.ndarray, trials: np.ndarray, x: np.ndarray)
     return found
 
 
-def _different(successes: np.ndarray, trials: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _different(
+    successes: np.ndarray, trials: np.ndarray, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different rows of x, its columns scaled to 1, with their successes and failures."""
     columns = list(range(x.shape[1]))
-    counts = pd.DataFrame(x / np.maximum(np.abs(x).max(0), 1e-300)).assign(won=successes, lost=trials - successes)
+    counts = pd.DataFrame(x / np.maximum(np.abs(x).max(0), 1e-300)).assign(
+        won=successes, lost=trials - successes
+    )
     counts = counts.groupby(columns, sort=False, as_index=False).sum()
     return counts[columns].to_numpy(), counts["won"].to_numpy(), counts["lost"].to_numpy()
 
@@ -47,7 +55,9 @@ def _separating(rows: np.ndarray, won: np.ndarray, lost: np.ndarray) -> list[int
     for size in (*(s for s in SAMPLES if s < len(pure)), len(pure)):
         sample = pure[order[:size]]
         direction = _direction(sample)
-        if direction is None and (size == len(pure) or np.linalg.matrix_rank(sample) == pure.shape[1]):
+        if direction is None and (
+            size == len(pure) or np.linalg.matrix_rank(sample) == pure.shape[1]
+        ):
             return []
     assert direction is not None  # the last sample is all rows
     moved = np.abs(free @ direction)

@@ -1,11 +1,13 @@
-"""The rows behind a contrast of design factors: the units that it speaks of, and the values that it can take.
+"""The rows behind a contrast of design factors: the units that it speaks of, and the values that it
+can take.
 
 a mean                                          [a, b], the outcome's bounds
 a difference, an interaction of two factors     +- (b - a), +- 2 (b - a): one doubling for each further factor
 a slope                                         the same over the range of its number in the table
 
-Where all units agree exactly there is no standard error, and a contrast has no interval and no p. Two levels whose units all lie at a
-bound of the outcome differ by d = m1 - m2 within (Newcombe 1998, method 10, from the limits l, u of either mean)
+Where all units agree exactly there is no standard error, and a contrast has no interval and no p.
+Two levels whose units all lie at a bound of the outcome differ by d = m1 - m2 within (Newcombe
+1998, method 10, from the limits l, u of either mean)
     d - sqrt((m1 - l1)^2 + (u2 - m2)^2)   to   d + sqrt((u1 - m1)^2 + (m2 - l2)^2)
 """
 
@@ -23,7 +25,9 @@ from transect.stats.intervals import MIN_UNITS, t_interval
 NO_VARIATION = "no variation: the units of every level agree exactly"
 
 
-def behind(contrast: Contrast, rows: pd.DataFrame, at: Mapping[str, tuple[str, ...]] | None = None) -> pd.DataFrame:
+def behind(
+    contrast: Contrast, rows: pd.DataFrame, at: Mapping[str, tuple[str, ...]] | None = None
+) -> pd.DataFrame:
     """The rows at the levels that a contrast compares or holds; `at` narrows one of its variables."""
     for variable, levels in (contrast.levels | dict(at or {})).items():
         rows = rows[values(variable, rows).astype(str).isin(levels)]
@@ -31,7 +35,8 @@ def behind(contrast: Contrast, rows: pd.DataFrame, at: Mapping[str, tuple[str, .
 
 
 def units(contrast: Contrast, rows: pd.DataFrame, within: Collection[str]) -> dict[str, Any]:
-    """n_configurations, n_runs, n_items of the rows behind a contrast, and `units`: what stands on either side, in words.
+    """n_configurations, n_runs, n_items of the rows behind a contrast, and `units`: what stands on
+    either side, in words.
 
     within: the variables that vary within runs, of which items are the units.
     """
@@ -47,14 +52,22 @@ def units(contrast: Contrast, rows: pd.DataFrame, within: Collection[str]) -> di
         sides = " against ".join(
             str(here[values(v, here).astype(str) == s][unit].nunique()) for s in contrast.levels[v]
         )
-    more = [f"{counts[f'n_{u}s']} {u}s" for u in ("configuration", "run", "item") if u != unit and f"n_{u}s" in counts]
+    more = [
+        f"{counts[f'n_{u}s']} {u}s"
+        for u in ("configuration", "run", "item")
+        if u != unit and f"n_{u}s" in counts
+    ]
     return counts | {"units": f"{sides} {unit}s ({', '.join(more)})"}
 
 
-def within_bounds(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
-    """The row of a contrast with an interval that keeps what is possible: a mean's by bounded.py, all others cut.
+def within_bounds(
+    row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds
+) -> dict[str, Any]:
+    """The row of a contrast with an interval that keeps what is possible: a mean's by bounded.py,
+    all others cut.
 
-    rows: one per run (column `trials`: zeros and ones behind its value, infinite for other values), or one per run and item.
+    rows: one per run (column `trials`: zeros and ones behind its value, infinite for other values),
+    or one per run and item.
     """
     if not np.isfinite(bounds).any():
         return dict(row)
@@ -65,8 +78,12 @@ def within_bounds(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame
     return _mean(row, here, bounds, own_se=len(here) == len(rows))
 
 
-def agreeing(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, Any]:
-    """The row of a contrast whose units agree exactly, with NO_VARIATION or how it has an interval as its reason."""
+def agreeing(
+    row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds
+) -> dict[str, Any]:
+    """The row of a contrast whose units agree exactly, with NO_VARIATION or how it has an interval
+    as its reason.
+    """
     found = dict(row) | {"se": 0.0, "reason": NO_VARIATION}
     if contrast.kind == "mean":
         return found | dict.fromkeys(LIMITS, row["estimate"])
@@ -74,21 +91,34 @@ def agreeing(row: Mapping[str, Any], contrast: Contrast, rows: pd.DataFrame, bou
     compared = [v for v in contrast.variables if len(contrast.levels.get(v, ())) == 2]
     if contrast.kind not in ("difference", "simple") or len(compared) != 1:
         return found
-    sides = [behind(contrast, rows, {compared[0]: (level,)}) for level in contrast.levels[compared[0]]]
+    sides = [
+        behind(contrast, rows, {compared[0]: (level,)}) for level in contrast.levels[compared[0]]
+    ]
     df = min(side["configuration"].nunique() for side in sides) - 1
     one, other = (_mean(t_interval(side["value"].mean(), 0.0, df), side, bounds) for side in sides)
-    if df < MIN_UNITS - 1 or not np.isfinite([m.get("n_effective", np.nan) for m in (one, other)]).all():
+    if (
+        df < MIN_UNITS - 1
+        or not np.isfinite([m.get("n_effective", np.nan) for m in (one, other)]).all()
+    ):
         return found
     for column, (level, sign) in LIMITS.items():
         mine = "" if level == 95 else "90"
         ends = (f"lower{mine}", f"upper{mine}")[::-sign]
-        reach = np.hypot(*(m["estimate"] - m[end] for m, end in zip((one, other), ends, strict=True)))
+        reach = np.hypot(
+            *(m["estimate"] - m[end] for m, end in zip((one, other), ends, strict=True))
+        )
         found[column] = row["estimate"] + sign * float(reach)
     trials = f"{one['n_effective']:g} and {other['n_effective']:g} trials at the bounds"
-    return found | {"se": np.nan, "df": df, "reason": f"no variance: the interval is that of {trials}"}
+    return found | {
+        "se": np.nan,
+        "df": df,
+        "reason": f"no variance: the interval is that of {trials}",
+    }
 
 
-def _mean(row: Mapping[str, Any], here: pd.DataFrame, bounds: Bounds, own_se: bool = False) -> dict[str, Any]:
+def _mean(
+    row: Mapping[str, Any], here: pd.DataFrame, bounds: Bounds, own_se: bool = False
+) -> dict[str, Any]:
     """The row of the mean of these rows, within the bounds."""
     if "item" in here:  # without variance an item counts once, whatever the number of runs
         trials, alone = trials_of(here["value"], bounds), here["item"].nunique()
@@ -98,7 +128,9 @@ def _mean(row: Mapping[str, Any], here: pd.DataFrame, bounds: Bounds, own_se: bo
     return bounded(row, bounds, trials, at_bound, own_se)
 
 
-def cut_check(check: Mapping[str, float], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds) -> dict[str, float]:
+def cut_check(
+    check: Mapping[str, float], contrast: Contrast, rows: pd.DataFrame, bounds: Bounds
+) -> dict[str, float]:
     """The cross-check of an effect (cross_check.py), cut as the effect is."""
     reach = _reach(contrast, rows, bounds)
     return {c: float(v if c == "ols_p" else np.clip(v, -reach, reach)) for c, v in check.items()}

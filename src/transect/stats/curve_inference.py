@@ -1,7 +1,9 @@
-"""How sure a curve is: whole groups left out or resampled, whole groups predicted (breaks of a slope: breakpoints.py).
+"""How sure a curve is: whole groups left out or resampled, whole groups predicted (breaks of a
+slope: breakpoints.py).
 
-A group (run, family) is the unit: its rows share what makes it different, so groups are left out or drawn, never rows.
-Intervals of parameters are the jackknife's: 95 % ones hold the planted truth (300 to 600 data sets each; SE 0.01) in
+A group (run, family) is the unit: its rows share what makes it different, so groups are left out or
+drawn, never rows. Intervals of parameters are the jackknife's: 95 % ones hold the planted truth
+(300 to 600 data sets each; SE 0.01) in
     groups                                    8              15             30
     power law, E, A, a: jackknife             0.96           0.93 - 0.97    0.94 - 0.95
         percentiles of the cluster bootstrap  0.90 - 0.91    0.88 - 0.90    0.925
@@ -12,9 +14,10 @@ Intervals of parameters are the jackknife's: 95 % ones hold the planted truth (3
         wider by t                            1.00           0.98 - 0.99
         BCa, wider by t                       0.94 - 0.96    0.92 - 0.94
 of a power law over 4 and 5 groups 0.95 to 0.97. With 2,000 data sets: docs/simulations.md.
-Sources: Miller (1974), Biometrika 61, on the jackknife; Davison & Hinkley (1997), ch. 3.8; Hesterberg (2015), Am. Stat. 69;
-Besiroglu et al. (2024) on intervals of scaling laws that were too narrow;
-Breiman et al. (1984), Classification and Regression Trees, ch. 3.4, on the rule of one standard error.
+Sources: Miller (1974), Biometrika 61, on the jackknife; Davison & Hinkley (1997), ch. 3.8;
+Hesterberg (2015), Am. Stat. 69; Besiroglu et al. (2024) on intervals of scaling laws that were too
+narrow; Breiman et al. (1984), Classification and Regression Trees, ch. 3.4, on the rule of one
+standard error.
 """
 
 from collections.abc import Sequence
@@ -38,7 +41,8 @@ def parameter_intervals(
     """Columns parameter, estimate, lower, upper, n_groups: every group left out once (jackknife).
 
     estimate +- t(G - 1) se,   se^2 = (G - 1) / G sum over groups (estimate without the group - their mean)^2,   of log |A|, log |B|
-    (they are powers of an uncertain exponent), cut at 0 where the form is bounded. Raises InputError for fewer than 3 groups.
+    (they are powers of an uncertain exponent), cut at 0 where the form is bounded. Raises
+    InputError for fewer than 3 groups.
     """
     members = _members(groups)
     n = len(members)
@@ -46,13 +50,18 @@ def parameter_intervals(
         raise InputError(f"intervals need at least {MIN_UNITS} groups; there are {n}")
     left = [np.setdiff1d(np.arange(len(y)), held) for held in members]
     without = np.array(
-        [list(fit_curve(curve.form.name, x[rows], y[rows], near=curve).parameters.values()) for rows in left]
+        [
+            list(fit_curve(curve.form.name, x[rows], y[rows], near=curve).parameters.values())
+            for rows in left
+        ]
     )
     t = float(stats.t.ppf((1 + level) / 2, n - 1))
     found = []
     for (name, estimate), values in zip(curve.parameters.items(), without.T, strict=True):
         logged = name in ("A", "B") and (values * estimate > 0).all()
-        middle, values = (np.log(abs(estimate)), np.log(np.abs(values))) if logged else (estimate, values)
+        middle, values = (
+            (np.log(abs(estimate)), np.log(np.abs(values))) if logged else (estimate, values)
+        )
         half = t * np.sqrt((n - 1) * values.var())
         with np.errstate(over="ignore"):
             ends = np.array([middle - half, middle + half])
@@ -62,22 +71,34 @@ def parameter_intervals(
     return pd.DataFrame(found, columns=["parameter", "estimate", "lower", "upper", "n_groups"])
 
 
-def doubts(curve: Curve, parameters: pd.DataFrame, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> list[str]:
-    """What speaks against a fit, in sentences: a loss law that does not fall, parameters that the data do not determine.
+def doubts(
+    curve: Curve, parameters: pd.DataFrame, x: np.ndarray, y: np.ndarray, names: Sequence[str]
+) -> list[str]:
+    """What speaks against a fit, in sentences: a loss law that does not fall, parameters that the
+    data do not determine.
 
-    `parameters`: of `parameter_intervals`; `names`: of the inputs. Not determined is a parameter whose estimate is outside its
-    interval, or whose interval is ENDLESS: beyond so many times the largest |y| (levels of y) or, of a factor, from one end
-    to the other by so many times.
+    `parameters`: of `parameter_intervals`; `names`: of the inputs. Not determined is a parameter
+    whose estimate is outside its interval, or whose interval is ENDLESS: beyond so many times the
+    largest |y| (levels of y) or, of a factor, from one end to the other by so many times.
     """
     found = []
     if curve.form.name == "chinchilla":
         for name, exponent, factor, sizes in zip(names, ("a", "b"), ("A", "B"), x.T, strict=True):
-            part = curve.parameters[factor] * np.array([sizes.min(), sizes.max()]) ** -curve.parameters[exponent]
+            part = (
+                curve.parameters[factor]
+                * np.array([sizes.min(), sizes.max()]) ** -curve.parameters[exponent]
+            )
             if part[0] - part[1] <= 1e-4 * y.mean():
-                found.append(f"the result does not fall with {name} ({exponent}, {factor}); this law is for losses")
+                found.append(
+                    f"the result does not fall with {name} ({exponent}, {factor}); this law is for losses"
+                )
             elif curve.parameters[exponent] > loss_law.STEEPEST - 1e-6:
-                found.append(f"the exponent {exponent} of {name} is at its bound, {loss_law.STEEPEST:g}")
-    if free := [str(row.parameter) for row in parameters.itertuples() if _undetermined(row, np.abs(y).max())]:
+                found.append(
+                    f"the exponent {exponent} of {name} is at its bound, {loss_law.STEEPEST:g}"
+                )
+    if free := [
+        str(row.parameter) for row in parameters.itertuples() if _undetermined(row, np.abs(y).max())
+    ]:
         found.append(
             f"{', '.join(free)}: not identified by these data (estimate outside its interval, or no end to it)"
         )
@@ -97,11 +118,19 @@ def _undetermined(row: Any, largest: float) -> bool:
 
 
 def extrapolation_interval(
-    curve: Curve, x: np.ndarray, y: np.ndarray, groups: np.ndarray, new: np.ndarray, n: int = 1000, seed: int = 1
+    curve: Curve,
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    new: np.ndarray,
+    n: int = 1000,
+    seed: int = 1,
 ) -> pd.DataFrame:
-    """Columns predicted, lower, upper of a new group's values at `new`: resampled groups plus a group's own deviation.
+    """Columns predicted, lower, upper of a new group's values at `new`: resampled groups plus a
+    group's own deviation.
 
-    A new group's deviation is t(groups - 1) times the spread of the groups' mean residuals, its rows' the rest of the residuals.
+    A new group's deviation is t(groups - 1) times the spread of the groups' mean residuals, its
+    rows' the rest of the residuals.
     """
     members = _members(groups)
     residuals = y - curve(x)
@@ -114,18 +143,23 @@ def extrapolation_interval(
         rng = np.random.default_rng([seed, i])
         rows = np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
         again = fit_curve(curve.form.name, x[rows], y[rows], near=curve)
-        own = spread * rng.standard_t(len(members) - 1) + inflate * rng.choice(within, len(np.atleast_1d(new)))
+        own = spread * rng.standard_t(len(members) - 1) + inflate * rng.choice(
+            within, len(np.atleast_1d(new))
+        )
         draws.append(again(new) + own)
     lower, upper = np.quantile(np.array(draws), [0.025, 0.975], axis=0)
     return pd.DataFrame({"predicted": curve(new), "lower": lower, "upper": upper})
 
 
-def leave_groups_out(forms: Sequence[str], x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Columns form, rmse, se, r2, aicc, n_groups: each group predicted from the others, and AICc of the whole fit.
+def leave_groups_out(
+    forms: Sequence[str], x: np.ndarray, y: np.ndarray, groups: np.ndarray
+) -> pd.DataFrame:
+    """Columns form, rmse, se, r2, aicc, n_groups: each group predicted from the others, and AICc of
+    the whole fit.
 
-    r2 = 1 - sum (y - predicted)^2 / sum (y - mean of the other groups)^2; forms in order of rmse. se: of rmse, over groups,
-    sqrt(G var_g(sum of squared errors in g)) / (2 n rmse). A fit without a group descends from
-    the fit with all and from the best point of the grid.
+    r2 = 1 - sum (y - predicted)^2 / sum (y - mean of the other groups)^2; forms in order of rmse.
+    se: of rmse, over groups, sqrt(G var_g(sum of squared errors in g)) / (2 n rmse). A fit without
+    a group descends from the fit with all and from the best point of the grid.
     """
     members = _members(groups)
     if len(members) < 3:
@@ -140,7 +174,11 @@ def leave_groups_out(forms: Sequence[str], x: np.ndarray, y: np.ndarray, groups:
             baseline[held] = y[rest].mean()
         errors = np.array([((y - predicted)[held] ** 2).sum() for held in members])
         rmse = float(np.sqrt(errors.sum() / len(y)))
-        se = float(np.sqrt(len(members) * errors.var(ddof=1)) / (2 * len(y) * rmse)) if rmse > 0 else 0.0
+        se = (
+            float(np.sqrt(len(members) * errors.var(ddof=1)) / (2 * len(y) * rmse))
+            if rmse > 0
+            else 0.0
+        )
         r2 = 1 - errors.sum() / float(((y - baseline) ** 2).sum())
         rss, k = float(((y - whole(x)) ** 2).sum()), FORMS[form].n_parameters
         rows.append((form, rmse, se, r2, _aicc(rss, len(y), k), len(members)))
@@ -149,7 +187,8 @@ def leave_groups_out(forms: Sequence[str], x: np.ndarray, y: np.ndarray, groups:
 
 
 def simplest(comparison: pd.DataFrame) -> str:
-    """The form with the fewest parameters whose rmse is within one standard error of the best (Breiman et al. 1984).
+    """The form with the fewest parameters whose rmse is within one standard error of the best
+    (Breiman et al. 1984).
 
     `comparison`: of `leave_groups_out`; of several forms with as few parameters, the best of them.
     """
@@ -159,13 +198,20 @@ def simplest(comparison: pd.DataFrame) -> str:
 
 def no_better_than_a_constant(comparison: pd.DataFrame, form: str, y: np.ndarray) -> bool:
     """Whether the AICc of a form, fitted to all rows, is not below that of the mean of y."""
-    return bool(comparison.set_index("form").loc[form, "aicc"] >= _aicc(float(((y - y.mean()) ** 2).sum()), len(y), 1))
+    return bool(
+        comparison.set_index("form").loc[form, "aicc"]
+        >= _aicc(float(((y - y.mean()) ** 2).sum()), len(y), 1)
+    )
 
 
 def _aicc(rss: float, n: int, n_parameters: int) -> float:
     """AICc by the residuals of y itself, also for forms that are fitted to log y."""
     k = n_parameters + 1
-    return np.inf if n - k - 1 <= 0 else n * np.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+    return (
+        np.inf
+        if n - k - 1 <= 0
+        else n * np.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+    )
 
 
 def _members(groups: np.ndarray) -> list[np.ndarray]:

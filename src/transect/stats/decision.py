@@ -1,12 +1,14 @@
 """Decision studies: the precision of planned measurements, and the cheapest that is precise enough.
 
-cost = sum over priced combinations C of price(C) * product of n'(f) over the facets of C and those they are nested in.
-A price on `item` counts the items of the whole measurement (n_task * n_item where items are nested in tasks), one on
-`item x rater` each pair, one on all facets each score. The number of objects is not planned: prices are for whatever number of
-objects they are stated for. The cheapest design is found by exact enumeration. No error variance grows and no cost falls with a
-number of levels, so a branch is left where its cheapest completion costs more than the best design known, or where its most precise
-completion does not suffice; nothing else is left out. Intervals are those of the components of the G study, see generalizability.py.
-Source: Brennan (2001), ch. 4 and 5; cost-constrained D studies: Marcoulides & Goldstein (1990), Educ. Psychol. Meas. 50.
+cost = sum over priced combinations C of price(C) * product of n'(f) over the facets of C and those
+they are nested in. A price on `item` counts the items of the whole measurement (n_task * n_item
+where items are nested in tasks), one on `item x rater` each pair, one on all facets each score. The
+number of objects is not planned: prices are for whatever number of objects they are stated for. The
+cheapest design is found by exact enumeration. No error variance grows and no cost falls with a
+number of levels, so a branch is left where its cheapest completion costs more than the best design
+known, or where its most precise completion does not suffice; nothing else is left out. Intervals
+are those of the components of the G study, see generalizability.py. Source: Brennan (2001), ch. 4
+and 5; cost-constrained D studies: Marcoulides & Goldstein (1990), Educ. Psychol. Meas. 50.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +34,9 @@ Levels = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Cheapest:
-    """`designs`: d_study rows of all designs of the least cost, the chosen one first; `notes` say why it was chosen."""
+    """`designs`: d_study rows of all designs of the least cost, the chosen one first; `notes` say
+    why it was chosen.
+    """
 
     designs: pd.DataFrame
     notes: tuple[str, ...]
@@ -40,12 +44,17 @@ class Cheapest:
 
 
 def d_study(
-    study: GStudy, levels: Levels, costs: Mapping[str, float] | None = None, plan: FacetDesign | None = None
+    study: GStudy,
+    levels: Levels,
+    costs: Mapping[str, float] | None = None,
+    plan: FacetDesign | None = None,
 ) -> pd.DataFrame:
-    """One row per combination of numbers of levels: a column per facet, scores (per object), cost, QUANTITIES with _lower, _upper.
+    """One row per combination of numbers of levels: a column per facet, scores (per object), cost,
+    QUANTITIES with _lower, _upper.
 
-    A facet that is not in `levels` keeps the number it has in the table, as a fixed facet must. `plan`: see `planned_weights`.
-    Raises InputError for facets that the design has not, numbers below 1 and more than MOST_ROWS combinations.
+    A facet that is not in `levels` keeps the number it has in the table, as a fixed facet must.
+    `plan`: see `planned_weights`. Raises InputError for facets that the design has not, numbers
+    below 1 and more than MOST_ROWS combinations.
     """
     plan, full = _planned(study, levels, plan)
     if (rows := prod(len(v) for v in full.values())) > MOST_ROWS:
@@ -53,10 +62,17 @@ def d_study(
             f"the D study has {rows:,} designs; at most {MOST_ROWS:,} are listed: give fewer numbers of levels"
         )
     prices = _prices(study, plan, costs)
-    return pd.DataFrame([_row(study, dict(zip(full, n, strict=True)), prices, plan) for n in product(*full.values())])
+    return pd.DataFrame(
+        [
+            _row(study, dict(zip(full, n, strict=True)), prices, plan)
+            for n in product(*full.values())
+        ]
+    )
 
 
-def _row(study: GStudy, n: dict[str, int], prices: Mapping[Effect, float], plan: FacetDesign) -> dict[str, float]:
+def _row(
+    study: GStudy, n: dict[str, int], prices: Mapping[Effect, float], plan: FacetDesign
+) -> dict[str, float]:
     found = study.precision(planned_weights(study, n, plan)).set_index("quantity")
     row: dict[str, float] = {**n, "scores": prod(n.values()), "cost": _cost(n, prices)}
     for quantity, value in found.iterrows():
@@ -68,7 +84,9 @@ def _row(study: GStudy, n: dict[str, int], prices: Mapping[Effect, float], plan:
     return row
 
 
-def _planned(study: GStudy, levels: Levels, plan: FacetDesign | None) -> tuple[FacetDesign, dict[str, list[int]]]:
+def _planned(
+    study: GStudy, levels: Levels, plan: FacetDesign | None
+) -> tuple[FacetDesign, dict[str, list[int]]]:
     """The plan and the numbers of levels of each of its facets but the object's, in rising order."""
     plan, design = plan or study.design, study.design
     own = design.closure(frozenset({study.object}))
@@ -88,7 +106,9 @@ def _planned(study: GStudy, levels: Levels, plan: FacetDesign | None) -> tuple[F
     free = [f for f in plan.facets if f not in own]
     for f in free:
         if f in RESERVED:
-            raise InputError(f"a facet cannot be called '{f}' in a D study, which has a column of that name")
+            raise InputError(
+                f"a facet cannot be called '{f}' in a D study, which has a column of that name"
+            )
     for f in levels:
         if f not in free:
             raise InputError(
@@ -96,7 +116,10 @@ def _planned(study: GStudy, levels: Levels, plan: FacetDesign | None) -> tuple[F
             )
     full = {}
     for f in free:
-        seen = study.observations.sizes[design.within[f] | {f}] / study.observations.sizes[design.within[f]]
+        seen = (
+            study.observations.sizes[design.within[f] | {f}]
+            / study.observations.sizes[design.within[f]]
+        )
         chosen = sorted(set(levels.get(f, [])))
         if not chosen and seen != int(seen):
             raise InputError(
@@ -105,12 +128,16 @@ def _planned(study: GStudy, levels: Levels, plan: FacetDesign | None) -> tuple[F
         if f in study.fixed and chosen not in ([], [seen]):
             raise InputError(f"'{f}' is fixed: it keeps its {seen:g} levels in every plan")
         if chosen and (chosen[0] < 1 or any(n != int(n) for n in chosen)):
-            raise InputError(f"levels of '{f}': {chosen[0]} is no number of levels; they are integers from 1")
+            raise InputError(
+                f"levels of '{f}': {chosen[0]} is no number of levels; they are integers from 1"
+            )
         full[f] = [int(n) for n in chosen] or [int(seen)]
     return plan, full
 
 
-def _prices(study: GStudy, plan: FacetDesign, costs: Mapping[str, float] | None) -> dict[Effect, float]:
+def _prices(
+    study: GStudy, plan: FacetDesign, costs: Mapping[str, float] | None
+) -> dict[Effect, float]:
     """Facets that multiply -> price; without `costs` each score costs 1."""
     own = plan.closure(frozenset({study.object}))
     free = frozenset(plan.facets) - own
@@ -141,15 +168,21 @@ def cheapest(
     costs: Mapping[str, float] | None = None,
     plan: FacetDesign | None = None,
 ) -> Cheapest:
-    """The design of least cost among `levels` whose estimated precision meets all of `wish` (WISHES: coefficients at least, SDs at most).
+    """The design of least cost among `levels` whose estimated precision meets all of `wish`
+    (WISHES: coefficients at least, SDs at most).
 
-    Of designs of equal cost the more precise one is chosen, then the one of fewer scores. Raises InputError for a wish out of reach.
+    Of designs of equal cost the more precise one is chosen, then the one of fewer scores. Raises
+    InputError for a wish out of reach.
     """
     plan, full = _planned(study, levels, plan)
     prices = _prices(study, plan, costs)
     bounds = _bounds(study, wish, {f: v[-1] for f, v in full.items()}, plan)
     idle = [f for f in full if not any(f in c for c in prices)]
-    notes = [f"no cost depends on {f}: taken at its most, {full[f][-1]}" for f in idle if len(full[f]) > 1]
+    notes = [
+        f"no cost depends on {f}: taken at its most, {full[f][-1]}"
+        for f in idle
+        if len(full[f]) > 1
+    ]
     full = {f: v[-1:] if f in idle else v for f, v in full.items()}
     search = _Search(full, prices, bounds)
     found = search.run()
@@ -161,7 +194,9 @@ def cheapest(
     )
     if len(rows) > 1:
         why = (
-            "has the smallest " + role + " error" if (rows["_key"] > rows["_key"][0]).any() else "needs no more scores"
+            "has the smallest " + role + " error"
+            if (rows["_key"] > rows["_key"][0]).any()
+            else "needs no more scores"
         )
         if (rows["_key"] == rows["_key"][0]).sum() > 1 and (rows["_key"] > rows["_key"][0]).any():
             why += ", and among those no more scores"
@@ -172,22 +207,32 @@ def cheapest(
 def _bounds(
     study: GStudy, wish: Mapping[str, float], most: Mapping[str, int], plan: FacetDesign
 ) -> list[tuple[dict[Effect, float], float]]:
-    """Per wish: the error variance as {facets that divide: component} and the highest value allowed of it."""
+    """Per wish: the error variance as {facets that divide: component} and the highest value allowed
+    of it.
+    """
     own = plan.closure(frozenset({study.object}))
     if not wish:
         raise InputError(f"no wish: give at least one of {', '.join(WISHES)}")
-    weights = planned_weights(study, dict.fromkeys(most, 1) | {f: most[f] for f in study.fixed}, plan)
+    weights = planned_weights(
+        study, dict.fromkeys(most, 1) | {f: most[f] for f in study.fixed}, plan
+    )
     tau, out = float(study.variance @ weights.universe), []
     reached = study.precision(planned_weights(study, most, plan)).set_index("quantity")["estimate"]
     for name, value in wish.items():
         if name not in WISHES:
-            raise InputError(f"unknown wish '{name}'; allowed: {', '.join(WISHES)}.{nearest(name, WISHES)}")
+            raise InputError(
+                f"unknown wish '{name}'; allowed: {', '.join(WISHES)}.{nearest(name, WISHES)}"
+            )
         coefficient = name in ("phi", "e_rho2")
         if not (0 < value < 1 if coefficient else value > 0):
-            raise InputError(f"the wish {name}={value:g} must lie {'between 0 and 1' if coefficient else 'above 0'}")
+            raise InputError(
+                f"the wish {name}={value:g} must lie {'between 0 and 1' if coefficient else 'above 0'}"
+            )
         role = weights.absolute if name in ("phi", "absolute_error_sd") else weights.relative
         parts: dict[Effect, float] = {}
-        for s, variance, used in zip(study.observations.effects, study.variance, role > 0, strict=True):
+        for s, variance, used in zip(
+            study.observations.effects, study.variance, role > 0, strict=True
+        ):
             divided = plan.closure(s) - own
             parts[divided] = parts.get(divided, 0.0) + float(variance) * used
         allowed = (tau * (1 - value) / value if coefficient else value**2) * (1 + 1e-12)
@@ -206,16 +251,22 @@ def _bounds(
 
 
 class _Search:
-    """Exact enumeration, one facet after the other, the one with the most numbers of levels last (all its numbers at once)."""
+    """Exact enumeration, one facet after the other, the one with the most numbers of levels last
+    (all its numbers at once).
+    """
 
     def __init__(self, levels: dict[str, list[int]], prices: Mapping[Effect, float], bounds: list):
         self.order = sorted(levels, key=lambda f: len(levels[f]))
         self.written = list(levels)
         self.levels = [np.array(levels[f], float) for f in self.order]
         self.price = np.array(list(prices.values()))
-        self.counted = np.array([[f in c for f in self.order] for c in prices]).reshape(len(prices), len(self.order))
+        self.counted = np.array([[f in c for f in self.order] for c in prices]).reshape(
+            len(prices), len(self.order)
+        )
         self.errors = [np.array(list(parts.values())) for parts, _ in bounds]
-        self.divided = [np.array([[f in d for f in self.order] for d in parts]) for parts, _ in bounds]
+        self.divided = [
+            np.array([[f in d for f in self.order] for d in parts]) for parts, _ in bounds
+        ]
         self.allowed = [allowed for _, allowed in bounds]
         self.examined = 0
         self.best = np.inf
@@ -224,18 +275,25 @@ class _Search:
     def run(self) -> list[dict[str, int]]:
         """All designs of the least cost."""
         most = np.array([v[-1] for v in self.levels])
-        for k, values in enumerate(self.levels):  # what does not suffice with all others at their most never does
+        for k, values in enumerate(
+            self.levels
+        ):  # what does not suffice with all others at their most never does
             tried = np.tile(most, (len(values), 1))
             tried[:, k] = values
             self.levels[k] = values[self._meets(tried)]
-        self.best = min(float(self._cost_of(self._descend(order))) for order in permutations(range(len(self.order))))
+        self.best = min(
+            float(self._cost_of(self._descend(order)))
+            for order in permutations(range(len(self.order)))
+        )
         self._visit(0, np.empty(0))
         least = min(cost for cost, _ in self.found)
         chosen = [n for cost, n in self.found if cost <= least * (1 + CLOSE)]
         return [{f: n[self.order.index(f)] for f in self.written} for n in chosen]
 
     def _visit(self, k: int, chosen: np.ndarray) -> None:
-        """Go on from the first k numbers: keep what can still cost no more than the best and can still be precise enough."""
+        """Go on from the first k numbers: keep what can still cost no more than the best and can
+        still be precise enough.
+        """
         values, size = self.levels[k], len(self.levels[k])
         self.examined += 1
         if self.examined > MOST_BRANCHES:
@@ -243,7 +301,10 @@ class _Search:
                 f"more than {MOST_BRANCHES:,} groups of designs would have to be looked at: give fewer numbers of levels"
             )
         ends = [[v[i] for v in self.levels[k + 1 :]] for i in (0, -1)]
-        low, high = (np.column_stack([np.tile(chosen, (size, 1)), values, np.tile(e, (size, 1))]) for e in ends)
+        low, high = (
+            np.column_stack([np.tile(chosen, (size, 1)), values, np.tile(e, (size, 1))])
+            for e in ends
+        )
         left = values[self._meets(high) & (self._cost_of(low) <= self.best * (1 + CLOSE))]
         if k + 1 < len(self.levels):
             for value in left:
@@ -266,7 +327,10 @@ class _Search:
     def _meets(self, n: np.ndarray) -> np.ndarray:
         """Whether designs [..., facet] fulfil all wishes."""
         parts = zip(self.errors, self.divided, self.allowed, strict=True)
-        return np.all([(e / np.where(d, n[..., None, :], 1).prod(-1)).sum(-1) <= a for e, d, a in parts], axis=0)
+        return np.all(
+            [(e / np.where(d, n[..., None, :], 1).prod(-1)).sum(-1) <= a for e, d, a in parts],
+            axis=0,
+        )
 
     def _cost_of(self, n: np.ndarray) -> np.ndarray:
         return (self.price * np.where(self.counted, n[..., None, :], 1).prod(-1)).sum(-1)

@@ -1,17 +1,17 @@
-"""Designs of runs: choosing the fraction of a full factorial that says most, and saying what a given set of runs can
-tell apart.
+"""Designs of runs: choosing the fraction of a full factorial that says most, and saying what a
+given set of runs can tell apart.
 
-Model: y = X b + e, one row of X per run. Categorical factors are coded by deviations from their mean (k levels, k - 1
-columns, the last level -1), numeric ones are scaled to [-1, 1]; an interaction is the product of its factors' columns.
-Terms are written "size", "size:corpus".
+Model: y = X b + e, one row of X per run. Categorical factors are coded by deviations from their
+mean (k levels, k - 1 columns, the last level -1), numeric ones are scaled to [-1, 1]; an
+interaction is the product of its factors' columns. Terms are written "size", "size:corpus".
 
     residual df          n - rank X                                 what is left to judge the error by
     D-efficiency         (det(X'X / n) / det(F'F / N))^(1 / p)      against the full factorial F of N runs, 1 = as good
     per run aliased share        1 - |W - X X^+ W|^2 / |W - mean W|^2       of a term W that is not in the model: 0 =
     separate from it, 1 = cannot be told from it
 
-Source: Atkinson, Donev & Tobias 2007, Optimum Experimental Designs with SAS, chapters 11-12 (exchange as in Fedorov
-1972).
+Source: Atkinson, Donev & Tobias 2007, Optimum Experimental Designs with SAS, chapters 11-12
+(exchange as in Fedorov 1972).
 """
 
 import itertools
@@ -29,14 +29,19 @@ RIDGE = 1e-9  # keeps the determinant of a design that is still singular compara
 
 def factorial(factors: Factors) -> list[dict[str, Level]]:
     """Every combination of levels."""
-    return [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*factors.values())]
+    return [
+        dict(zip(factors, levels, strict=True)) for levels in itertools.product(*factors.values())
+    ]
 
 
 def columns(runs: Runs, term: str, factors: Factors, numeric: Iterable[str] = ()) -> np.ndarray:
-    """The columns of one term, [run, df]. Raises KeyError for a factor that is not in `factors`, ValueError for a level
-    that is not.
+    """The columns of one term, [run, df]. Raises KeyError for a factor that is not in `factors`,
+    ValueError for a level that is not.
     """
-    parts = [_factor_columns([run[name] for run in runs], factors[name], name in numeric) for name in term.split(":")]
+    parts = [
+        _factor_columns([run[name] for run in runs], factors[name], name in numeric)
+        for name in term.split(":")
+    ]
     product = parts[0]
     for part in parts[1:]:
         product = np.einsum("ri,rj->rij", product, part).reshape(len(product), -1)
@@ -51,9 +56,13 @@ def _factor_columns(values: Sequence[Any], levels: Sequence[Any], numeric: bool)
     return coding[[list(levels).index(value) for value in values]]
 
 
-def model_matrix(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()) -> np.ndarray:
+def model_matrix(
+    runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()
+) -> np.ndarray:
     """Intercept and all terms, [run, parameter]."""
-    return np.hstack([np.ones((len(runs), 1)), *(columns(runs, term, factors, numeric) for term in terms)])
+    return np.hstack(
+        [np.ones((len(runs), 1)), *(columns(runs, term, factors, numeric) for term in terms)]
+    )
 
 
 def d_optimal(
@@ -67,12 +76,14 @@ def d_optimal(
     possible: Sequence[str] = (),
     starts: int = 30,
 ) -> list[int]:
-    """Indices (sorted) of n different candidates with a large det(X'X + K), by exchange from `starts` random designs.
+    """Indices (sorted) of n different candidates with a large det(X'X + K), by exchange from
+    `starts` random designs.
 
-    X holds the terms of the model and, after them, `possible` ones that may matter; K is 1 for the columns of these and
-    0 for those of the model, so that possible terms are kept apart from the model as far as this is cheap (DuMouchel &
-    Jones 1994; their prior standard deviation is that of the error). Each pass replaces every run in turn by the
-    candidate that gains most, until no exchange gains. A good design, not provably the best one.
+    X holds the terms of the model and, after them, `possible` ones that may matter; K is 1 for the
+    columns of these and 0 for those of the model, so that possible terms are kept apart from the
+    model as far as this is cheap (DuMouchel & Jones 1994; their prior standard deviation is that of
+    the error). Each pass replaces every run in turn by the candidate that gains most, until no
+    exchange gains. A good design, not provably the best one.
     """
     matrix = model_matrix(candidates, [*terms, *possible], factors, numeric)
     certain = model_matrix(candidates[:1], terms, factors, numeric).shape[1]
@@ -88,7 +99,9 @@ def d_optimal(
 
 
 def _exchange(matrix: np.ndarray, prior: np.ndarray, chosen: list[int]) -> None:
-    """Improve `chosen` in place: by the determinant lemma a candidate x multiplies det M by 1 + x' M^-1 x."""
+    """Improve `chosen` in place: by the determinant lemma a candidate x multiplies det M by 1 + x'
+    M^-1 x.
+    """
     improved = True
     while improved:
         improved = False
@@ -102,7 +115,9 @@ def _exchange(matrix: np.ndarray, prior: np.ndarray, chosen: list[int]) -> None:
                 chosen[k], improved = new, True
 
 
-def d_efficiency(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()) -> float:
+def d_efficiency(
+    runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()
+) -> float:
     """Per run, against the full factorial of the same levels; 0 where a term cannot be estimated."""
     design = model_matrix(runs, terms, factors, numeric)
     full = model_matrix(factorial(factors), terms, factors, numeric)
@@ -114,15 +129,17 @@ def d_efficiency(runs: Runs, terms: Sequence[str], factors: Factors, numeric: It
 
 @dataclass(frozen=True)
 class TermReport:
-    """What a set of runs says about one term. `estimable` and `df` count its columns; `variance` is None for a term
-    outside the model.
+    """What a set of runs says about one term. `estimable` and `df` count its columns; `variance` is
+    None for a term outside the model.
     """
 
     term: str
     df: int
     estimable: int
     aliased_share: float  # with the rest of the model
-    variance: float | None  # mean variance of its coefficients, as a multiple of the full factorial's with as many runs
+    variance: (
+        float | None
+    )  # mean variance of its coefficients, as a multiple of the full factorial's with as many runs
 
 
 @dataclass(frozen=True)
@@ -137,23 +154,38 @@ class Report:
 
 
 def levels_of(runs: Runs, names: Iterable[str]) -> dict[str, list[Any]]:
-    """The levels that occur, sorted, of every factor that has at least two; what does not vary cannot be a factor."""
-    found = {name: sorted({run[name] for run in runs}, key=lambda v: (str(type(v)), v)) for name in names}
+    """The levels that occur, sorted, of every factor that has at least two; what does not vary
+    cannot be a factor.
+    """
+    found = {
+        name: sorted({run[name] for run in runs}, key=lambda v: (str(type(v)), v)) for name in names
+    }
     return {name: levels for name, levels in found.items() if len(levels) > 1}
 
 
-def describe(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()) -> Report:
-    """Residual df, efficiency and aliases of any set of runs. For those at hand: `describe(runs, terms, levels_of(runs,
-    names))`.
+def describe(
+    runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str] = ()
+) -> Report:
+    """Residual df, efficiency and aliases of any set of runs. For those at hand: `describe(runs,
+    terms, levels_of(runs, names))`.
     """
     design = model_matrix(runs, terms, factors, numeric)
     rank = int(np.linalg.matrix_rank(design))
     pairs = [
-        f"{a}:{b}" for a, b in itertools.combinations(factors, 2) if f"{a}:{b}" not in terms and f"{b}:{a}" not in terms
+        f"{a}:{b}"
+        for a, b in itertools.combinations(factors, 2)
+        if f"{a}:{b}" not in terms and f"{b}:{a}" not in terms
     ]
     outside = [t for t in [*factors, *pairs] if t not in terms]
-    variances = _variances(runs, terms, factors, numeric) if rank == design.shape[1] else dict.fromkeys(terms)
-    inside = [_against(runs, t, [u for u in terms if u != t], factors, numeric, variances[t]) for t in terms]
+    variances = (
+        _variances(runs, terms, factors, numeric)
+        if rank == design.shape[1]
+        else dict.fromkeys(terms)
+    )
+    inside = [
+        _against(runs, t, [u for u in terms if u != t], factors, numeric, variances[t])
+        for t in terms
+    ]
     return Report(
         n_runs=len(runs),
         parameters=design.shape[1],
@@ -166,10 +198,18 @@ def describe(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterab
 
 
 def _against(
-    runs: Runs, term: str, others: Sequence[str], factors: Factors, numeric: Iterable[str], variance: float | None
+    runs: Runs,
+    term: str,
+    others: Sequence[str],
+    factors: Factors,
+    numeric: Iterable[str],
+    variance: float | None,
 ) -> TermReport:
     """How much of a term is left when all of `others` is taken out."""
-    base, added = model_matrix(runs, others, factors, numeric), columns(runs, term, factors, numeric)
+    base, added = (
+        model_matrix(runs, others, factors, numeric),
+        columns(runs, term, factors, numeric),
+    )
     left = added - base @ np.linalg.lstsq(base, added, rcond=None)[0]
     total = float(((added - added.mean(0)) ** 2).sum())
     estimable = int(np.linalg.matrix_rank(np.hstack([base, added])) - np.linalg.matrix_rank(base))
@@ -177,7 +217,9 @@ def _against(
     return TermReport(term, added.shape[1], estimable, share, variance)
 
 
-def _variances(runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str]) -> dict[str, float | None]:
+def _variances(
+    runs: Runs, terms: Sequence[str], factors: Factors, numeric: Iterable[str]
+) -> dict[str, float | None]:
     """Mean diagonal of (X'X / n)^-1 over the columns of each term, divided by the full factorial's."""
     design, full = (model_matrix(r, terms, factors, numeric) for r in (runs, factorial(factors)))
     here, there = (np.diag(np.linalg.inv(x.T @ x / len(x))) for x in (design, full))

@@ -1,9 +1,11 @@
-"""The search for the smallest deviance of a linear mixed model, over theta in standard units (stats/standard_units.py).
+"""The search for the smallest deviance of a linear mixed model, over theta in standard units
+(stats/standard_units.py).
 
-A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even in each diagonal
-element of theta, so 0 is always stationary. The optimiser therefore leaves the edge twice, keeps the best fit, and looks
-just off the edge whether the deviance falls there, also beyond it (a column of theta has either sign). Where correlated effects end
-on an edge, or nothing converges, it sets out from elsewhere too.
+A boundary estimate (a variance of 0) is a legitimate optimum, but also a trap: the deviance is even
+in each diagonal element of theta, so 0 is always stationary. The optimiser therefore leaves the
+edge twice, keeps the best fit, and looks just off the edge whether the deviance falls there, also
+beyond it (a column of theta has either sign). Where correlated effects end on an edge, or nothing
+converges, it sets out from elsewhere too.
 """
 
 from collections.abc import Callable
@@ -13,30 +15,42 @@ from scipy.optimize import OptimizeResult, minimize
 
 from transect.stats.crossed_cholesky import Deviance
 
-EDGE = 1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
+EDGE = (
+    1e-3  # a relative standard deviation below this counts as 0 when the optimiser leaves the edge
+)
 OFF_EDGE = 1e-3  # from here the slope tells whether the deviance falls away from the edge
 ELSEWHERE = (0.05, 5.0)  # further starts: so many residual standard deviations for every effect
 NEAR_EDGE = (0.003, 0.01, 0.03, 0.1, 0.3)
-APART = 100.0  # weights that differ by more: the residual's size, in which theta is told, is another in every row
+# weights that differ by more: the residual's size, in which theta is told, is another in every row
+APART = 100.0
 
 
 def spread_start(deviance: Deviance) -> np.ndarray:
-    """Where the search sets out: effects of one residual standard deviation; of weights far apart that of the row with which the
-    deviance is smallest, by powers of ten from the least to the largest."""
+    """Where the search sets out: effects of one residual standard deviation; of weights far apart
+    that of the row with which the deviance is smallest, by powers of ten from the least to the
+    largest."""
     weights = deviance.weights
     if weights is None or weights.max() < APART * weights.min():
         return deviance.start
     low, high = np.log10(1 / weights.max()) / 2, np.log10(1 / weights.min()) / 2
-    return min((10**k * deviance.start for k in np.arange(np.floor(low), np.ceil(high) + 1)), key=deviance)
+    return min(
+        (10**k * deviance.start for k in np.arange(np.floor(low), np.ceil(high) + 1)), key=deviance
+    )
 
 
 def rounding(deviance: Deviance, theta: np.ndarray) -> float:
-    """What float64 may make of the deviance: dof times the rounding of y'Wy over the sum of squares that is left of it."""
-    return float(deviance.dof * np.finfo(float).eps * deviance.c[-1, -1] / deviance.solve(theta).rss)
+    """What float64 may make of the deviance: dof times the rounding of y'Wy over the sum of squares
+    that is left of it.
+    """
+    return float(
+        deviance.dof * np.finfo(float).eps * deviance.c[-1, -1] / deviance.solve(theta).rss
+    )
 
 
 def search(deviance: Deviance, start: np.ndarray) -> np.ndarray:
-    """theta at the smallest deviance; from elsewhere too where correlated effects end on an edge, or nothing converges."""
+    """theta at the smallest deviance; from elsewhere too where correlated effects end on an edge,
+    or nothing converges.
+    """
     theta = optimise(deviance, start)
     edge = deviance.diagonal & (theta < EDGE)
     if not edge[deviance.correlated].any() and converged(deviance, theta):
@@ -47,7 +61,9 @@ def search(deviance: Deviance, start: np.ndarray) -> np.ndarray:
 
 
 def converged(deviance: Deviance, theta: np.ndarray) -> bool:
-    """Whether a Newton step would lower the deviance by less than about 1e-4: gradient^2 / number of levels, or the step itself."""
+    """Whether a Newton step would lower the deviance by less than about 1e-4: gradient^2 / number
+    of levels, or the step itself.
+    """
     free = ~(deviance.diagonal & (theta < 1e-6))
 
     def gradient(z: np.ndarray) -> np.ndarray:
@@ -64,9 +80,14 @@ def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
     """theta at the smallest deviance."""
 
     def descend(start: np.ndarray, floor: np.ndarray) -> OptimizeResult:
-        bounds = [(low, None) if d else (None, None) for d, low in zip(deviance.diagonal, floor, strict=True)]
+        bounds = [
+            (low, None) if d else (None, None)
+            for d, low in zip(deviance.diagonal, floor, strict=True)
+        ]
         options = {"ftol": 1e-13, "gtol": 1e-6, "maxiter": 200}
-        return minimize(deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
+        return minimize(
+            deviance.gradient, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options
+        )
 
     ground = np.zeros(len(start))
     best = descend(start, ground)
@@ -85,7 +106,11 @@ def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
             break
         best = other
     for _ in range(int(deviance.diagonal.sum())):
-        beyond = [point for point in deviance.across_the_edge(best.x, OFF_EDGE) if deviance(point) < best.fun]
+        beyond = [
+            point
+            for point in deviance.across_the_edge(best.x, OFF_EDGE)
+            if deviance(point) < best.fun
+        ]
         if not beyond:
             break
         best = descend(min(beyond, key=deviance), ground)
@@ -93,9 +118,11 @@ def optimise(deviance: Deviance, start: np.ndarray) -> np.ndarray:
 
 
 def _away_from_edge(deviance: Deviance, theta: np.ndarray) -> np.ndarray:
-    """For each element on the edge from which the deviance falls outwards, where it is smallest along that element; else 0.
+    """For each element on the edge from which the deviance falls outwards, where it is smallest
+    along that element; else 0.
 
-    At 0 the slope is 0 whatever lies beyond, and a large first step leads back to it: a small variance is found only from nearby.
+    At 0 the slope is 0 whatever lies beyond, and a large first step leads back to it: a small
+    variance is found only from nearby.
     """
     found = np.zeros(len(theta))
     for i in np.flatnonzero(deviance.diagonal & (theta < EDGE)):
@@ -135,7 +162,9 @@ def merge(full: np.ndarray, part: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def curvature(gradient: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The Hessian by central differences of the gradient, step 1e-4 of each element (at least 1e-5)."""
+    """The Hessian by central differences of the gradient, step 1e-4 of each element (at least
+    1e-5).
+    """
     steps = np.diag(1e-4 * np.maximum(0.1, np.abs(x)))
     rows = np.array([(gradient(x + e) - gradient(x - e)) / (2 * e.sum()) for e in steps])
     return (rows + rows.T) / 2

@@ -1,14 +1,15 @@
-"""Designs of a generalizability study: which facets are crossed, which nested, and the effects that follow from it.
+"""Designs of a generalizability study: which facets are crossed, which nested, and the effects that
+follow from it.
 
     score ~ person x item                  every person meets every item
     score ~ person x (item:task)           each task has items of its own
     score ~ rater:(person x task)          each person has other raters in each task
     score ~ (model:family) x item:task     models belong to families; `:` binds more closely than `x`
 
-An effect is a set S of facets that holds, with each facet, all those it is nested in; it is written as in Brennan (2001),
-`person x item:task`: the facets that vary, then those they vary within. The effect of all facets holds the residual too.
-A facet is a column; one whose name is no plain word stands in `backquotes`. Source: Brennan (2001), Generalizability
-Theory, ch. 3.
+An effect is a set S of facets that holds, with each facet, all those it is nested in; it is written
+as in Brennan (2001), `person x item:task`: the facets that vary, then those they vary within. The
+effect of all facets holds the residual too. A facet is a column; one whose name is no plain word
+stands in `backquotes`. Source: Brennan (2001), Generalizability Theory, ch. 3.
 """
 
 import re
@@ -25,7 +26,9 @@ _TOKEN = re.compile(r"\s*(`[^`]+`|[^\W\d][\w.]*|[():×])")
 
 @dataclass(frozen=True)
 class FacetDesign:
-    """The facets of a design in the order written; `within[f]` are all the facets that f is nested in."""
+    """The facets of a design in the order written; `within[f]` are all the facets that f is nested
+    in.
+    """
 
     facets: tuple[str, ...]
     within: dict[str, Effect]
@@ -36,7 +39,11 @@ class FacetDesign:
 
     def effects(self) -> list[Effect]:
         """All effects but the mean, small ones first, in the order written."""
-        sets = (frozenset(c) for size in range(1, len(self.facets) + 1) for c in combinations(self.facets, size))
+        sets = (
+            frozenset(c)
+            for size in range(1, len(self.facets) + 1)
+            for c in combinations(self.facets, size)
+        )
         return [s for s in sets if self.closure(s) == s]
 
     def varying(self, effect: Effect) -> Effect:
@@ -55,7 +62,9 @@ class FacetDesign:
 
 
 def parse_study(text: str) -> tuple[str, FacetDesign]:
-    """``score ~ design`` -> the column of the scores and the design. Raises InputError for what cannot be read."""
+    """``score ~ design`` -> the column of the scores and the design. Raises InputError for what
+    cannot be read.
+    """
     if text.count("~") != 1:
         raise InputError(f"design '{text}' needs exactly one '~': score ~ person x item")
     left, right = text.split("~")
@@ -63,12 +72,16 @@ def parse_study(text: str) -> tuple[str, FacetDesign]:
     if not score:
         raise InputError(f"design '{text}' names no column of scores before '~'")
     if score in design.facets:
-        raise InputError(f"design '{text}': '{score}' is the column of scores and cannot be a facet as well")
+        raise InputError(
+            f"design '{text}': '{score}' is the column of scores and cannot be a facet as well"
+        )
     return score, design
 
 
 def parse_design(text: str) -> FacetDesign:
-    """Read a design. Raises InputError with the place that cannot be read, a facet named twice, or too many facets."""
+    """Read a design. Raises InputError with the place that cannot be read, a facet named twice, or
+    too many facets.
+    """
     reader = _Reader(text.strip())
     reader.crossing()
     if reader.tokens:
@@ -130,7 +143,9 @@ class _Reader:
                 raise InputError(f"design '{self.text}' lacks a closing parenthesis")
             return found
         if token in ("", ")", ":", "×"):
-            raise InputError(f"design '{self.text}' lacks a facet {f'before {token!r}' if token else 'at its end'}")
+            raise InputError(
+                f"design '{self.text}' lacks a facet {f'before {token!r}' if token else 'at its end'}"
+            )
         facet = token.strip("`")
         if facet in self.within:
             raise InputError(f"design '{self.text}' names the facet '{facet}' twice")

@@ -1,4 +1,6 @@
-"""What is to be said of a fitted table beside its numbers: singular fits, coarser units, clusters, disagreement."""
+"""What is to be said of a fitted table beside its numbers: singular fits, coarser units, clusters,
+disagreement.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,12 +21,16 @@ SAID = 2  # columns at most, those with the least p
 APART = 2  # times: standard errors of model and cross-check that differ by more
 NONE = 1e-4  # residual standard deviations (binomial: logits): less is no variance
 FLAT = 1e-4  # the same, of what is left of an effect beside those before it
-FEW = 1.0  # 5 rows a level: its sd is 6 % too small, 3 rows: 12 %, 2 rows: 25 % (80 levels, sd 0.5 to 2; test_fit_notes.py)
+# 5 rows a level: its sd is 6 % too small, 3 rows: 12 %, 2 rows: 25 % (80 levels, sd 0.5 to 2;
+# test_fit_notes.py)
+FEW = 1.0
 RISING = 0.999  # a rank correlation above this is that of one column in other words
 
 
 def singular(fit: TableFit) -> list[str]:
-    """Variances of 0, correlations of 1 and -1, and other effects that move together, all judged in standard columns."""
+    """Variances of 0, correlations of 1 and -1, and other effects that move together, all judged in
+    standard columns.
+    """
     if isinstance(fit, LeastSquaresFit):
         return []
     deviance = fit.laplace.without if isinstance(fit, GeneralizedFit) else fit.deviance
@@ -36,10 +42,13 @@ def singular(fit: TableFit) -> list[str]:
         sizes = np.sqrt((factor**2).sum(1)) * np.diag(columns.root)
         none = [effect for effect, size in zip(term.effects, sizes, strict=True) if size < NONE]
         said = [
-            f"the variance of {e} by {term.name} is estimated as 0 (a singular fit): the data show none" for e in none
+            f"the variance of {e} by {term.name} is estimated as 0 (a singular fit): the data show none"
+            for e in none
         ]
         own = pairs[
-            (pairs["group"] == term.name) & pairs["effect"].isin(term.effects) & pairs["other"].isin(term.effects)
+            (pairs["group"] == term.name)
+            & pairs["effect"].isin(term.effects)
+            & pairs["other"].isin(term.effects)
         ]
         said += [
             f"the correlation of {effect} and {other} by {group} is estimated as {value:+.0f} (a singular fit)"
@@ -102,13 +111,21 @@ def coarser(shared: Sequence[Shared], units: Mapping[str, Unit]) -> list[str]:
 
 
 def clustered(e: np.ndarray, formula: Formula, rows: pd.DataFrame) -> list[str]:
-    """Columns outside the formula whose levels differ in their residuals (one-way analysis of variance)."""
-    columns = [c for c in rows if c not in formula.columns and not pd.api.types.is_float_dtype(rows[c])]
+    """Columns outside the formula whose levels differ in their residuals (one-way analysis of
+    variance).
+    """
+    columns = [
+        c for c in rows if c not in formula.columns and not pd.api.types.is_float_dtype(rows[c])
+    ]
     used = [rows[c] for c in formula.columns]
     found: dict[str, float] = {}
     for column in columns:
         codes, levels = pd.factorize(rows[column])
-        if not 2 <= len(levels) <= len(rows) / 2 or (codes < 0).any() or any(_same(rows[column], u) for u in used):
+        if (
+            not 2 <= len(levels) <= len(rows) / 2
+            or (codes < 0).any()
+            or any(_same(rows[column], u) for u in used)
+        ):
             continue
         counts = np.bincount(codes)
         between = float((np.bincount(codes, e) ** 2 / counts).sum() - e.sum() ** 2 / len(e))
@@ -125,7 +142,9 @@ def clustered(e: np.ndarray, formula: Formula, rows: pd.DataFrame) -> list[str]:
 
 
 def _same(column: pd.Series, other: pd.Series) -> bool:
-    """Whether two columns are one in other words: one-to-one, or numbers that rise together but for rounding."""
+    """Whether two columns are one in other words: one-to-one, or numbers that rise together but for
+    rounding.
+    """
     a, b = (pd.factorize(c)[0] for c in (column, other))
     n_pairs = len(np.unique(a * (b.max() + 1) + b))
     if n_pairs == a.max() + 1 == b.max() + 1:
@@ -149,7 +168,9 @@ def disagreeing(means: pd.DataFrame) -> list[str]:
 
 
 def beyond_shares(response: np.ndarray, means: pd.DataFrame) -> list[str]:
-    """Marginal means of a response in [0, 1] whose interval leaves it: a linear model knows no bounds."""
+    """Marginal means of a response in [0, 1] whose interval leaves it: a linear model knows no
+    bounds.
+    """
     beyond = (means["lower"] < 0) | (means["upper"] > 1)
     if response.min() < 0 or response.max() > 1 or not beyond.any():
         return []

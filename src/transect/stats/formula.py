@@ -2,16 +2,18 @@
 
     y ~ a + b + a:b + log10(x) + (1 | g) + (1 + x | h) + (1 | g:h)
 
-`a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g) + (0 + x | g),
-and `(x | g/h)` is (x | g) + (x | g:h). With a category f, `(f || g)` gives each column of f's coding beside the intercept a variance of
-its own (as afex's expand_re; lme4 correlates the columns of all levels, beside an intercept that they already hold).
-A variable is a column name, a transform of one (log, log2, log10, log1p, sqrt; scale(x): (x - mean) / sd; poly(x, 2): the
-orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response may be cbind(successes, failures).
-Column names with other signs than letters (of any alphabet), digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`).
-Coding of categories follows R (treatment contrasts): in a term, a category loses its reference column if the term
-without it is in the model, else it keeps all its columns. `C(x, sum)`: each level but the last against the mean of the
-levels; `C(x, treatment)`: the default. `offset(x)`: x as it is, with the coefficient 1 (stats/offsets.py).
-Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
+`a*b` is a + b + a:b; `1` and `0` (or `- 1`) switch the intercept on and off; `(x || g)` is (1 | g)
++ (0 + x | g), and `(x | g/h)` is (x | g) + (x | g:h). With a category f, `(f || g)` gives each
+column of f's coding beside the intercept a variance of its own (as afex's expand_re; lme4
+correlates the columns of all levels, beside an intercept that they already hold). A variable is a
+column name, a transform of one (log, log2, log10, log1p, sqrt; scale(x): (x - mean) / sd; poly(x,
+2): the orthogonal polynomials of x), or `factor(x)`: the numbers of x as categories. The response
+may be cbind(successes, failures). Column names with other signs than letters (of any alphabet),
+digits, . and _ stand in backticks, as in R: log10(`FLOPs (1E21)`). Coding of categories follows R
+(treatment contrasts): in a term, a category loses its reference column if the term without it is in
+the model, else it keeps all its columns. `C(x, sum)`: each level but the last against the mean of
+the levels; `C(x, treatment)`: the default. `offset(x)`: x as it is, with the coefficient 1
+(stats/offsets.py). Source: Chambers & Hastie (1992), ch. 2; R's model.matrix, contr.sum and poly.
 """
 
 import re
@@ -54,7 +56,8 @@ _BACKTICKS = "names with other signs go in backticks, e.g. `MMLU-PRO`"
 
 @dataclass(frozen=True)
 class Random:
-    """One random term: the effects of `terms` vary over the levels of `group` (one column, or several crossed).
+    """One random term: the effects of `terms` vary over the levels of `group` (one column, or
+    several crossed).
 
     apart: every column of `terms` has a variance of its own and no correlations.
     """
@@ -66,7 +69,9 @@ class Random:
 
 @dataclass(frozen=True)
 class Formula:
-    """response ~ fixed terms + random terms. `response` is a variable, or "cbind(successes, failures)"."""
+    """response ~ fixed terms + random terms. `response` is a variable, or "cbind(successes,
+    failures)".
+    """
 
     response: str
     fixed: tuple[Term, ...]
@@ -85,16 +90,23 @@ class Formula:
         """Every column of a table that the formula reads."""
         response = self.counts or (column_of(self.response),)
         terms = [*self.fixed, *(t for r in self.random for t in (*r.terms, r.group))]
-        return list(dict.fromkeys([*response, *(column_of(v) for term in (*terms, self.offsets) for v in term)]))
+        return list(
+            dict.fromkeys(
+                [*response, *(column_of(v) for term in (*terms, self.offsets) for v in term)]
+            )
+        )
 
 
 def parse(text: str, offsets: bool = False) -> Formula:
-    """Read a formula. Raises InputError with the piece that cannot be read, and for one beyond the limits above.
+    """Read a formula. Raises InputError with the piece that cannot be read, and for one beyond the
+    limits above.
 
     offsets: whether offset(x) is a piece that can be read.
     """
     if len(text) > LONGEST:
-        raise InputError(f"formula '{text[:60]}...' has {len(text):,} characters; at most {LONGEST:,} are read")
+        raise InputError(
+            f"formula '{text[:60]}...' has {len(text):,} characters; at most {LONGEST:,} are read"
+        )
     try:
         return _parsed(text, offsets)
     except InputError as error:
@@ -107,7 +119,9 @@ def _parsed(text: str, offsets: bool) -> Formula:
         raise InputError(f"formula '{text}' needs exactly one '~': response ~ terms")
     left, right = (part.strip() for part in masked.split("~"))
     if not right:
-        raise InputError(f"formula '{text}' has nothing after '~'; for a mean alone write {left} ~ 1")
+        raise InputError(
+            f"formula '{text}' has nothing after '~'; for a mean alone write {left} ~ 1"
+        )
     right, known = _offsets(right, text) if offsets else (right, ())
     random, rest = [], right
     for inside in re.findall(r"\(([^()]*(?:\([^()]*\)[^()]*)*\|[^()]*)\)", right):
@@ -119,7 +133,9 @@ def _parsed(text: str, offsets: bool) -> Formula:
     response = _unmasked(left, text)
     if response.startswith("cbind("):
         if not _COUNTS.match(response):
-            raise InputError(f"formula '{text}': cbind takes two columns, cbind(successes, failures)")
+            raise InputError(
+                f"formula '{text}': cbind takes two columns, cbind(successes, failures)"
+            )
     else:
         response = _variable(left, text)
     return Formula(response, _terms(rest or "1", text), tuple(random), text, known)
@@ -140,7 +156,9 @@ def _offsets(right: str, formula: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _masked(text: str) -> str:
-    """The formula with one sign in place of each name in backticks, so that no sign of a name is taken for an operator."""
+    """The formula with one sign in place of each name in backticks, so that no sign of a name is
+    taken for an operator.
+    """
     if text.count("`") % 2:
         raise InputError(f"formula '{text}' has a backtick without its partner")
     numbers = iter(range(text.count("`") // 2))
@@ -151,14 +169,18 @@ def _masked(text: str) -> str:
         if depth < 0:
             break
     if depth:
-        raise InputError(f"formula '{text}' has a parenthesis that is not {'closed' if depth > 0 else 'opened'}")
+        raise InputError(
+            f"formula '{text}' has a parenthesis that is not {'closed' if depth > 0 else 'opened'}"
+        )
     return masked
 
 
 def _unmasked(piece: str, formula: str) -> str:
     """A piece of a masked formula with its names again, in backticks where they need them."""
     names = _QUOTED.findall(formula)
-    return "".join(c if ord(c) < _FIRST_MASK else quoted(names[ord(c) - _FIRST_MASK]) for c in piece)
+    return "".join(
+        c if ord(c) < _FIRST_MASK else quoted(names[ord(c) - _FIRST_MASK]) for c in piece
+    )
 
 
 def quoted(name: str) -> str:
@@ -172,7 +194,12 @@ def _random(inside: str, text: str) -> list[Random]:
     terms = _terms(effects, text)
     group: Term = ()
     found: list[Random] = []
-    _refuse_many(group_text.count("/") + group_text.count(":") + 1, MOST_CROSSED, "columns in a grouping", text)
+    _refuse_many(
+        group_text.count("/") + group_text.count(":") + 1,
+        MOST_CROSSED,
+        "columns in a grouping",
+        text,
+    )
     for nested in group_text.split("/"):
         group += tuple(_variable(name, text) for name in nested.split(":"))
         found.append(Random(terms, group, uncorrelated))
@@ -180,7 +207,9 @@ def _random(inside: str, text: str) -> list[Random]:
 
 
 def _terms(text: str, formula: str) -> tuple[Term, ...]:
-    """The terms of `a + b*c - 1`, the intercept first unless it is switched off, lower orders first."""
+    """The terms of `a + b*c - 1`, the intercept first unless it is switched off, lower orders
+    first.
+    """
     found: list[Term] = [()]
     seen: set[frozenset[str]] = set()
     for sign, piece in re.findall(r"([+-]?)\s*([^+-]+)", text):
@@ -194,8 +223,12 @@ def _terms(text: str, formula: str) -> tuple[Term, ...]:
                 f"formula '{formula}': only '- 1' can be taken away, not '- {_unmasked(piece, formula)}'; {_BACKTICKS}"
             )
         n = 2 ** min(piece.count("*") + 1, MOST_CROSSED) - 1  # terms
-        _refuse_many(len(found) + n, MOST_TERMS, "terms, those that * stands for among them", formula)
-        _refuse_many(piece.count("*") + piece.count(":") + 1, MOST_CROSSED, "variables in a term", formula)
+        _refuse_many(
+            len(found) + n, MOST_TERMS, "terms, those that * stands for among them", formula
+        )
+        _refuse_many(
+            piece.count("*") + piece.count(":") + 1, MOST_CROSSED, "variables in a term", formula
+        )
         stars = [tuple(_variable(v, formula) for v in part.split(":")) for part in piece.split("*")]
         for chosen in sorted(product([True, False], repeat=len(stars)), key=sum):
             term = tuple(v for part, used in zip(stars, chosen, strict=True) if used for v in part)
@@ -226,10 +259,16 @@ def _variable(text: str, formula: str) -> str:
         raise InputError(
             f"formula '{formula}': unknown function '{function}'; allowed: {', '.join(FUNCTIONS)}.{nearest(function, FUNCTIONS)}"
         )
-    if function == "poly" and (argument is None or not argument.isdigit() or not 1 <= int(argument) <= 5):
-        raise InputError(f"formula '{formula}': write poly({column}, DEGREE) with a degree of 1 to 5")
+    if function == "poly" and (
+        argument is None or not argument.isdigit() or not 1 <= int(argument) <= 5
+    ):
+        raise InputError(
+            f"formula '{formula}': write poly({column}, DEGREE) with a degree of 1 to 5"
+        )
     if function == "C" and argument not in CODINGS:
-        raise InputError(f"formula '{formula}': write C({column}, CODING) with a coding of {' or '.join(CODINGS)}")
+        raise InputError(
+            f"formula '{formula}': write C({column}, CODING) with a coding of {' or '.join(CODINGS)}"
+        )
     if function not in ("poly", "C") and argument is not None:
         raise InputError(f"formula '{formula}': {function}({column}) takes no second argument")
     return f"{function}({column}, {argument})" if argument else f"{function}({column})"
@@ -257,7 +296,9 @@ def column_of(variable: str) -> str:
 
 
 def is_category(variable: str, frame: pd.DataFrame) -> bool:
-    """Whether a variable is coded as categories (text, booleans, `factor(x)`) rather than as a number."""
+    """Whether a variable is coded as categories (text, booleans, `factor(x)`) rather than as a
+    number.
+    """
     column = _read(variable, frame)
     return (
         variable.startswith(("factor(", "C("))
@@ -267,9 +308,11 @@ def is_category(variable: str, frame: pd.DataFrame) -> bool:
 
 
 def values(variable: str, frame: pd.DataFrame) -> pd.Series:
-    """The column of a variable, transformed; categories as text. Raises InputError for an unknown or unusable column.
+    """The column of a variable, transformed; categories as text. Raises InputError for an unknown
+    or unusable column.
 
-    A table without the column that holds the transformed values under the variable's own name is taken at its word.
+    A table without the column that holds the transformed values under the variable's own name is
+    taken at its word.
     """
     column, raw = column_of(variable), _read(variable, frame)
     if column not in frame:
@@ -297,7 +340,9 @@ def values(variable: str, frame: pd.DataFrame) -> pd.Series:
 
 
 def level_text(level: Any) -> str:
-    """A level as it is printed and named: whole numbers without a point, whether or not their column has gaps (3, not 3.0)."""
+    """A level as it is printed and named: whole numbers without a point, whether or not their
+    column has gaps (3, not 3.0).
+    """
     whole = isinstance(level, float) and level.is_integer() and abs(level) < 1e15
     return str(int(level)) if whole else str(level)
 
@@ -310,7 +355,9 @@ def level_texts(column: pd.Series) -> pd.Series:
 
 
 def _read(variable: str, frame: pd.DataFrame) -> pd.Series:
-    """The column that a variable is made of, or, where there is none, the one that is called as the variable."""
+    """The column that a variable is made of, or, where there is none, the one that is called as the
+    variable.
+    """
     column = column_of(variable)
     if column not in frame and variable not in frame:
         raise InputError(
@@ -320,25 +367,33 @@ def _read(variable: str, frame: pd.DataFrame) -> pd.Series:
 
 
 class Design:
-    """Columns of a model matrix, fixed by a table once and computable for new rows (a grid of marginal means).
+    """Columns of a model matrix, fixed by a table once and computable for new rows (a grid of
+    marginal means).
 
-    `reference` names the reference level of a category; without it the first in its own or in sorted order is taken. A design
-    without some of its columns (`without`) keeps the whole one as `whole`: whole columns lost = kept columns @ `alias`.
+    `reference` names the reference level of a category; without it the first in its own or in
+    sorted order is taken. A design without some of its columns (`without`) keeps the whole one as
+    `whole`: whole columns lost = kept columns @ `alias`.
     """
 
     whole: "Design"
     alias: np.ndarray
 
-    def __init__(self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None):
+    def __init__(
+        self, terms: tuple[Term, ...], frame: pd.DataFrame, reference: dict[str, Any] | None = None
+    ):
         self.terms = terms
-        self.sum_coded = False  # every category against the mean of its levels, whatever the formula says
+        self.sum_coded = (
+            False  # every category against the mean of its levels, whatever the formula says
+        )
         self.levels: dict[str, list[str]] = {}
         self.polynomials: dict[str, Polynomials] = {}
         for variable in dict.fromkeys(v for term in terms for v in term):
             if is_category(variable, frame):
                 self.levels[variable] = _ordered(variable, frame, (reference or {}).get(variable))
             elif variable.startswith("poly("):
-                self.polynomials[variable] = Polynomials(values(variable, frame).to_numpy(float), variable)
+                self.polynomials[variable] = Polynomials(
+                    values(variable, frame).to_numpy(float), variable
+                )
         self._refuse_wide()
         self.names: list[str] = []
         self.term_of: list[Term] = []  # the term that each column belongs to
@@ -346,22 +401,38 @@ class Design:
             names = self._names(term)
             self.names += names
             self.term_of += [term] * len(names)
-        self.whole, self.kept, self.alias = self, list(range(len(self.names))), np.empty((len(self.names), 0))
+        self.whole, self.kept, self.alias = (
+            self,
+            list(range(len(self.names))),
+            np.empty((len(self.names), 0)),
+        )
 
     def _refuse_wide(self) -> None:
-        """Raise InputError for more columns than MOST_COLUMNS, by their number of levels, before any is made."""
+        """Raise InputError for more columns than MOST_COLUMNS, by their number of levels, before
+        any is made.
+        """
         degrees = {v: found.degree for v, found in self.polynomials.items()}
-        size = {t: prod(len(self.levels[v]) if v in self.levels else degrees.get(v, 1) for v in t) for t in self.terms}
+        size = {
+            t: prod(len(self.levels[v]) if v in self.levels else degrees.get(v, 1) for v in t)
+            for t in self.terms
+        }
         if sum(size.values()) > MOST_COLUMNS:
             widest = max(size, key=lambda t: size[t])
-            raise InputError(f"the design has {sum(size.values()):,} columns, {size[widest]:,} of them of {':'.join(widest)[:200]}; at most {MOST_COLUMNS:,} "
-                             "are fitted. A column with so many levels is a grouping, e.g. (1 | item), or a number.")  # fmt: skip
+            raise InputError(
+                f"the design has {sum(size.values()):,} columns, {size[widest]:,} of them of {':'.join(widest)[:200]}; at most {MOST_COLUMNS:,} "
+                "are fitted. A column with so many levels is a grouping, e.g. (1 | item), or a number."
+            )
 
     def without(self, lost: Sequence[int], x: np.ndarray) -> "Design":
-        """The design without some columns, which the others determine in the rows of x = self.matrix(rows)."""
+        """The design without some columns, which the others determine in the rows of x =
+        self.matrix(rows).
+        """
         fewer = copy(self)
         fewer.kept = [j for j in range(len(self.names)) if j not in lost]
-        fewer.names, fewer.term_of = [self.names[j] for j in fewer.kept], [self.term_of[j] for j in fewer.kept]
+        fewer.names, fewer.term_of = (
+            [self.names[j] for j in fewer.kept],
+            [self.term_of[j] for j in fewer.kept],
+        )
         size = np.maximum(np.abs(x).max(0), 1e-300)
         alias = np.linalg.lstsq((x / size)[:, fewer.kept], (x / size)[:, list(lost)], rcond=None)[0]
         alias[np.abs(alias) < 1e-9] = 0.0
@@ -374,26 +445,37 @@ class Design:
         return [j for j in range(len(self.whole.names)) if j not in self.kept]
 
     def estimable(self, weights: np.ndarray) -> np.ndarray:
-        """Weights on the columns of this design from weights [..., column] on those of the whole; NaN where the rows that it was made of do not determine them."""
+        """Weights on the columns of this design from weights [..., column] on those of the whole;
+        NaN where the rows that it was made of do not determine them.
+        """
         kept, lost = weights[..., self.kept], weights[..., self.lost]
         size = np.abs(lost) + np.abs(kept) @ np.abs(self.alias)
         unknown = (np.abs(lost - kept @ self.alias) > 1e-8 * size).any(-1)
         return np.where(unknown[..., None], np.nan, kept)
 
     def margins(self) -> dict[Term, Term]:
-        """Every effect that the terms contain, and the first term that does: a:b without a and b has the effects (), a, b and a:b."""
+        """Every effect that the terms contain, and the first term that does: a:b without a and b
+        has the effects (), a, b and a:b.
+        """
         found: dict[frozenset[str], tuple[Term, Term]] = {}
         for term in self.terms:
             whole = [
-                v for v in term if v in self.levels and self._keeps_every_level(tuple(w for w in term if w != v), term)
+                v
+                for v in term
+                if v in self.levels
+                and self._keeps_every_level(tuple(w for w in term if w != v), term)
             ]
-            for without in (set(some) for n in range(len(whole), -1, -1) for some in combinations(whole, n)):
+            for without in (
+                set(some) for n in range(len(whole), -1, -1) for some in combinations(whole, n)
+            ):
                 effect = tuple(v for v in term if v not in without)
                 found.setdefault(frozenset(effect), (effect, term))
         return dict(found.values())
 
     def _coding(self, variable: str, term: Term) -> tuple[list[str], np.ndarray]:
-        """Of a category in this term: its columns' names and their values at each level (R's rule, see the head of the file)."""
+        """Of a category in this term: its columns' names and their values at each level (R's rule,
+        see the head of the file).
+        """
         rest = tuple(v for v in term if v != variable)
         levels, every = self.levels[variable], np.eye(len(self.levels[variable]))
         if not self.sum_coded and self._keeps_every_level(rest, term):
@@ -403,17 +485,27 @@ class Design:
         return levels[1:], every[:, 1:]
 
     def _keeps_every_level(self, rest: Term, term: Term) -> bool:
-        """Whether nothing in the model spans the sum of a category's columns; without an intercept the first category does."""
+        """Whether nothing in the model spans the sum of a category's columns; without an intercept
+        the first category does.
+        """
         if not rest and () not in self.terms:
             return term == next(t for t in self.terms if len(t) == 1 and t[0] in self.levels)
         return not any(set(rest) == set(t) for t in self.terms)
 
     def columns_of(self, term: Term) -> list[tuple[tuple[str, str], ...]]:
-        """Of each column of a term the variables that are multiplied, each with its level, its degree, or ""."""
+        """Of each column of a term the variables that are multiplied, each with its level, its
+        degree, or "".
+        """
         parts = []
         for v in term:
-            degrees = [str(d + 1) for d in range(self.polynomials[v].degree)] if v in self.polynomials else [""]
-            parts.append([(v, part) for part in (self._coding(v, term)[0] if v in self.levels else degrees)])
+            degrees = (
+                [str(d + 1) for d in range(self.polynomials[v].degree)]
+                if v in self.polynomials
+                else [""]
+            )
+            parts.append(
+                [(v, part) for part in (self._coding(v, term)[0] if v in self.levels else degrees)]
+            )
         return list(product(*parts))
 
     def _names(self, term: Term) -> list[str]:
@@ -424,9 +516,11 @@ class Design:
         return named if term else ["(Intercept)"]
 
     def matrix(self, frame: pd.DataFrame, transformed: bool = False) -> np.ndarray:
-        """[row, column] float64. A level that the design does not know gets zeros in all its columns.
+        """[row, column] float64. A level that the design does not know gets zeros in all its
+        columns.
 
-        transformed: the frame holds the variables (log10(x)) instead of the columns that they read (a grid).
+        transformed: the frame holds the variables (log10(x)) instead of the columns that they read
+        (a grid).
         """
         if (cells := len(frame) * len(self.names)) > MOST_CELLS:
             raise InputError(
@@ -442,29 +536,41 @@ class Design:
             column = frame[variable] if transformed else values(variable, frame)
             if variable in self.levels:
                 codes, found = pd.factorize(column)
-                coding = dict(zip(self.levels[variable], self._coding(variable, term)[1], strict=True))
+                coding = dict(
+                    zip(self.levels[variable], self._coding(variable, term)[1], strict=True)
+                )
                 unknown = np.zeros(self._coding(variable, term)[1].shape[1])
-                part = np.array([*(coding.get(level_text(level), unknown) for level in found), unknown])[
-                    codes
-                ]  # -1: missing
+                part = np.array(
+                    [*(coding.get(level_text(level), unknown) for level in found), unknown]
+                )[codes]  # -1: missing
             elif variable in self.polynomials:
                 part = self.polynomials[variable](column.to_numpy(float))
             else:
                 part = column.to_numpy(float)[:, None]
-            block = (block[:, :, None] * part[:, None, :]).reshape(len(frame), block.shape[1] * part.shape[1])
+            block = (block[:, :, None] * part[:, None, :]).reshape(
+                len(frame), block.shape[1] * part.shape[1]
+            )
         return block
 
 
 def _ordered(variable: str, frame: pd.DataFrame, first: Any) -> list[str]:
-    """Levels of a category in their own order, else sorted (numbers by size), the reference level first."""
+    """Levels of a category in their own order, else sorted (numbers by size), the reference level
+    first.
+    """
     column = _read(variable, frame).dropna()
     own = isinstance(column.dtype, pd.CategoricalDtype)
     levels = [
         level_text(v)
-        for v in (column.cat.remove_unused_categories().cat.categories if own else sorted(column.unique()))
+        for v in (
+            column.cat.remove_unused_categories().cat.categories if own else sorted(column.unique())
+        )
     ]
     if first is not None and str(first) not in levels:
         raise InputError(
             f"reference level '{first}' of {variable} does not occur; it has {listed(levels)}.{nearest(str(first), levels)}"
         )
-    return levels if first is None else [str(first), *(level for level in levels if level != str(first))]
+    return (
+        levels
+        if first is None
+        else [str(first), *(level for level in levels if level != str(first))]
+    )

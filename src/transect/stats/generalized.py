@@ -1,16 +1,19 @@
-"""Generalized linear mixed models for binomial responses with crossed random effects: logit link, Laplace approximation.
+"""Generalized linear mixed models for binomial responses with crossed random effects: logit link,
+Laplace approximation.
 
     logit p = X beta + Z b,  b = Lambda(theta) u,  u ~ N(0, I),  y ~ Binomial(n, p)
     -2 log L ~ min over u of [d(y | u) + u'u] + log |Lambda'Z'WZ Lambda + I|,  d = -2 log p(y | u),  W = n p (1 - p)
 
-method "Laplace" (lme4's nAGQ = 1) minimises this over theta and beta; "nAGQ=0" finds beta together with u and minimises
-over theta alone: much faster, coefficients some per cent nearer to 0; "nAGQ=9" takes the integral of each level at 9 points
-(adaptive Gauss-Hermite quadrature), for one random effect. No correction of degrees of freedom exists: the
-intervals are normal (df infinite), and too narrow with few units; use the parametric bootstrap (stats/bootstrap.py).
-A fit is accepted where the Hessian of the deviance is positive definite and a Newton step would lower it by less than LEFT
-(off the edges of theta; lme4 looks at the same quantity, the gradient scaled by the Hessian). The search is in standard columns
-(stats/standard_units.py), so that no number depends on the units of a predictor.
-Sources: Breslow & Clayton (1993); Bates et al. (2015), lme4's penalised iteratively reweighted least squares.
+method "Laplace" (lme4's nAGQ = 1) minimises this over theta and beta; "nAGQ=0" finds beta together
+with u and minimises over theta alone: much faster, coefficients some per cent nearer to 0; "nAGQ=9"
+takes the integral of each level at 9 points (adaptive Gauss-Hermite quadrature), for one random
+effect. No correction of degrees of freedom exists: the intervals are normal (df infinite), and too
+narrow with few units; use the parametric bootstrap (stats/bootstrap.py). A fit is accepted where
+the Hessian of the deviance is positive definite and a Newton step would lower it by less than LEFT
+(off the edges of theta; lme4 looks at the same quantity, the gradient scaled by the Hessian). The
+search is in standard columns (stats/standard_units.py), so that no number depends on the units of a
+predictor. Sources: Breslow & Clayton (1993); Bates et al. (2015), lme4's penalised iteratively
+reweighted least squares.
 """
 
 import re
@@ -42,7 +45,9 @@ NOT_CONVERGED = "the fit did not converge, so nothing is reported; rescale numer
 
 @dataclass(frozen=True)
 class GeneralizedFit:
-    """A fitted model; `vcov` of the coefficients on the logit scale, `components` the variances of the random effects."""
+    """A fitted model; `vcov` of the coefficients on the logit scale, `components` the variances of
+    the random effects.
+    """
 
     names: list[str]
     beta: np.ndarray
@@ -60,10 +65,14 @@ class GeneralizedFit:
         return self.laplace.x @ self.beta + self.laplace.offset
 
     def contrasts(self, weights: np.ndarray, bounds: Sequence[DfBound] = ()) -> pd.DataFrame:
-        """One row per row of `weights` [contrast, coefficient]; df: the least of the coarsest units' (without: infinite, normal intervals)."""
+        """One row per row of `weights` [contrast, coefficient]; df: the least of the coarsest
+        units' (without: infinite, normal intervals).
+        """
         weights, df = np.atleast_2d(weights), min((bound.df for bound in bounds), default=np.inf)
         se = np.sqrt(np.einsum("ij,jk,ik->i", weights, self.vcov, weights))
-        return pd.DataFrame([t_interval(e, s, df) for e, s in zip(weights @ self.beta, se, strict=True)])
+        return pd.DataFrame(
+            [t_interval(e, s, df) for e, s in zip(weights @ self.beta, se, strict=True)]
+        )
 
     def coefficients(self) -> pd.DataFrame:
         table = self.contrasts(np.eye(len(self.beta)))
@@ -81,18 +90,25 @@ def fit_binomial(
     start: GeneralizedFit | None = None,
     offset: np.ndarray | None = None,
 ) -> GeneralizedFit:
-    """Fit successes out of trials [row] ~ x + offset + random terms, from the estimates of `start` on where it is given.
+    """Fit successes out of trials [row] ~ x + offset + random terms, from the estimates of `start`
+    on where it is given.
 
-    Raises InputError for responses that are no counts, all equal, separated by the predictors, for columns that are not
-    independent, and for a fit that does not converge.
+    Raises InputError for responses that are no counts, all equal, separated by the predictors, for
+    columns that are not independent, and for a fit that does not converge.
     """
     successes, trials = np.asarray(successes, float), np.asarray(trials, float)
     if not ((successes >= 0) & (successes <= trials) & (trials > 0)).all():
-        raise InputError("a binomial response needs 0 <= successes <= trials, and at least one trial, in every row")
+        raise InputError(
+            "a binomial response needs 0 <= successes <= trials, and at least one trial, in every row"
+        )
     if successes.sum() in (0, trials.sum()):
-        raise InputError("a binomial response that is the same in every trial has nothing to explain")
+        raise InputError(
+            "a binomial response that is the same in every trial has nothing to explain"
+        )
     if column_rank(x) < x.shape[1]:
-        raise InputError(f"the fixed effects {', '.join(names)} are not independent: some are aliased")
+        raise InputError(
+            f"the fixed effects {', '.join(names)} are not independent: some are aliased"
+        )
     lost = [names[j] for j in separating_columns(successes, trials, x)]
     if lost:
         raise InputError(
@@ -100,14 +116,26 @@ def fit_binomial(
             "without error in some rows, so their coefficients have no finite estimate; leave them out or merge levels"
         )
     model = Laplace(successes, trials, x, terms, points_of(method, terms), offset)
-    first = model.start if start is None else model.without.start_from(start.laplace.without, start.theta)
+    first = (
+        model.start
+        if start is None
+        else model.without.start_from(start.laplace.without, start.theta)
+    )
     try:
         fitted = _fitted(model, first, names, method)
-    except (np.linalg.LinAlgError, FloatingPointError, ValueError) as error:  # no factor, or numbers beyond all bounds
+    except (
+        np.linalg.LinAlgError,
+        FloatingPointError,
+        ValueError,
+    ) as error:  # no factor, or numbers beyond all bounds
         raise InputError(NOT_CONVERGED) from error
     left = fitted.left
     if method == "nAGQ=0":
-        left = _left(*_quadratic(model.joint, fitted.theta, _steps(model.joint, fitted.theta, model.diagonal)))[0]
+        left = _left(
+            *_quadratic(
+                model.joint, fitted.theta, _steps(model.joint, fitted.theta, model.diagonal)
+            )
+        )[0]
         model.joint(fitted.theta)  # leaves the modes of the estimates behind
     if not left < LEFT:
         raise InputError(NOT_CONVERGED)
@@ -115,12 +143,16 @@ def fit_binomial(
 
 
 def points_of(method: str, terms: Sequence[Grouping]) -> int:
-    """Of the quadrature: 1 for the Laplace approximation. Raises InputError for another method, and for what has no quadrature."""
+    """Of the quadrature: 1 for the Laplace approximation. Raises InputError for another method, and
+    for what has no quadrature.
+    """
     match = re.fullmatch(r"nAGQ=(\d+)", method)
     if method == "Laplace" or (match and match.group(1) in ("0", "1")):
         return 1
     if not match or int(match.group(1)) > MOST_POINTS:
-        raise InputError(f"method '{method}': allowed are Laplace, nAGQ=0 and nAGQ=2 to nAGQ={MOST_POINTS}")
+        raise InputError(
+            f"method '{method}': allowed are Laplace, nAGQ=0 and nAGQ=2 to nAGQ={MOST_POINTS}"
+        )
     effects = [f"({effect} | {t.name})" for t in terms for effect in t.effects]
     if len(effects) > 1:
         raise InputError(
@@ -131,7 +163,8 @@ def points_of(method: str, terms: Sequence[Grouping]) -> int:
 
 
 def refit_binomial(fitted: GeneralizedFit, successes: np.ndarray) -> GeneralizedFit:
-    """The same model fitted to other successes of the same trials, from the old estimates on (bootstrap).
+    """The same model fitted to other successes of the same trials, from the old estimates on
+    (bootstrap).
 
     Its `vcov` is that given theta, also by Laplace: the curvature would cost more than the fit.
     """
@@ -159,7 +192,9 @@ def _fitted(model: Laplace, start: np.ndarray, names: Sequence[str], method: str
     criterion, left = model.joint(theta), 0.0
     beta, vcov = model.beta.copy(), model.vcov
     if method != "nAGQ=0":
-        theta, beta, vcov, criterion, left = _optimise_all(model, theta, beta, np.linalg.cholesky(vcov))
+        theta, beta, vcov, criterion, left = _optimise_all(
+            model, theta, beta, np.linalg.cholesky(vcov)
+        )
     return _given(model, names, theta, beta, vcov, criterion, method, left)
 
 
@@ -176,7 +211,9 @@ def _given(
     """The fit in the given units, from coefficients of the standard columns."""
     fixed, parts = model.with_beta.fixed, model.components(theta)
     beta, vcov = fixed.coefficients(beta), fixed.inverse @ vcov @ fixed.inverse.T
-    return GeneralizedFit(list(names), beta, vcov, theta, criterion, parts, len(model.trials), method, model, left)
+    return GeneralizedFit(
+        list(names), beta, vcov, theta, criterion, parts, len(model.trials), method, model, left
+    )
 
 
 def _optimise_theta(model: Laplace, start: np.ndarray) -> np.ndarray:
@@ -188,29 +225,42 @@ def _optimise_theta(model: Laplace, start: np.ndarray) -> np.ndarray:
 
     best = descend(start)
     edge = model.diagonal & (best.x < NEAR_EDGE)
-    if edge.any():  # the deviance is even in each diagonal element, so 0 is always stationary: look again from within
+    # the deviance is even in each diagonal element, so 0 is always stationary: look again from
+    # within
+    if edge.any():
         other = descend(np.where(edge, 0.3, best.x))
         best = other if other.fun < best.fun else best
     within = _within(model, model.joint, best.x, best.fun)
     return best.x if within is None else descend(within).x
 
 
-def _within(model: Laplace, f: Callable[[np.ndarray], float], point: np.ndarray, value: float) -> np.ndarray | None:
-    """Where a deviance of theta (and more) is smallest near its edges, on either side of them; None where that is no lower."""
+def _within(
+    model: Laplace, f: Callable[[np.ndarray], float], point: np.ndarray, value: float
+) -> np.ndarray | None:
+    """Where a deviance of theta (and more) is smallest near its edges, on either side of them; None
+    where that is no lower.
+    """
     n = len(model.diagonal)
     near = []
     for size in INSIDE:
         for i in np.flatnonzero(model.diagonal & (point[:n] < NEAR_EDGE)):
             near.append(np.where(np.arange(len(point)) == i, size, point))
-        near += [np.append(theta, point[n:]) for theta in model.without.across_the_edge(point[:n], size)]
+        near += [
+            np.append(theta, point[n:]) for theta in model.without.across_the_edge(point[:n], size)
+        ]
     best = min(near, key=f, default=None)
     return best if best is not None and f(best) < value - 1e-6 else None
 
 
 def _descend_all(model: Laplace, theta: np.ndarray, beta: np.ndarray, root: np.ndarray):  # type: ignore[no-untyped-def]
-    """theta and root^-1 beta at the minimum; root a factor of beta's covariance, by which its elements hardly depend on each other."""
+    """theta and root^-1 beta at the minimum; root a factor of beta's covariance, by which its
+    elements hardly depend on each other.
+    """
     n = len(theta)
-    bounds = [(0, None) if d else (None, None) for d in np.append(model.diagonal, np.zeros(len(beta), bool))]
+    bounds = [
+        (0, None) if d else (None, None)
+        for d in np.append(model.diagonal, np.zeros(len(beta), bool))
+    ]
     return minimize(
         lambda z: model.at(z[:n], root @ z[n:]),
         np.append(theta, np.linalg.solve(root, beta)),
@@ -223,7 +273,9 @@ def _descend_all(model: Laplace, theta: np.ndarray, beta: np.ndarray, root: np.n
 def _optimise_all(
     model: Laplace, theta: np.ndarray, beta: np.ndarray, root: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """theta, beta, its covariance (the curvature over theta and beta, as in lme4), the deviance at the minimum, and `_left`."""
+    """theta, beta, its covariance (the curvature over theta and beta, as in lme4), the deviance at
+    the minimum, and `_left`.
+    """
     n = len(theta)
 
     def at(z: np.ndarray) -> float:
@@ -258,11 +310,16 @@ def _left(gradient: np.ndarray, hessian: np.ndarray) -> tuple[float, np.ndarray]
 
 
 def _steps(f, point: np.ndarray, diagonal: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Steps of the differences: 0.01, at most 0.03 standard errors and short of the edge at 0; 0 for what lies on it.
+    """Steps of the differences: 0.01, at most 0.03 standard errors and short of the edge at 0; 0
+    for what lies on it.
 
-    With many trials 0.01 may be a whole standard error of theta, and the third derivative would pass for a slope.
+    With many trials 0.01 may be a whole standard error of theta, and the third derivative would
+    pass for a slope.
     """
-    sizes, middle = np.where(diagonal, np.where(point < EDGE, 0.0, np.minimum(1e-2, point / 2)), 1e-2), f(point)
+    sizes, middle = (
+        np.where(diagonal, np.where(point < EDGE, 0.0, np.minimum(1e-2, point / 2)), 1e-2),
+        f(point),
+    )
     for i, e in enumerate(np.diag(sizes)):
         bend = f(point + e) - 2 * middle + f(point - e) if sizes[i] else 0.0
         sizes[i] *= min(1.0, 0.03 * np.sqrt(2 / bend)) if bend > 0 else 1.0

@@ -1,12 +1,16 @@
-"""Influence: every fixed effect of a fitted table again, with each single level of a grouping (run, family, suite) left out.
+"""Influence: every fixed effect of a fitted table again, with each single level of a grouping (run,
+family, suite) left out.
 
-    b_j(-g): the coefficient j of the same formula fitted to the rows outside level g, the columns of the model matrix as in
-             the whole table (scale() and poly() keep their meaning), interval and df as there, of the units that are left
+    b_j(-g): the coefficient j of the same formula fitted to the rows outside level g, the columns
+    of the model matrix as in
+             the whole table (scale() and poly() keep their meaning), interval and df as there, of
+             the units that are left
     fragile  where for any one g left out b_j changes its sign, the verdict changes (whether the 95 % interval excludes 0), or
              b_j cannot be estimated any more (it rests on g alone)
-A verdict can also change because fewer units are left: with 4 to 6 of them that is common, and said by `reason`. Rows that
-lack the grouping's value are never left out. A refit starts from the estimates of the whole table and ends where any fit does.
-Sources: Cook (1977); Nieuwenhuis, te Grotenhuis & Pelzer (2012), R Journal 4(2), on levels of mixed models.
+A verdict can also change because fewer units are left: with 4 to 6 of them that is common, and said
+by `reason`. Rows that lack the grouping's value are never left out. A refit starts from the
+estimates of the whole table and ends where any fit does. Sources: Cook (1977); Nieuwenhuis, te
+Grotenhuis & Pelzer (2012), R Journal 4(2), on levels of mixed models.
 """
 
 from collections.abc import Sequence
@@ -34,8 +38,9 @@ MOST = 60  # levels of a grouping that are left out without being asked for by n
 class Influence:
     """What leaving levels out does.
 
-    left_out: term, group, left_out, estimate, lower, upper, p, sign_flips, verdict_changes, reason (why there is no estimate).
-    terms: term, estimate, lower, upper (of the whole table), lowest, highest (of the refits), fragile, reason.
+    left_out: term, group, left_out, estimate, lower, upper, p, sign_flips, verdict_changes, reason
+    (why there is no estimate). terms: term, estimate, lower, upper (of the whole table), lowest,
+    highest (of the refits), fragile, reason.
     """
 
     left_out: pd.DataFrame
@@ -43,35 +48,52 @@ class Influence:
 
 
 def groupings(model: TableModel) -> tuple[list[str], list[str]]:
-    """What "all" leaves out: the grouping factors of the formula, and text columns that these are nested in (family, suite).
+    """What "all" leaves out: the grouping factors of the formula, and text columns that these are
+    nested in (family, suite).
 
-    The columns with at most 60 levels, and the grouping factors that have more. Predictors are no groupings: without one of
-    their levels there is another question.
+    The columns with at most 60 levels, and the grouping factors that have more. Predictors are no
+    groupings: without one of their levels there is another question.
     """
     rows, predictors = model.rows, {column_of(v) for term in model.formula.fixed for v in term}
     grouped = [
-        c for c in dict.fromkeys(column_of(v) for r in model.formula.random for v in r.group) if c not in predictors
+        c
+        for c in dict.fromkeys(column_of(v) for r in model.formula.random for v in r.group)
+        if c not in predictors
     ]
     levels = {c: rows[c].nunique() for c in grouped}
     for column in rows:
-        if column in grouped or column in model.formula.columns or pd.api.types.is_numeric_dtype(rows[column]):
+        if (
+            column in grouped
+            or column in model.formula.columns
+            or pd.api.types.is_numeric_dtype(rows[column])
+        ):
             continue
         n = rows[column].nunique()
-        nested = [g for g in grouped if 2 <= n < rows[g].nunique() and rows.groupby(g)[column].nunique().max() == 1]
+        nested = [
+            g
+            for g in grouped
+            if 2 <= n < rows[g].nunique() and rows.groupby(g)[column].nunique().max() == 1
+        ]
         levels |= {column: n} if nested else {}
     return [c for c, n in levels.items() if n <= MOST], [c for c, n in levels.items() if n > MOST]
 
 
-def influence(model: TableModel, frame: pd.DataFrame, groups: Sequence[str], weights: str | None = None) -> Influence:
-    """Leave out each level of each column in `groups` in turn; `frame` and `weights` are those the model was fitted with.
+def influence(
+    model: TableModel, frame: pd.DataFrame, groups: Sequence[str], weights: str | None = None
+) -> Influence:
+    """Leave out each level of each column in `groups` in turn; `frame` and `weights` are those the
+    model was fitted with.
 
-    Raises InputError for a column that is unknown or has one level, and for another table than the model's.
+    Raises InputError for a column that is unknown or has one level, and for another table than the
+    model's.
     """
     data = _Data.of(model, frame, weights)
     for group in groups:
         if group not in data.rows:
             known = ", ".join(map(str, data.rows))
-            raise InputError(f"unknown column '{group}'; the table has {known}.{nearest(group, data.rows)}")
+            raise InputError(
+                f"unknown column '{group}'; the table has {known}.{nearest(group, data.rows)}"
+            )
         if data.rows[group].nunique() < 2:
             raise InputError(
                 f"'{group}' has {data.rows[group].nunique()} level in these rows; leaving it out leaves nothing"
@@ -81,14 +103,17 @@ def influence(model: TableModel, frame: pd.DataFrame, groups: Sequence[str], wei
         column = data.rows[group]
         for level in sorted(column.dropna().unique(), key=lambda v: (str(type(v)), v)):
             found += [
-                {"group": group, "left_out": level, **row} for row in _without(data, (column != level).to_numpy())
+                {"group": group, "left_out": level, **row}
+                for row in _without(data, (column != level).to_numpy())
             ]
     whole = model.effects.set_index("term")[["estimate", "lower", "upper"]]
     table = pd.DataFrame(found)
     before = whole.loc[table["term"]].reset_index(drop=True)
     known = table["estimate"].notna()
     table["sign_flips"] = known & (np.sign(table["estimate"]) != np.sign(before["estimate"]))
-    table["verdict_changes"] = table["lower"].notna() & before["lower"].notna() & (_verdict(table) != _verdict(before))
+    table["verdict_changes"] = (
+        table["lower"].notna() & before["lower"].notna() & (_verdict(table) != _verdict(before))
+    )
     columns = [
         "term",
         "group",
@@ -127,12 +152,18 @@ class _Data:
             raise InputError(
                 f"this table ({len(rows)} complete rows) is not the one that the model was fitted to ({fit.n} rows)"
             )
-        y = fit.laplace.successes if isinstance(fit, GeneralizedFit) else less_offset(model.formula, rows)
+        y = (
+            fit.laplace.successes
+            if isinstance(fit, GeneralizedFit)
+            else less_offset(model.formula, rows)
+        )
         return cls(model, rows, design, x, y, mixed.groupings(model.formula.random, rows))
 
 
 def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:
-    """One row per coefficient of the fit to the rows that are kept; without numbers, but with a reason, where there is none."""
+    """One row per coefficient of the fit to the rows that are kept; without numbers, but with a
+    reason, where there is none.
+    """
     names = data.design.names
     empty = {"estimate": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan, "lost": False}
     factor = linear.column_factor(data.x[kept])
@@ -149,11 +180,18 @@ def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:
     for j, name in enumerate(names):
         if lost[j]:
             found.append(
-                empty | {"term": name, "reason": "cannot be estimated from the rows that are left", "lost": True}
+                empty
+                | {
+                    "term": name,
+                    "reason": "cannot be estimated from the rows that are left",
+                    "lost": True,
+                }
             )
             continue
         row = fit.contrasts(np.eye(len(columns))[columns.index(j)], [units[j].bound]).iloc[0]
-        found.append({"term": name, **row[["estimate", "lower", "upper", "p"]], "reason": "", "lost": False})
+        found.append(
+            {"term": name, **row[["estimate", "lower", "upper", "p"]], "reason": "", "lost": False}
+        )
     return found
 
 
@@ -166,7 +204,9 @@ def _refit(data: _Data, kept: np.ndarray, columns: list[int]) -> MixedFit | Gene
     x, y, fit = data.x[kept][:, columns], data.y[kept], data.model.mixed
     if isinstance(fit, GeneralizedFit):
         trials, offset = fit.laplace.trials[kept], fit.laplace.offset[kept]
-        return generalized.fit_binomial(y, trials, x, names, terms, fit.method, start=fit, offset=offset)
+        return generalized.fit_binomial(
+            y, trials, x, names, terms, fit.method, start=fit, offset=offset
+        )
     weights = None if fit.deviance.weights is None else fit.deviance.weights[kept]
     return mixed.fit(y, x, names, terms, fit.deviance.reml, weights=weights, start=fit)
 
@@ -188,12 +228,23 @@ def _summary(whole: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
             if hits.empty:
                 continue
             excluded = bool(_verdict(whole.loc[[term]]).iloc[0])
-            said = text or ("the 95 % interval includes 0" if excluded else "the 95 % interval excludes 0")
-            levels = [f"{group} {level_text(level)}" for group, level in hits[["group", "left_out"]].to_numpy()]
+            said = text or (
+                "the 95 % interval includes 0" if excluded else "the 95 % interval excludes 0"
+            )
+            levels = [
+                f"{group} {level_text(level)}"
+                for group, level in hits[["group", "left_out"]].to_numpy()
+            ]
             more = f" and {len(levels) - SHOWN} more" if len(levels) > SHOWN else ""
             reasons.append(f"{said} without {', '.join(levels[:SHOWN])}{more}")
         estimates = {"lowest": part["estimate"].min(), "highest": part["estimate"].max()}
         rows.append(
-            {"term": term, **whole.loc[term], **estimates, "fragile": bool(reasons), "reason": "; ".join(reasons)}
+            {
+                "term": term,
+                **whole.loc[term],
+                **estimates,
+                "fragile": bool(reasons),
+                "reason": "; ".join(reasons),
+            }
         )
     return pd.DataFrame(rows)

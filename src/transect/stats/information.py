@@ -1,8 +1,9 @@
-"""What a summary in R shows of a fitted table beside its effects: information criteria, scaled residuals, how categories are coded.
+"""What a summary in R shows of a fitted table beside its effects: information criteria, scaled
+residuals, how categories are coded.
 
     AIC = criterion + 2 k,   BIC = criterion + k log n,   criterion = -2 log (restricted) likelihood
-k: coefficients, variances and correlations of the random effects, and the residual's variance (gaussian), as R counts them.
-Source: R's AIC and BIC of lmer, glmer, lm and glm (lme4 1.1-31).
+k: coefficients, variances and correlations of the random effects, and the residual's variance
+(gaussian), as R counts them. Source: R's AIC and BIC of lmer, glmer, lm and glm (lme4 1.1-31).
 """
 
 from typing import Any
@@ -51,7 +52,9 @@ def residual_quantiles(model: TableModel) -> dict[str, float]:
 
 
 def codings(model: TableModel) -> list[dict[str, Any]]:
-    """Of each category among the fixed effects: factor, coding, reference level ("" where there is none), levels."""
+    """Of each category among the fixed effects: factor, coding, reference level ("" where there is
+    none), levels.
+    """
     design = model.design
     found = []
     for variable, levels in design.levels.items():
@@ -63,7 +66,9 @@ def codings(model: TableModel) -> list[dict[str, Any]]:
             coding, reference = "every level", ""
         else:
             coding, reference = "treatment", levels[0]
-        found.append({"factor": variable, "coding": coding, "reference": reference, "levels": list(levels)})
+        found.append(
+            {"factor": variable, "coding": coding, "reference": reference, "levels": list(levels)}
+        )
     return found
 
 

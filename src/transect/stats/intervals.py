@@ -1,7 +1,9 @@
-"""What every estimate carries: its standard error, degrees of freedom, 95 % and 90 % interval and two-sided p.
+"""What every estimate carries: its standard error, degrees of freedom, 95 % and 90 % interval and
+two-sided p.
 
 estimate +- t(df, 1 - alpha / 2) * se,   p = P(|T_df| >= |estimate / se|).
-The 95 % interval decides an effect claim, the 90 % interval an equivalence claim (two one-sided tests at 0.05).
+The 95 % interval decides an effect claim, the 90 % interval an equivalence claim (two one-sided
+tests at 0.05).
 """
 
 from typing import Any
@@ -16,7 +18,8 @@ MIN_UNITS = 3  # fewer units than this at the level of a factor: nothing is infe
 
 
 def t_interval(estimate: float, se: float, df: float) -> dict[str, float]:
-    """The columns of `COLUMNS` for one estimate; without a usable `se` or `df` (< 0.5) everything but the estimate is NaN.
+    """The columns of `COLUMNS` for one estimate; without a usable `se` or `df` (< 0.5) everything
+    but the estimate is NaN.
 
     A standard error of exactly 0 (all units equal) gives an interval of width 0.
     """
@@ -36,10 +39,13 @@ def t_interval(estimate: float, se: float, df: float) -> dict[str, float]:
     }
 
 
-def mean_interval(values: Any, bounds: Bounds = UNBOUNDED, trials: float = np.inf) -> dict[str, Any]:
+def mean_interval(
+    values: Any, bounds: Bounds = UNBOUNDED, trials: float = np.inf
+) -> dict[str, Any]:
     """Interval of a mean over independent units; NaN limits with fewer than `MIN_UNITS` of them.
 
-    Student's, or within the outcome's `bounds` (bounded.py; `trials`: rows of 0 and 1 behind all units).
+    Student's, or within the outcome's `bounds` (bounded.py; `trials`: rows of 0 and 1 behind all
+    units).
     """
     values = np.asarray(values, float)
     n = len(values)

@@ -1,9 +1,12 @@
-"""The Laplace approximation of a binomial mixed model's deviance, or its integral by adaptive quadrature.
+"""The Laplace approximation of a binomial mixed model's deviance, or its integral by adaptive
+quadrature.
 
     -2 log L ~ min over u of [d(y | u) + u'u] + log |Lambda'Z'WZ Lambda + I|,  d = -2 log p(y | u),  W = n p (1 - p)
-    quadrature, of one random effect: L of a level = 1 / (l sqrt(pi)) sum over points (x, w) of w exp(x^2 - d(y | u_x) / 2 - u_x^2 / 2),
+    quadrature, of one random effect: L of a level = 1 / (l sqrt(pi)) sum over points (x, w) of w
+    exp(x^2 - d(y | u_x) / 2 - u_x^2 / 2),
     u_x = mode + sqrt(2) x / l,  l^2 = the curvature at the mode; (x, w) of Gauss and Hermite. One point is Laplace's.
-Sources: Bates et al. (2015), lme4's penalised iteratively reweighted least squares; Pinheiro & Bates (1995), J. Comp. Graph. Stat. 4.
+Sources: Bates et al. (2015), lme4's penalised iteratively reweighted least squares; Pinheiro &
+Bates (1995), J. Comp. Graph. Stat. 4.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,8 @@ from transect.stats.crossed_cholesky import Deviance, Grouping
 
 
 class Laplace:
-    """The Laplace-approximated deviance of a binomial model as a function of theta, or of theta and beta, in standard columns.
+    """The Laplace-approximated deviance of a binomial model as a function of theta, or of theta and
+    beta, in standard columns.
 
     Holds the modes of the last evaluation, from which the next one starts.
     """
@@ -55,11 +59,15 @@ class Laplace:
         return self.with_beta.fixed.root @ beta
 
     def fixed_part(self, beta: np.ndarray) -> np.ndarray:
-        """The linear predictor of every row without its random effects; beta: of the standard columns."""
+        """The linear predictor of every row without its random effects; beta: of the standard
+        columns.
+        """
         return self.columns @ beta + self.offset
 
     def joint(self, theta: np.ndarray) -> float:
-        """The deviance with beta at the joint mode (nAGQ = 0); sets `beta` and `vcov` (X'V^-1 X)^-1."""
+        """The deviance with beta at the joint mode (nAGQ = 0); sets `beta` and `vcov` (X'V^-1
+        X)^-1.
+        """
         value, solution = self._iterate(self.with_beta, theta, self.beta)
         inverse = np.linalg.inv(solution.rx)
         self.vcov = inverse.T @ inverse
@@ -71,7 +79,9 @@ class Laplace:
         return value if self.points == 1 else self._integral(theta, beta, solution.lower[:, 0, 0])
 
     def _integral(self, theta: np.ndarray, beta: np.ndarray, curvature: np.ndarray) -> float:
-        """The deviance by quadrature about the modes of the last evaluation; curvature: l of each level."""
+        """The deviance by quadrature about the modes of the last evaluation; curvature: l of each
+        level.
+        """
         at, weights = np.polynomial.hermite.hermgauss(self.points)
         codes, columns = self.terms[0].codes, self.without.columns[0].standard[:, 0]
         modes, fixed = self.u[0][:, 0], self.fixed_part(beta)
@@ -79,10 +89,16 @@ class Laplace:
         for x, weight in zip(at, weights, strict=True):
             u = modes + np.sqrt(2) * x / curvature
             eta = fixed + theta[0] * u[codes] * columns
-            log_p = np.bincount(codes, self.successes * eta - self.trials * np.logaddexp(0, eta), len(modes))
+            log_p = np.bincount(
+                codes, self.successes * eta - self.trials * np.logaddexp(0, eta), len(modes)
+            )
             parts.append(np.log(weight) + x**2 + log_p - u**2 / 2)
         return (
-            -2 * float((logsumexp(parts, axis=0) - np.log(curvature)).sum() - len(modes) * np.log(np.pi) / 2)
+            -2
+            * float(
+                (logsumexp(parts, axis=0) - np.log(curvature)).sum()
+                - len(modes) * np.log(np.pi) / 2
+            )
             + self.constant
         )
 
@@ -108,7 +124,9 @@ class Laplace:
         return -2 * float(log_likelihood) + sum(float((v * v).sum()) for v in u)
 
     def _iterate(self, system: Deviance, theta: np.ndarray, beta: np.ndarray):  # type: ignore[no-untyped-def]
-        """Penalised iteratively reweighted least squares for u (and beta, where `system` holds X); step halving."""
+        """Penalised iteratively reweighted least squares for u (and beta, where `system` holds X);
+        step halving.
+        """
         fixed = system is self.without
         u, beta = self.u, np.asarray(beta, float)
         eta = self.fixed_part(beta) + self.random_part(theta, u)
@@ -120,7 +138,9 @@ class Laplace:
             known = self.fixed_part(beta) if fixed else self.offset
             system.set_y(eta - known + (self.successes - self.trials * p) / weights)
             solution = system.solve(theta)
-            if done:  # the determinant is that of the modes themselves: its error is linear in theirs
+            if (
+                done
+            ):  # the determinant is that of the modes themselves: its error is linear in theirs
                 break
             new_u, new_beta = system.effects(theta, solution), beta if fixed else solution.beta
             for _ in range(12):
@@ -128,7 +148,10 @@ class Laplace:
                 new = self._penalised(new_eta, new_u)
                 if new <= value * (1 + 1e-12):
                     break
-                new_u, new_beta = [(a + b) / 2 for a, b in zip(u, new_u, strict=True)], (beta + new_beta) / 2
+                new_u, new_beta = (
+                    [(a + b) / 2 for a, b in zip(u, new_u, strict=True)],
+                    (beta + new_beta) / 2,
+                )
             done = abs(value - new) < 1e-12 * (abs(new) + 1)
             u, beta, eta, value = new_u, new_beta, new_eta, new
         self.u = u

@@ -1,13 +1,15 @@
 """Estimated marginal means of a fitted table's factors, and the differences between them.
 
     mean        the model's prediction at a level (or a cell A:B), every combination of the other factors' levels with the same
-                weight, numbers and offsets at their mean over the rows (of log10(x), the mean of log10(x))
+                weight, numbers and offsets at their mean over the rows (of log10(x), the mean of
+                log10(x))
     difference  A[a - b], every pair of levels; of A:B, of each factor within every level of the other
     interaction A[a - b] x B[c - d], every pair of pairs: the difference of differences
-df are Satterthwaite's and never exceed those of any coefficient that takes part (emmeans, with Satterthwaite's, does not bound them).
-What a cell without rows would have to tell is not estimable, and has no numbers (emmeans: nonEst).
-p_holm: adjusted over all differences (or all interactions) of one request (Holm 1979). A binomial model's are logits: means come
-with the probability at it (inverse logit: of a typical level of the random effects, not averaged over them), differences with
+df are Satterthwaite's and never exceed those of any coefficient that takes part (emmeans, with
+Satterthwaite's, does not bound them). What a cell without rows would have to tell is not estimable,
+and has no numbers (emmeans: nonEst). p_holm: adjusted over all differences (or all interactions) of
+one request (Holm 1979). A binomial model's are logits: means come with the probability at it
+(inverse logit: of a typical level of the random effects, not averaged over them), differences with
 the odds ratio. Source: Searle, Speed & Milliken (1980); Lenth's emmeans.
 """
 
@@ -28,14 +30,17 @@ from transect.stats.multiplicity import holm
 from transect.stats.offsets import offset_of
 from transect.stats.table_model import TableModel
 
-NOTHING = 1e-12  # weights times their column's size below this are rounding: the model has no such difference
+# weights times their column's size below this are rounding: the model has no such difference
+NOTHING = 1e-12
 MOST = 2000  # differences of one request
 
 
 def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Means and differences of each of `factors`, "A" or "A:B", with columns factors, label, (kind,) and those of a contrast.
+    """Means and differences of each of `factors`, "A" or "A:B", with columns factors, label,
+    (kind,) and those of a contrast.
 
-    Raises InputError for what is no factor of the model's fixed effects, and for more than 2000 differences.
+    Raises InputError for what is no factor of the model's fixed effects, and for more than 2000
+    differences.
     """
     grid = Grid(model.design, model.rows)
     logit, offset = model.family == "binomial", float(offset_of(model.formula, model.rows).mean())
@@ -43,7 +48,11 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
     for text in dict.fromkeys(factors):
         variables = [_variable(name, model.design) for name in _factors(text, model.design)]
         for cell in product(*(model.design.levels[v] for v in variables)):
-            row = _row(model, grid.weights({v: {level: 1.0} for v, level in zip(variables, cell, strict=True)}), offset)
+            row = _row(
+                model,
+                grid.weights({v: {level: 1.0} for v, level in zip(variables, cell, strict=True)}),
+                offset,
+            )
             label = ", ".join(f"{v}[{level}]" for v, level in zip(variables, cell, strict=True))
             on_scale = {k: expit(row[c]) for k, c in _PROBABILITY.items()} if logit else {}
             means.append({"factors": text, "label": label, **row, **on_scale})
@@ -54,11 +63,17 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
     return pd.DataFrame(means), table
 
 
-_PROBABILITY = {"probability": "estimate", "probability_lower": "lower", "probability_upper": "upper"}
+_PROBABILITY = {
+    "probability": "estimate",
+    "probability_lower": "lower",
+    "probability_upper": "upper",
+}
 
 
 def _factors(text: str, design: Design) -> list[str]:
-    """The factors of A:B; a name that holds a colon itself is one where it stands alone or in backticks."""
+    """The factors of A:B; a name that holds a colon itself is one where it stands alone or in
+    backticks.
+    """
     alone = any(text.strip() in (v, column_of(v)) for term in design.terms for v in term)
     return [text] if alone else re.findall(r"`[^`]*`|[^:]+", text) or [text]
 
@@ -96,9 +111,14 @@ def _differences(model: TableModel, grid: Grid, variables: list[str]) -> Iterato
     """label, kind and contrast of every difference and interaction that the model has."""
     levels = model.design.levels
     pairs = {v: list(combinations(levels[v], 2)) for v in variables}
-    n = sum(len(pairs[v]) * int(np.prod([len(levels[w]) for w in variables if w != v])) for v in variables)
+    n = sum(
+        len(pairs[v]) * int(np.prod([len(levels[w]) for w in variables if w != v]))
+        for v in variables
+    )
     if n > MOST:
-        raise InputError(f"--means {':'.join(variables)}: {n} differences are too many to read; take fewer factors")
+        raise InputError(
+            f"--means {':'.join(variables)}: {n} differences are too many to read; take fewer factors"
+        )
     for v in variables:
         others = [w for w in variables if w != v]
         for (a, b), held in product(pairs[v], product(*(levels[w] for w in others))):
@@ -112,7 +132,9 @@ def _differences(model: TableModel, grid: Grid, variables: list[str]) -> Iterato
         yield from _contrast(model, grid, label, "interaction", choice)
 
 
-def _contrast(model: TableModel, grid: Grid, label: str, kind: str, choice: Choice) -> Iterator[dict[str, Any]]:
+def _contrast(
+    model: TableModel, grid: Grid, label: str, kind: str, choice: Choice
+) -> Iterator[dict[str, Any]]:
     weights = grid.weights(choice)
     used = _used(model, weights) | np.isnan(weights)
     if used.any():

@@ -1,11 +1,13 @@
-"""New rows predicted from a linear mixed model: mean, standard deviation and degrees of freedom of each row's prediction.
+"""New rows predicted from a linear mixed model: mean, standard deviation and degrees of freedom of
+each row's prediction.
 
     mean = x'beta + sum over terms with a known level of z'b_level            b: the conditional modes
     var  = sigma^2 (v' M^-1 v + 1) + sum over terms with a new level of z'Sigma z,   v = (Lambda'z of the known levels, x)
-M = the cross-products of (Z Lambda, X) plus the identity of the random effects: v' M^-1 v holds the uncertainty of beta and b
-together, given the variances. df for those: Welch-Satterthwaite over sigma^2 (n - p df) and each new level's variance
-(levels - rank of the fixed effects that are constant within them).
-Sources: Henderson (1975), Biometrics 31 (the mixed model equations); Satterthwaite (1946).
+M = the cross-products of (Z Lambda, X) plus the identity of the random effects: v' M^-1 v holds the
+uncertainty of beta and b together, given the variances. df for those: Welch-Satterthwaite over
+sigma^2 (n - p df) and each new level's variance (levels - rank of the fixed effects that are
+constant within them). Sources: Henderson (1975), Biometrics 31 (the mixed model equations);
+Satterthwaite (1946).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +27,16 @@ def predict_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, standard deviation and df of new rows x [row, column], in the response's units.
 
-    terms: those of the fit, in its order (`fit.deviance.terms`), of the new rows; known: for the position of each term the
-    level of the fit that a row has, -1 for a new one.
+    terms: those of the fit, in its order (`fit.deviance.terms`), of the new rows; known: for the
+    position of each term the level of the fit that a row has, -1 for a new one.
     """
     deviance = fit.deviance
     solution = deviance.solve(fit.theta)
     factors = deviance.factors(fit.theta)
-    modes = [fit.response.size * u @ t.T for u, t in zip(deviance.effects(fit.theta, solution), factors, strict=True)]
+    modes = [
+        fit.response.size * u @ t.T
+        for u, t in zip(deviance.effects(fit.theta, solution), factors, strict=True)
+    ]
     mean, residual = x @ fit.beta, np.full(len(x), fit.sigma**2)
     own, shares = residual.copy(), residual**2 / max(deviance.n - deviance.p, 1)
     for j, (term, factor) in enumerate(zip(terms, factors, strict=True)):
@@ -44,7 +49,12 @@ def predict_rows(
     spread = np.concatenate(
         [
             _uncertainty(
-                deviance, fit.theta, solution, x[part], [t[part] for t in columns], [known[j][part] for j in known]
+                deviance,
+                fit.theta,
+                solution,
+                x[part],
+                [t[part] for t in columns],
+                [known[j][part] for j in known],
             )
             for part in (slice(start, start + BATCH) for start in range(0, len(x), BATCH))
         ]
@@ -60,7 +70,9 @@ def _uncertainty(
     columns: Sequence[np.ndarray],
     known: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """v' M^-1 v of each row, by the same elimination of the largest term as in `Deviance`; `columns` are in its standard units."""
+    """v' M^-1 v of each row, by the same elimination of the largest term as in `Deviance`;
+    `columns` are in its standard units.
+    """
     factors = deviance.standard_factors(theta)
     n, m = len(x), deviance.q + deviance.p
     dense = np.zeros((n, m))
@@ -72,7 +84,9 @@ def _uncertainty(
             dense[rows, span.start + level[rows] * k + a] = column[rows, a]
     here = np.flatnonzero(known[0] >= 0)
     largest, first = known[0][here], np.zeros(columns[0].shape)
-    first[here] = np.linalg.solve(s.lower[largest], (columns[0][here] @ factors[0])[..., None])[..., 0]
+    first[here] = np.linalg.solve(s.lower[largest], (columns[0][here] @ factors[0])[..., None])[
+        ..., 0
+    ]
     for a in range(factors[0].shape[0]):
         dense[here] -= s.w[largest, a, :m] * first[here, a, None]
     for span, factor in zip(deviance.spans, factors[1:], strict=True):
@@ -82,7 +96,9 @@ def _uncertainty(
 
 
 def _level_df(deviance: Deviance, position: int) -> float:
-    """Levels of a term less the rank of the fixed effects that are constant within them, at least 1."""
+    """Levels of a term less the rank of the fixed effects that are constant within them, at least
+    1.
+    """
     codes = deviance.terms[position].codes
     at = deviance.x[np.unique(codes, return_index=True)[1]]
     constant = (deviance.x == at[codes]).all(0)

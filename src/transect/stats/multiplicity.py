@@ -1,16 +1,20 @@
-"""Many hypotheses at once: adjusted p values (Holm, Benjamini-Hochberg) and false-discovery control over a tree.
+"""Many hypotheses at once: adjusted p values (Holm, Benjamini-Hochberg) and false-discovery control
+over a tree.
 
     Holm   adjusted p_(i) = max over j <= i of min(1, (k - j + 1) p_(j))      any wrong rejection at most alpha
     BH     adjusted p_(i) = min over j >= i of min(1, k p_(j) / j)            expected share of wrong rejections at most q
     tree   from the top: the children of a rejected node (and the nodes without a parent) are one family, tested by BH at
-           q * prod over its rejected ancestors a, itself included, of (rejected siblings of a, a among them) / (siblings)
-           A node without a p of its own gets Simes' p of its children, min over i of k p_(i) / i, from the leaves upwards.
-The tree controls, level by level, the expected share of wrong rejections of a family averaged over the families tested there
-(the selective FDR), not the share over all leaves pooled; where every hypothesis is true, any rejection at all has a
-probability of at most q. Proven for independent p values (and Simes where it is valid: positive dependence), one p per node.
-With Simes' p a rejected node has a rejected child. Two levels: Benjamini & Bogomolov (2014).
-Sources: Holm (1979), Scand. J. Stat. 6; Benjamini & Hochberg (1995); Simes (1986); Benjamini & Bogomolov (2014), JRSS B 76;
-Bogomolov, Peterson, Benjamini & Sabatti (2021), Biometrika 108 (TreeBH; theirs too: Simes of the children).
+           q * prod over its rejected ancestors a, itself included, of (rejected siblings of a, a
+           among them) / (siblings) A node without a p of its own gets Simes' p of its children, min
+           over i of k p_(i) / i, from the leaves upwards.
+The tree controls, level by level, the expected share of wrong rejections of a family averaged over
+the families tested there (the selective FDR), not the share over all leaves pooled; where every
+hypothesis is true, any rejection at all has a probability of at most q. Proven for independent p
+values (and Simes where it is valid: positive dependence), one p per node. With Simes' p a rejected
+node has a rejected child. Two levels: Benjamini & Bogomolov (2014). Sources: Holm (1979), Scand. J.
+Stat. 6; Benjamini & Hochberg (1995); Simes (1986); Benjamini & Bogomolov (2014), JRSS B 76;
+Bogomolov, Peterson, Benjamini & Sabatti (2021), Biometrika 108 (TreeBH; theirs too: Simes of the
+children).
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +34,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> np.ndarray:
-    """Adjusted p, in the order given: reject where it is at most q. Raises InputError for a p outside [0, 1] or missing."""
+    """Adjusted p, in the order given: reject where it is at most q. Raises InputError for a p
+    outside [0, 1] or missing.
+    """
     every = _checked(p)
     order = np.argsort(every, kind="stable")
     raw = every[order] * len(every) / np.arange(1, len(every) + 1)
@@ -46,10 +52,11 @@ def simes(p: Sequence[float]) -> float:
 
 
 def nested_tree(frame: pd.DataFrame, levels: Sequence[str]) -> pd.Series:
-    """The parent of every node (index) of a tree of nested columns, coarsest first; None above the first column.
+    """The parent of every node (index) of a tree of nested columns, coarsest first; None above the
+    first column.
 
-    A node is the tuple of its levels, (layer, head); the leaf of a row is the tuple of all. Raises InputError where a
-    column is unknown or two rows are the same leaf.
+    A node is the tuple of its levels, (layer, head); the leaf of a row is the tuple of all. Raises
+    InputError where a column is unknown or two rows are the same leaf.
     """
     for column in levels:
         if column not in frame:
@@ -58,7 +65,9 @@ def nested_tree(frame: pd.DataFrame, levels: Sequence[str]) -> pd.Series:
             )
     leaves = list(frame[list(levels)].itertuples(index=False, name=None))
     if len(set(leaves)) < len(leaves):
-        raise InputError(f"{len(leaves) - len(set(leaves))} rows repeat a combination of {', '.join(levels)}")
+        raise InputError(
+            f"{len(leaves) - len(set(leaves))} rows repeat a combination of {', '.join(levels)}"
+        )
     parents: dict[tuple, tuple | None] = {}
     for depth in range(1, len(levels) + 1):
         for leaf in leaves:
@@ -68,11 +77,12 @@ def nested_tree(frame: pd.DataFrame, levels: Sequence[str]) -> pd.Series:
 
 
 def tree_bh(parents: Mapping, p: Mapping, q: float = 0.05) -> pd.DataFrame:
-    """Columns node, parent, depth (0: no parent), p, at (the BH level of its family; NaN: not tested), rejected.
+    """Columns node, parent, depth (0: no parent), p, at (the BH level of its family; NaN: not
+    tested), rejected.
 
-    parents: of every node its parent or None; p: of every leaf, and of inner nodes that have a test of their own.
-    Raises InputError where a leaf has no p, a p is out of range or belongs to no node, a parent is no node, or nodes
-    form a circle.
+    parents: of every node its parent or None; p: of every leaf, and of inner nodes that have a test
+    of their own. Raises InputError where a leaf has no p, a p is out of range or belongs to no
+    node, a parent is no node, or nodes form a circle.
     """
     if not 0 < q < 1:
         raise InputError(f"q is {q:g}; the false discovery rate must lie between 0 and 1")
@@ -107,7 +117,9 @@ def _checked(p: Sequence[float]) -> np.ndarray:
     every = np.asarray(p, float)
     wrong = every[~((every >= 0) & (every <= 1))]
     if len(wrong):
-        raise InputError(f"{len(wrong)} of {len(every)} p values are missing or outside 0 to 1, e.g. {wrong[0]:g}")
+        raise InputError(
+            f"{len(wrong)} of {len(every)} p values are missing or outside 0 to 1, e.g. {wrong[0]:g}"
+        )
     return every
 
 

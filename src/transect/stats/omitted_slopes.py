@@ -1,12 +1,16 @@
-"""What a random slope that a formula leaves out costs: how much larger the standard error of an effect is with it.
+"""What a random slope that a formula leaves out costs: how much larger the standard error of an
+effect is with it.
 
-    se_ratio = standard error of the effect with an own slope of its term by the grouping / standard error without
-An effect that varies within the levels of a grouping and has no slope by it is tested as if every level had the same one. Where the
-levels differ, its false alarms rise: 39 % instead of 5 % over 500 tables of 5 suites of 4 sizes, whose estimates spread 2.35 times as
-widely as their standard errors say; the median ratio told is 2.21. The slope is added without correlations, so that few levels
-determine it; every other term stays. Of several columns of a term (levels of a category) the largest ratio counts. NaN: the rows of a
-level are too few for a slope, the table is long, or the larger model has no fit.
-Source: Barr, Levy, Scheepers & Tily (2013), J. Mem. Lang. 68; simulations/slope_cost.py, which counts these.
+    se_ratio = standard error of the effect with an own slope of its term by the grouping / standard
+    error without
+An effect that varies within the levels of a grouping and has no slope by it is tested as if every
+level had the same one. Where the levels differ, its false alarms rise: 39 % instead of 5 % over 500
+tables of 5 suites of 4 sizes, whose estimates spread 2.35 times as widely as their standard errors
+say; the median ratio told is 2.21. The slope is added without correlations, so that few levels
+determine it; every other term stays. Of several columns of a term (levels of a category) the
+largest ratio counts. NaN: the rows of a level are too few for a slope, the table is long, or the
+larger model has no fit. Source: Barr, Levy, Scheepers & Tily (2013), J. Mem. Lang. 68;
+simulations/slope_cost.py, which counts these.
 """
 
 from collections.abc import Sequence
@@ -29,15 +33,28 @@ MOST = 6  # slopes of one model that are tried
 
 
 def omitted_slopes(model: TableModel) -> pd.DataFrame:
-    """Columns term, group, remedy ("" where none is possible), se_ratio: one row per term and grouping without a slope of it."""
+    """Columns term, group, remedy ("" where none is possible), se_ratio: one row per term and
+    grouping without a slope of it.
+    """
     design, units = model.design, model.units
     rows: list[tuple[str, str, str, float]] = []
     for term in design.terms:
         columns = [j for j, t in enumerate(design.term_of) if t == term]
-        pairs = {g: r for j in columns for g, r in zip(units[j].slopes_omitted, units[j].remedies, strict=True)}
+        pairs = {
+            g: r
+            for j in columns
+            for g, r in zip(units[j].slopes_omitted, units[j].remedies, strict=True)
+        }
         for group, remedy in pairs.items():
             tried = bool(remedy) and sum(np.isfinite(row[-1]) for row in rows) < MOST
-            rows.append((":".join(term), group, remedy, _se_ratio(model, columns, remedy) if tried else np.nan))
+            rows.append(
+                (
+                    ":".join(term),
+                    group,
+                    remedy,
+                    _se_ratio(model, columns, remedy) if tried else np.nan,
+                )
+            )
     return pd.DataFrame(rows, columns=["term", "group", "remedy", "se_ratio"])
 
 
@@ -52,7 +69,9 @@ def _se_ratio(model: TableModel, columns: Sequence[int], remedy: str) -> float:
 
 
 def _with_slope(model: TableModel, remedy: str) -> np.ndarray:
-    """vcov of the effects with the slope of `remedy`, each of its columns uncorrelated with all others."""
+    """vcov of the effects with the slope of `remedy`, each of its columns uncorrelated with all
+    others.
+    """
     (random,) = parse(f"y ~ 1 + {remedy}").random
     levels = mixed.grouping(replace(random, terms=((),)), model.rows)
     slopes = Design(random.terms, model.rows)
@@ -78,4 +97,6 @@ def _vcov(model: TableModel, added: Sequence[Grouping]) -> np.ndarray:
         ).vcov
     assert isinstance(fit, MixedFit), "a slope is left out of random terms only"
     y = less_offset(model.formula, model.rows)
-    return mixed.fit(y, x, fit.names, terms, fit.deviance.reml, weights=fit.deviance.weights, start=fit).vcov
+    return mixed.fit(
+        y, x, fit.names, terms, fit.deviance.reml, weights=fit.deviance.weights, start=fit
+    ).vcov

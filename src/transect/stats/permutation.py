@@ -1,16 +1,21 @@
-"""Permutation tests of maps (layer x head, layer x position; or one number) whose units are runs: max-T over the cells.
+"""Permutation tests of maps (layer x head, layer x position; or one number) whose units are runs:
+max-T over the cells.
 
     one sample of units    t_c = mean_c / (sd_c / sqrt n), every unit's whole map times +1 or -1
-                           H0: each unit's map is symmetric about 0 (two conditions exchangeable within every unit)
+                           H0: each unit's map is symmetric about 0 (two conditions exchangeable
+                           within every unit)
     groups of units        two groups: t_c with the pooled variance; more: F_c. The labels of the units are exchanged
-                           H0: the maps of all groups have one distribution (their variance too, not only their mean)
+                           H0: the maps of all groups have one distribution (their variance too, not
+                           only their mean)
     p_cell(c) = P(|t_c*| >= |t_c|),   p_map(c) = P(max over c' of |t_c'*| >= |t_c|)
-p_map: the probability of any false cell in the whole map is at most alpha, whatever the dependence between cells. Where
-the number of permutations N is at most `n_draws`, all of them are counted (exact, p = b / N, the observed one among
-them); else p = (1 + b) / (1 + n_draws) over random ones. No p can be below
+p_map: the probability of any false cell in the whole map is at most alpha, whatever the dependence
+between cells. Where the number of permutations N is at most `n_draws`, all of them are counted
+(exact, p = b / N, the observed one among them); else p = (1 + b) / (1 + n_draws) over random ones.
+No p can be below
     signs 1 / 2^n (two-sided 2 / 2^n);   labels 1 / (n! / prod n_g!), times the permutations of groups of one size (two-sided)
-which `smallest_p` and `sentence` say: with 5 runs no two-sided p is below 0.0625, however large the effect.
-Sources: Fisher (1935); Westfall & Young (1993); Nichols & Holmes (2002), Hum. Brain Mapp. 15; Phipson & Smyth (2010).
+which `smallest_p` and `sentence` say: with 5 runs no two-sided p is below 0.0625, however large the
+effect. Sources: Fisher (1935); Westfall & Young (1993); Nichols & Holmes (2002), Hum. Brain Mapp.
+15; Phipson & Smyth (2010).
 """
 
 from collections import Counter
@@ -45,16 +50,15 @@ class MapTest:
     def sentence(self) -> str:
         """How the p values were found, and whether so few units could have shown anything."""
         how = "all" if self.exact else "random"
-        text = (
-            f"{self.n_units} units, {how} {self.n_permutations} permutations: no p can be below {self.smallest_p:.2g}"
-        )
+        text = f"{self.n_units} units, {how} {self.n_permutations} permutations: no p can be below {self.smallest_p:.2g}"
         return f"{text}, so nothing can reach 0.05" if self.smallest_p > 0.05 else text
 
 
 def unit_maps(
     frame: pd.DataFrame, value: str, unit: str, cells: Sequence[str]
 ) -> tuple[np.ndarray, pd.Index, pd.DataFrame]:
-    """The mean of a column per unit and cell [unit, cell], the units, and the cells' columns (one row each).
+    """The mean of a column per unit and cell [unit, cell], the units, and the cells' columns (one
+    row each).
 
     Raises InputError for an unknown column, and where a unit lacks a cell that another has.
     """
@@ -70,11 +74,18 @@ def unit_maps(
             f"{int((lacking > 0).sum())} of {len(means)} units of '{unit}' have no '{value}' in some cell, e.g. "
             f"{lacking.idxmax()} in {int(lacking.max())} of {means.shape[1]}; a map test needs the same cells in every unit"
         )
-    return means.to_numpy(float), means.index, means.columns.to_frame(index=False).set_axis(list(cells), axis=1)
+    return (
+        means.to_numpy(float),
+        means.index,
+        means.columns.to_frame(index=False).set_axis(list(cells), axis=1),
+    )
 
 
-def sign_flips(maps: np.ndarray, side: str = "two-sided", n_draws: int = 9999, seed: int = 1) -> MapTest:
-    """One sample of units against 0 in every cell: maps [unit, ...]. A cell that is 0 in every unit has p = 1.
+def sign_flips(
+    maps: np.ndarray, side: str = "two-sided", n_draws: int = 9999, seed: int = 1
+) -> MapTest:
+    """One sample of units against 0 in every cell: maps [unit, ...]. A cell that is 0 in every unit
+    has p = 1.
 
     Raises InputError for fewer than two units, values that are missing, or an unknown side.
     """
@@ -82,7 +93,8 @@ def sign_flips(maps: np.ndarray, side: str = "two-sided", n_draws: int = 9999, s
     n = len(flat)
     length = np.sqrt((flat**2).sum(0))
     scaled = np.divide(flat, length * np.sqrt(n), out=np.zeros_like(flat), where=length > 0)
-    # the sum of squares is the same for all signs: t is a monotone function of r = s'x / (|s| |x|), its cosine with the signs
+    # the sum of squares is the same for all signs: t is a monotone function of r = s'x / (|s| |x|),
+    # its cosine with the signs
     exact = 2**n <= n_draws
     observed = scaled.sum(0)
     drawn = _sign_batches(n, n_draws, seed, exact, _rows_at_once(scaled))
@@ -95,10 +107,12 @@ def sign_flips(maps: np.ndarray, side: str = "two-sided", n_draws: int = 9999, s
 def exchange_labels(
     maps: np.ndarray, groups: Sequence, side: str = "two-sided", n_draws: int = 9999, seed: int = 1
 ) -> MapTest:
-    """Groups of units compared in every cell: maps [unit, ...], groups [unit]. t is of the second group minus the first.
+    """Groups of units compared in every cell: maps [unit, ...], groups [unit]. t is of the second
+    group minus the first.
 
-    Groups in sorted order; a cell with one value has p = 1. Raises InputError for fewer than two groups or three units,
-    missing values, an unknown side, or a side other than two-sided with more than two groups.
+    Groups in sorted order; a cell with one value has p = 1. Raises InputError for fewer than two
+    groups or three units, missing values, an unknown side, or a side other than two-sided with more
+    than two groups.
     """
     flat = _flat(maps, side, n_draws)
     codes, levels = pd.factorize(pd.Series(list(groups)), sort=True)
@@ -109,7 +123,9 @@ def exchange_labels(
             f"exchanging labels needs at least 2 groups and more units than groups; {len(levels)} groups of {len(flat)} units"
         )
     if len(levels) > 2 and side != "two-sided":
-        raise InputError(f"side '{side}' of {len(levels)} groups: an F statistic has no side; leave it out")
+        raise InputError(
+            f"side '{side}' of {len(levels)} groups: an F statistic has no side; leave it out"
+        )
     sizes = np.bincount(codes)
     centred = flat - flat.mean(0)
     length = np.sqrt((centred**2).sum(0))
@@ -118,19 +134,29 @@ def exchange_labels(
     total = factorial(len(flat)) // prod(factorial(int(k)) for k in sizes)
     exact = total <= n_draws
     observed = _label_statistic(codes[None], scaled, sizes)[0]
-    drawn = _label_batches(codes, sizes, n_draws, seed, exact, _rows_at_once(scaled) // len(levels) + 1)
-    b_cell, b_map, counted = _count(observed, (_label_statistic(c, scaled, sizes) for c in drawn), side)
-    same = prod(factorial(k) for k in Counter(sizes.tolist()).values()) if side == "two-sided" else 1
+    drawn = _label_batches(
+        codes, sizes, n_draws, seed, exact, _rows_at_once(scaled) // len(levels) + 1
+    )
+    b_cell, b_map, counted = _count(
+        observed, (_label_statistic(c, scaled, sizes) for c in drawn), side
+    )
+    same = (
+        prod(factorial(k) for k in Counter(sizes.tolist()).values()) if side == "two-sided" else 1
+    )
     df = len(flat) - len(levels)
     with np.errstate(divide="ignore"):
         f = observed / (len(levels) - 1) / (np.maximum(1 - observed, 0) / df)
     statistic = _t(observed, df) if len(levels) == 2 else f
-    return _result(statistic.reshape(maps.shape[1:]), b_cell, b_map, len(flat), counted, exact, same / total)
+    return _result(
+        statistic.reshape(maps.shape[1:]), b_cell, b_map, len(flat), counted, exact, same / total
+    )
 
 
 def _flat(maps: np.ndarray, side: str, n_draws: int) -> np.ndarray:
     if side not in SIDES:
-        raise InputError(f"unknown side '{side}'; allowed: {', '.join(SIDES)}.{nearest(side, SIDES)}")
+        raise InputError(
+            f"unknown side '{side}'; allowed: {', '.join(SIDES)}.{nearest(side, SIDES)}"
+        )
     if n_draws < 1:
         raise InputError(f"{n_draws} permutations: at least 1 is needed")
     flat = np.asarray(maps, float).reshape(len(maps), -1)
@@ -139,7 +165,9 @@ def _flat(maps: np.ndarray, side: str, n_draws: int) -> np.ndarray:
             f"a permutation test needs at least 2 units and 1 cell; there are {flat.shape[0]} and {flat.shape[1]}"
         )
     if not np.isfinite(flat).all():
-        raise InputError(f"{int((~np.isfinite(flat)).sum())} values of the maps are missing or infinite")
+        raise InputError(
+            f"{int((~np.isfinite(flat)).sum())} values of the maps are missing or infinite"
+        )
     return flat
 
 
@@ -153,7 +181,9 @@ def _sign_batches(n: int, n_draws: int, seed: int, exact: bool, size: int) -> It
     n_rows = 2**n if exact else n_draws
     for start in range(0, n_rows, size):
         numbers = np.arange(start, min(start + size, n_rows))
-        bits = numbers[:, None] >> np.arange(n) & 1 if exact else rng.integers(0, 2, (len(numbers), n))
+        bits = (
+            numbers[:, None] >> np.arange(n) & 1 if exact else rng.integers(0, 2, (len(numbers), n))
+        )
         yield 1.0 - 2.0 * bits
 
 
@@ -186,15 +216,21 @@ def _assignments(n: int, sizes: Sequence[int]) -> np.ndarray:
 
 
 def _label_statistic(codes: np.ndarray, scaled: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """[permutation, cell] of centred columns of length 1: correlation with the second group; of more groups eta squared."""
+    """[permutation, cell] of centred columns of length 1: correlation with the second group; of
+    more groups eta squared.
+    """
     if len(sizes) == 2:
         n = len(scaled)
         return (codes == 1) @ scaled * np.sqrt(n / (sizes[0] * sizes[1]))
     return sum(((codes == g) @ scaled) ** 2 / sizes[g] for g in range(len(sizes)))
 
 
-def _count(observed: np.ndarray, batches: Iterator[np.ndarray], side: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of each cell the permutations at least as extreme in that cell, and in any cell; and how many there were."""
+def _count(
+    observed: np.ndarray, batches: Iterator[np.ndarray], side: str
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Of each cell the permutations at least as extreme in that cell, and in any cell; and how many
+    there were.
+    """
 
     def extreme(r: np.ndarray) -> np.ndarray:
         return np.abs(r) if side == "two-sided" else r if side == "greater" else -r
@@ -217,7 +253,13 @@ def _t(r: np.ndarray, df: int) -> np.ndarray:
 
 
 def _result(
-    statistic: np.ndarray, b_cell: np.ndarray, b_map: np.ndarray, n: int, counted: int, exact: bool, smallest: float
+    statistic: np.ndarray,
+    b_cell: np.ndarray,
+    b_map: np.ndarray,
+    n: int,
+    counted: int,
+    exact: bool,
+    smallest: float,
 ) -> MapTest:
     if exact:
         p = [b / counted for b in (b_cell, b_map)]

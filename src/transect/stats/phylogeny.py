@@ -1,17 +1,22 @@
-"""Groups that are related (models of one lineage): covariance from a tree, Pagel's lambda, regression of group means.
+"""Groups that are related (models of one lineage): covariance from a tree, Pagel's lambda,
+regression of group means.
 
     y = X beta + e,   Var(e) = sigma^2 V(lambda),   V(lambda) = lambda V off the diagonal, V on it,   0 <= lambda <= 1
-    V_ij = length of the path that i and j share from the root of their tree (0 without a common root): Brownian motion
-lambda = 0 is the star phylogeny (independent groups), 1 the tree as given. -2 log (restricted) likelihood with beta and
+    V_ij = length of the path that i and j share from the root of their tree (0 without a common
+    root): Brownian motion
+lambda = 0 is the star phylogeny (independent groups), 1 the tree as given. -2 log (restricted)
+likelihood with beta and
 sigma profiled out:  log|V| [+ log|X'V^-1 X|] + d (1 + log(2 pi r'V^-1 r / d)),  d = n [- p].
-Interval: {lambda : -2 log L(lambda) - min <= chi2(1, 0.95)}; its ends stop at 0 and 1. p_star: likelihood ratio against
-lambda = 0, an edge of its range, so half of chi2(1)'s tail (Self & Liang 1987).
-Errors of measurement of the means count as differences that the tree does not explain: they lower lambda.
-Uninformative, and said so: fewer than 50 groups, or an interval wider than 0.8 of the range from 0 to 1. Standard errors of
-the regression hold lambda at the value named in their row; that is why star, estimated and tree stand side by side. A predictor
-that follows the tree itself, without an effect, comes out significant (5 %) in 6 to 9 % with the estimated lambda, in 15 to 38 %
-with the star, where lambda is 0.5 to 0.9 (20 to 60 groups, simulated).
-Sources: Pagel (1999), Nature 401; Grafen (1989); Freckleton, Harvey & Pagel (2002) on the numbers of groups; Revell (2010).
+Interval: {lambda : -2 log L(lambda) - min <= chi2(1, 0.95)}; its ends stop at 0 and 1. p_star:
+likelihood ratio against lambda = 0, an edge of its range, so half of chi2(1)'s tail (Self & Liang
+1987). Errors of measurement of the means count as differences that the tree does not explain: they
+lower lambda. Uninformative, and said so: fewer than 50 groups, or an interval wider than 0.8 of the
+range from 0 to 1. Standard errors of the regression hold lambda at the value named in their row;
+that is why star, estimated and tree stand side by side. A predictor that follows the tree itself,
+without an effect, comes out significant (5 %) in 6 to 9 % with the estimated lambda, in 15 to 38 %
+with the star, where lambda is 0.5 to 0.9 (20 to 60 groups, simulated). Sources: Pagel (1999),
+Nature 401; Grafen (1989); Freckleton, Harvey & Pagel (2002) on the numbers of groups; Revell
+(2010).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +36,9 @@ from transect.stats.linear import independent_columns
 
 MIN_GROUPS = 50
 WIDE = 0.8  # of an interval of lambda, which lies in 0 to 1
-NEARLY_ONE = 1 - 1e-6  # the largest lambda of a tree with groups of distance 0, whose V has no inverse
+NEARLY_ONE = (
+    1 - 1e-6
+)  # the largest lambda of a tree with groups of distance 0, whose V has no inverse
 
 
 @dataclass(frozen=True)
@@ -57,19 +64,21 @@ class Lambda:
         if self.n_groups < MIN_GROUPS:
             return f"{found}: uninformative, fewer than {MIN_GROUPS} groups; read the star and the tree as two bounds"
         if not self.informative:
-            return (
-                f"{found}: uninformative, the interval is wider than {WIDE}; read the star and the tree as two bounds"
-            )
+            return f"{found}: uninformative, the interval is wider than {WIDE}; read the star and the tree as two bounds"
         return f"{found}; against the star phylogeny p = {self.p_star:.2g}"
 
 
 def tree_covariance(
-    parents: Mapping[str, str | None], groups: Sequence[str], lengths: Mapping[str, float] | None = None
+    parents: Mapping[str, str | None],
+    groups: Sequence[str],
+    lengths: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """V [group, group] of nodes of a tree, tips or inner ones; a node's length is that of the branch above it (default 1).
+    """V [group, group] of nodes of a tree, tips or inner ones; a node's length is that of the
+    branch above it (default 1).
 
-    Nodes without a parent (None) are roots of separate trees, whose groups share nothing. Raises InputError for a node or
-    parent that is unknown, a circle, a length below 0, and a group with no length above it (it would not vary).
+    Nodes without a parent (None) are roots of separate trees, whose groups share nothing. Raises
+    InputError for a node or parent that is unknown, a circle, a length below 0, and a group with no
+    length above it (it would not vary).
     """
     paths = {group: _path(group, parents) for group in groups}
     if len(paths) < len(groups):
@@ -82,23 +91,36 @@ def tree_covariance(
     shared = above * length @ above.T
     for group, depth in zip(groups, np.diag(shared), strict=True):
         if depth <= 0:
-            raise InputError(f"the group '{group}' has no branch length above it; give its root a length above 0")
+            raise InputError(
+                f"the group '{group}' has no branch length above it; give its root a length above 0"
+            )
     return pd.DataFrame(shared, index=list(groups), columns=list(groups))
 
 
 def distance_covariance(distances: pd.DataFrame) -> pd.DataFrame:
-    """V = 1 - D / max D of a symmetric matrix of distances [group, group]; of a tree with all tips at one depth its V.
+    """V = 1 - D / max D of a symmetric matrix of distances [group, group]; of a tree with all tips
+    at one depth its V.
 
-    Raises InputError for what is no distance matrix, and where 1 - D / max D is no covariance (see `ultrametric`).
+    Raises InputError for what is no distance matrix, and where 1 - D / max D is no covariance (see
+    `ultrametric`).
     """
     d = distances.to_numpy(float)
     if d.shape[0] != d.shape[1] or list(distances.index) != list(distances.columns):
-        raise InputError("a distance matrix needs the same groups as rows and columns, in the same order")
+        raise InputError(
+            "a distance matrix needs the same groups as rows and columns, in the same order"
+        )
     if (
-        not (np.isfinite(d).all() and np.allclose(d, d.T) and (d >= 0).all() and (np.diag(d) == 0).all())
+        not (
+            np.isfinite(d).all()
+            and np.allclose(d, d.T)
+            and (d >= 0).all()
+            and (np.diag(d) == 0).all()
+        )
         or d.max() == 0
     ):
-        raise InputError("distances must be finite, symmetric, not below 0, 0 on the diagonal and not all 0")
+        raise InputError(
+            "distances must be finite, symmetric, not below 0, 0 on the diagonal and not all 0"
+        )
     v = 1 - d / d.max()
     smallest = float(np.linalg.eigvalsh(v)[0])
     if smallest < -1e-8:
@@ -109,16 +131,20 @@ def distance_covariance(distances: pd.DataFrame) -> pd.DataFrame:
 
 
 def ultrametric(distances: pd.DataFrame) -> pd.DataFrame:
-    """The distances of the average-linkage (UPGMA) tree of a distance matrix: usable by `distance_covariance` always."""
+    """The distances of the average-linkage (UPGMA) tree of a distance matrix: usable by
+    `distance_covariance` always.
+    """
     tree = squareform(cophenet(average(squareform(distances.to_numpy(float), checks=False))))
     return pd.DataFrame(tree, index=distances.index, columns=distances.columns)
 
 
-def estimate_lambda(y: np.ndarray, x: np.ndarray, covariance: pd.DataFrame, reml: bool = True) -> Lambda:
+def estimate_lambda(
+    y: np.ndarray, x: np.ndarray, covariance: pd.DataFrame, reml: bool = True
+) -> Lambda:
     """lambda of the residuals of y [group] on x [group, column]; groups in the covariance's order.
 
-    Raises InputError for a covariance that has a negative eigenvalue or holds no relation between any two groups, and
-    where there are no more groups than columns of x + 1.
+    Raises InputError for a covariance that has a negative eigenvalue or holds no relation between
+    any two groups, and where there are no more groups than columns of x + 1.
     """
     gls = _Gls(np.asarray(y, float), np.asarray(x, float), covariance.to_numpy(float), reml)
     grid = np.unique(np.append(np.linspace(0, 1, 101)[:-1], gls.largest))
@@ -127,7 +153,9 @@ def estimate_lambda(y: np.ndarray, x: np.ndarray, covariance: pd.DataFrame, reml
     ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     inner = minimize_scalar(gls.deviance, bounds=ends, method="bounded", options={"xatol": 1e-8})
     estimate, minimum = (
-        (float(inner.x), float(inner.fun)) if inner.fun < found[best] else (float(grid[best]), found[best])
+        (float(inner.x), float(inner.fun))
+        if inner.fun < found[best]
+        else (float(grid[best]), found[best])
     )
     limit = minimum + float(stats.chi2.ppf(0.95, 1))
 
@@ -142,22 +170,32 @@ def estimate_lambda(y: np.ndarray, x: np.ndarray, covariance: pd.DataFrame, reml
     upper = brentq(excess, high, above[0]) if len(above) else 1.0
     p_star = float(stats.chi2.sf(found[0] - minimum, 1) / 2) if found[0] > minimum else 1.0
     return Lambda(
-        estimate, lower, upper, minimum, float(found[0]), p_star, len(gls.y), "REML" if reml else "maximum likelihood"
+        estimate,
+        lower,
+        upper,
+        minimum,
+        float(found[0]),
+        p_star,
+        len(gls.y),
+        "REML" if reml else "maximum likelihood",
     )
 
 
 def phylogenetic_regression(
     frame: pd.DataFrame, formula: str, group: str, covariance: pd.DataFrame, reml: bool = True
 ) -> tuple[pd.DataFrame, Lambda]:
-    """Regression of group means; rows are averaged by group, response and columns of the model matrix alike.
+    """Regression of group means; rows are averaged by group, response and columns of the model
+    matrix alike.
 
-    Columns phylogeny (star, estimated, tree), lambda, term, estimate, se, df (groups - columns), lower, upper, p; and
-    lambda itself. Raises InputError for random terms, unknown columns, groups that the covariance lacks, aliased
-    predictors, and what `estimate_lambda` refuses.
+    Columns phylogeny (star, estimated, tree), lambda, term, estimate, se, df (groups - columns),
+    lower, upper, p; and lambda itself. Raises InputError for random terms, unknown columns, groups
+    that the covariance lacks, aliased predictors, and what `estimate_lambda` refuses.
     """
     parsed = parse(formula)
     if parsed.random or parsed.counts:
-        raise InputError(f"formula '{formula}': a regression of group means has no random terms and no counts")
+        raise InputError(
+            f"formula '{formula}': a regression of group means has no random terms and no counts"
+        )
     if group not in frame:
         raise InputError(
             f"unknown column '{group}'; the table has {', '.join(map(str, frame))}.{nearest(group, frame)}"
@@ -166,7 +204,9 @@ def phylogenetic_regression(
     names = [g for g in covariance.index if g in set(rows[group])]
     lacking = sorted(set(rows[group].astype(str)) - set(map(str, names)))
     if lacking:
-        raise InputError(f"the tree or distance matrix lacks {len(lacking)} groups of '{group}', e.g. {lacking[0]}")
+        raise InputError(
+            f"the tree or distance matrix lacks {len(lacking)} groups of '{group}', e.g. {lacking[0]}"
+        )
     design = Design(parsed.fixed, rows)
     table = np.column_stack([values(parsed.response, rows).to_numpy(float), design.matrix(rows)])
     means = pd.DataFrame(table).groupby(rows[group].to_numpy()).mean().loc[names].to_numpy()
@@ -174,7 +214,9 @@ def phylogenetic_regression(
     kept = independent_columns(x)
     if len(kept) < x.shape[1]:
         aliased = next(design.names[j] for j in range(x.shape[1]) if j not in kept)
-        raise InputError(f"'{aliased}' is aliased: between these {len(names)} groups other predictors determine it")
+        raise InputError(
+            f"'{aliased}' is aliased: between these {len(names)} groups other predictors determine it"
+        )
     v = covariance.loc[names, names]
     found = estimate_lambda(y, x, v, reml)
     gls = _Gls(y, x, v.to_numpy(float), reml)
@@ -202,7 +244,9 @@ def _path(group: str, parents: Mapping[str, str | None]) -> set[str]:
 
 
 class _Gls:
-    """Generalized least squares at any lambda at once: V = D R D with the diagonal D^2, and R's eigenvectors turn y and x."""
+    """Generalized least squares at any lambda at once: V = D R D with the diagonal D^2, and R's
+    eigenvectors turn y and x.
+    """
 
     def __init__(self, y: np.ndarray, x: np.ndarray, v: np.ndarray, reml: bool):
         n, p = x.shape
@@ -218,7 +262,9 @@ class _Gls:
             raise InputError("no two groups are related in this tree: lambda has no meaning for it")
         self.eigenvalues, vectors = np.linalg.eigh(related)
         if self.eigenvalues[0] < -1e-8:
-            raise InputError(f"this is no covariance: its smallest eigenvalue is {self.eigenvalues[0]:.2g}")
+            raise InputError(
+                f"this is no covariance: its smallest eigenvalue is {self.eigenvalues[0]:.2g}"
+            )
         self.largest = 1.0 if self.eigenvalues[0] > 1e-8 else NEARLY_ONE
         self.y, self.x = vectors.T @ (y / scale), vectors.T @ (x / scale[:, None])
         self.log_scale = 2 * float(np.log(scale).sum())
@@ -241,4 +287,9 @@ class _Gls:
         inverse = np.linalg.inv(self.x.T @ weighted)
         beta = inverse @ (weighted.T @ self.y)
         residual = self.y - self.x @ beta
-        return beta, inverse, float(residual @ (residual / variances)), float(np.log(variances).sum())
+        return (
+            beta,
+            inverse,
+            float(residual @ (residual / variances)),
+            float(np.log(variances).sum()),
+        )

@@ -1,4 +1,6 @@
-"""Orthonormal polynomials over the values of a column, R's poly: the columns of poly(x, 2) in a formula."""
+"""Orthonormal polynomials over the values of a column, R's poly: the columns of poly(x, 2) in a
+formula.
+"""
 
 import numpy as np
 

@@ -1,9 +1,11 @@
-"""What the random effects of a fitted mixed model are: conditional modes with their standard errors, and explained variance.
+"""What the random effects of a fitted mixed model are: conditional modes with their standard
+errors, and explained variance.
 
     mode_l = T u_l,   se_l^2 = the diagonal of sigma^2 T [(Lambda'Z'WZ Lambda + I)^-1]_ll T'   given beta and the variances
     R2 marginal = v_fixed / (v_fixed + v_random + v_residual),   R2 conditional = (v_fixed + v_random) / the same
-with v_fixed the sample variance (n - 1) of X beta over the rows, v_random the mean over the rows of z' Sigma z, and v_residual sigma^2, or
-pi^2 / 3 for a logit. Sources: Bates et al. (2015), eq. 56-58; Nakagawa & Schielzeth (2013), Johnson (2014) for slopes.
+with v_fixed the sample variance (n - 1) of X beta over the rows, v_random the mean over the rows of
+z' Sigma z, and v_residual sigma^2, or pi^2 / 3 for a logit. Sources: Bates et al. (2015), eq.
+56-58; Nakagawa & Schielzeth (2013), Johnson (2014) for slopes.
 """
 
 from collections.abc import Iterator
@@ -25,7 +27,9 @@ def conditional_modes(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
     deviance, modes, scale = _modes(fit)
     variances = deviance.level_variances(fit.theta, deviance.solve(fit.theta))
     rows = []
-    for term, factor, mode, spread in zip(deviance.terms, deviance.factors(fit.theta), modes, variances, strict=True):
+    for term, factor, mode, spread in zip(
+        deviance.terms, deviance.factors(fit.theta), modes, variances, strict=True
+    ):
         se = scale * np.sqrt(np.einsum("ab,qbc,ac->qa", factor, spread, factor))
         labels = term.levels or tuple(map(str, range(term.n_levels)))
         for level, label in enumerate(labels):
@@ -35,7 +39,9 @@ def conditional_modes(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
 
 
 def residuals(fit: TableFit, response: np.ndarray) -> np.ndarray:
-    """Of the response that was fitted (or successes k): y - X beta - Z b of each row, times the root of its weight; binomial, Pearson's (k - n p) / sqrt(n p (1 - p))."""
+    """Of the response that was fitted (or successes k): y - X beta - Z b of each row, times the
+    root of its weight; binomial, Pearson's (k - n p) / sqrt(n p (1 - p)).
+    """
     if isinstance(fit, LeastSquaresFit):
         return fit.residuals
     deviance, modes, _ = _modes(fit)
@@ -46,7 +52,11 @@ def residuals(fit: TableFit, response: np.ndarray) -> np.ndarray:
         trials, p = fit.laplace.trials, expit(fit.fixed_part() + random)
         return (response - trials * p) / np.sqrt(np.maximum(trials * p * (1 - p), 1e-10))
     left = response - deviance.x @ fit.beta - random
-    return left if deviance.weights is None else left * np.sqrt(deviance.weights) * fit.sigma / fit.scale
+    return (
+        left
+        if deviance.weights is None
+        else left * np.sqrt(deviance.weights) * fit.sigma / fit.scale
+    )
 
 
 def modes_of(fit: MixedFit | GeneralizedFit) -> list[np.ndarray]:
@@ -55,17 +65,23 @@ def modes_of(fit: MixedFit | GeneralizedFit) -> list[np.ndarray]:
 
 
 def informative_trials(fit: GeneralizedFit) -> dict[str, float]:
-    """Of each grouping, the median over its levels of the sum of n p (1 - p), p with the random effects."""
+    """Of each grouping, the median over its levels of the sum of n p (1 - p), p with the random
+    effects.
+    """
     _, modes, _ = _modes(fit)
     eta = fit.fixed_part()
     for term, mode in zip(fit.laplace.terms, modes, strict=True):
         eta = eta + (mode[term.codes] * term.columns).sum(1)
     each = fit.laplace.trials * expit(eta) * (1 - expit(eta))
-    return {t.name: float(np.median(np.bincount(t.codes, each, t.n_levels))) for t in fit.laplace.terms}
+    return {
+        t.name: float(np.median(np.bincount(t.codes, each, t.n_levels))) for t in fit.laplace.terms
+    }
 
 
 def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], float]:
-    """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale of u."""
+    """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale
+    of u.
+    """
     if isinstance(fit, GeneralizedFit):
         fit.laplace.at(
             fit.theta, fit.laplace.standard(fit.beta)
@@ -74,7 +90,11 @@ def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], 
     else:
         deviance, scale, size = fit.deviance, fit.scale, fit.response.size
         u = deviance.effects(fit.theta, deviance.solve(fit.theta))
-    return deviance, [size * v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)], scale
+    return (
+        deviance,
+        [size * v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)],
+        scale,
+    )
 
 
 def r_squared(fit: TableFit) -> dict[str, float]:

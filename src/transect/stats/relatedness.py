@@ -1,11 +1,13 @@
-"""How the levels of a column are related, from a Newick tree or a matrix; the effects between them with and without it.
+"""How the levels of a column are related, from a Newick tree or a matrix; the effects between them
+with and without it.
 
     ((pythia-70m:1,pythia-160m:1)pythia:0.5,gpt2:1.5);      tips and inner nodes are levels; a length stands after each colon
-Without any lengths every branch is 1 long; the root has none unless it is given. A matrix has the levels as rows and columns:
-distances (0 on the diagonal, turned into 1 - D / max D, over the average-linkage tree where that is no covariance) or
-covariances (above 0 on it). Left out of the regression of the levels' means: terms that vary within the levels and whose means
-others determine (a condition that is balanced in each), and their interactions.
-Sources: Felsenstein's Newick standard (1986); Pagel (1999); see stats/phylogeny.py.
+Without any lengths every branch is 1 long; the root has none unless it is given. A matrix has the
+levels as rows and columns: distances (0 on the diagonal, turned into 1 - D / max D, over the
+average-linkage tree where that is no covariance) or covariances (above 0 on it). Left out of the
+regression of the levels' means: terms that vary within the levels and whose means others determine
+(a condition that is balanced in each), and their interactions. Sources: Felsenstein's Newick
+standard (1986); Pagel (1999); see stats/phylogeny.py.
 """
 
 import re
@@ -30,7 +32,8 @@ _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|[(),:;]|[^\s(),:;'\[\]][^(),:;\[\]]*)")
 
 
 def read_newick(text: str) -> tuple[dict[str, str | None], dict[str, float]]:
-    """The parent of every node (None of the root) and the branch lengths that are given. Raises InputError for what is no tree.
+    """The parent of every node (None of the root) and the branch lengths that are given. Raises
+    InputError for what is no tree.
 
     Nodes without a name are named by their number in brackets. Underscores stay as they are.
     """
@@ -65,7 +68,9 @@ def read_newick(text: str) -> tuple[dict[str, str | None], dict[str, float]]:
     lengths.setdefault(stack[0][0], 0.0)
     unknown = [node for node in parents if node not in lengths]
     if 0 < len(unknown) < len(parents) - 1:
-        raise InputError(f"the tree gives {len(lengths) - 1} branch lengths, but none for '{unknown[0]}'")
+        raise InputError(
+            f"the tree gives {len(lengths) - 1} branch lengths, but none for '{unknown[0]}'"
+        )
     return parents, lengths
 
 
@@ -74,7 +79,9 @@ def _tokens(text: str) -> list[str]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if not match:
-            raise InputError(f"this is no Newick tree: it cannot be read from '{text[position : position + 20]}' on")
+            raise InputError(
+                f"this is no Newick tree: it cannot be read from '{text[position : position + 20]}' on"
+            )
         found.append(match.group(1).strip())
         position = match.end()
     return found
@@ -94,7 +101,9 @@ def _node(tokens: Sequence[str], position: int, inner: bool) -> tuple[str, float
         try:
             length = float(value)
         except ValueError:
-            raise InputError(f"the branch length '{value}' of '{name}' in the tree is no number") from None
+            raise InputError(
+                f"the branch length '{value}' of '{name}' in the tree is no number"
+            ) from None
         position += 2
     if position < len(tokens) and tokens[position] not in ",);":
         raise InputError(f"the tree lacks a comma before '{tokens[position]}'")
@@ -102,7 +111,9 @@ def _node(tokens: Sequence[str], position: int, inner: bool) -> tuple[str, float
 
 
 def covariance_of(matrix: pd.DataFrame, levels: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """The covariance among some levels from a matrix of distances or covariances, and a sentence on what it was taken for."""
+    """The covariance among some levels from a matrix of distances or covariances, and a sentence on
+    what it was taken for.
+    """
     matrix = matrix.set_axis(matrix.index.astype(str)).set_axis(matrix.columns.astype(str), axis=1)
     lacking = [v for v in levels if v not in matrix.index or v not in matrix.columns]
     if lacking:
@@ -110,8 +121,12 @@ def covariance_of(matrix: pd.DataFrame, levels: Sequence[str]) -> tuple[pd.DataF
             f"the matrix lacks {len(lacking)} levels, e.g. '{lacking[0]}'.{nearest(lacking[0], matrix.index)}"
         )
     part = matrix.loc[list(levels), list(levels)]
-    if part.shape != (len(levels), len(levels)) or not all(pd.api.types.is_numeric_dtype(t) for t in part.dtypes):
-        raise InputError("the matrix must hold one number for each pair of levels, and each level once")
+    if part.shape != (len(levels), len(levels)) or not all(
+        pd.api.types.is_numeric_dtype(t) for t in part.dtypes
+    ):
+        raise InputError(
+            "the matrix must hold one number for each pair of levels, and each level once"
+        )
     v = part.to_numpy(float)
     if not np.isfinite(v).all() or not np.allclose(v, v.T):
         raise InputError("the matrix must be symmetric and have no gaps")
@@ -119,7 +134,9 @@ def covariance_of(matrix: pd.DataFrame, levels: Sequence[str]) -> tuple[pd.DataF
         try:
             return distance_covariance(part), "distances, 1 - D / largest D"
         except InputError:
-            return distance_covariance(ultrametric(part)), "distances, over their average-linkage tree"
+            return distance_covariance(
+                ultrametric(part)
+            ), "distances, over their average-linkage tree"
     if (np.diag(v) <= 0).any():
         raise InputError("the diagonal must be all 0 (distances) or all above 0 (covariances)")
     if np.linalg.eigvalsh(v)[0] < -1e-8 * np.diag(v).max():
@@ -132,14 +149,18 @@ def tree_of(text: str, levels: Sequence[str]) -> pd.DataFrame:
     parents, lengths = read_newick(text)
     lacking = [v for v in levels if v not in parents]
     if lacking:
-        raise InputError(f"the tree lacks {len(lacking)} levels, e.g. '{lacking[0]}'.{nearest(lacking[0], parents)}")
+        raise InputError(
+            f"the tree lacks {len(lacking)} levels, e.g. '{lacking[0]}'.{nearest(lacking[0], parents)}"
+        )
     return tree_covariance(parents, levels, lengths)
 
 
 def related_effects(
     frame: pd.DataFrame, formula: str, group: str, covariance: pd.DataFrame
 ) -> tuple[pd.DataFrame, Lambda, list[str]]:
-    """`phylogenetic_regression` of the formula's fixed part, lambda, and the terms left out, as above."""
+    """`phylogenetic_regression` of the formula's fixed part, lambda, and the terms left out, as
+    above.
+    """
     parsed = parse(formula)
     rows = complete_rows(frame, [*parsed.columns, group])[0]
     rows = rows.copy()  # no assign: a column may be called self
@@ -151,7 +172,9 @@ def related_effects(
     known = linear.independent_columns(columns.mean().to_numpy().round(12))
     alike: list[Term] = []
     for j, term in enumerate(design.term_of):
-        if term not in alike and ((within[j] and j not in known) or any(set(t) < set(term) for t in alike)):
+        if term not in alike and (
+            (within[j] and j not in known) or any(set(t) < set(term) for t in alike)
+        ):
             alike.append(term)
     kept = [":".join(t) for t in parsed.fixed if t and t not in alike]
     text = f"{parsed.response} ~ {' + '.join(kept) or '1'}{'' if () in parsed.fixed else ' - 1'}"

@@ -1,10 +1,12 @@
-"""Trend with size over a few configurations: a slope per decade, and what it predicts of a size that was left out.
+"""Trend with size over a few configurations: a slope per decade, and what it predicts of a size
+that was left out.
 
 value = a_group + b log10(size) + covariates + e,  one row per configuration, Student's t with n - rank degrees of freedom.
 Prediction interval of a new configuration at x:  x'beta +- t sqrt(s^2 (1 + x'(X'X)^+ x)).
-Both assume the same spread at every size (two or three sizes cannot say otherwise) and, when predicting, that the trend
-goes on as a straight line in log10(size). Of an outcome with bounds the means of the line keep within them (bounded.py), slopes and
-predictions are cut at what is possible (a slope: the bounds' distance over the range of sizes).
+Both assume the same spread at every size (two or three sizes cannot say otherwise) and, when
+predicting, that the trend goes on as a straight line in log10(size). Of an outcome with bounds the
+means of the line keep within them (bounded.py), slopes and predictions are cut at what is possible
+(a slope: the bounds' distance over the range of sizes).
 """
 
 from collections.abc import Sequence
@@ -33,7 +35,9 @@ class Trend:
     bounds: Bounds = UNBOUNDED
 
     def slope(self) -> dict[str, Any]:
-        """The common slope per unit of the size variable (a decade), with interval; NaN where it is refused."""
+        """The common slope per unit of the size variable (a decade), with interval; NaN where it is
+        refused.
+        """
         if self.refused:
             return t_interval(np.nan, np.nan, np.nan)
         weights = np.array([float(t == (self.size,)) for t in self.design.term_of])
@@ -44,7 +48,11 @@ class Trend:
     def mean_at(self, rows: pd.DataFrame) -> dict[str, float]:
         """The fitted mean over `rows` with its interval (a band, not a prediction)."""
         fit = least_squares(self.y, self.x)
-        row = bounded(fit.contrast(self.design.matrix(rows).mean(axis=0), "pooled"), self.bounds, at_bound=len(self.y))
+        row = bounded(
+            fit.contrast(self.design.matrix(rows).mean(axis=0), "pooled"),
+            self.bounds,
+            at_bound=len(self.y),
+        )
         return {k: float(row[k]) for k in ("estimate", "lower", "upper")}
 
     def residuals(self) -> np.ndarray:
@@ -52,17 +60,25 @@ class Trend:
         return least_squares(self.y, self.x).residuals
 
     def widest(self, rows: pd.DataFrame, among: Sequence[str]) -> str | None:
-        """The category `among` the adjusting factors whose levels the fit puts furthest apart, where it determines them; else None."""
+        """The category `among` the adjusting factors whose levels the fit puts furthest apart,
+        where it determines them; else None.
+        """
         beta, apart = least_squares(self.y, self.x).beta, dict[str, float]()
-        for variable, levels in ((v, levels) for v, levels in self.design.levels.items() if v in among):
+        for variable, levels in (
+            (v, levels) for v, levels in self.design.levels.items() if v in among
+        ):
             column = column_of(variable)
-            means = [self.design.matrix(rows.assign(**{column: level})).mean(axis=0) for level in levels]
+            means = [
+                self.design.matrix(rows.assign(**{column: level})).mean(axis=0) for level in levels
+            ]
             if not any(undetermined(weights, self.x).any() for weights in means):
                 apart[variable] = float(np.ptp([weights @ beta for weights in means]))
         return max(apart, key=lambda v: apart[v], default=None)
 
     def predict(self, new: pd.DataFrame) -> pd.DataFrame:
-        """estimate, se, df, lower, upper: prediction interval of one new configuration per row of `new`."""
+        """estimate, se, df, lower, upper: prediction interval of one new configuration per row of
+        `new`.
+        """
         fit = least_squares(self.y, self.x)
         at = self.design.matrix(new)
         estimate = at @ fit.beta
@@ -72,13 +88,20 @@ class Trend:
         se = np.where(unknown, np.nan, se)
         half = stats.t.ppf(0.975, max(fit.df, 1)) * se
         columns = {"estimate": np.where(unknown, np.nan, estimate), "se": se, "df": float(fit.df)}
-        return cut_rows(pd.DataFrame(columns | {"lower": estimate - half, "upper": estimate + half}), self.bounds)
+        return cut_rows(
+            pd.DataFrame(columns | {"lower": estimate - half, "upper": estimate + half}),
+            self.bounds,
+        )
 
 
-def trend(frame: pd.DataFrame, size: str, adjust: tuple[str, ...] = (), bounds: Bounds = UNBOUNDED) -> Trend:
-    """Fit a trend to one row per configuration: columns value, the size column and those of `adjust`.
+def trend(
+    frame: pd.DataFrame, size: str, adjust: tuple[str, ...] = (), bounds: Bounds = UNBOUNDED
+) -> Trend:
+    """Fit a trend to one row per configuration: columns value, the size column and those of
+    `adjust`.
 
-    `size` is a variable such as log10(params_total). An adjusting factor with a single level is left out.
+    `size` is a variable such as log10(params_total). An adjusting factor with a single level is
+    left out.
     """
     kept = [a for a in adjust if frame[column_of(a)].nunique() > 1]
     design = Design(parse("value ~ " + " + ".join([size, *kept])).fixed, frame)

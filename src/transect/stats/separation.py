@@ -1,14 +1,17 @@
 """The smallest set of further units that tells a factor from those it is aliased with.
 
-Rows X of the units at hand and of the candidates: an intercept and the columns of the factor A and of the others S (an indicator per
-level, or log10 of a number). A contrast c among the levels of A that the units at hand have is estimable where c lies in the row
-space of X. With P the projection on the row space at hand, L = C (I - P) is what is missing of the contrasts C, and a candidate row r
-brings w = r (I - P). A set of candidates tells A from S where the rows of L lie in the span of its w; rank L candidates are needed at
-least. Levels that only candidates have are columns of their own, so that a candidate with a new level of everything brings nothing.
+Rows X of the units at hand and of the candidates: an intercept and the columns of the factor A and
+of the others S (an indicator per level, or log10 of a number). A contrast c among the levels of A
+that the units at hand have is estimable where c lies in the row space of X. With P the projection
+on the row space at hand, L = C (I - P) is what is missing of the contrasts C, and a candidate row r
+brings w = r (I - P). A set of candidates tells A from S where the rows of L lie in the span of its
+w; rank L candidates are needed at least. Levels that only candidates have are columns of their own,
+so that a candidate with a new level of everything brings nothing.
 
-Exact up to three candidates (every combination of different directions w, the cheapest candidate of each); beyond, or where there
-are too many combinations, the candidate that explains most of what is missing of L is added until nothing is (`exact` says which).
-Source: Searle 1987, Linear Models for Unbalanced Data, 5.3; the rank argument is elementary.
+Exact up to three candidates (every combination of different directions w, the cheapest candidate of
+each); beyond, or where there are too many combinations, the candidate that explains most of what is
+missing of L is added until nothing is (`exact` says which). Source: Searle 1987, Linear Models for
+Unbalanced Data, 5.3; the rank argument is elementary.
 """
 
 import itertools
@@ -27,7 +30,9 @@ BLOCK = 20_000  # sets at once, for memory
 
 @dataclass(frozen=True)
 class Separation:
-    """Positions of the chosen candidates (rows of the frame given), in its order. `exact`: no smaller or cheaper set does it."""
+    """Positions of the chosen candidates (rows of the frame given), in its order. `exact`: no
+    smaller or cheaper set does it.
+    """
 
     chosen: tuple[int, ...]
     cost: float
@@ -43,10 +48,12 @@ def separating(
     costs: Sequence[float] | None = None,
     largest: int = 3,
 ) -> Separation | None:
-    """The fewest candidates, and of as few the cheapest, that make every contrast of a factor estimable beside the others.
+    """The fewest candidates, and of as few the cheapest, that make every contrast of a factor
+    estimable beside the others.
 
-    None where all candidates together do not. Rows and candidates in which a value is unknown are left out. An empty choice where
-    nothing is missing. `costs`: one number >= 0 per candidate (1 each).
+    None where all candidates together do not. Rows and candidates in which a value is unknown are
+    left out. An empty choice where nothing is missing. `costs`: one number >= 0 per candidate (1
+    each).
     """
     names = [factor, *others]
     here = frame[np.logical_and.reduce([known(frame[n]).to_numpy() for n in names])]
@@ -66,15 +73,22 @@ def separating(
         if best is not None:
             return Separation(tuple(sorted(int(position[i]) for i in best[1])), best[0], True)
     chosen = _greedy(lacking, brought, directions, price[position])
-    return Separation(tuple(sorted(int(position[i]) for i in chosen)), float(price[position][chosen].sum()), False)
+    return Separation(
+        tuple(sorted(int(position[i]) for i in chosen)), float(price[position][chosen].sum()), False
+    )
 
 
 def _linking(
-    here: pd.DataFrame, candidates: pd.DataFrame, names: Sequence[str], numeric: Collection[str], price: np.ndarray
+    here: pd.DataFrame,
+    candidates: pd.DataFrame,
+    names: Sequence[str],
+    numeric: Collection[str],
+    price: np.ndarray,
 ) -> np.ndarray:
     """Positions of the candidates that can link anything, the cheapest of equal ones.
 
-    A level that the units at hand lack needs two different candidates: the first only says what that level does.
+    A level that the units at hand lack needs two different candidates: the first only says what
+    that level does.
     """
     pool = candidates[list(names)].reset_index(drop=True).assign(price=price)
     pool = pool[np.logical_and.reduce([known(pool[n]).to_numpy() for n in names])]
@@ -89,11 +103,22 @@ def _linking(
 
 
 def _missing(
-    frame: pd.DataFrame, candidates: pd.DataFrame, factor: str, others: Sequence[str], numeric: Collection[str]
+    frame: pd.DataFrame,
+    candidates: pd.DataFrame,
+    factor: str,
+    others: Sequence[str],
+    numeric: Collection[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A basis of the contrasts that are missing, [rank L, dimension], and what each candidate brings, [candidate, dimension]."""
+    """A basis of the contrasts that are missing, [rank L, dimension], and what each candidate
+    brings, [candidate, dimension].
+    """
     both = pd.concat([frame[[factor, *others]], candidates[[factor, *others]]], ignore_index=True)
-    x = np.hstack([np.ones((len(both), 1)), *(_coded(both[n], n in numeric, len(frame)) for n in (factor, *others))])
+    x = np.hstack(
+        [
+            np.ones((len(both), 1)),
+            *(_coded(both[n], n in numeric, len(frame)) for n in (factor, *others)),
+        ]
+    )
     n = (
         1 if factor in numeric else frame[factor].nunique()
     )  # its columns come first, those of the levels at hand before new ones
@@ -110,7 +135,9 @@ def _missing(
 
 
 def _coded(values: pd.Series, numeric: bool, n_here: int) -> np.ndarray:
-    """The columns of a factor; a number is centred at the units at hand. Levels stand in the order in which they occur."""
+    """The columns of a factor; a number is centred at the units at hand. Levels stand in the order
+    in which they occur.
+    """
     if numeric:
         logs = np.log10(values.to_numpy(float))[:, None]
         return np.asarray(logs - logs[:n_here].mean())
@@ -155,8 +182,12 @@ def _spans(lacking: np.ndarray, sets: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(left).max(axis=(1, 2)) < TOLERANCE * 10)
 
 
-def _greedy(lacking: np.ndarray, brought: np.ndarray, directions: np.ndarray, price: np.ndarray) -> list[int]:
-    """Candidates one by one, each the one that leaves least of L, of equals the cheapest; what turns out needless is dropped."""
+def _greedy(
+    lacking: np.ndarray, brought: np.ndarray, directions: np.ndarray, price: np.ndarray
+) -> list[int]:
+    """Candidates one by one, each the one that leaves least of L, of equals the cheapest; what
+    turns out needless is dropped.
+    """
     chosen: list[int] = []
     while not chosen or not _spans(lacking, brought[chosen][None])[0]:
         left = [i for i in directions.tolist() if i not in chosen]

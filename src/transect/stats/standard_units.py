@@ -1,11 +1,13 @@
-"""Columns and response of a model in standard units, so that nothing that is searched depends on the units they were given in.
+"""Columns and response of a model in standard units, so that nothing that is searched depends on
+the units they were given in.
 
     given = standard @ root,      standard' standard = n I,      root [column, column] upper triangular, its diagonal above 0
-For one column this divides by the root mean square; beside an intercept it takes the mean off first. A model of the given
-columns with coefficients b is one of the standard columns with root b, and so is a random term with covariance Sigma one with
-root Sigma root'. A column of 0, or one that others determine, becomes 0: its coefficient is no part of the model.
-The response is what least squares leaves of it, over its root mean square: whatever its offset and its scale.
-Source: Gram-Schmidt orthogonalisation, done twice (Giraud et al. 2005, Numer. Math. 101).
+For one column this divides by the root mean square; beside an intercept it takes the mean off
+first. A model of the given columns with coefficients b is one of the standard columns with root b,
+and so is a random term with covariance Sigma one with root Sigma root'. A column of 0, or one that
+others determine, becomes 0: its coefficient is no part of the model. The response is what least
+squares leaves of it, over its root mean square: whatever its offset and its scale. Source:
+Gram-Schmidt orthogonalisation, done twice (Giraud et al. 2005, Numer. Math. 101).
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,9 @@ class StandardColumns:
     def of(cls, given: np.ndarray) -> "StandardColumns":
         given = np.asarray(given, float)
         n, k = given.shape
-        if k == 0 or n == 0 or (k == 1 and (given == 1.0).all()):  # the usual random intercept needs no copy
+        if (
+            k == 0 or n == 0 or (k == 1 and (given == 1.0).all())
+        ):  # the usual random intercept needs no copy
             return cls(given, given, np.eye(k))
         size = np.abs(given).max(0)
         size[size == 0] = 1.0
@@ -60,7 +64,9 @@ class StandardColumns:
     @cached_property
     def inverse(self) -> np.ndarray:
         """root^-1."""
-        return sl.solve_triangular(self.root, np.eye(len(self.root))) if len(self.root) else self.root
+        return (
+            sl.solve_triangular(self.root, np.eye(len(self.root))) if len(self.root) else self.root
+        )
 
     def coefficients(self, standard: np.ndarray) -> np.ndarray:
         """Of the given columns, from those of the standard ones."""
@@ -73,7 +79,9 @@ class StandardColumns:
 
 @dataclass(frozen=True)
 class StandardResponse:
-    """y = X fitted + size * standard, with `fitted` the least squares coefficients of the standard columns."""
+    """y = X fitted + size * standard, with `fitted` the least squares coefficients of the standard
+    columns.
+    """
 
     standard: np.ndarray
     fitted: np.ndarray
@@ -85,7 +93,9 @@ class StandardResponse:
         largest = float(np.abs(y).max(initial=0.0)) or 1.0
         left, fitted = y / largest, np.zeros(len(fixed.root))
         for _ in range(2):
-            for j, column in enumerate(fixed.standard.T):  # one by one: a large offset goes before the rest is added up
+            for j, column in enumerate(
+                fixed.standard.T
+            ):  # one by one: a large offset goes before the rest is added up
                 part = float(column @ left) / len(left)
                 fitted[j] += part
                 left = left - part * column

@@ -1,9 +1,10 @@
 """One formula fitted to one table: what `transect fit` reports.
 
-Each effect comes with its unit of inference, degrees of freedom that never exceed that unit's level, the slopes that were
-left out (with the reason), and a cross-check by least squares on unit means. Degrees of freedom of binomial models are the units' too, and
-their p is of t with these, where lme4 prints z. A design that would count rows as independent although a coarser
-column carries the effect is refused.
+Each effect comes with its unit of inference, degrees of freedom that never exceed that unit's
+level, the slopes that were left out (with the reason), and a cross-check by least squares on unit
+means. Degrees of freedom of binomial models are the units' too, and their p is of t with these,
+where lme4 prints z. A design that would count rows as independent although a coarser column carries
+the effect is refused.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,15 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.stats import generalized, mixed
-from transect.stats.fit_notes import clustered, coarser, disagreeing, empty_cells, few_trials, rounded, singular
+from transect.stats.fit_notes import (
+    clustered,
+    coarser,
+    disagreeing,
+    empty_cells,
+    few_trials,
+    rounded,
+    singular,
+)
 from transect.stats.formula import Design, Formula, parse
 from transect.stats.generalized import GeneralizedFit
 from transect.stats.inference_units import (
@@ -49,7 +58,9 @@ FAMILIES = ("gaussian", "binomial")
 
 @dataclass(frozen=True)
 class TableModel:
-    """A fitted table. `effects`: one row per coefficient, with its unit; `on_means`: the cross-check; `rows`: those fitted."""
+    """A fitted table. `effects`: one row per coefficient, with its unit; `on_means`: the
+    cross-check; `rows`: those fitted.
+    """
 
     formula: Formula
     family: str
@@ -66,7 +77,9 @@ class TableModel:
     def mixed(self) -> MixedFit | GeneralizedFit:
         """The fit with its random effects. Raises InputError for a formula without."""
         if isinstance(self.fit, LeastSquaresFit):
-            raise InputError(f"formula '{self.formula.text}' has no random term such as (1 | item), which this needs")
+            raise InputError(
+                f"formula '{self.formula.text}' has no random term such as (1 | item), which this needs"
+            )
         return self.fit
 
     @property
@@ -76,13 +89,16 @@ class TableModel:
         if isinstance(self.fit, GeneralizedFit):
             said = {"Laplace": "Laplace approximation (nAGQ = 1)", "nAGQ=0": "nAGQ = 0"}
             return said.get(
-                self.fit.method, f"adaptive Gauss-Hermite quadrature ({self.fit.method.replace('=', ' = ')})"
+                self.fit.method,
+                f"adaptive Gauss-Hermite quadrature ({self.fit.method.replace('=', ' = ')})",
             )
         return "REML" if self.fit.deviance.reml else "maximum likelihood"
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """The root mean square of each column of the model matrix: what a coefficient is multiplied with."""
+        """The root mean square of each column of the model matrix: what a coefficient is multiplied
+        with.
+        """
         return np.sqrt((self.design.matrix(self.rows) ** 2).mean(0))
 
     def as_json(self) -> dict[str, Any]:
@@ -117,8 +133,9 @@ def fit_table(
 ) -> TableModel:
     """Fit a formula: a mixed model, or without a random term least squares (logistic regression).
 
-    weights: a column of weights (gaussian: Var = sigma^2 / weight; binomial with a proportion: the number of trials).
-    Rows with a missing value in a column that is used are left out and counted. Raises InputError for what cannot be fitted.
+    weights: a column of weights (gaussian: Var = sigma^2 / weight; binomial with a proportion: the
+    number of trials). Rows with a missing value in a column that is used are left out and counted.
+    Raises InputError for what cannot be fitted.
     """
     parsed = _parsed(formula, family, method)
     rows, n_missing, notes = fitted_rows(frame, parsed, weights, family)
@@ -136,11 +153,15 @@ def fit_table(
         response, trials = counts.successes, counts.trials
         notes += counts.notes
         fit = (
-            generalized.fit_binomial(response, trials, x, design.names, terms, method, offset=offset)
+            generalized.fit_binomial(
+                response, trials, x, design.names, terms, method, offset=offset
+            )
             if terms
             else fit_logistic(response, trials, x, design.names, offset)
         )
-        means = on_means(response / trials, x, design, [] if parsed.offsets else units, parsed, rows, trials)
+        means = on_means(
+            response / trials, x, design, [] if parsed.offsets else units, parsed, rows, trials
+        )
     else:
         response = response_of(parsed, rows)
         by = None if weights is None else weights_of(rows[weights], weights)
@@ -151,7 +172,9 @@ def fit_table(
         )
         means = on_means(response, x, design, units, parsed, rows, by)
     effects = _effects(fit, units)
-    means = means.assign(differs=disagreements(means, effects), se_ratio=_se_ratio(means, effects, family))
+    means = means.assign(
+        differs=disagreements(means, effects), se_ratio=_se_ratio(means, effects, family)
+    )
     warnings = [
         *notes,
         *computed(parsed, rows),
@@ -172,14 +195,17 @@ def _parsed(formula: str, family: str, method: str) -> Formula:
         raise InputError(f"family {family!r}: allowed are {', '.join(FAMILIES)}.")
     parsed = parse(formula, offsets=True)
     if method != "Laplace" and (family != "binomial" or not parsed.random):
-        raise InputError(f"method '{method}' is for binomial models with a random term; leave it out")
+        raise InputError(
+            f"method '{method}' is for binomial models with a random term; leave it out"
+        )
     return parsed
 
 
 def _effects(fit: TableFit, units: Sequence[Unit]) -> pd.DataFrame:
     rows = []
     for j, (name, unit) in enumerate(zip(fit.names, units, strict=True)):
-        # no correction of degrees of freedom exists for binomial models: the level's own bound stands in for one
+        # no correction of degrees of freedom exists for binomial models: the level's own bound
+        # stands in for one
         row = fit.contrasts(np.eye(len(fit.beta))[j], [unit.bound]).iloc[0].to_dict()
         more = {
             "unit": unit.column or unit.unit or "row",
@@ -192,7 +218,9 @@ def _effects(fit: TableFit, units: Sequence[Unit]) -> pd.DataFrame:
 
 
 def _se_ratio(means: pd.DataFrame, effects: pd.DataFrame, family: str) -> np.ndarray:
-    """Of each row of `means`, the model's standard error over its own; NaN for binomial models, whose scale is another."""
+    """Of each row of `means`, the model's standard error over its own; NaN for binomial models,
+    whose scale is another.
+    """
     if not len(means) or family == "binomial":
         return np.full(len(means), np.nan)
     return effects.set_index("term")["se"].loc[means["term"]].to_numpy() / means["se"].to_numpy()

@@ -4,8 +4,10 @@
     .fitted    the same with the random effects of the row's levels; of a level that the model has not seen, 0
     .residual  response - .fitted (binomial: the share - the probability), of rows whose response is known
     .lower, .upper   the 95 % interval of the response of another row with these values and levels: the uncertainty of beta and of
-               the random effects, the variance of levels that are new, and the residual (gaussian models only)
-Names with a dot are those of R's broom::augment. Source: mixed_prediction.py on the variance of a prediction.
+               the random effects, the variance of levels that are new, and the residual (gaussian
+               models only)
+Names with a dot are those of R's broom::augment. Source: mixed_prediction.py on the variance of a
+prediction.
 """
 
 from collections.abc import Iterator
@@ -32,11 +34,13 @@ COLUMNS = [".fixed", ".fitted", ".residual", ".lower", ".upper"]
 
 
 def predictions(model: TableModel, frame: pd.DataFrame, own: bool = False) -> pd.DataFrame:
-    """The columns .fixed, .fitted, .residual, .lower and .upper of each row; NaN where a predictor is missing, or the cell had no rows.
+    """The columns .fixed, .fitted, .residual, .lower and .upper of each row; NaN where a predictor
+    is missing, or the cell had no rows.
 
-    own: whether it is the table that was fitted, of which a level may stand in rows alone that were left out: these are NaN.
-    Raises InputError for a predictor that the table lacks, for text or infinite values where the model has numbers, and for a level
-    of a fixed effect that the model has not seen.
+    own: whether it is the table that was fitted, of which a level may stand in rows alone that were
+    left out: these are NaN. Raises InputError for a predictor that the table lacks, for text or
+    infinite values where the model has numbers, and for a level of a fixed effect that the model
+    has not seen.
     """
     needed = [column for column in model.formula.columns if column not in _response_columns(model)]
     for column in needed:
@@ -81,14 +85,22 @@ def _predicted(model: TableModel, rows: pd.DataFrame) -> pd.DataFrame:
         fixed, fitted = expit(fixed), expit(fitted)
     left = _response(model, rows) - fitted
     found = pd.DataFrame(
-        {".fixed": fixed, ".fitted": fitted, ".residual": left, ".lower": fitted - half, ".upper": fitted + half}
+        {
+            ".fixed": fixed,
+            ".fitted": fitted,
+            ".residual": left,
+            ".lower": fitted - half,
+            ".upper": fitted + half,
+        }
     )
     found.loc[unknown] = np.nan
     return found
 
 
 def _matrix(design: Design, model: TableModel, rows: pd.DataFrame) -> np.ndarray:
-    """The columns of new rows (NaN where an empty cell would have to tell them), on the scale of the fitted rows: scale(x) has their mean."""
+    """The columns of new rows (NaN where an empty cell would have to tell them), on the scale of
+    the fitted rows: scale(x) has their mean.
+    """
     columns = {}
     for variable in dict.fromkeys(v for term in design.terms for v in term):
         if variable.startswith("scale("):
@@ -96,11 +108,15 @@ def _matrix(design: Design, model: TableModel, rows: pd.DataFrame) -> np.ndarray
             columns[variable] = (rows[column_of(variable)] - before.mean()) / before.std()
         else:
             columns[variable] = values(variable, rows)
-    return design.estimable(design.whole.matrix(pd.DataFrame(columns, index=rows.index), transformed=True))
+    return design.estimable(
+        design.whole.matrix(pd.DataFrame(columns, index=rows.index), transformed=True)
+    )
 
 
 def _terms(model: TableModel, rows: pd.DataFrame) -> Iterator[tuple[Grouping, np.ndarray]]:
-    """The random terms of new rows in the order of the fit's own, and which of its levels each row has (-1: none)."""
+    """The random terms of new rows in the order of the fit's own, and which of its levels each row
+    has (-1: none).
+    """
     fit = model.mixed
     for term in fit.laplace.terms if isinstance(fit, GeneralizedFit) else fit.deviance.terms:
         random, columns = next(
@@ -113,7 +129,12 @@ def _terms(model: TableModel, rows: pd.DataFrame) -> Iterator[tuple[Grouping, np
         codes = np.array([place.get(label, -1) for label in _labels(random, rows)])
         design = Design(random.terms, model.rows)
         known = Grouping(
-            term.name, codes, term.n_levels, _matrix(design, model, rows)[:, columns], term.effects, term.levels
+            term.name,
+            codes,
+            term.n_levels,
+            _matrix(design, model, rows)[:, columns],
+            term.effects,
+            term.levels,
         )
         yield known, codes
 
@@ -142,7 +163,10 @@ def _refuse_what_is_no_number(model: TableModel, rows: pd.DataFrame) -> None:
     """Columns of the effects that are numbers in the model and something else in new rows."""
     slopes = [Design(r.terms, model.rows) for r in model.formula.random]
     for design in (model.design, *slopes):
-        numbers = [*(v for t in design.terms for v in t if v not in design.levels), *model.formula.offsets]
+        numbers = [
+            *(v for t in design.terms for v in t if v not in design.levels),
+            *model.formula.offsets,
+        ]
         for column in dict.fromkeys(map(column_of, numbers)):
             if column in rows and len(rows):
                 if not pd.api.types.is_numeric_dtype(rows[column]):
@@ -163,7 +187,10 @@ def _levels(model: TableModel) -> dict[str, list[str]]:
 
 def _with_known_levels(model: TableModel, rows: pd.DataFrame) -> np.ndarray:
     """Which rows have levels only that the model has effects of."""
-    known = [values(variable, rows).astype(str).isin(levels) for variable, levels in _levels(model).items()]
+    known = [
+        values(variable, rows).astype(str).isin(levels)
+        for variable, levels in _levels(model).items()
+    ]
     return np.logical_and.reduce([np.ones(len(rows), bool), *known])
 
 

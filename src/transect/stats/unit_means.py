@@ -1,14 +1,17 @@
-"""The effects between units by ordinary least squares on one number per unit (statsmodels): the cross-check of a mixed model.
+"""The effects between units by ordinary least squares on one number per unit (statsmodels): the
+cross-check of a mixed model.
 
     constant within the unit   mean of y over unit u = (mean of the model matrix over u) beta + error of u
     at a reference level       intercept of y in unit u, by least squares on what varies within units = (constant columns in u) beta + error
     a slope by the unit        slope of y in unit u, from the same = (its multipliers in u) beta + error
-Another program and the simplest model of a unit: one variance for all, df = units - rank. The whole row of the model matrix is
-averaged, covariates and interactions within the unit too, so both sides hold the same beta; in balanced data they are equal.
-Of a binomial model the means are shares: another scale, so only sign and verdict (whether the 95 % interval excludes 0) compare.
-The means say nothing of a term in an interaction with one that varies within the unit, unless that averages to 0 (centred,
-balanced): it is an effect at that one's reference level. Left out: what these numbers of the units do not determine.
-Levels of other groupings are taken as fixed: a slope by another grouping widens the mixed model's se and not this one.
+Another program and the simplest model of a unit: one variance for all, df = units - rank. The whole
+row of the model matrix is averaged, covariates and interactions within the unit too, so both sides
+hold the same beta; in balanced data they are equal. Of a binomial model the means are shares:
+another scale, so only sign and verdict (whether the 95 % interval excludes 0) compare. The means
+say nothing of a term in an interaction with one that varies within the unit, unless that averages
+to 0 (centred, balanced): it is an effect at that one's reference level. Left out: what these
+numbers of the units do not determine. Levels of other groupings are taken as fixed: a slope by
+another grouping widens the mixed model's se and not this one.
 """
 
 from collections.abc import Sequence
@@ -35,7 +38,9 @@ def on_means(
     rows: pd.DataFrame,
     weights: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Columns term, unit, n_units, by ("means", "intercepts" or "slopes") and those of a contrast; one row per effect that has a check."""
+    """Columns term, unit, n_units, by ("means", "intercepts" or "slopes") and those of a contrast;
+    one row per effect that has a check.
+    """
     found = []
     weights = np.ones(len(response)) if weights is None else weights
     scale = np.maximum(np.abs(x).max(0), 1e-300)
@@ -55,18 +60,32 @@ def on_means(
         for j in (j for j in mine if j in checks):
             by, n_units, *row = (checks[j][c] for c in ("by", "n_units", "estimate", "se", "df"))
             row[:2] = row[0] / scale[j], row[1] / scale[j]
-            found.append({"term": design.names[j], "unit": name, "n_units": n_units, "by": by, **t_interval(*row)})
+            found.append(
+                {
+                    "term": design.names[j],
+                    "unit": name,
+                    "n_units": n_units,
+                    "by": by,
+                    **t_interval(*row),
+                }
+            )
     return pd.DataFrame(found)
 
 
 def disagreements(means: pd.DataFrame, effects: pd.DataFrame) -> list[str]:
-    """Of each row of `on_means`: "sign", "verdict", both or "", where it differs from the mixed model's effect."""
+    """Of each row of `on_means`: "sign", "verdict", both or "", where it differs from the mixed
+    model's effect.
+    """
     model = effects.set_index("term").loc[means["term"]] if len(means) else means
     found = []
     for (_, check), (_, effect) in zip(means.iterrows(), model.iterrows(), strict=True):
         sign = np.sign(check["estimate"]) != np.sign(effect["estimate"])
         verdicts = [row["lower"] > 0 or row["upper"] < 0 for row in (check, effect)]
-        found.append(", ".join([*(["sign"] if sign else []), *(["verdict"] if verdicts[0] != verdicts[1] else [])]))
+        found.append(
+            ", ".join(
+                [*(["sign"] if sign else []), *(["verdict"] if verdicts[0] != verdicts[1] else [])]
+            )
+        )
     return found
 
 
@@ -99,7 +118,11 @@ def _by_intercepts(
     usable = np.isfinite(own)
     design = x[np.unique(codes, return_index=True)[1]][usable]
     places = {j: constant.tolist().index(j) for j in columns}
-    known = {j: k for j, k in places.items() if not linear.undetermined(np.eye(x.shape[1])[k], design).any()}
+    known = {
+        j: k
+        for j, k in places.items()
+        if not linear.undetermined(np.eye(x.shape[1])[k], design).any()
+    }
     rows = _ols(own[usable], design, list(known.values()))
     return {j: rows[k] | {"by": "intercepts"} for j, k in known.items() if rows}
 
@@ -122,11 +145,15 @@ def _by_slopes(
     return found
 
 
-def _own_lines(response: np.ndarray, inner: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each unit's intercept [unit]; its slopes [unit, column] of the first columns that are independent in it (NaN for the
-    others); and the multipliers [unit, column, other] by which these are the others: of cond, 1 itself and size size:cond.
+def _own_lines(
+    response: np.ndarray, inner: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each unit's intercept [unit]; its slopes [unit, column] of the first columns that are
+    independent in it (NaN for the others); and the multipliers [unit, column, other] by which these
+    are the others: of cond, 1 itself and size size:cond.
 
-    The intercept of a unit in which fewer columns are independent than in most is NaN: it stands for another level.
+    The intercept of a unit in which fewer columns are independent than in most is NaN: it stands
+    for another level.
     """
     n_columns = inner.shape[1]
     parts = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
@@ -137,10 +164,14 @@ def _own_lines(response: np.ndarray, inner: np.ndarray, codes: np.ndarray) -> tu
         centred = inner[part] - mean
         kept = linear.independent_columns(np.column_stack([np.ones(len(part)), inner[part]]))
         kept = [k - 1 for k in kept if k]
-        own[unit, kept] = np.linalg.lstsq(centred[:, kept], response[part] - response[part].mean(), rcond=None)[0]
+        own[unit, kept] = np.linalg.lstsq(
+            centred[:, kept], response[part] - response[part].mean(), rcond=None
+        )[0]
         multipliers[unit, kept] = np.linalg.lstsq(centred[:, kept], centred, rcond=None)[0]
         intercepts[unit] = response[part].mean() - mean[kept] @ own[unit, kept]
-    multipliers[np.abs(multipliers) < NEARLY_0 * max(np.abs(multipliers).max(initial=0.0), NEARLY_0)] = 0.0
+    multipliers[
+        np.abs(multipliers) < NEARLY_0 * max(np.abs(multipliers).max(initial=0.0), NEARLY_0)
+    ] = 0.0
     known = np.isfinite(own).sum(1)
     intercepts[known < known.max()] = np.nan
     return intercepts, own, multipliers
@@ -164,6 +195,11 @@ def _ols(y: np.ndarray, x: np.ndarray, columns: list[int]) -> dict[int, dict[str
 
 
 def _at_a_reference(j: int, design: Design, constant: np.ndarray, averaged: np.ndarray) -> bool:
-    """Whether the term of a column stands in an interaction that varies within the unit and does not average to 0."""
+    """Whether the term of a column stands in an interaction that varies within the unit and does
+    not average to 0.
+    """
     term = set(design.term_of[j])
-    return any(term < set(other) and not constant[d] and averaged[:, d].any() for d, other in enumerate(design.term_of))
+    return any(
+        term < set(other) and not constant[d] and averaged[:, d].any()
+        for d, other in enumerate(design.term_of)
+    )

@@ -1,8 +1,8 @@
-"""Number agreement in the languages of the miniature suite (see train/corpora/grammar.py): right and wrong form of the
-one marked word of the subject.
+"""Number agreement in the languages of the miniature suite (see train/corpora/grammar.py): right
+and wrong form of the one marked word of the subject.
 
-A frame is a choice of words. Each frame of a condition gives two items that differ in numbers alone: the subject
-singular, and plural.
+A frame is a choice of words. Each frame of a condition gives two items that differ in numbers
+alone: the subject singular, and plural.
 
     simple      subject with adjective, intransitive verb: no other noun
     attractor   the subject has an adposition phrase and the verb an object, and the nouns in both are of the other
@@ -12,9 +12,9 @@ singular, and plural.
     verb marked         n1s p0 n2P link a subj v0s obj n3P .           a link n2P p0 n1s subj n3P obj v0s .
     adjective marked    n1s p0 n2P link as subj v0 obj n3P .           as link n2P p0 n1s subj n3P obj v0 .
 
-The neighbours of the marked word are the same in both items of a frame, so a bigram model that prefers one form is
-right on one of them: exactly 0.5. The meanings are the same in all four languages. All words are drawn evenly, rare
-ones as often as frequent ones.
+The neighbours of the marked word are the same in both items of a frame, so a bigram model that
+prefers one form is right on one of them: exactly 0.5. The meanings are the same in all four
+languages. All words are drawn evenly, rare ones as often as frequent ones.
 """
 
 import random
@@ -39,7 +39,8 @@ COLUMNS = {  # column -> meaning [unit]
 
 
 def items(*, seed: int, word_order: str, marking: str, frames: int = 100) -> pd.DataFrame:
-    """`frames` frames of each condition, two items each. condition: simple | attractor; number of the subject: singular
+    """`frames` frames of each condition, two items each. condition: simple | attractor; number of
+    the subject: singular
     | plural.
     """
     rng = random.Random(f"agreement {VERSION} {seed}")
@@ -51,15 +52,22 @@ def items(*, seed: int, word_order: str, marking: str, frames: int = 100) -> pd.
                 rng.randrange(grammar.N_ADJECTIVES),
                 rng.randrange(grammar.N_ADPOSITIONS),
             )
-            verb = rng.randrange(grammar.N_INTRANSITIVE if condition == "simple" else grammar.N_VERBS)
+            verb = rng.randrange(
+                grammar.N_INTRANSITIVE if condition == "simple" else grammar.N_VERBS
+            )
             for number in ("singular", "plural"):
                 said = _meaning(*drawn, verb, number == "plural", condition == "attractor")
-                good, bad = (" ".join(grammar.sentence(said, word_order, marking, flip=flip)) for flip in (False, True))
+                good, bad = (
+                    " ".join(grammar.sentence(said, word_order, marking, flip=flip))
+                    for flip in (False, True)
+                )
                 rows.append((f"{condition} {frame} {number}", good, bad, condition, number, frame))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _meaning(nouns: list[int], adjective: int, adposition: int, verb: int, plural: bool, attractor: bool) -> Meaning:
+def _meaning(
+    nouns: list[int], adjective: int, adposition: int, verb: int, plural: bool, attractor: bool
+) -> Meaning:
     if not attractor:
         return Meaning(Phrase(nouns[0], plural, adjective), verb, None)
     subject = Phrase(nouns[0], plural, adjective, adposition, (nouns[1], not plural))

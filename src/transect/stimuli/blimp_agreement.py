@@ -1,11 +1,12 @@
-"""BLiMP, agreement: pairs of English sentences that differ in one word, of which only the first is acceptable.
+"""BLiMP, agreement: pairs of English sentences that differ in one word, of which only the first is
+acceptable.
 
-Eleven paradigms of 1,000 pairs: determiner and noun (6), subject and verb (3), and two that small models do not learn
-as agreement, kept as negative controls: distractor_agreement_relative_clause (the nearer noun misleads, below chance)
-and anaphor_gender_agreement (follows the frequency of "him" and "her"). Chance is 0.5 in each. The other agreement
-paradigms of BLiMP are not among the declared sources.
-Source: Warstadt et al. (2020), BLiMP: The Benchmark of Linguistic Minimal Pairs for English, TACL 8; version of
-2022-12-13.
+Eleven paradigms of 1,000 pairs: determiner and noun (6), subject and verb (3), and two that small
+models do not learn as agreement, kept as negative controls: distractor_agreement_relative_clause
+(the nearer noun misleads, below chance) and anaphor_gender_agreement (follows the frequency of
+"him" and "her"). Chance is 0.5 in each. The other agreement paradigms of BLiMP are not among the
+declared sources. Source: Warstadt et al. (2020), BLiMP: The Benchmark of Linguistic Minimal Pairs
+for English, TACL 8; version of 2022-12-13.
 """
 
 import json
@@ -98,13 +99,23 @@ SOURCE = [
 def items(*, seed: int, sample: int | None = None) -> pd.DataFrame:
     """One row per pair: item (paradigm and pair number), paradigm, sentence_good, sentence_bad.
 
-    `sample` takes the first pairs of every paradigm, the same for every seed: their order in BLiMP is already random.
+    `sample` takes the first pairs of every paradigm, the same for every seed: their order in BLiMP
+    is already random.
     """
     if sample is not None and not 0 < sample <= PAIRS:
-        raise InputError(f"blimp_agreement: sample is {sample!r}; allowed are 1 to {PAIRS} pairs of each paradigm.")
+        raise InputError(
+            f"blimp_agreement: sample is {sample!r}; allowed are 1 to {PAIRS} pairs of each paradigm."
+        )
     rows = []
     for source in SOURCE:
         lines = fetch(source).read_text(encoding="utf-8").splitlines()
         for pair in map(json.loads, lines[:sample]):
-            rows.append((f"{pair['UID']}-{pair['pairID']}", pair["UID"], pair["sentence_good"], pair["sentence_bad"]))
+            rows.append(
+                (
+                    f"{pair['UID']}-{pair['pairID']}",
+                    pair["UID"],
+                    pair["sentence_good"],
+                    pair["sentence_bad"],
+                )
+            )
     return pd.DataFrame(rows, columns=list(COLUMNS))

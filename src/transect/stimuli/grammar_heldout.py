@@ -1,8 +1,8 @@
-"""Held-out documents of the miniature suite's own corpora: of the run's language and variant, never trained on (see
-train/corpora/grammar.py).
+"""Held-out documents of the miniature suite's own corpora: of the run's language and variant, never
+trained on (see train/corpora/grammar.py).
 
-Item i says the same in all languages, so a sum over a document compares languages; bits per byte compares models of one
-language.
+Item i says the same in all languages, so a sum over a document compares languages; bits per byte
+compares models of one language.
 """
 
 import pandas as pd
@@ -19,8 +19,12 @@ COLUMNS = {  # column -> meaning [unit]
 }
 
 
-def items(*, seed: int, word_order: str, marking: str, corpus_variant: str, documents: int = 64) -> pd.DataFrame:
-    """The first `documents` held-out documents; the seed changes nothing, because they belong to the corpus."""
+def items(
+    *, seed: int, word_order: str, marking: str, corpus_variant: str, documents: int = 64
+) -> pd.DataFrame:
+    """The first `documents` held-out documents; the seed changes nothing, because they belong to
+    the corpus.
+    """
     texts = grammar.held_out_documents(
         word_order=word_order, marking=marking, corpus_variant=corpus_variant, n=documents
     )

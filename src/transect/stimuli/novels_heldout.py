@@ -1,10 +1,10 @@
 """Passages of novels that no model of the suite `novels` was trained on, for bits per byte.
 
-Six novels per language. A passage begins where a paragraph begins (so it follows a document boundary as in training)
-and ends with the last whole word within `passage_bytes` bytes of UTF-8; 400 bytes are about 110 tokens, within a
-context of 128. The passages are spread evenly over all held-out characters: the i-th of n begins at the first
-paragraph at or after the share (i + 1/2) / n of the text.
-Source: ELTeC (see transect/eltec.py), 606,094 English and 657,392 Spanish words.
+Six novels per language. A passage begins where a paragraph begins (so it follows a document
+boundary as in training) and ends with the last whole word within `passage_bytes` bytes of UTF-8;
+400 bytes are about 110 tokens, within a context of 128. The passages are spread evenly over all
+held-out characters: the i-th of n begins at the first paragraph at or after the share (i + 1/2) / n
+of the text. Source: ELTeC (see transect/eltec.py), 606,094 English and 657,392 Spanish words.
 """
 
 from bisect import bisect_left
@@ -42,9 +42,11 @@ SOURCE = [
 ]
 
 
-def items(*, seed: int, language: str, passages: int = 512, passage_bytes: int = 400) -> pd.DataFrame:
-    """One row per passage: item (novel and number of the paragraph), text, novel. The same for every seed: nothing is
-    drawn.
+def items(
+    *, seed: int, language: str, passages: int = 512, passage_bytes: int = 400
+) -> pd.DataFrame:
+    """One row per passage: item (novel and number of the paragraph), text, novel. The same for
+    every seed: nothing is drawn.
     """
     found = {novel.id: novel.text.split("\n") for novel in novels(language)}
     starts = [(name, k) for name, paragraphs in found.items() for k in range(len(paragraphs))]
@@ -58,7 +60,8 @@ def items(*, seed: int, language: str, passages: int = 512, passage_bytes: int =
     rows, previous = [], -1
     for i in range(passages):
         first = bisect_left(offsets, (i + 0.5) / passages * offsets[-1], hi=len(starts) - 1)
-        # a paragraph longer than the spacing would be taken twice: the second passage moves on to the next paragraph
+        # a paragraph longer than the spacing would be taken twice: the second passage moves on to
+        # the next paragraph
         previous = min(max(first, previous + 1), len(starts) - passages + i)
         name, k = starts[previous]
         rows.append((f"{name}:{k}", passage(found[name][k:], passage_bytes), name))
@@ -76,8 +79,8 @@ def novels(language: str) -> list[eltec.Novel]:
 
 
 def passage(paragraphs: list[str], limit: int) -> str:
-    """The beginning of the paragraphs, one per line, cut after the last whole word within `limit` bytes (a longer
-    first word is cut).
+    """The beginning of the paragraphs, one per line, cut after the last whole word within `limit`
+    bytes (a longer first word is cut).
     """
     text, size = [], 0
     for paragraph in paragraphs:

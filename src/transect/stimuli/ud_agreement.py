@@ -1,20 +1,23 @@
-"""Agreement in number, in attested sentences: English and Spanish pairs made by one rule from dependency treebanks.
+"""Agreement in number, in attested sentences: English and Spanish pairs made by one rule from
+dependency treebanks.
 
-One word of a treebank sentence is exchanged for its form of the other number; the sentence is cut after the next word,
-because up to the word itself the shorter form would win whenever it begins the longer one ("había" / "habían"). Sets:
+One word of a treebank sentence is exchanged for its form of the other number; the sentence is cut
+after the next word, because up to the word itself the shorter form would win whenever it begins the
+longer one ("había" / "habían"). Sets:
 
     verb  a finite third-person verb or auxiliary after its subject, one noun of the same number. The auxiliary is
-          exchanged where there is one; a copula only before an adjective or verb. Not: coordinated, apposed, numbered
-          or collective subjects.
+          exchanged where there is one; a copula only before an adjective or verb. Not: coordinated,
+          apposed, numbered or collective subjects.
     det   the one determiner of a noun, at most one adjective before it, of the same number and gender.
     noun  the noun of such a phrase.
 
-The other form is the most frequent one in the same files with the same lemma, part of speech (AUX as VERB) and features
-except Number; words that are marked as typos or stand inside a multiword token neither change nor attest. Where none is
-attested there is no pair. Models of any kind prefer the singular (a unigram model: 0.98 of the singular, 0.02 of the
-plural pairs), so both numbers are made equally frequent in every set; only then is chance 0.5.
-Source: UD English-EWT and Spanish-GSD, CC BY-SA 4.0. Of Spanish the training file is not used; of English it is joined
-from the repository's sources, because English gives fewer pairs a sentence.
+The other form is the most frequent one in the same files with the same lemma, part of speech (AUX
+as VERB) and features except Number; words that are marked as typos or stand inside a multiword
+token neither change nor attest. Where none is attested there is no pair. Models of any kind prefer
+the singular (a unigram model: 0.98 of the singular, 0.02 of the plural pairs), so both numbers are
+made equally frequent in every set; only then is chance 0.5. Source: UD English-EWT and Spanish-GSD,
+CC BY-SA 4.0. Of Spanish the training file is not used; of English it is joined from the
+repository's sources, because English gives fewer pairs a sentence.
 """
 
 import hashlib
@@ -114,12 +117,13 @@ def items(
     balanced: bool = True,
     max_bytes: int | None = 240,
 ) -> pd.DataFrame:
-    """One row per pair, COLUMNS. number: of the exchanged word; distance: in words; attractor: a noun of the other
-    number between subject and verb.
+    """One row per pair, COLUMNS. number: of the exchanged word; distance: in words; attractor: a
+    noun of the other number between subject and verb.
 
-    `max_bytes` leaves out longer sentences (5 % of Spanish, 2 % of English), which may not fit a context of 128 tokens.
-    `balanced`: as many singular as plural pairs in each set. `sample_per_cell`: at most so many pairs of each set and
-    number. The pairs that stay come first by a hash of seed and item: a smaller sample is part of every larger one.
+    `max_bytes` leaves out longer sentences (5 % of Spanish, 2 % of English), which may not fit a
+    context of 128 tokens. `balanced`: as many singular as plural pairs in each set.
+    `sample_per_cell`: at most so many pairs of each set and number. The pairs that stay come first
+    by a hash of seed and item: a smaller sample is part of every larger one.
     """
     if language not in COLLECTIVE:
         allowed = ", ".join(COLLECTIVE)
@@ -127,19 +131,32 @@ def items(
             f"ud_agreement: language is {language!r}; there are: {allowed}.{nearest(language, COLLECTIVE)}"
         )
     if sample_per_cell is not None and sample_per_cell < 1:
-        raise InputError(f"ud_agreement: sample_per_cell is {sample_per_cell!r}; it must be at least 1.")
+        raise InputError(
+            f"ud_agreement: sample_per_cell is {sample_per_cell!r}; it must be at least 1."
+        )
     pairs = pd.DataFrame(make_pairs(sentences(language), language), columns=list(COLUMNS))
     pairs = pairs.drop_duplicates(["set", "sentence_good"])
     if max_bytes is not None:
-        longest = pairs[["sentence_good", "sentence_bad"]].map(lambda text: len(text.encode("utf-8"))).max(axis=1)
+        longest = (
+            pairs[["sentence_good", "sentence_bad"]]
+            .map(lambda text: len(text.encode("utf-8")))
+            .max(axis=1)
+        )
         pairs = pairs[longest <= max_bytes]
     return _sample(pairs, seed, sample_per_cell, balanced)
 
 
-def _sample(pairs: pd.DataFrame, seed: int, sample_per_cell: int | None, balanced: bool) -> pd.DataFrame:
+def _sample(
+    pairs: pd.DataFrame, seed: int, sample_per_cell: int | None, balanced: bool
+) -> pd.DataFrame:
     order = pairs["item"].map(lambda item: hashlib.sha256(f"{seed}:{item}".encode()).hexdigest())
     rank = order.groupby([pairs["set"], pairs["number"]]).rank(method="first")
-    cells = pairs.groupby(["set", "number"]).size().unstack(fill_value=0).reindex(columns=list(OTHER), fill_value=0)
+    cells = (
+        pairs.groupby(["set", "number"])
+        .size()
+        .unstack(fill_value=0)
+        .reindex(columns=list(OTHER), fill_value=0)
+    )
     limit = pairs["set"].map(cells.min(axis=1) if balanced else cells.max(axis=1))
     return pairs[rank <= limit.clip(upper=sample_per_cell)].reset_index(drop=True)
 
@@ -171,7 +188,9 @@ def make_pairs(treebank: list[Sentence], language: str) -> Iterator[tuple[Any, .
             form = other_form(word, attested)
             if form is None or start is None or contracts(form, sentence.text[:start], language):
                 continue
-            end = min((w.end for w in sentence.words if w.end > target.last.end), default=target.last.end)
+            end = min(
+                (w.end for w in sentence.words if w.end > target.last.end), default=target.last.end
+            )
             bad = sentence.text[:start] + form + sentence.text[start + len(word.form) : end]
             item = f"{sentence.id}:{word.id}:{target.set}"
             yield (
@@ -197,7 +216,8 @@ def targets(sentence: Sentence, language: str) -> Iterator[Target]:
             if subject is not None and subject.lemma.lower() not in collective:
                 between = sentence.words[subject.id : word.id - 1]
                 attractor = any(
-                    w.upos in ("NOUN", "PROPN") and w.features.get("Number") not in (None, number(word))
+                    w.upos in ("NOUN", "PROPN")
+                    and w.features.get("Number") not in (None, number(word))
                     for w in between
                 )
                 yield Target("verb", word, word, word.id - subject.id, attractor)
@@ -207,7 +227,9 @@ def targets(sentence: Sentence, language: str) -> Iterator[Target]:
 
 
 def subject_of(verb: Word, sentence: Sentence) -> Word | None:
-    """The noun before a finite third-person verb that the verb agrees with, where the rule of the set `verb` holds."""
+    """The noun before a finite third-person verb that the verb agrees with, where the rule of the
+    set `verb` holds.
+    """
     features = verb.features
     if (
         features.get("VerbForm") != "Fin"
@@ -238,17 +260,26 @@ def noun_of(determiner: Word, sentence: Sentence) -> Word | None:
     """The noun of a determiner, where the rule of the sets `det` and `noun` holds."""
     noun = sentence.words[determiner.head - 1]
     gap = noun.id - determiner.id
-    if determiner.relation != "det" or noun.upos != "NOUN" or not changes(noun) or number(noun) != number(determiner):
+    if (
+        determiner.relation != "det"
+        or noun.upos != "NOUN"
+        or not changes(noun)
+        or number(noun) != number(determiner)
+    ):
         return None
     if gap not in (1, 2) or (gap == 2 and sentence.words[determiner.id].upos != "ADJ"):
         return None
-    if "Gender" in determiner.features and determiner.features["Gender"] != noun.features.get("Gender"):
+    if "Gender" in determiner.features and determiner.features["Gender"] != noun.features.get(
+        "Gender"
+    ):
         return None
     return noun if sum(c.upos == "DET" for c in sentence.children[noun.id]) == 1 else None
 
 
 def number(word: Word) -> str | None:
-    """Sing, Plur or another value of the feature; None where there is none or the word is marked as a typo."""
+    """Sing, Plur or another value of the feature; None where there is none or the word is marked as
+    a typo.
+    """
     return None if "Typo" in word.features else word.features.get("Number")
 
 
@@ -264,8 +295,8 @@ def paradigm(word: Word, number: str) -> tuple[Any, ...]:
 
 
 def other_form(word: Word, attested: dict[tuple[Any, ...], Counter[str]]) -> str | None:
-    """The most frequent attested form of the other number, in the case of the word (of equally frequent ones the
-    first seen).
+    """The most frequent attested form of the other number, in the case of the word (of equally
+    frequent ones the first seen).
     """
     forms = attested.get(paradigm(word, OTHER[word.features["Number"]]))
     if not forms:
@@ -279,4 +310,6 @@ def other_form(word: Word, attested: dict[tuple[Any, ...], Counter[str]]) -> str
 
 def contracts(form: str, before: str, language: str) -> bool:
     """Would the new form have to contract with the word before it?"""
-    return re.split(r"\W+", before.rstrip().lower())[-1] in CONTRACTS[language].get(form.lower(), ())
+    return re.split(r"\W+", before.rstrip().lower())[-1] in CONTRACTS[language].get(
+        form.lower(), ()
+    )

@@ -1,11 +1,13 @@
-"""Parallel text: the same 1,000 sentences of news and Wikipedia in every language (Parallel Universal Dependencies).
+"""Parallel text: the same 1,000 sentences of news and Wikipedia in every language (Parallel
+Universal Dependencies).
 
-Bits per byte compares models within a language; across languages compare bits per sentence of this text, whose content
-is the same, and their ratio to one language. 750 sentences are English originals, 250 German, French, Italian or
-Spanish ones that came into the other languages by way of English: `original` tells them apart.
-The text is the line `# text =` as it stands; an item is a sentence, its name the sentence's id, equal in all languages.
-Chinese and Arabic are left out: registries call them by macrolanguage or by script, and these files are one of each.
-Source: Zeman et al. (2017), CoNLL 2017 Shared Task; UD_*-PUD, development versions of 2026.
+Bits per byte compares models within a language; across languages compare bits per sentence of this
+text, whose content is the same, and their ratio to one language. 750 sentences are English
+originals, 250 German, French, Italian or Spanish ones that came into the other languages by way of
+English: `original` tells them apart. The text is the line `# text =` as it stands; an item is a
+sentence, its name the sentence's id, equal in all languages. Chinese and Arabic are left out:
+registries call them by macrolanguage or by script, and these files are one of each. Source: Zeman
+et al. (2017), CoNLL 2017 Shared Task; UD_*-PUD, development versions of 2026.
 """
 
 import pandas as pd
@@ -16,7 +18,21 @@ from transect.sources import fetch
 VERSION = 1
 BY = ["language"]
 APPLIES = {
-    "language": ["eng", "spa", "ces", "deu", "fra", "ind", "ita", "kor", "pol", "por", "rus", "swe", "tur"],
+    "language": [
+        "eng",
+        "spa",
+        "ces",
+        "deu",
+        "fra",
+        "ind",
+        "ita",
+        "kor",
+        "pol",
+        "por",
+        "rus",
+        "swe",
+        "tur",
+    ],
 }
 COLUMNS = {  # column -> meaning [unit]
     "item": "id of the item",
@@ -123,10 +139,12 @@ ORIGINAL = {"01": "eng", "02": "deu", "03": "fra", "04": "ita", "05": "spa"}
 
 
 def items(*, seed: int, language: str, sentences: int = SENTENCES) -> pd.DataFrame:
-    """One row per sentence: item (its id), text, genre (news, wikipedia), original (language it was written in).
+    """One row per sentence: item (its id), text, genre (news, wikipedia), original (language it was
+    written in).
 
-    `sentences` takes that many at equal distances through the set, the same in every language; `seed` changes nothing.
-    Raises InputError for a language without a file, or a number of sentences that is not 1 to 1000.
+    `sentences` takes that many at equal distances through the set, the same in every language;
+    `seed` changes nothing. Raises InputError for a language without a file, or a number of
+    sentences that is not 1 to 1000.
     """
     sources = {source["language"]: source for source in SOURCE}
     if language not in sources:
@@ -136,16 +154,22 @@ def items(*, seed: int, language: str, sentences: int = SENTENCES) -> pd.DataFra
     if not 1 <= sentences <= SENTENCES:
         raise InputError(f"ud_pud: sentences is {sentences}; allowed are 1 to {SENTENCES}.")
     rows = _sentences(fetch(sources[language]).read_text(encoding="utf-8"))
-    return pd.DataFrame([rows[i * SENTENCES // sentences] for i in range(sentences)], columns=list(COLUMNS))
+    return pd.DataFrame(
+        [rows[i * SENTENCES // sentences] for i in range(sentences)], columns=list(COLUMNS)
+    )
 
 
 def _sentences(conllu: str) -> list[tuple[str, str, str, str]]:
-    """Identifier, text, genre and original language of every sentence of a CoNLL-U file, in its order."""
+    """Identifier, text, genre and original language of every sentence of a CoNLL-U file, in its
+    order.
+    """
     rows = []
     name = ""
     for line in conllu.splitlines():
         if line.startswith("# sent_id = "):
             name = line.removeprefix("# sent_id = ").strip()
         elif line.startswith("# text = "):
-            rows.append((name, line.removeprefix("# text = ").strip(), GENRE[name[0]], ORIGINAL[name[1:3]]))
+            rows.append(
+                (name, line.removeprefix("# text = ").strip(), GENRE[name[0]], ORIGINAL[name[1:3]])
+            )
     return rows

@@ -1,5 +1,5 @@
-"""From the facts of a run to an untrained network: the transformers configuration of each architecture that is trained
-here.
+"""From the facts of a run to an untrained network: the transformers configuration of each
+architecture that is trained here.
 
 To add an architecture is to add one function to CONFIGURATIONS; the run's `model_type` chooses it.
 """
@@ -26,13 +26,21 @@ from transect.lm.lstm import LstmConfig
 from transect.run import Run
 from transect.train.recipe import Recipe
 
-ROPE = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}  # on all dimensions of a head
-NOT_HIDDEN = ("embed", "lm_head", "decoder")  # parts of the names of matrices that Muon does not train
+ROPE = {
+    "rope_type": "default",
+    "rope_theta": 10_000.0,
+    "partial_rotary_factor": 1.0,
+}  # on all dimensions of a head
+NOT_HIDDEN = (
+    "embed",
+    "lm_head",
+    "decoder",
+)  # parts of the names of matrices that Muon does not train
 
 
 def gpt_neox(run: Run, common: dict[str, Any]) -> PreTrainedConfig:
-    """GPT-NeoX: attention and MLP read the same input (parallel residual) or follow one another (sequential), all else
-    equal.
+    """GPT-NeoX: attention and MLP read the same input (parallel residual) or follow one another
+    (sequential), all else equal.
     """
     own: dict[str, Any] = {
         "num_attention_heads": run.get("n_heads"),
@@ -48,8 +56,8 @@ def gpt_neox(run: Run, common: dict[str, Any]) -> PreTrainedConfig:
 
 
 def bert(run: Run, common: dict[str, Any]) -> PreTrainedConfig:
-    """BERT: bidirectional attention, learned positions, no dropout (the corpora are never seen often enough to need
-    it).
+    """BERT: bidirectional attention, learned positions, no dropout (the corpora are never seen
+    often enough to need it).
     """
     own: dict[str, Any] = {
         "num_attention_heads": run.get("n_heads"),
@@ -87,8 +95,8 @@ CONFIGURATIONS: dict[str, Callable[[Run, dict[str, Any]], PreTrainedConfig]] = {
 
 
 def configuration(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
-    """The configuration of a run. Raises InputError for an architecture that cannot be trained here, or a vocabulary of
-    another size.
+    """The configuration of a run. Raises InputError for an architecture that cannot be trained
+    here, or a vocabulary of another size.
     """
     model_type = run.get("model_type")
     if model_type not in CONFIGURATIONS:
@@ -110,15 +118,17 @@ def configuration(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) 
         "num_hidden_layers": run.get("n_layers"),
         "tie_word_embeddings": run.get("tied_embeddings", False),
         "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id
+        if tokenizer.eos_token_id is not None
+        else tokenizer.bos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
     return CONFIGURATIONS[model_type](run, common | dict(recipe.config))
 
 
 def network(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """The untrained network in float32, from torch's current random state; attention as the recipe says, where there is
-    any.
+    """The untrained network in float32, from torch's current random state; attention as the recipe
+    says, where there is any.
     """
     kind = AutoModelForCausalLM if run.get("objective") == "causal" else AutoModelForMaskedLM
     options = {"attn_implementation": recipe.attention} if run.get("mixer") == "attention" else {}
@@ -126,8 +136,8 @@ def network(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Pre
 
 
 def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
-    """(params_total, params_non_embedding): unique weights; and those without token, position and token-type embeddings
-    and an untied output matrix.
+    """(params_total, params_non_embedding): unique weights; and those without token, position and
+    token-type embeddings and an untied output matrix.
     """
     output = model.get_output_embeddings()
     outside = {id(output.weight)} if output is not None else set()
@@ -137,9 +147,13 @@ def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
 
 
 def split_for_muon(model: PreTrainedModel) -> tuple[list[Any], list[Any]]:
-    """(hidden matrices, all other parameters): Muon is for maps between hidden states, not for embeddings, outputs,
-    filters or vectors.
+    """(hidden matrices, all other parameters): Muon is for maps between hidden states, not for
+    embeddings, outputs, filters or vectors.
     """
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and not any(part in name for part in NOT_HIDDEN)]
+    hidden = [
+        p
+        for name, p in model.named_parameters()
+        if p.ndim == 2 and not any(part in name for part in NOT_HIDDEN)
+    ]
     chosen = {id(p) for p in hidden}
     return hidden, [p for p in model.parameters() if id(p) not in chosen]

@@ -1,5 +1,5 @@
-"""Unigram, bigram ... models of a corpus: what can be known from a few neighbouring words alone. The estimate is that
-of lm/ngram.py.
+"""Unigram, bigram ... models of a corpus: what can be known from a few neighbouring words alone.
+The estimate is that of lm/ngram.py.
 """
 
 from pathlib import Path
@@ -12,10 +12,14 @@ from transect.train import data
 from transect.train.recipe import Recipe
 
 
-def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, documents: list[str], folder: Path) -> None:
-    """Count the whole corpus and write the one checkpoint. Nothing is counted across documents; each opens with the BOS
-    token, if there is one.
+def train(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, documents: list[str], folder: Path
+) -> None:
+    """Count the whole corpus and write the one checkpoint. Nothing is counted across documents;
+    each opens with the BOS token, if there is one.
     """
     ids = list(data.encoded(documents, tokenizer))
-    tables = fit_ngram(ids, len(tokenizer), recipe.order, smoothing=recipe.smoothing, bos_id=tokenizer.bos_token_id)
+    tables = fit_ngram(
+        ids, len(tokenizer), recipe.order, smoothing=recipe.smoothing, bos_id=tokenizer.bos_token_id
+    )
     write_folder(folder, lambda unfinished: save_ngram(tables, unfinished, tokenizer))

@@ -1,5 +1,5 @@
-"""What a training run leaves on disk: checkpoints in hub layout, the state to resume from, and done.json. Written whole
-or not at all.
+"""What a training run leaves on disk: checkpoints in hub layout, the state to resume from, and
+done.json. Written whole or not at all.
 
 root/recipe.json          the digest of the recipe: weights of another recipe are thrown away, not continued
 root/<revision>/          config.json, model.safetensors, tokenizer files
@@ -35,8 +35,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
-    """Make the folder ready for this recipe; True if the run is already done. Files of another recipe and unfinished
-    ones are removed: one process at a time works on a run (jobs/training_lease.py).
+    """Make the folder ready for this recipe; True if the run is already done. Files of another
+    recipe and unfinished ones are removed: one process at a time works on a run
+    (jobs/training_lease.py).
     """
     root.mkdir(parents=True, exist_ok=True)
     if read_json(root / "recipe.json").get("digest") != digest:
@@ -49,12 +50,17 @@ def prepare(root: Path, digest: str, revisions: list[str]) -> bool:
         recover(root / revision)
     for path in list(root.rglob(f"{PART}*")):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    return bool(read_json(root / "done.json")) and all((root / revision / WEIGHTS).is_file() for revision in revisions)
+    return bool(read_json(root / "done.json")) and all(
+        (root / revision / WEIGHTS).is_file() for revision in revisions
+    )
 
 
 def finish(root: Path, revisions: list[str]) -> None:
     """Write done.json and remove the resume state."""
-    digests = {revision: hashlib.sha256((root / revision / WEIGHTS).read_bytes()).hexdigest() for revision in revisions}
+    digests = {
+        revision: hashlib.sha256((root / revision / WEIGHTS).read_bytes()).hexdigest()
+        for revision in revisions
+    }
     write_json(root / "done.json", digests)
     (root / "resume.pt").unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """Train one run of the registry, with all its checkpoints.
 
-The same recipe on the same machine and number of threads gives the same weights, bit by bit, also after a kill:
-initialisation follows from the seed, each batch and its dropout from (seed, step), the learning rate from the step, and
-the rest of the state is written with each checkpoint.
+The same recipe on the same machine and number of threads gives the same weights, bit by bit, also
+after a kill: initialisation follows from the seed, each batch and its dropout from (seed, step),
+the learning rate from the step, and the rest of the state is written with each checkpoint.
 """
 
 from __future__ import annotations
@@ -34,13 +34,17 @@ OnCheckpoint = Callable[[str, Path], object]
 
 
 def train_run(
-    run: Run, root: Path, *, on_checkpoint: OnCheckpoint | None = None, project: Project | None = None
+    run: Run,
+    root: Path,
+    *,
+    on_checkpoint: OnCheckpoint | None = None,
+    project: Project | None = None,
 ) -> None:
-    """Train (or resume) a run into `root` (see saving.py for what lies there); nothing is done where it is already
-    finished.
+    """Train (or resume) a run into `root` (see saving.py for what lies there); nothing is done
+    where it is already finished.
 
-    `on_checkpoint(revision, folder)` is called when a checkpoint is on disk. Raises InputError for a recipe that cannot
-    be followed.
+    `on_checkpoint(revision, folder)` is called when a checkpoint is on disk. Raises InputError for
+    a recipe that cannot be followed.
     """
     recipe = recipes.read(run)
     revisions = [checkpoint.revision for checkpoint in run.checkpoints]
@@ -68,8 +72,8 @@ def _threads(n: int) -> Iterator[None]:
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
-    """Device and precision. Accelerate keeps both for the whole process, but two runs may differ in them: forget those
-    of the last run.
+    """Device and precision. Accelerate keeps both for the whole process, but two runs may differ in
+    them: forget those of the last run.
     """
     AcceleratorState._reset_state()
     PartialState._reset_state()
@@ -80,14 +84,26 @@ def _accelerator(recipe: Recipe) -> Accelerator:
 class Training:
     """One network with its optimisers and data, at some step."""
 
-    def __init__(self, run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, documents: list[str]):
+    def __init__(
+        self, run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, documents: list[str]
+    ):
         seed, masked = int(run.get("seed", 0)), run.get("objective") != "causal"
-        self.run, self.recipe, self.tokenizer, self.masked, self.step = run, recipe, tokenizer, masked, 0
+        self.run, self.recipe, self.tokenizer, self.masked, self.step = (
+            run,
+            recipe,
+            tokenizer,
+            masked,
+            0,
+        )
         self.seed = seed
         self.accelerator = _accelerator(recipe)
         torch.manual_seed(seed)
-        self.model: PreTrainedModel = architectures.network(run, recipe, tokenizer).to(self.accelerator.device)
-        self.batches = Batches(data.rows(documents, tokenizer, recipe), recipe, tokenizer, seed, masked)
+        self.model: PreTrainedModel = architectures.network(run, recipe, tokenizer).to(
+            self.accelerator.device
+        )
+        self.batches = Batches(
+            data.rows(documents, tokenizer, recipe), recipe, tokenizer, seed, masked
+        )
         hidden, rest = (
             architectures.split_for_muon(self.model)
             if recipe.optimizer == "muon"
@@ -98,16 +114,20 @@ class Training:
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": recipe.weight_decay},
             {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
         ]
-        self.adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
+        self.adamw = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True
+        )
         self.average = [p.detach().clone() for p in self.model.parameters()] if recipe.ema else []
 
     def to_the_end(self, root: Path, on_checkpoint: OnCheckpoint) -> None:
-        """Take all steps, and save at those of the run's checkpoint rule; begins after the last saved step, where there
-        is one.
+        """Take all steps, and save at those of the run's checkpoint rule; begins after the last
+        saved step, where there is one.
         """
         due = {checkpoint.step: checkpoint.revision for checkpoint in self.run.checkpoints}
         state = saving.load_state(root, self.accelerator.device)
-        if state is not None and all((root / due[step]).is_dir() for step in due if step <= state["step"]):
+        if state is not None and all(
+            (root / due[step]).is_dir() for step in due if step <= state["step"]
+        ):
             self.load_state(state)
         elif 0 in due:
             self._save(root, due[0], on_checkpoint)
@@ -120,7 +140,9 @@ class Training:
     def take_step(self) -> float:
         """One optimiser step; the loss in nats a token, before the step."""
         inputs, targets = (t.to(self.accelerator.device) for t in self.batches(self.step))
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, 3, self.step]).generate_state(1)[0]))  # of dropout
+        torch.manual_seed(
+            int(np.random.SeedSequence([self.seed, 3, self.step]).generate_state(1)[0])
+        )  # of dropout
         loss = self._loss(inputs, targets)
         self.model.zero_grad()
         self.accelerator.backward(loss)
@@ -131,9 +153,13 @@ class Training:
         self.muon.lr = self.recipe.muon_lr * factor
         self.adamw.step()
         self.muon.step()
-        if self.average:  # over about the last tenth of training at first, over 1 / (1 - ema) steps later
+        if (
+            self.average
+        ):  # over about the last tenth of training at first, over 1 / (1 - ema) steps later
             decay = min(self.recipe.ema, self.step / (self.step + 9))
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.model.parameters()], 1 - decay)
+            torch._foreach_lerp_(
+                self.average, [p.detach() for p in self.model.parameters()], 1 - decay
+            )
         self.step += 1
         return loss.item()
 
@@ -147,7 +173,9 @@ class Training:
         if self.masked:  # the few targets first: most of the softmax would be thrown away
             chosen = targets != IGNORED
             logits, targets = logits[chosen], targets[chosen]
-        return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORED)
+        return F.cross_entropy(
+            logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORED
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, besides the recipe."""
@@ -182,7 +210,9 @@ class Training:
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
-        """The model with the average of its weights in place of the weights, where the recipe asks for it."""
+        """The model with the average of its weights in place of the weights, where the recipe asks
+        for it.
+        """
         kept = [p.detach().clone() for p in self.model.parameters()] if self.average else []
         with torch.no_grad():
             for parameter, average in zip(self.model.parameters(), self.average, strict=False):

@@ -13,7 +13,9 @@ from transect.errors import InputError
 from transect.lm import load
 from transect.measures.behaviour import bits_per_byte
 
-TEXTS = pd.DataFrame({"item": ["a", "b"], "text": ["the dog runs .", "cats sleep near the big red cabinet"]})
+TEXTS = pd.DataFrame(
+    {"item": ["a", "b"], "text": ["the dog runs .", "cats sleep near the big red cabinet"]}
+)
 # by this measure on torch 2.13, CPU; the parts are tested against the plain forward in tests/lm
 GOLDEN = [1.826239, 1.205734]
 
@@ -61,7 +63,9 @@ def test_without_bos_a_shared_first_character_is_not_counted(tmp_path):
 
 
 def test_a_long_document_is_scored_once_per_token_in_windows():
-    """100 tokens, window 20 with BOS, stride 5: every token once, later ones with at least 14 before."""
+    """100 tokens, window 20 with BOS, stride 5: every token once, later ones with at least 14
+    before.
+    """
     seen = []
 
     def logprob(ids, t):
@@ -75,7 +79,9 @@ def test_a_long_document_is_scored_once_per_token_in_windows():
 
 
 def test_windows_agree_with_one_forward_where_the_text_fits(tmp_path):
-    """A window longer than the text changes nothing; a shorter one does, by the context that it lacks."""
+    """A window longer than the text changes nothing; a shorter one does, by the context that it
+    lacks.
+    """
     model = load(tiny_model(tmp_path, "gpt_neox"))
     whole, wide, narrow = (
         values(bits_per_byte.measure(model, TEXTS, seed=0, **o))["logprob_nats"]
@@ -83,14 +89,22 @@ def test_windows_agree_with_one_forward_where_the_text_fits(tmp_path):
     )
     assert whole == wide
     ids = model.encode(TEXTS["text"][1])
-    parts = [model.token_logprobs([[model.bos_id, *ids[max(0, t - 2) : t + 1]]])[0][-1] for t in range(len(ids))]
+    parts = [
+        model.token_logprobs([[model.bos_id, *ids[max(0, t - 2) : t + 1]]])[0][-1]
+        for t in range(len(ids))
+    ]
     assert narrow["b"] == pytest.approx(np.sum(parts), abs=1e-4)
 
 
 def test_unknown_tokens_are_counted(tmp_path):
     """They stand for many words, which flatters the model: the reader must see them."""
     texts = pd.DataFrame({"item": ["x"], "text": ["the zebra runs"]})
-    assert values(bits_per_byte.measure(load(tiny_model(tmp_path, "llama")), texts, seed=0))["n_unknown"]["x"] == 1
+    assert (
+        values(bits_per_byte.measure(load(tiny_model(tmp_path, "llama")), texts, seed=0))[
+            "n_unknown"
+        ]["x"]
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,11 +124,21 @@ def test_a_window_that_cannot_be_is_told(options, told, tmp_path):
 def test_documents_that_cannot_be_scored_say_why(tmp_path):
     """Empty, one token without BOS, not there: rows with an error; the others keep their values."""
     model = load(tiny_model(tmp_path, "gpt_neox"))
-    items = pd.DataFrame({"item": list("abcde"), "text": ["the dog runs", "", "dog", None, "<s> the dog"]})
+    items = pd.DataFrame(
+        {"item": list("abcde"), "text": ["the dog runs", "", "dog", None, "<s> the dog"]}
+    )
     rows = bits_per_byte.measure(model, items, seed=0, bos=False)
     bits = rows[rows["metric"] == "bits_per_byte"].set_index("item")
-    assert bits["value"].isna().to_dict() == {"a": False, "b": True, "c": True, "d": True, "e": True}
-    assert bits["error"]["c"] == "the text 'dog' has no token to score" and pd.isna(bits["error"]["a"])
+    assert bits["value"].isna().to_dict() == {
+        "a": False,
+        "b": True,
+        "c": True,
+        "d": True,
+        "e": True,
+    }
+    assert bits["error"]["c"] == "the text 'dog' has no token to score" and pd.isna(
+        bits["error"]["a"]
+    )
     assert (rows["value"].isna() == rows["error"].notna()).all()
     again = bits_per_byte.measure(model, items, seed=0)
     assert set(again.loc[again["item"] == "e", "error"].str[:21]) == {"the text spells '<s>'"}
@@ -125,17 +149,24 @@ def test_a_model_without_numbers_is_told(tmp_path):
     model = load(tiny_model(tmp_path, "gpt_neox"))
     next(model.network.parameters()).data.fill_(float("nan"))
     rows = bits_per_byte.measure(model, TEXTS, seed=0)
-    assert set(rows["error"]) == {"the model's logits are not numbers (NaN)"} and rows["value"].isna().all()
+    assert (
+        set(rows["error"]) == {"the model's logits are not numbers (NaN)"}
+        and rows["value"].isna().all()
+    )
 
 
 def test_nothing_but_refused_documents(tmp_path):
     """Every document has its error; nothing is asked of the model."""
-    rows = bits_per_byte.measure(load(tiny_model(tmp_path, "gpt_neox")), TEXTS.assign(text=""), seed=0)
+    rows = bits_per_byte.measure(
+        load(tiny_model(tmp_path, "gpt_neox")), TEXTS.assign(text=""), seed=0
+    )
     assert len(rows) == 8 and rows["error"].notna().all() and rows["value"].isna().all()
 
 
 def test_an_opening_of_two_tokens_takes_two_places_of_a_window(tmp_path):
-    """Every token scored once, after both; the largest stride is what the window leaves. Windows put together by hand."""
+    """Every token scored once, after both; the largest stride is what the window leaves. Windows
+    put together by hand.
+    """
     model = load(tiny_model(tmp_path, "gpt_neox"))
     tokenizer = model.tokenizer
     special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "<mask>")]

@@ -41,10 +41,14 @@ def grid(rows, item, metric, column):
 
 
 def by_hooks(path, place, pair):
-    """Logit differences: clean, corrupted, patched [layer, position or head], by one plain hooked forward each."""
+    """Logit differences: clean, corrupted, patched [layer, position or head], by one plain hooked
+    forward each.
+    """
     network = AutoModelForCausalLM.from_pretrained(path).eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
-    clean, corrupted = (torch.tensor([[tokenizer.bos_token_id, *tokenizer(t)["input_ids"]]]) for t in pair[:2])
+    clean, corrupted = (
+        torch.tensor([[tokenizer.bos_token_id, *tokenizer(t)["input_ids"]]]) for t in pair[:2]
+    )
     answer, foil = (tokenizer(word)["input_ids"][-1] for word in pair[2:])
     layers = network.gpt_neox.layers
     modules = [layer if place == "residual" else layer.attention.dense for layer in layers]
@@ -55,7 +59,10 @@ def by_hooks(path, place, pair):
         return float(logits[answer] - logits[foil])
 
     kept = {}
-    hooks = [m.register_forward_pre_hook(lambda m, args: kept.__setitem__(m, args[0].clone())) for m in modules]
+    hooks = [
+        m.register_forward_pre_hook(lambda m, args: kept.__setitem__(m, args[0].clone()))
+        for m in modules
+    ]
     before = difference(clean)
     for hook in hooks:
         hook.remove()
@@ -84,9 +91,13 @@ def test_values_equal_one_hooked_forward_each(component, column, tmp_path):
     for number, pair in enumerate(PAIRS):
         clean, corrupted, patched = by_hooks(path, component, pair)
         item = str(number)
-        np.testing.assert_allclose(grid(rows, item, "logit_difference", column), patched, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(
+            grid(rows, item, "logit_difference", column), patched, atol=1e-5, rtol=0
+        )
         recovery = (patched - corrupted) / (clean - corrupted)
-        np.testing.assert_allclose(grid(rows, item, "recovery", column), recovery, atol=2e-5 / abs(clean - corrupted))
+        np.testing.assert_allclose(
+            grid(rows, item, "recovery", column), recovery, atol=2e-5 / abs(clean - corrupted)
+        )
         whole = rows[(rows["item"] == item) & rows["layer"].isna()].set_index("metric")["value"]
         assert whole["logit_difference_clean"] == pytest.approx(clean, abs=1e-5)
         assert whole["logit_difference_corrupted"] == pytest.approx(corrupted, abs=1e-5)
@@ -100,7 +111,9 @@ def test_golden_values(tmp_path):
 
 
 def test_where_the_runs_agree_nothing_is_recovered():
-    """Exactly 0 before the first differing token, and at every equal token of layer 0; 1 where the only one differs."""
+    """Exactly 0 before the first differing token, and at every equal token of layer 0; 1 where the
+    only one differs.
+    """
     rows = measured(model_of("llama"), *PAIRS[:2])
     first, second = (grid(rows, item, "recovery", "position") for item in "01")
     assert first.shape == (2, 6)  # a BOS and five words
@@ -117,7 +130,10 @@ def test_positions_count_the_opening_token():
 
 def test_rows_say_where_they_apply():
     """A position or a head, never both; the store takes the rows as they are."""
-    for component, column, other in (("residual", "position", "head"), ("head", "head", "position")):
+    for component, column, other in (
+        ("residual", "position", "head"),
+        ("head", "head", "position"),
+    ):
         rows = store.as_values("", measured(model_of("gpt_neox"), PAIRS[0], component=component))
         patched = rows[rows["metric"].isin(["recovery", "logit_difference"])]
         assert patched[["layer", column]].notna().all(axis=None) and patched[other].isna().all()
@@ -153,7 +169,10 @@ def test_the_budget_changes_no_value():
         ),
         (("the dog", "the cat", "runs", "jumps"), "foil: 'jumps' is not in the vocabulary"),
         (("the dog", "the cat", "runs", "runs"), "answer and foil are the same token"),
-        (("<s> the dog", "<s> the cat", "runs", "run"), "clean: the text spells '<s>', a control token"),
+        (
+            ("<s> the dog", "<s> the cat", "runs", "run"),
+            "clean: the text spells '<s>', a control token",
+        ),
         (("the " * 64, "a " * 64, "runs", "run"), "clean: the text has 65 tokens"),
     ],
 )
@@ -164,11 +183,17 @@ def test_an_item_that_cannot_be_measured_says_why_and_the_others_are_kept(row, t
     assert refused["value"].isna().all() and refused["error"].str.contains(told, regex=False).all()
     assert refused["metric"].tolist() == ["recovery", "logit_difference"]
     kept = rows[rows["item"] != "1"].reset_index(drop=True)
-    assert kept["value"].notna().all() and rows["item"].drop_duplicates().tolist() == ["0", "1", "2"]
+    assert kept["value"].notna().all() and rows["item"].drop_duplicates().tolist() == [
+        "0",
+        "1",
+        "2",
+    ]
 
 
 def test_nothing_to_recover_refuses_the_recovery_alone():
-    """Answer and foil whose unembeddings are the same: both differences are 0, the logit differences are there."""
+    """Answer and foil whose unembeddings are the same: both differences are 0, the logit
+    differences are there.
+    """
     model = model_of("gpt_neox")
     runs, run = model.encode("runs run")
     with torch.no_grad():
@@ -176,9 +201,14 @@ def test_nothing_to_recover_refuses_the_recovery_alone():
         weight[runs] = weight[run]
     rows = measured(model, PAIRS[0])
     refused = rows[rows["error"].notna()]
-    assert refused["metric"].tolist() == ["recovery"] and "nothing to recover" in refused["error"].item()
+    assert (
+        refused["metric"].tolist() == ["recovery"]
+        and "nothing to recover" in refused["error"].item()
+    )
     assert (rows.loc[rows["metric"] == "logit_difference", "value"].abs() < 1e-5).all()
-    assert rows.loc[rows["metric"] == "clean_preferred", "value"].tolist() == [0]  # a tie is no preference
+    assert rows.loc[rows["metric"] == "clean_preferred", "value"].tolist() == [
+        0
+    ]  # a tie is no preference
 
 
 def test_logits_that_are_not_numbers_are_an_error():
@@ -187,19 +217,35 @@ def test_logits_that_are_not_numbers_are_an_error():
     with torch.no_grad():
         model.network.gpt_neox.final_layer_norm.weight[0] = np.nan
     rows = measured(model)
-    assert rows["value"].isna().all() and (rows["error"] == "the model's logits are not numbers (NaN)").all()
+    assert (
+        rows["value"].isna().all()
+        and (rows["error"] == "the model's logits are not numbers (NaN)").all()
+    )
 
 
 def test_words_are_written_as_the_text_goes_on(tmp_path):
-    """Letters with a space if that is one token, else as they stand; after a space, and other marks, as they stand."""
+    """Letters with a space if that is one token, else as they stand; after a space, and other
+    marks, as they stand.
+    """
     model = load(tiny_model(tmp_path, "gpt2", tokenizer=byte_tokenizer()))
-    for text, word, expected in [("ab", "c", "c"), ("ab ", "c", "c"), ("ab", " ", " "), ("ab", ".", ".")]:
+    for text, word, expected in [
+        ("ab", "c", "c"),
+        ("ab ", "c", "c"),
+        ("ab", " ", " "),
+        ("ab", ".", "."),
+    ]:
         found = activation_patching._token(model, text, model.encode(text), word)
         assert found == model.encode(expected)[0]
     words = model_of("gpt2")
-    assert activation_patching._token(words, "the dog", words.encode("the dog"), "runs") == words.encode("runs")[0]
+    assert (
+        activation_patching._token(words, "the dog", words.encode("the dog"), "runs")
+        == words.encode("runs")[0]
+    )
     # "dog." is no word, " ." is
-    assert activation_patching._token(words, "the dog", words.encode("the dog"), ".") == words.encode(".")[0]
+    assert (
+        activation_patching._token(words, "the dog", words.encode("the dog"), ".")
+        == words.encode(".")[0]
+    )
 
 
 def test_an_unknown_component_is_named():
@@ -222,20 +268,32 @@ def test_a_model_that_is_no_network_is_not_applicable():
 
 
 def test_the_clean_answer_is_preferred_where_its_logit_is_larger(tmp_path):
-    """One row 0 or 1 per item: the sign of the clean run's logit difference; answer and foil exchanged, the other one."""
+    """One row 0 or 1 per item: the sign of the clean run's logit difference; answer and foil
+    exchanged, the other one.
+    """
     model = load(tiny_model(tmp_path, "gpt_neox"))
     swapped = [(clean, corrupted, foil, answer) for clean, corrupted, answer, foil in PAIRS]
     rows = measured(model, *PAIRS, *swapped)
-    by = {metric: rows.loc[rows["metric"] == metric, "value"].to_numpy() for metric in activation_patching.UNIT}
-    assert by["clean_preferred"].tolist() == (by["logit_difference_clean"] > 0).astype(float).tolist()
+    by = {
+        metric: rows.loc[rows["metric"] == metric, "value"].to_numpy()
+        for metric in activation_patching.UNIT
+    }
+    assert (
+        by["clean_preferred"].tolist() == (by["logit_difference_clean"] > 0).astype(float).tolist()
+    )
     assert (by["clean_preferred"][:3] + by["clean_preferred"][3:]).tolist() == [1, 1, 1]
 
 
 def test_items_that_the_model_gets_wrong_can_be_left_out(tmp_path):
-    """only_preferred: no recovery of these, with the reason; the flag and the two runs stay; others as without it."""
+    """only_preferred: no recovery of these, with the reason; the flag and the two runs stay; others
+    as without it.
+    """
     model = load(tiny_model(tmp_path, "gpt_neox"))
     swapped = [(clean, corrupted, foil, answer) for clean, corrupted, answer, foil in PAIRS]
-    every, some = measured(model, *PAIRS, *swapped), measured(model, *PAIRS, *swapped, only_preferred=True)
+    every, some = (
+        measured(model, *PAIRS, *swapped),
+        measured(model, *PAIRS, *swapped, only_preferred=True),
+    )
     wrong = set(every.loc[(every["metric"] == "clean_preferred") & (every["value"] == 0), "item"])
     refused = some[some["error"].notna()]
     assert len(wrong) == 3 and set(refused["item"]) == wrong
@@ -243,7 +301,9 @@ def test_items_that_the_model_gets_wrong_can_be_left_out(tmp_path):
     assert refused["error"].str.contains("the clean answer is not preferred").all()
     left = ~every["item"].isin(wrong)
     pd.testing.assert_frame_equal(
-        every[left].reset_index(drop=True), some[~some["item"].isin(wrong)].reset_index(drop=True), check_dtype=False
+        every[left].reset_index(drop=True),
+        some[~some["item"].isin(wrong)].reset_index(drop=True),
+        check_dtype=False,
     )
     with pytest.raises(InputError, match="only_preferred: 'yes'; allowed are true, false"):
         measured(model, only_preferred="yes")
@@ -253,15 +313,25 @@ def test_items_that_the_model_gets_wrong_can_be_left_out(tmp_path):
 PLACELESS = {"lstm"}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in (*CAUSAL, *MORE_CAUSAL) if kind not in PLACELESS])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in (*CAUSAL, *MORE_CAUSAL) if kind not in PLACELESS]
+)
 def test_an_item_without_numbers_costs_no_other_its_values(kind):
-    """Every architecture, one embedding that is none, in a text of the same length: the others as in a sound model."""
+    """Every architecture, one embedding that is none, in a text of the same length: the others as
+    in a sound model.
+    """
     sound, broken = model_of(kind), model_of(kind)
     overflowing(broken, sound.encode("this")[0])
-    pairs = [("this dog runs", "the dog runs", "run", "sees"), *(("the dog sees", "a dog sees", "run", "sees"),) * 2]
+    pairs = [
+        ("this dog runs", "the dog runs", "run", "sees"),
+        *(("the dog sees", "a dog sees", "run", "sees"),) * 2,
+    ]
     expected, found = measured(sound, *pairs), measured(broken, *pairs)
     told = found[found["item"] == "0"]
-    assert told["value"].isna().all() and (told["error"] == "the model's logits are not numbers (NaN)").all()
+    assert (
+        told["value"].isna().all()
+        and (told["error"] == "the model's logits are not numbers (NaN)").all()
+    )
     one, other = (rows[rows["item"] != "0"].reset_index(drop=True) for rows in (expected, found))
     assert one["error"].isna().all() and other["error"].isna().all()
     assert one.drop(columns=["value", "error"]).equals(other.drop(columns=["value", "error"]))
@@ -269,7 +339,9 @@ def test_an_item_without_numbers_costs_no_other_its_values(kind):
 
 
 def test_a_run_that_diverged_is_an_error_of_every_item():
-    """Weights that are NaN, in which no part can be found: not an architecture that has no such place."""
+    """Weights that are NaN, in which no part can be found: not an architecture that has no such
+    place.
+    """
     model = model_of("gpt_neox")
     for parameter in model.network.parameters():
         parameter.data.fill_(np.nan)

@@ -24,7 +24,9 @@ GOLDEN = [0.068849, 0.087254, 0.065594, 0.081558, 0.072566, 0.065139, 0.06808, 0
 
 def measured(model, **options):
     """The rows, with the options of these tests."""
-    return induction.measure(model, NO_ITEMS, seed=3, **{"conditions": CONDITIONS, "n": 16, **options})
+    return induction.measure(
+        model, NO_ITEMS, seed=3, **{"conditions": CONDITIONS, "n": 16, **options}
+    )
 
 
 def scores(rows, item):
@@ -63,12 +65,16 @@ def test_a_head_that_looks_everywhere_scores_the_uniform_attention():
     rows = measured(StandIn(pattern=looking(1)))
     uniform = rows[rows["metric"] == "uniform_attention"].set_index("item")
     assert scores(rows, "length6_gap3")[0, 1] == pytest.approx(uniform.loc["length6_gap3", "value"])
-    assert uniform.loc["length6_gap3", "value"] == pytest.approx(sum(1 / (q + 1) for q in range(10, 16)) / 6)
+    assert uniform.loc["length6_gap3", "value"] == pytest.approx(
+        sum(1 / (q + 1) for q in range(10, 16)) / 6
+    )
     assert uniform["layer"].isna().all()
 
 
 def test_scores_equal_those_from_output_attentions(tmp_path):
-    """The mean over the chosen entries of the eager model's own attention tensors, picked one by one."""
+    """The mean over the chosen entries of the eager model's own attention tensors, picked one by
+    one.
+    """
     path = tiny_model(tmp_path, "llama")
     model = load(path)
     rows = measured(model)
@@ -78,7 +84,9 @@ def test_scores_equal_those_from_output_attentions(tmp_path):
         attentions = eager(torch.tensor(made.ids), output_attentions=True).attentions
     for layer, pattern in enumerate(attentions):
         expected = torch.stack([pattern[:, :, q, q - 8] for q in range(10, 16)]).mean((0, 1))
-        assert scores(rows, "length6_gap3")[layer].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+        assert scores(rows, "length6_gap3")[layer].tolist() == pytest.approx(
+            expected.tolist(), abs=1e-6
+        )
 
 
 def test_a_model_without_attention_is_not_applicable(tmp_path):
@@ -88,8 +96,8 @@ def test_a_model_without_attention_is_not_applicable(tmp_path):
 
 
 def test_a_sequence_without_numbers_is_refused_by_name_and_the_means_are_of_the_others():
-    """One embedding that is none: the condition's means over the sequences without that token, in a sound model; the store takes the
-    rows."""
+    """One embedding that is none: the condition's means over the sequences without that token, in a
+    sound model; the store takes the rows."""
     conditions = [{"length": 6}]
     sound, broken = model_of("llama"), model_of("llama")
     (made,) = repeats(sound, conditions, n=16, seed=3)
@@ -104,7 +112,10 @@ def test_a_sequence_without_numbers_is_refused_by_name_and_the_means_are_of_the_
     refused = rows[rows["error"].notna()]
     assert refused["item"].tolist() == [f"length6_gap0#{i}" for i in np.flatnonzero(hit)]
     rest = f"the means of length6_gap0 are of the other {(~hit).sum()} sequences"
-    assert set(refused["error"]) == {f"the model's attention is not numbers (NaN); {rest}"} and 0 < hit.sum() < 16
+    assert (
+        set(refused["error"]) == {f"the model's attention is not numbers (NaN); {rest}"}
+        and 0 < hit.sum() < 16
+    )
     own = rows[(rows["metric"] == "prefix_matching_by_sequence") & rows["error"].isna()]
     np.testing.assert_allclose(own["value"], kept["value"], atol=1e-6)
 

@@ -24,19 +24,25 @@ def test_golden_values(tmp_path):
     rows = previous_token.measure(load(tiny_model(tmp_path, "gpt_neox")), NO_ITEMS, **OPTIONS)
     assert previous_token.VERSION == 1
     assert rows["value"].tolist() == pytest.approx(GOLDEN, abs=1e-5)
-    assert rows[["layer", "head"]].to_numpy().tolist() == [[0, h] for h in range(4)] + [[1, h] for h in range(4)]
+    assert rows[["layer", "head"]].to_numpy().tolist() == [[0, h] for h in range(4)] + [
+        [1, h] for h in range(4)
+    ]
 
 
 def test_a_head_that_looks_one_back_scores_one_and_one_that_looks_at_itself_zero():
     """Planted patterns; the first position has nothing before it and does not count."""
     rows = previous_token.measure(
-        StandIn(pattern=lambda n: torch.stack([torch.eye(n).roll(-1, 1), torch.eye(n)])), NO_ITEMS, **OPTIONS
+        StandIn(pattern=lambda n: torch.stack([torch.eye(n).roll(-1, 1), torch.eye(n)])),
+        NO_ITEMS,
+        **OPTIONS,
     )
     assert rows["value"].tolist() == [1, 0]
 
 
 def test_a_sequence_without_numbers_is_refused_and_the_means_are_of_the_others():
-    """One embedding that is none, in one sequence of 16 at least: the mean of the others' own patterns."""
+    """One embedding that is none, in one sequence of 16 at least: the mean of the others' own
+    patterns.
+    """
     model = model_of("gpt2")
     (made,) = repeats(model, OPTIONS["conditions"], n=16, seed=3)
     token = int(made.ids[7].max())

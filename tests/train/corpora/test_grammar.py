@@ -1,4 +1,6 @@
-"""The generated languages: what differs between them, what does not, and that a seed fixes every byte."""
+"""The generated languages: what differs between them, what does not, and that a seed fixes every
+byte.
+"""
 
 import hashlib
 import itertools
@@ -29,7 +31,9 @@ def bare(word: str) -> str:
     ],
 )
 def test_one_meaning_in_four_languages(word_order: str, marking: str, expected: str) -> None:
-    """Worked out by hand: a subject with an adposition phrase, a verb, an object of the other number."""
+    """Worked out by hand: a subject with an adposition phrase, a verb, an object of the other
+    number.
+    """
     assert " ".join(grammar.sentence(SAID, word_order, marking)) == expected
 
 
@@ -38,16 +42,24 @@ def test_the_wrong_form_differs_in_one_word(word_order: str, marking: str) -> No
     """`flip` changes the number of the marked word and nothing else."""
     good, bad = (grammar.sentence(SAID, word_order, marking, flip=flip) for flip in (False, True))
     changed = [(a, b) for a, b in zip(good, bad, strict=True) if a != b]
-    assert [(bare(a), bare(b)) for a, b in changed] == [("v4", "v4") if marking == "verb" else ("a2", "a2")]
+    assert [(bare(a), bare(b)) for a, b in changed] == [
+        ("v4", "v4") if marking == "verb" else ("a2", "a2")
+    ]
 
 
 def test_documents_say_the_same_in_all_languages() -> None:
-    """Document i holds the same words, numbers aside, in all four languages: only their order differs."""
+    """Document i holds the same words, numbers aside, in all four languages: only their order
+    differs.
+    """
     for i in range(50):
         bags = [
-            sorted(bare(w) for w in grammar.document(f"train {i}", *lang, "bursty").split()[:40]) for lang in LANGUAGES
+            sorted(bare(w) for w in grammar.document(f"train {i}", *lang, "bursty").split()[:40])
+            for lang in LANGUAGES
         ]
-        whole = [" ".join(grammar.document(f"train {i}", *lang, "bursty").split()).count(".") for lang in LANGUAGES]
+        whole = [
+            " ".join(grammar.document(f"train {i}", *lang, "bursty").split()).count(".")
+            for lang in LANGUAGES
+        ]
         assert bags[0] == bags[1] and bags[2] == bags[3]
         assert len(set(whole)) == 1
 
@@ -55,7 +67,10 @@ def test_documents_say_the_same_in_all_languages() -> None:
 def test_bursty_and_fresh_differ_in_syllables_only() -> None:
     """Everything but the syllables of verses and names stands at the same place in both variants."""
     for i in range(50):
-        pair = [grammar.document(f"train {i}", "SVO", "verb", variant).split() for variant in ("bursty", "fresh")]
+        pair = [
+            grammar.document(f"train {i}", "SVO", "verb", variant).split()
+            for variant in ("bursty", "fresh")
+        ]
         assert all(a == b or {a, b} <= set(grammar.SYLLABLES) for a, b in zip(*pair, strict=True))
 
 
@@ -64,15 +79,19 @@ def repeated_trigrams(variant: str) -> float:
     seen_before = total = 0
     for i in range(200):
         words = grammar.document(f"train {i}", "SVO", "verb", variant).split()
-        trigrams = [t for t in zip(words, words[1:], words[2:], strict=False) if set(t) <= set(grammar.SYLLABLES)]
+        trigrams = [
+            t
+            for t in zip(words, words[1:], words[2:], strict=False)
+            if set(t) <= set(grammar.SYLLABLES)
+        ]
         total += len(trigrams)
         seen_before += len(trigrams) - len(set(trigrams))
     return seen_before / total
 
 
 def test_spans_recur_in_bursty_documents_only() -> None:
-    """Planted: more than a quarter of the trigrams recur in bursty documents, next to none in fresh ones (40^3 are
-    possible).
+    """Planted: more than a quarter of the trigrams recur in bursty documents, next to none in fresh
+    ones (40^3 are possible).
     """
     assert repeated_trigrams("bursty") > 0.25
     assert repeated_trigrams("fresh") < 0.005
@@ -80,11 +99,15 @@ def test_spans_recur_in_bursty_documents_only() -> None:
 
 @pytest.mark.parametrize(("word_order", "marking"), LANGUAGES)
 def test_no_neighbours_agree(word_order: str, marking: str) -> None:
-    """The words beside a marked word are never nouns: an invariant word separates it from what it agrees with."""
+    """The words beside a marked word are never nouns: an invariant word separates it from what it
+    agrees with.
+    """
     marked = {"verb": "vi", "adjective": "a"}[marking]
     rng = random.Random(0)
     for _ in range(500):
-        words = grammar.sentence(grammar.draw_meaning(rng, lambda: ("ba", "bo")), word_order, marking)
+        words = grammar.sentence(
+            grammar.draw_meaning(rng, lambda: ("ba", "bo")), word_order, marking
+        )
         for before, word, after in zip([".", *words], words, [*words[1:], "."], strict=False):
             if word[0] in marked and word[1:2].isdigit():
                 toward = before if (word_order, marking) != ("SOV", "adjective") else after
@@ -92,16 +115,29 @@ def test_no_neighbours_agree(word_order: str, marking: str) -> None:
 
 
 def test_the_corpus_is_the_same_bytes_everywhere() -> None:
-    """Golden digest of 200 documents in two languages: a change of the corpus must raise VERSION (and this digest)."""
-    texts = [*grammar.train_documents(word_order="SVO", marking="verb", corpus_variant="bursty", n=100),
-             *grammar.train_documents(word_order="SOV", marking="adjective", corpus_variant="fresh", n=100)]  # fmt: skip
-    assert (grammar.VERSION, hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]) == (1, "6fcf789ad79ae855")
+    """Golden digest of 200 documents in two languages: a change of the corpus must raise VERSION
+    (and this digest).
+    """
+    texts = [
+        *grammar.train_documents(word_order="SVO", marking="verb", corpus_variant="bursty", n=100),
+        *grammar.train_documents(
+            word_order="SOV", marking="adjective", corpus_variant="fresh", n=100
+        ),
+    ]
+    assert (grammar.VERSION, hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]) == (
+        1,
+        "6fcf789ad79ae855",
+    )
 
 
 def test_documents_fill_a_row_and_lie_in_the_vocabulary() -> None:
-    """63 words, all of them known: with the beginning-of-sequence token a row of 64, and no unknown token."""
+    """63 words, all of them known: with the beginning-of-sequence token a row of 64, and no unknown
+    token.
+    """
     tokenizer = grammar.tokenizer()
-    for text in grammar.held_out_documents(word_order="SOV", marking="verb", corpus_variant="fresh", n=50):
+    for text in grammar.held_out_documents(
+        word_order="SOV", marking="verb", corpus_variant="fresh", n=50
+    ):
         ids = tokenizer(text)["input_ids"]
         assert len(ids) == grammar.WORDS_PER_DOCUMENT == 63
         assert tokenizer.unk_token_id not in ids
@@ -110,5 +146,9 @@ def test_documents_fill_a_row_and_lie_in_the_vocabulary() -> None:
 
 def test_no_document_is_held_out_and_trained_on() -> None:
     """The two sets are drawn from different seeds and share no document."""
-    train = set(grammar.train_documents(word_order="SVO", marking="verb", corpus_variant="fresh", n=2000))
-    assert not train & set(grammar.held_out_documents(word_order="SVO", marking="verb", corpus_variant="fresh"))
+    train = set(
+        grammar.train_documents(word_order="SVO", marking="verb", corpus_variant="fresh", n=2000)
+    )
+    assert not train & set(
+        grammar.held_out_documents(word_order="SVO", marking="verb", corpus_variant="fresh")
+    )

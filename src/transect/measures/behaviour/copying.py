@@ -2,11 +2,12 @@
 
 copying_gain_bits = mean of - log2 p over the first occurrence  -  mean of - log2 p over the second
 copy_top1         = share of the second occurrence's tokens that are the most probable next token
-Both over tokens 2 to `length` of an occurrence: at the first token of the second occurrence nothing says yet that it is
-a repeat.
-Bits per token; the sequences are those of lm/repeats.py, the same as induction's for the same options and seed.
-Source: Olsson et al. (2022), In-context learning and induction heads; Elhage et al. (2021). The gain alone does not
-show copying (a model that expects recent tokens again gains too): read it beside copy_top1.
+Both over tokens 2 to `length` of an occurrence: at the first token of the second occurrence nothing
+says yet that it is a repeat.
+Bits per token; the sequences are those of lm/repeats.py, the same as induction's for the same
+options and seed. Source: Olsson et al. (2022), In-context learning and induction heads; Elhage et
+al. (2021). The gain alone does not show copying (a model that expects recent tokens again gains
+too): read it beside copy_top1.
 """
 
 import math
@@ -40,8 +41,8 @@ def measure(
 ) -> pd.DataFrame:
     """Two rows per condition (item), means over n sequences: columns item, metric, value, error.
 
-    A sequence without numbers is refused (item <condition>#<number>, an error and no value), and the means are of the others; where
-    none has any, the condition is. `items` is not used.
+    A sequence without numbers is refused (item <condition>#<number>, an error and no value), and
+    the means are of the others; where none has any, the condition is. `items` is not used.
     """
     rows: list[tuple[str, str, float, str | None]] = []
     for condition in repeats(model, conditions, n=n, seed=seed, tokens=tokens, bos=bos):
@@ -49,7 +50,14 @@ def measure(
         lacking = np.isnan(first + second).any(1)
         kept = ~lacking
         if kept.any():
-            rows.append((condition.name, "copying_gain_bits", float(first[kept].mean() - second[kept].mean()), None))
+            rows.append(
+                (
+                    condition.name,
+                    "copying_gain_bits",
+                    float(first[kept].mean() - second[kept].mean()),
+                    None,
+                )
+            )
             rows.append((condition.name, "copy_top1", float(best[kept].mean()), None))
         for item, told in refused(model, condition, lacking) if lacking.any() else ():
             rows += [(item, metric, math.nan, told) for metric in UNIT]
@@ -57,7 +65,9 @@ def measure(
 
 
 def _scores(model: Model, condition: Repeats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[sequence, token] without the first token: bits of the first occurrence and of the second, and where that is most probable."""
+    """[sequence, token] without the first token: bits of the first occurrence and of the second,
+    and where that is most probable.
+    """
     scores = model.token_scores(condition.ids.tolist(), top1=True)
     bits = -np.stack([s.logprob for s in scores]) / np.log(2)  # [row, position]
     best = np.stack([s.top1 for s in scores if s.top1 is not None])

@@ -4,9 +4,10 @@ tokens_per_word      tokens / words, a word being a longest run without white sp
 tokens_per_character tokens / characters (Unicode code points, white space counted)
 bytes_per_token      UTF-8 bytes / tokens
 continued_words      share of the words that are more than one token
-Words exist where they are written apart: a text with letters mostly of a script without spaces (Han, kana, Thai, Lao,
-Khmer, Burmese, Tibetan) has no rows of tokens_per_word and continued_words. Special tokens are not counted.
-Source: Rust et al. 2021 (How good is your tokenizer?), section 3.2; theirs counts words of a treebank, ours white space.
+Words exist where they are written apart: a text with letters mostly of a script without spaces
+(Han, kana, Thai, Lao, Khmer, Burmese, Tibetan) has no rows of tokens_per_word and continued_words.
+Special tokens are not counted. Source: Rust et al. 2021 (How good is your tokenizer?), section 3.2;
+theirs counts words of a treebank, ours white space.
 """
 
 import re
@@ -17,29 +18,47 @@ import pandas as pd
 from transect.lm.model import Model
 
 VERSION = 1
-UNIT = {"tokens_per_word": "tokens/word", "tokens_per_character": "tokens/character", "bytes_per_token": "bytes/token", "continued_words": "share"}  # fmt: skip
-BOUNDS = {"tokens_per_word": [0, None], "tokens_per_character": [0, None], "bytes_per_token": [0, None], "continued_words": [0, 1]}  # fmt: skip
+UNIT = {
+    "tokens_per_word": "tokens/word",
+    "tokens_per_character": "tokens/character",
+    "bytes_per_token": "bytes/token",
+    "continued_words": "share",
+}
+BOUNDS = {
+    "tokens_per_word": [0, None],
+    "tokens_per_character": [0, None],
+    "bytes_per_token": [0, None],
+    "continued_words": [0, 1],
+}
 SOURCE = "Rust et al. 2021"
 REQUIRES = ["tokenizer"]
 STIMULI = ["text"]
 
-WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0002ffff]")  # fmt: skip
+WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0002ffff]"
+)
 
 
 def measure(model: Model, items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Two or four rows per text: columns item, metric, value, error. A text without a token has one row with an error.
+    """Two or four rows per text: columns item, metric, value, error. A text without a token has one
+    row with an error.
 
     `seed` is not used.
     """
     texts = [text if isinstance(text, str) else "" for text in items["text"]]
     encoded = model.encodings(texts)
     rows: list[tuple[Any, str, float | None, str | None]] = []
-    for item, text, ids, offsets in zip(items["item"], texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):  # fmt: skip
+    for item, text, ids, offsets in zip(
+        items["item"], texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
         told = model.illegible(text, ids) or ("" if ids else f"the text {text[:20]!r} has no token")
         if told:
             rows.append((item, "tokens_per_character", None, told))
             continue
-        values = {"tokens_per_character": len(ids) / len(text), "bytes_per_token": len(text.encode()) / len(ids)}
+        values = {
+            "tokens_per_character": len(ids) / len(text),
+            "bytes_per_token": len(text.encode()) / len(ids),
+        }
         if words_are_apart(text):
             spans = [match.span() for match in re.finditer(r"\S+", text)]
             pieces = [sum(a < end and b > start for a, b in offsets) for start, end in spans]

@@ -1,20 +1,24 @@
-"""Activation patching: how much of the answer comes back when one activation of the clean run is put into the corrupted one.
+"""Activation patching: how much of the answer comes back when one activation of the clean run is
+put into the corrupted one.
 
 logit_difference(run)  = logit[answer] - logit[foil] at the last position, in nats
 recovery               = (patched - corrupted) / (clean - corrupted), of logit differences; 0: nothing, 1: all of it
 clean_preferred        = 1 where the clean run's logit difference is above rounding (the model gets the item right), else 0
 component: residual    what a block reads (residual_pre), at one layer and one position
 component: head        one head's own output, at one layer and all positions
-Where clean and corrupted run agree (before their first differing token, say) the recovery is exactly 0. Where their logit
-differences differ by no more than rounding (lm/rounding.py: of_token), there is nothing to recover.
+Where clean and corrupted run agree (before their first differing token, say) the recovery is
+exactly 0. Where their logit differences differ by no more than rounding (lm/rounding.py: of_token),
+there is nothing to recover.
 
-answer and foil are one token each, as the tokenizer writes them in the text's continuation: text + word must be the
-text's own tokens and one more, the same one after both texts. A word that begins with a letter or digit of a script that
-is written with spaces is tried with a space before it, then as it stands; any other word, and a word after a text that
-ends in whitespace, is tried as it stands first. Words that begin with whitespace are only tried as they stand.
-Sources: Meng et al. (2022), Locating and editing factual associations in GPT, NeurIPS; Wang et al. (2023),
-Interpretability in the wild, ICLR (logit difference); Zhang & Nanda (2024), Towards best practices of activation
-patching, ICLR. only_preferred conditions on what the model gets right, as the literature does (Wang et al. 2023).
+answer and foil are one token each, as the tokenizer writes them in the text's continuation: text +
+word must be the text's own tokens and one more, the same one after both texts. A word that begins
+with a letter or digit of a script that is written with spaces is tried with a space before it, then
+as it stands; any other word, and a word after a text that ends in whitespace, is tried as it stands
+first. Words that begin with whitespace are only tried as they stand. Sources: Meng et al. (2022),
+Locating and editing factual associations in GPT, NeurIPS; Wang et al. (2023), Interpretability in
+the wild, ICLR (logit difference); Zhang & Nanda (2024), Towards best practices of activation
+patching, ICLR. only_preferred conditions on what the model gets right, as the literature does (Wang
+et al. 2023).
 """
 
 import unicodedata
@@ -69,19 +73,23 @@ def measure(
     bos: str | bool = "auto",
     only_preferred: bool = False,
 ) -> pd.DataFrame:
-    """Per item rows recovery and logit_difference for each layer and position (residual) or each layer and head, and one
-    row each of logit_difference_clean, logit_difference_corrupted and clean_preferred.
+    """Per item rows recovery and logit_difference for each layer and position (residual) or each
+    layer and head, and one row each of logit_difference_clean, logit_difference_corrupted and
+    clean_preferred.
 
-    Columns item, metric, value, layer, head, position, error; all 0-based, position 0 is the BOS where there is one.
-    An item is refused (rows with an error and no value) whose texts are empty, too long, of different numbers of tokens
-    or the same, whose answer or foil is not one token or both are the same one, or whose logits are not numbers; where
-    clean and corrupted do not differ in the logit difference, the recovery alone is refused; with only_preferred also
-    recovery and logit_difference of an item whose clean answer is not preferred.
-    Raises InputError for an unknown component or BOS policy, NotApplicable where the model has no such place. `seed` is
-    not used.
+    Columns item, metric, value, layer, head, position, error; all 0-based, position 0 is the BOS
+    where there is one. An item is refused (rows with an error and no value) whose texts are empty,
+    too long, of different numbers of tokens or the same, whose answer or foil is not one token or
+    both are the same one, or whose logits are not numbers; where clean and corrupted do not differ
+    in the logit difference, the recovery alone is refused; with only_preferred also recovery and
+    logit_difference of an item whose clean answer is not preferred. Raises InputError for an
+    unknown component or BOS policy, NotApplicable where the model has no such place. `seed` is not
+    used.
     """
     if component not in [*PLACES]:
-        raise InputError(f"component: {component!r}; there are: {', '.join(PLACES)}.{nearest(component, PLACES)}")
+        raise InputError(
+            f"component: {component!r}; there are: {', '.join(PLACES)}.{nearest(component, PLACES)}"
+        )
     place = PLACES[component]
     if not isinstance(only_preferred, bool):
         raise InputError(f"only_preferred: {only_preferred!r}; allowed are true, false.")
@@ -104,16 +112,25 @@ def measure(
                 tables[i] = _rows(names[i], *values, rounding.of_token(model), only_preferred)
     for i, pair in enumerate(read):
         if isinstance(pair, str):
-            tables[i] = pd.DataFrame({"item": names[i], "metric": [*UNIT][:2], "value": np.nan, "error": pair})
+            tables[i] = pd.DataFrame(
+                {"item": names[i], "metric": [*UNIT][:2], "value": np.nan, "error": pair}
+            )
     columns = ["item", "metric", "value", "layer", "head", "position", "error"]
-    whole = pd.concat([tables[i].reindex(columns=columns) for i in range(len(read))] or [pd.DataFrame(columns=columns)])
-    return whole.reset_index(drop=True).astype({"layer": "Int64", "head": "Int64", "position": "Int64"})
+    whole = pd.concat(
+        [tables[i].reindex(columns=columns) for i in range(len(read))]
+        or [pd.DataFrame(columns=columns)]
+    )
+    return whole.reset_index(drop=True).astype(
+        {"layer": "Int64", "head": "Int64", "position": "Int64"}
+    )
 
 
 def _is_nan(model: Model, read: Sequence[_Pair | str]) -> bool:
     """Whether the model gives no numbers for the first text."""
     text = next((pair.clean for pair in read if not isinstance(pair, str)), [])
-    return any(bool(np.isnan(scores[1:]).any()) for scores in model.token_logprobs([text] if text else []))
+    return any(
+        bool(np.isnan(scores[1:]).any()) for scores in model.token_logprobs([text] if text else [])
+    )
 
 
 def _alike(model: Model, place: str, read: Sequence[_Pair | str]) -> Iterator[list[int]]:
@@ -127,16 +144,26 @@ def _alike(model: Model, place: str, read: Sequence[_Pair | str]) -> Iterator[li
         yield from (same[start : start + size] for start in range(0, len(same), size))
 
 
-def _each(model: Any, place: str, pairs: Sequence[_Pair]) -> list[tuple[float, float, pd.DataFrame] | str]:
-    """Of each pair what `_patched` gives or, of one on which the network's forward raises, the sentence."""
+def _each(
+    model: Any, place: str, pairs: Sequence[_Pair]
+) -> list[tuple[float, float, pd.DataFrame] | str]:
+    """Of each pair what `_patched` gives or, of one on which the network's forward raises, the
+    sentence.
+    """
     try:
         return list(_patched(model, place, pairs))
     except ForwardError as error:
-        return [str(error)] if len(pairs) == 1 else [_each(model, place, [pair])[0] for pair in pairs]
+        return (
+            [str(error)] if len(pairs) == 1 else [_each(model, place, [pair])[0] for pair in pairs]
+        )
 
 
-def _patched(model: Any, place: str, pairs: Sequence[_Pair]) -> Iterator[tuple[float, float, pd.DataFrame]]:
-    """Of each pair the logit differences clean, corrupted, and patched: columns layer, head or position, value."""
+def _patched(
+    model: Any, place: str, pairs: Sequence[_Pair]
+) -> Iterator[tuple[float, float, pd.DataFrame]]:
+    """Of each pair the logit differences clean, corrupted, and patched: columns layer, head or
+    position, value.
+    """
     tokens = [(pair.answer, pair.foil) for pair in pairs]
     source, clean = observe(model, [pair.clean for pair in pairs], [place], tokens=tokens)
     edits = [edit for (_, layer), x in source.items() for edit in _edits(place, layer, x)]
@@ -165,11 +192,20 @@ def _difference(logits: torch.Tensor) -> np.ndarray:
 
 
 def _rows(
-    item: str, clean: float, corrupted: float, patched: pd.DataFrame, resolution: float, only_preferred: bool
+    item: str,
+    clean: float,
+    corrupted: float,
+    patched: pd.DataFrame,
+    resolution: float,
+    only_preferred: bool,
 ) -> pd.DataFrame:
     if not np.isfinite([clean, corrupted, *patched["value"]]).all():
-        return pd.DataFrame({"item": item, "metric": [*UNIT][:2], "value": np.nan, "error": NOT_NUMBERS})
-    whole = pd.DataFrame({"metric": [*UNIT][2:], "value": [clean, corrupted, float(clean > resolution)]})
+        return pd.DataFrame(
+            {"item": item, "metric": [*UNIT][:2], "value": np.nan, "error": NOT_NUMBERS}
+        )
+    whole = pd.DataFrame(
+        {"metric": [*UNIT][2:], "value": [clean, corrupted, float(clean > resolution)]}
+    )
     if only_preferred and clean <= resolution:
         told = f"the clean answer is not preferred (logit difference {clean:.6g}; only_preferred)"
         refused = pd.DataFrame({"metric": [*UNIT][:2], "value": np.nan, "error": told})
@@ -203,7 +239,9 @@ def _pair(model: Model, head: list[int], row: Mapping[str, Any]) -> _Pair | str:
         found = [_token(model, row[text], ids, row[name]) for text, ids in texts.items()]
         error = next((f"{name}: {token}" for token in found if isinstance(token, str)), "")
         if error or found[0] != found[1]:
-            return error or f"{name}: {row[name]!r} is another token after clean than after corrupted"
+            return (
+                error or f"{name}: {row[name]!r} is another token after clean than after corrupted"
+            )
         words.append(found[0])  # type: ignore[arg-type]
     if words[0] == words[1]:
         return "answer and foil are the same token"
@@ -214,7 +252,11 @@ def _token(model: Model, text: str, ids: list[int], word: Any) -> int | str:
     """The token that continues the text, or why there is none; see the module's text."""
     if not isinstance(word, str) or not word:
         return "there is no word"
-    spaced = word[0].isalnum() and unicodedata.east_asian_width(word[0]) not in "WF" and not text[-1].isspace()
+    spaced = (
+        word[0].isalnum()
+        and unicodedata.east_asian_width(word[0]) not in "WF"
+        and not text[-1].isspace()
+    )
     forms = [word] if word[0].isspace() else [f" {word}", word] if spaced else [word, f" {word}"]
     told = ""
     for form in forms:

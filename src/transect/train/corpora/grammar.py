@@ -1,21 +1,23 @@
-"""Four generated languages that say the same things: word order (SVO, SOV) x where number is marked (verb, adjective).
+"""Four generated languages that say the same things: word order (SVO, SOV) x where number is marked
+(verb, adjective).
 
-A document is a sequence of *meanings* and *verses*, drawn from a random stream that is seeded by the document's number
-alone, and then put into words by switches. So document i says the same in all four languages, word for word (all have
-the same number of words per sentence):
+A document is a sequence of *meanings* and *verses*, drawn from a random stream that is seeded by
+the document's number alone, and then put into words by switches. So document i says the same in all
+four languages, word for word (all have the same number of words per sentence):
 
     SVO, head-initial    noun adp noun2 link adj  subj  verb  obj  noun3        SOV, head-final    adj link noun2 adp
     noun  subj  noun3  obj  verb
 
-Nouns are always marked for number. `marking: verb` marks the verb with its subject's number, `marking: adjective` the
-adjective with its noun's; the other one keeps its bare form. `subj` ends every subject, `obj` stands beside every
-object and `link` beside every adjective: so one of them separates each marked word from what it agrees with, no two
-neighbouring words agree, and no bigram model can know agreement. An adjective belongs to the head of its phrase, never
-to noun2. Nouns, adjectives and verbs fall into classes that prefer each other.
+Nouns are always marked for number. `marking: verb` marks the verb with its subject's number,
+`marking: adjective` the adjective with its noun's; the other one keeps its bare form. `subj` ends
+every subject, `obj` stands beside every object and `link` beside every adjective: so one of them
+separates each marked word from what it agrees with, no two neighbouring words agree, and no bigram
+model can know agreement. An adjective belongs to the head of its phrase, never to noun2. Nouns,
+adjectives and verbs fall into classes that prefer each other.
 
-`corpus_variant: bursty` repeats within a document: one verse and two names. `fresh` draws the syllables of every verse
-and name anew, with the same lengths at the same places; everything else is the same. So the two differ in recurrence
-only.
+`corpus_variant: bursty` repeats within a document: one verse and two names. `fresh` draws the
+syllables of every verse and name anew, with the same lengths at the same places; everything else is
+the same. So the two differ in recurrence only.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ BY = ["word_order", "marking", "corpus_variant"]
 WORDS_PER_DOCUMENT = 63  # with the beginning-of-sequence token a row of 64
 N_TRAIN, N_HELD_OUT = 12_000, 400
 N_NOUNS, N_VERBS, N_INTRANSITIVE, N_ADJECTIVES, N_ADPOSITIONS, N_CLASSES = 40, 20, 8, 12, 10, 4
-NOUN_WEIGHTS = [1 / (rank + 2) for rank in range(N_NOUNS)]  # Zipf-like in the corpora, uniform in the stimuli
+NOUN_WEIGHTS = [
+    1 / (rank + 2) for rank in range(N_NOUNS)
+]  # Zipf-like in the corpora, uniform in the stimuli
 IN_CLASS = 0.8  # probability that a word obeys the class of the word that selects it
 NAME, ADJECTIVE, ADPOSITION, INTRANSITIVE = (
     0.2,
@@ -78,14 +82,20 @@ class Meaning:
 
 
 def sentence(meaning: Meaning, word_order: str, marking: str, *, flip: bool = False) -> list[str]:
-    """The meaning in words; `flip` gives the marked word of the subject (its verb or its adjective) the wrong number."""
+    """The meaning in words; `flip` gives the marked word of the subject (its verb or its adjective)
+    the wrong number.
+    """
     plural = meaning.subject.plural
-    subject = _phrase_words(meaning.subject, word_order, _mark(plural ^ flip) if marking == "adjective" else "")
+    subject = _phrase_words(
+        meaning.subject, word_order, _mark(plural ^ flip) if marking == "adjective" else ""
+    )
     stem = f"v{meaning.verb}" if meaning.object else f"i{meaning.verb}"
     verb = stem + (_mark(plural ^ flip) if marking == "verb" else "")
     if meaning.object is None:
         return [*subject, SUBJECT, verb, STOP]
-    words = _phrase_words(meaning.object, word_order, _mark(meaning.object.plural) if marking == "adjective" else "")
+    words = _phrase_words(
+        meaning.object, word_order, _mark(meaning.object.plural) if marking == "adjective" else ""
+    )
     rest = [verb, OBJECT, *words] if word_order == "SVO" else [*words, OBJECT, verb]
     return [*subject, SUBJECT, *rest, STOP]
 
@@ -107,9 +117,11 @@ def _phrase_words(phrase: Phrase, word_order: str, mark: str) -> list[str]:
     return words if word_order == "SVO" else words[::-1]
 
 
-def _selected(rng: random.Random, n: int, noun_class: int | None, weights: list[float] | None = None) -> int:
-    """One of n words; word k is of class k mod N_CLASSES, and with probability IN_CLASS the word obeys the class asked
-    for.
+def _selected(
+    rng: random.Random, n: int, noun_class: int | None, weights: list[float] | None = None
+) -> int:
+    """One of n words; word k is of class k mod N_CLASSES, and with probability IN_CLASS the word
+    obeys the class asked for.
     """
     if noun_class is None or rng.random() > IN_CLASS:
         return rng.choices(range(n), weights)[0]
@@ -117,7 +129,9 @@ def _selected(rng: random.Random, n: int, noun_class: int | None, weights: list[
     return rng.choices(members, weights and [weights[k] for k in members])[0]
 
 
-def _draw_phrase(rng: random.Random, noun_class: int | None, name: Callable[[], tuple[str, ...]]) -> Phrase:
+def _draw_phrase(
+    rng: random.Random, noun_class: int | None, name: Callable[[], tuple[str, ...]]
+) -> Phrase:
     if rng.random() < NAME:
         return Phrase(name=name())
     noun, plural = _selected(rng, N_NOUNS, noun_class, NOUN_WEIGHTS), rng.random() < 0.5
@@ -140,7 +154,11 @@ def draw_meaning(rng: random.Random, name: Callable[[], tuple[str, ...]]) -> Mea
 
 def _check_levels(**given: str) -> None:
     """Raise InputError for a level that there is not: it would silently mean another one."""
-    allowed = {"word_order": ("SVO", "SOV"), "marking": ("verb", "adjective"), "corpus_variant": ("bursty", "fresh")}
+    allowed = {
+        "word_order": ("SVO", "SOV"),
+        "marking": ("verb", "adjective"),
+        "corpus_variant": ("bursty", "fresh"),
+    }
     for name, level in given.items():
         if level not in allowed[name]:
             raise InputError(
@@ -149,10 +167,13 @@ def _check_levels(**given: str) -> None:
 
 
 def document(key: str, word_order: str, marking: str, corpus_variant: str) -> str:
-    """The document named by `key`. Two streams: what is said (`rng`, the same in all languages and variants) and
-    syllables that may recur (`sound`).
+    """The document named by `key`. Two streams: what is said (`rng`, the same in all languages and
+    variants) and syllables that may recur (`sound`).
     """
-    rng, sound = random.Random(f"grammar {VERSION} {key}"), random.Random(f"grammar {VERSION} {key} sound")
+    rng, sound = (
+        random.Random(f"grammar {VERSION} {key}"),
+        random.Random(f"grammar {VERSION} {key} sound"),
+    )
     _check_levels(word_order=word_order, marking=marking, corpus_variant=corpus_variant)
     bursty = corpus_variant == "bursty"
 
@@ -187,12 +208,16 @@ def document(key: str, word_order: str, marking: str, corpus_variant: str) -> st
     return " ".join(words[:WORDS_PER_DOCUMENT])
 
 
-def train_documents(*, word_order: str, marking: str, corpus_variant: str, n: int = N_TRAIN) -> list[str]:
+def train_documents(
+    *, word_order: str, marking: str, corpus_variant: str, n: int = N_TRAIN
+) -> list[str]:
     """The training corpus: n documents of WORDS_PER_DOCUMENT words, about 1 s for 12,000."""
     return [document(f"train {i}", word_order, marking, corpus_variant) for i in range(n)]
 
 
-def held_out_documents(*, word_order: str, marking: str, corpus_variant: str, n: int = N_HELD_OUT) -> list[str]:
+def held_out_documents(
+    *, word_order: str, marking: str, corpus_variant: str, n: int = N_HELD_OUT
+) -> list[str]:
     """Documents that no run is trained on."""
     return [document(f"held out {i}", word_order, marking, corpus_variant) for i in range(n)]
 
@@ -201,8 +226,19 @@ def vocabulary() -> list[str]:
     """All words of all four languages: the models of all languages have the same size."""
     nouns = [f"n{i}{mark}" for i in range(N_NOUNS) for mark in (SINGULAR, PLURAL)]
     stems = [("v", N_VERBS), ("i", N_INTRANSITIVE), ("a", N_ADJECTIVES)]
-    marked = [f"{stem}{i}{mark}" for stem, n in stems for i in range(n) for mark in ("", SINGULAR, PLURAL)]
-    return [STOP, SUBJECT, OBJECT, LINK, *nouns, *marked, *(f"p{i}" for i in range(N_ADPOSITIONS)), *SYLLABLES]
+    marked = [
+        f"{stem}{i}{mark}" for stem, n in stems for i in range(n) for mark in ("", SINGULAR, PLURAL)
+    ]
+    return [
+        STOP,
+        SUBJECT,
+        OBJECT,
+        LINK,
+        *nouns,
+        *marked,
+        *(f"p{i}" for i in range(N_ADPOSITIONS)),
+        *SYLLABLES,
+    ]
 
 
 def tokenizer(**_: str) -> PreTrainedTokenizerFast:

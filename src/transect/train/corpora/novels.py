@@ -1,10 +1,11 @@
-"""English and Spanish novels, 1840-1920, as a training corpus: 52 and 56 novels of ELTeC, about 5.4 million words each.
+"""English and Spanish novels, 1840-1920, as a training corpus: 52 and 56 novels of ELTeC, about 5.4
+million words each.
 
-A document is a passage of whole paragraphs of one novel: paragraphs are added until it has PASSAGE_CHARACTERS
-characters; every paragraph ends in a line break. Passages, not whole novels, so that the document separator, after which
-every test sentence is scored, is seen some 17,000 times and not 50 times. They are shuffled once, so that whatever a run
-reads first is a sample of all novels.
-Source: ELTeC (see transect/eltec.py).
+A document is a passage of whole paragraphs of one novel: paragraphs are added until it has
+PASSAGE_CHARACTERS characters; every paragraph ends in a line break. Passages, not whole novels, so
+that the document separator, after which every test sentence is scored, is seen some 17,000 times
+and not 50 times. They are shuffled once, so that whatever a run reads first is a sample of all
+novels. Source: ELTeC (see transect/eltec.py).
 """
 
 import random
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 BY = ["language"]
-VOCABULARY = 4096  # byte-level BPE; 8192 was better by 0.08 bits per byte at 0.5 M tokens for 20 to 50 % more time
+# byte-level BPE; 8192 was better by 0.08 bits per byte at 0.5 M tokens for 20 to 50 % more time
+VOCABULARY = 4096
 SEPARATOR = "<|endoftext|>"  # token 0: begins and ends a document
 PASSAGE_CHARACTERS = 1500
 ORDER_SEED = 1840  # of the passages, the same for every run
@@ -57,8 +59,8 @@ def held_out_documents(*, language: str) -> list[str]:
 
 
 def tokenizer(*, language: str) -> "PreTrainedTokenizerFast":
-    """Byte-level BPE with VOCABULARY tokens, trained on all training novels of the language; adds no special tokens
-    by itself.
+    """Byte-level BPE with VOCABULARY tokens, trained on all training novels of the language; adds
+    no special tokens by itself.
     """
     return train_tokenizer((novel.text for novel in novels(language)), VOCABULARY)
 
@@ -74,7 +76,9 @@ def novels(language: str) -> list[eltec.Novel]:
 
 
 def passages(text: str) -> Iterator[str]:
-    """The text in pieces of whole paragraphs: each of at least PASSAGE_CHARACTERS characters, except the last."""
+    """The text in pieces of whole paragraphs: each of at least PASSAGE_CHARACTERS characters,
+    except the last.
+    """
     piece: list[str] = []
     size = 0
     for paragraph in text.split("\n"):
@@ -88,7 +92,9 @@ def passages(text: str) -> Iterator[str]:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> "PreTrainedTokenizerFast":
-    """Byte-level BPE without a prefix space; SEPARATOR is token 0 and serves as beginning, end and padding."""
+    """Byte-level BPE without a prefix space; SEPARATOR is token 0 and serves as beginning, end and
+    padding.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -102,4 +108,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> "PreTrainedTokeniz
         show_progress=False,
     )
     bpe.train_from_iterator((p + "\n" for text in texts for p in text.split("\n")), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=SEPARATOR, eos_token=SEPARATOR, pad_token=SEPARATOR)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token=SEPARATOR, eos_token=SEPARATOR, pad_token=SEPARATOR
+    )
