@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from transect import engine_parts
 from transect import study as studies
 from transect.errors import InputError
-from transect.grid import choose, engine_versions
+from transect.grid import choose
 from transect.project import SHIPPED, Project
 
 
@@ -221,12 +222,12 @@ def test_a_key_rests_on_what_the_measure_imports(world: Project) -> None:
     """
     added_measure(world, "hidden")
     cell = next(c for c in studies.load("tiny", world).cells if c.entry.measure.name == "own")
-    parts = engine_versions(cell.entry.measure, cell.checkpoint.run)
+    parts = engine_parts.versions(cell.entry.measure, cell.checkpoint.run)
     assert {"loading", "network", "batching", "scoring", "words"} <= set(parts)
     other = next(
         c for c in studies.load("tiny", world).cells if c.entry.measure.name == "minimal_pair"
     )
-    assert "words" not in engine_versions(other.entry.measure, other.checkpoint.run)
+    assert "words" not in engine_parts.versions(other.entry.measure, other.checkpoint.run)
 
 
 def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
@@ -234,7 +235,8 @@ def test_a_key_rests_on_all_that_finds_the_parts(world: Project) -> None:
     added_measure(world, "hidden")
     cells = {c.entry.measure.name: c for c in studies.load("tiny", world).cells}
     parts = {
-        name: set(engine_versions(c.entry.measure, c.checkpoint.run)) for name, c in cells.items()
+        name: set(engine_parts.versions(c.entry.measure, c.checkpoint.run))
+        for name, c in cells.items()
     }
     assert all("tokenizer" in found for found in parts.values())
     assert {"anatomy", "identities", "residual", "tracing"} <= parts["own"] - parts["minimal_pair"]

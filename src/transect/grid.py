@@ -10,30 +10,9 @@ from typing import Any
 
 from transect import store, unit_code, units
 from transect.errors import InputError, nearest
-from transect.project import SHIPPED, Project
+from transect.project import Project
 from transect.run import CAPABILITIES, Checkpoint, Run
 from transect.train.recipe import recipe_digest
-
-PARTS = ("anatomy", "identities", "residual", "tracing")  # what finds the parts of a network
-TEXTS = ("scoring", "opening", "control")  # what makes tokens of a text
-# which files of the engine a capability rests on: their VERSION is part of the key of every measure
-# that requires it
-ENGINE = {
-    "tokenizer": TEXTS,
-    "logits": TEXTS,
-    "causal": TEXTS,
-    "masked": TEXTS,
-    "seq2seq": TEXTS,
-    "attention": ("attention", *PARTS),
-    "heads": ("attention", *PARTS),
-    "hidden": PARTS,
-    "generation": ("generation", "decoding", "sampling"),
-    "text": (*TEXTS, "generation", "decoding", "sampling"),
-}
-
-
-# of every model but a table of counts
-RUNS = ("loading", "tokenizer", "network", "batching", "packing", "tries", "forward")
 
 
 @dataclass(frozen=True)
@@ -216,31 +195,3 @@ def check_requires(measure: units.Unit, place: str) -> None:
                 f"{place}: {measure.path} requires {name!r} of a model (REQUIRES); there are: {', '.join(CAPABILITIES)}."
                 f"{nearest(name, CAPABILITIES)}"
             )
-
-
-def engine_versions(measure: units.Unit, run: Run) -> dict[str, int]:
-    """File of the engine -> its VERSION, for the files that a measure's values of this run rest on.
-
-    What loads and runs the model, what the measure REQUIRES of it, and what the measure itself
-    imports, directly or by way of others.
-    """
-    folder = SHIPPED / "src" / "transect" / "lm"
-    parts = {"ngram", "tokenizer"} if run.get("mixer") == "ngram" else set(RUNS)
-    parts |= {"lstm"} & {run.get("model_type")}  # the one architecture that is written here
-    parts |= {part for name in measure["REQUIRES"] for part in ENGINE.get(name, ())}
-    if run.get("endpoint"):
-        parts = {"api"}
-    left = measure.imports("transect.lm")
-    while left:
-        part = left.pop()
-        if part not in parts and part != "model" and (folder / f"{part}.py").is_file():
-            parts.add(part)
-            left |= units.imports(folder / f"{part}.py", "transect.lm")
-    if not measure["STIMULI"]:  # it makes its own sequences
-        parts.add("repeats")
-    found = {
-        part: units.literals(folder / f"{part}.py")
-        for part in sorted(parts)
-        if (folder / f"{part}.py").is_file()
-    }
-    return {part: literals["VERSION"] for part, literals in found.items() if "VERSION" in literals}

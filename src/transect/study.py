@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transect import factors, names, registry, store, units, yaml_file
+from transect import engine_parts, factors, names, registry, store, units, yaml_file
 from transect.analysis_options import check_analysis, check_where
 from transect.entry_names import named
 from transect.errors import InputError, nearest
@@ -23,7 +23,6 @@ from transect.grid import (
     Shard,
     check_requires,
     choose,
-    engine_versions,
     identity,
     narrow,
     not_applicable,
@@ -170,7 +169,7 @@ class Study:
                 "measure": [entry.measure.name, entry.measure["VERSION"]],
                 "options": entry.options,
                 "seed": self.seed,
-                "engine": engine_versions(entry.measure, run),
+                "engine": engine_parts.versions(entry.measure, run),
                 "numerics": {"dtype": self.numerics["dtype"]},
                 **({"opening": run.get("opening")} if run.get("opening") else {}),
             }

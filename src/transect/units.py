@@ -101,12 +101,6 @@ class Unit:
                 return node
         raise InputError(f"{self.path}: a {self.kind} unit needs a function {name}(...).")
 
-    def imports(self, package: str) -> set[str]:
-        """The modules of a package that the file imports, by their names within it: ``from
-        transect.lm.words import ...`` -> words.
-        """
-        return imports(self.path, package)
-
     def __getitem__(self, name: str) -> Any:
         return self.declared[name]
 
@@ -254,22 +248,3 @@ def _read(path: Path, modified: int) -> dict[str, Any]:
             with contextlib.suppress(ValueError):  # computed: not a declaration
                 declared[target.id] = ast.literal_eval(value)
     return declared
-
-
-def imports(path: Path, package: str) -> set[str]:
-    """The modules of a package that a file imports; see `Unit.imports`."""
-    return set(_imports(path, path.stat().st_mtime_ns, package))
-
-
-@cache
-def _imports(path: Path, modified: int, package: str) -> frozenset[str]:
-    found: set[str] = set()
-    for node in ast.walk(syntax(path)):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        found |= {n[len(package) + 1 :].split(".")[0] for n in names if n.startswith(f"{package}.")}
-    return frozenset(found)

@@ -381,7 +381,7 @@ class _Job:
 
 def _resource(error: Exception) -> bool:
     """Whether network, memory or disk gave out, so that it may go well the next time."""
-    from transect.lm.batching import out_of_memory  # here: it imports torch
+    from transect.lm.memory import out_of_memory  # here: it imports torch
 
     return isinstance(error, ResourceError) or disk_full(error) or out_of_memory(error)
 

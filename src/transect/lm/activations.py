@@ -25,7 +25,8 @@ from transect.lm.network import NetworkModel
 from transect.lm.tail import tail
 from transect.lm.tracing import hidden_in, hidden_out, with_hidden_in, with_hidden_out
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "activations"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
 
 Site = tuple[str, int]  # (place, layer)
 # an activation, in the shape above -> the one to go on with; None: as it is

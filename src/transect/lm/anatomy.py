@@ -30,11 +30,13 @@ from transformers import PreTrainedModel
 
 from transect.errors import NotApplicable, ResourceError
 from transect.lm.attention import own_eager
-from transect.lm.batching import out_of_memory
+from transect.lm.memory import out_of_memory
 from transect.lm.residual import Form, Sums, sums
 from transect.lm.tracing import Call, Pattern, Trace, trace
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "anatomy"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("hidden", "attention", "heads")
 
 PLACES = ("residual_pre", "residual_mid", "residual_post", "attention", "mlp", "head", "pattern")
 # what a forward may raise that does not put up with being taken apart

@@ -28,7 +28,9 @@ from transect.errors import NotApplicable
 if TYPE_CHECKING:
     from transect.lm.anatomy import Anatomy
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "attention"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
+SERVES = ("attention", "heads")
 
 NAME = "transect"
 

@@ -9,8 +9,11 @@ import torch
 from transformers import PreTrainedModel
 
 from transect.errors import ForwardError, InputError, LoadError, NotApplicable, ResourceError
+from transect.lm.memory import out_of_memory
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "batching"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
+NOT_RUNS = {"mixer": "ngram"}  # a table of counts gives the same in every batch
 
 # rotary scalings that are the same for every length
 STATIC = ("default", "linear", "llama3", "proportional", "yarn")
@@ -76,29 +79,6 @@ def failed(error: BaseException) -> str:
     return f"the network's own forward raises {type(error).__name__}" + (
         f": {told}" if told else ""
     )
-
-
-# how the libraries of the accelerators, and torch on a CPU, say that memory gave out
-NO_MEMORY = (
-    *(
-        "can't allocate memory",
-        "out of memory",
-        "CUBLAS_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_ALLOC_FAILED",
-    ),
-    *("CUSPARSE_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED", "UR_RESULT_ERROR_OUT_OF_"),
-)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or the one that it was raised from, says that memory gave out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    if isinstance(error, RuntimeError) and any(
-        words.lower() in str(error).lower() for words in NO_MEMORY
-    ):
-        return True
-    return error.__cause__ is not None and out_of_memory(error.__cause__)
 
 
 def context_length(network: PreTrainedModel) -> int | None:

@@ -10,7 +10,9 @@ of the unknown token, which stands for parts of any text, only its own name does
 import re
 from typing import Any
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "control"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("tokenizer", "logits", "causal", "masked", "seq2seq", "text")
 
 MARKUP = re.compile(
     r"\s*(<[^<>]*[^<>\s][^<>]*>|\[[^\[\]]*[^\[\]\s][^\[\]]*\]|\|\|\|.+\|\|\||<｜.*｜>|\{\{.+\}\})\s*"

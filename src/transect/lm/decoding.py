@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from transect.lm.batching import out_of_memory
+from transect.lm.memory import out_of_memory
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "decoding"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("generation", "text")
 
 CACHES = (
     "past_key_values",

@@ -39,7 +39,9 @@ from transect.lm.scoring import encoder_ids
 if TYPE_CHECKING:
     from transect.lm.model import Model
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "generation"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
+SERVES = ("generation", "text")
 
 
 @dataclass

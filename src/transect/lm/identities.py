@@ -24,11 +24,13 @@ from transformers import PreTrainedModel
 from transect.errors import ResourceError
 from transect.lm.anatomy import PLACES, REFUSALS, Anatomy, Block, discover, example, rounding
 from transect.lm.attention import watch
-from transect.lm.batching import out_of_memory
 from transect.lm.forward import in_float32, in_half
+from transect.lm.memory import out_of_memory
 from transect.lm.tracing import after, before
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "identities"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
+SERVES = ("hidden", "attention", "heads")
 
 TOLERANCE = 64  # units of rounding of the largest number compared, within one forward
 ACROSS = (

@@ -24,13 +24,15 @@ from torch import nn
 
 from transect.errors import InputError
 from transect.lm.activations import Site, Visit, as_ids, own_tokens, sequence_bytes, touching
-from transect.lm.batching import out_of_memory, run_halving
+from transect.lm.batching import run_halving
 from transect.lm.edits import Edit, inside
+from transect.lm.memory import out_of_memory
 from transect.lm.network import NetworkModel
 from transect.lm.reuse import Recording, recording_bytes
 from transect.lm.tail import alike
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "interventions"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 POSITIONS = 2048  # of a batch on the CPU: measured no slower than larger or smaller ones
 # units of rounding per block by which the two ways may differ, relative to the largest logit (see

@@ -36,12 +36,12 @@ from transect.errors import (
     panics_are_errors,
 )
 from transect.lm import foreign_code
-from transect.lm.batching import out_of_memory
 from transect.lm.configuring import check_generation, read_config
 from transect.lm.devices import check_device, placement
 from transect.lm.extent import built
 from transect.lm.folder import check_files, check_settings, configuration, places, weight_files
 from transect.lm.headers import numbers, tensors
+from transect.lm.memory import out_of_memory
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
 from transect.lm.ngram import NgramModel
@@ -54,7 +54,8 @@ from transect.lm.tokenizer import read_tokenizer
 # MB over 50 checkpoints
 os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "loading"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 DTYPES = {
     "float32": torch.float32,

@@ -26,6 +26,7 @@ from transect.lm.tokenizer import canary
 if TYPE_CHECKING:
     from transect.lm.anatomy import Anatomy
 
+ABSTRACT = True  # what a model offers is computed in the files of its subclasses (engine_parts.py)
 NOT_NUMBERS = "the model's logits are not numbers (NaN)"
 # of a configuration: what says where it came from, who wrote it and how it is run, and changes no
 # number

@@ -32,7 +32,9 @@ from transect.lm.folder import CONFIG, configuration
 from transect.lm.headers import tensors
 from transect.lm.model import Model, TokenScores, check_positions
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "ngram"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+ONLY_RUNS = {"mixer": "ngram"}
 
 SMOOTHINGS = ("kneser_ney", "absolute")
 WEIGHTS = "model.safetensors"

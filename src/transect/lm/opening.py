@@ -22,7 +22,9 @@ from transect.lm.cutting import ids_of
 if TYPE_CHECKING:
     from transect.lm.model import Model
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "opening"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("tokenizer", "logits", "causal", "masked", "seq2seq", "text")
 
 PROBES = ("the dog", "a", "1 2")  # texts of which one at least is tokens of every tokenizer
 BOS = ("auto", True, False)

@@ -22,13 +22,15 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from transect.errors import ForwardError
 from transect.lm.anatomy import ordinary_ids
-from transect.lm.batching import out_of_memory, plan, run_halving, turning_points
+from transect.lm.batching import plan, run_halving, turning_points
 from transect.lm.forward import Forward, in_float32, in_half
 from transect.lm.log_sums import Read, log_probabilities
+from transect.lm.memory import out_of_memory
 from transect.lm.padding import Padding, Together
 from transect.lm.tries import Rows, pack, plain
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "packing"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 Said = Callable[[int, int], None]  # told how many tokens are read, of how many
 ROOMS = (64, 128, 256, 512, 1024)  # cells of a packed row

@@ -18,8 +18,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from transect.lm.batching import out_of_memory
 from transect.lm.forward import Forward, Tiles, in_precision
+from transect.lm.memory import out_of_memory
 
 if TYPE_CHECKING:
     from transect.lm.network import NetworkModel

@@ -19,7 +19,8 @@ from transect.lm.model import Model
 from transect.lm.opening import opening
 from transect.patterns import found_in
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "repeats"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 CONDITION = ("name", "length", "gap", "tokens")
 LISTED = "it must be a list of conditions, e.g. [{length: 32, gap: 0}]"

@@ -22,7 +22,9 @@ from torch import nn
 
 from transect.lm.tracing import Call
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "residual"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("hidden", "attention", "heads")
 
 TOLERANCE = 8  # units of rounding of the terms, element by element: a few additions' worth
 Form = Literal[

@@ -26,13 +26,14 @@ from transformers.pytorch_utils import Conv1D
 
 from transect.lm.activations import Site, Visit, touching
 from transect.lm.anatomy import Block
-from transect.lm.batching import out_of_memory
 from transect.lm.forward import replaced
+from transect.lm.memory import out_of_memory
 from transect.lm.network import NetworkModel
 from transect.lm.tail import Forward, alike, tail
 from transect.lm.tracing import hidden_in, hidden_out, with_hidden_in
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "reuse"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 # units of rounding that an MLP's output at one position may change by when it is given that one
 # alone

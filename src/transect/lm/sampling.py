@@ -19,7 +19,9 @@ import numpy as np
 
 from transect.errors import InputError
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "sampling"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("generation", "text")
 
 
 @dataclass(frozen=True)

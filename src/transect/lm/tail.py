@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from transect.lm.anatomy import example
-from transect.lm.batching import out_of_memory
 from transect.lm.forward import replaced
+from transect.lm.memory import out_of_memory
 
 if TYPE_CHECKING:
     from transect.lm.network import NetworkModel
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "tail"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 Forward = Callable[..., Any]
 

@@ -18,14 +18,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from transect.errors import LoadError
+from transect.lm.byte_letters import BYTES as LETTERS
 from transect.lm.control import MARKUP
 from transect.lm.cutting import ids_of
 from transect.lm.folder import TOKENIZER, read_object, settings
 from transect.lm.opening import around
 from transect.lm.pipeline import settle
-from transect.lm.words import BYTES as LETTERS
 
-VERSION = 2  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "tokenizer"  # its name in the keys of cells: it stays when the file moves
+VERSION = 2  # raise it when values change
 
 CONVERTERS = (
     "sentencepiece",

@@ -17,7 +17,9 @@ from transformers import PreTrainedModel
 
 from transect.lm.attention import intercept
 
-VERSION = 1  # part of the key of every cell that rests on this file: raise it when values change
+ENGINE_PART = "tracing"  # its name in the keys of cells: it stays when the file moves
+VERSION = 1  # raise it when values change
+SERVES = ("hidden", "attention", "heads")
 
 
 @dataclass(eq=False)
