@@ -4,7 +4,9 @@
 import os
 import sys
 
-sys.path[:] = [path for path in sys.path if path != str(workflow.basedir)]  # Snakemake imports from this folder first
+sys.path[:] = [
+    path for path in sys.path if path != str(workflow.basedir)
+]  # Snakemake imports from this folder first
 
 from transect import children
 from transect import study as studies

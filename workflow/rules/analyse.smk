@@ -12,7 +12,11 @@ rule gather:
         markers=[f"results/{STUDY.name}/shards/{shard.target}.done" for shard in STUDY.shards],
         study=relative(STUDY.path),
         registry=relative(
-            *{suite.path for suite in STUDY.registry.suites if {r.id for r in suite.runs} & set(STUDY.roles)}
+            *{
+                suite.path
+                for suite in STUDY.registry.suites
+                if {r.id for r in suite.runs} & set(STUDY.roles)
+            }
         ),
     output:
         measurements=f"results/{STUDY.name}/measurements.parquet",
@@ -30,8 +34,12 @@ rule analyse:
     input:
         measurements="results/{study}/measurements.parquet",
         registry="results/{study}/registry.parquet",
-        script=lambda wildcards: relative(*unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project))),
-        statistics=relative(SHIPPED / "src/transect/outcome.py", *(SHIPPED / "src/transect/stats").glob("*.py")),
+        script=lambda wildcards: relative(
+            *unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project))
+        ),
+        statistics=relative(
+            SHIPPED / "src/transect/outcome.py", *(SHIPPED / "src/transect/stats").glob("*.py")
+        ),
     output:
         "results/{study}/tables/{analysis}/manifest.json",
     log:

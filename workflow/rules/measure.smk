@@ -26,7 +26,11 @@ rule measure:
         attempt=lambda wildcards, attempt: attempt,
     params:
         python=lambda wildcards: sys.executable,
-        flags=" ".join(f"--{name.replace('_', '-')}" for name in ("retry_failed", "trust_remote_code") if config[name]),
+        flags=" ".join(
+            f"--{name.replace('_', '-')}"
+            for name in ("retry_failed", "trust_remote_code")
+            if config[name]
+        ),
     shell:
         "test {resources.attempt} -gt 1 -a -e results/{wildcards.study}/stopped/{wildcards.shard}.txt && exit 2;"
         " {params.python:q} -P -m transect.jobs measure {config[study]:q} {wildcards.shard} --output {output:q} {params.flags}"

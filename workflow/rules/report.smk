@@ -4,7 +4,10 @@ rule report:
         grid=f"results/{STUDY.name}/grid.parquet",
         tables=[f"results/{STUDY.name}/tables/{analysis}/manifest.json" for analysis in ANALYSES],
         figures=[f"results/{STUDY.name}/figures/{figure}.json" for figure in FIGURES],
-        page=relative(*(SHIPPED / "workflow/report").iterdir(), *(SHIPPED / "src/transect/report").glob("*.py")),
+        page=relative(
+            *(SHIPPED / "workflow/report").iterdir(),
+            *(SHIPPED / "src/transect/report").glob("*.py"),
+        ),
     output:
         page=f"results/{STUDY.name}/report.html",
         codebook=f"results/{STUDY.name}/codebook.csv",
