@@ -6,7 +6,6 @@ import torch
 
 from tests.architectures import model_of
 from tests.lm.plain_forward import apart
-from transect.lm.forward import in_float32
 from transect.lm.log_sums import LogSum
 
 
@@ -32,21 +31,6 @@ def test_a_nan_makes_its_row_nan():
     for tile in logits.split(2, 1):
         sums.add(tile)
     assert np.isnan(sums.value().numpy()).tolist() == [False, True]
-
-
-def test_widened_weights_give_float32_logits_and_are_put_back():
-    """in_float32 equals a float32 copy of the same bfloat16 weights; afterwards the network is as
-    it was.
-    """
-    network = model_of("llama").network.bfloat16()
-    ids = torch.tensor([[5, 6, 7, 8]])
-    with torch.no_grad():
-        before = network(ids).logits
-        with in_float32(network):
-            wide = network(ids).logits
-        assert torch.equal(network(ids).logits, before)
-        expected = network.float()(ids).logits
-    torch.testing.assert_close(wide, expected, atol=1e-5, rtol=0)
 
 
 def test_a_window_is_found_at_the_depth_where_it_matters():

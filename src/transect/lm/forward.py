@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from transect.lm.anatomy import example
 from transect.lm.memory import out_of_memory
+from transect.lm.precision import HALF, in_float32, in_half
 
 ENGINE_PART = "forward"  # its name in the keys of cells: it stays when the file moves
 VERSION = 2  # raise it when values change
@@ -29,7 +30,6 @@ VERSION = 2  # raise it when values change
 TAIL_TOLERANCE = 64
 LARGEST = 0.02  # of the largest logit: no more is rounding, in whatever precision
 AHEAD = 8  # tokens that show whether a network looks ahead
-HALF = (torch.float16, torch.bfloat16)
 COPIES = 4  # of the logits, that a tail makes which does more than multiply
 # positions of a product and logits of a tile on a CPU: measured as fast as the product alone.
 # Smaller tiles are not faster, and threads that wait actively waste more between them where the
@@ -233,11 +233,6 @@ def looks_ahead(network: PreTrainedModel, longest: int | None) -> bool:
     return False
 
 
-def in_half(network: torch.nn.Module) -> bool:
-    """Whether any weight is in half precision."""
-    return any(parameter.dtype in HALF for parameter in network.parameters())
-
-
 def _tiles(head: Any, x: torch.Tensor) -> Tiles:
     """head(x) [n, vocabulary] by columns, in one buffer, in the precision of x (lower than the
     head's own: never).
@@ -273,43 +268,3 @@ def replaced(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[N
         del module.__dict__["forward"]
         if own is not None:
             module.__dict__["forward"] = own
-
-
-@contextmanager
-def in_float32(network: torch.nn.Module) -> Iterator[None]:
-    """While this is open the network computes in float32, its half-precision weights widened one
-    module at a time.
-    """
-    with in_precision(network, torch.float32):
-        yield
-
-
-@contextmanager
-def in_precision(network: torch.nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """While this is open the network computes in `dtype`, its weights of lower precision widened
-    one module at a time.
-    """
-    kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
-
-    def widen(module: torch.nn.Module, args: Any) -> None:
-        for parameter in module.parameters(recurse=False):
-            if parameter.dtype in (*HALF, torch.float32) and parameter.itemsize < dtype.itemsize:
-                kept.append((parameter, parameter.data))
-                parameter.data = parameter.data.to(dtype)
-
-    def narrow(module: torch.nn.Module, args: Any, output: Any) -> None:
-        own = {id(parameter) for parameter in module.parameters(recurse=False)}
-        for parameter, data in [pair for pair in kept if id(pair[0]) in own]:
-            parameter.data = data
-        kept[:] = [pair for pair in kept if id(pair[0]) not in own]
-
-    modules = list(network.modules())
-    hooks = [module.register_forward_pre_hook(widen) for module in modules]
-    hooks += [module.register_forward_hook(narrow, always_call=True) for module in modules]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for parameter, data in kept:
-            parameter.data = data

@@ -24,8 +24,8 @@ from transformers import PreTrainedModel
 from transect.errors import ResourceError
 from transect.lm.anatomy import PLACES, REFUSALS, Anatomy, Block, discover, example, rounding
 from transect.lm.attention import watch
-from transect.lm.forward import in_float32, in_half
 from transect.lm.memory import out_of_memory
+from transect.lm.precision import in_float32, in_half
 from transect.lm.tracing import after, before
 
 ENGINE_PART = "identities"  # its name in the keys of cells: it stays when the file moves

@@ -23,10 +23,11 @@ from transformers.modeling_outputs import BaseModelOutput
 from transect.errors import ForwardError
 from transect.lm.anatomy import ordinary_ids
 from transect.lm.batching import plan, run_halving, turning_points
-from transect.lm.forward import Forward, in_float32, in_half
+from transect.lm.forward import Forward
 from transect.lm.log_sums import Read, log_probabilities
 from transect.lm.memory import out_of_memory
 from transect.lm.padding import Padding, Together
+from transect.lm.precision import in_float32, in_half
 from transect.lm.tries import Rows, pack, plain
 
 ENGINE_PART = "packing"  # its name in the keys of cells: it stays when the file moves

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from transect.errors import ForwardError
 from transect.lm.anatomy import ordinary_ids
-from transect.lm.forward import in_float32, in_half
+from transect.lm.precision import in_float32, in_half
 
 Together = Literal["any", "equal", "alone"]
 

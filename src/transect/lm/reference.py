@@ -18,8 +18,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from transect.lm.forward import Forward, Tiles, in_precision
+from transect.lm.forward import Forward, Tiles
 from transect.lm.memory import out_of_memory
+from transect.lm.precision import in_precision
 
 if TYPE_CHECKING:
     from transect.lm.network import NetworkModel
