@@ -16,6 +16,7 @@ from transect import cli
 from transect.jobs.drift import DriftError
 from transect.jobs.gather import gather
 from transect.lm import load
+from transect.lm.generation import answers
 from transect.project import Project
 from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Store
 
@@ -32,7 +33,7 @@ TABLES = ("measurements", "grid", "registry")
 def chat(tmp_path: Path) -> Iterator[Chat]:
     """A server of a tiny model that answers with 1 or 2."""
     model = load(answering_model(tmp_path / "served"))
-    with serve(lambda prompt: model.answers([prompt], max_new_tokens=1)[0].text) as served:
+    with serve(lambda prompt: answers(model, [prompt], max_new_tokens=1)[0].text) as served:
         yield served
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.architectures import BOTH_WAYS, CAUSAL, MORE_CAUSAL, SEQ2SEQ, model_of
 from tests.lm.broken import BAD, overflowing, refusing
 from transect.errors import ForwardError
+from transect.lm.generation import answers
 from transect.lm.scoring import Line, errors
 
 SEQUENCES = [[0, 6, 7, 8], [0, 6, BAD, 8], [0, 6, 7, 9, 11], [0, 12]]
@@ -110,8 +111,8 @@ def test_a_prompt_that_fails_costs_no_other_prompt_its_continuation(kind):
 
         model.network.forward = sound.network.forward.__func__.__get__(model.network)
         model.network.get_encoder().forward = forward
-    found = model.answers(texts, max_new_tokens=3)
-    expected = sound.answers(texts, max_new_tokens=3)
+    found = answers(model, texts, max_new_tokens=3)
+    expected = answers(sound, texts, max_new_tokens=3)
     assert "forward raises" in found[1].error and [found[i] for i in (0, 2, 3)] == [
         expected[i] for i in (0, 2, 3)
     ]
@@ -126,7 +127,7 @@ def test_a_prompt_without_numbers_costs_no_other_prompt_its_continuation(kind):
     texts = ["the dog", "a big", "the red", "this dog"]
     overflowing(broken, model.encode("big")[0])
     expected, found = (
-        m.answers(texts, max_new_tokens=1) for m in (model, broken)
+        answers(m, texts, max_new_tokens=1) for m in (model, broken)
     )  # a second one might be read
     assert found[1].error == "the model's logits are not numbers (NaN)"
     assert [found[i] for i in (0, 2, 3)] == [expected[i] for i in (0, 2, 3)]
@@ -145,5 +146,5 @@ def test_prompts_whose_rows_reach_each_other_are_continued_alone():
         )
         return model
 
-    alone = [touching().answers([text], max_new_tokens=4)[0] for text in texts]
-    assert touching().answers(texts, max_new_tokens=4) == alone
+    alone = [answers(touching(), [text], max_new_tokens=4)[0] for text in texts]
+    assert answers(touching(), texts, max_new_tokens=4) == alone

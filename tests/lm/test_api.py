@@ -35,7 +35,7 @@ def test_a_request_is_asked_once_and_kept(transcript: Path) -> None:
     with serve(lambda prompt: prompt[::-1]) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
         for _ in range(3):
-            assert [a.text for a in model.answers(["abc"], max_new_tokens=4)] == ["cba"]
+            assert [a.text for a in model.write(["abc"], max_new_tokens=4)] == ["cba"]
     assert [len(chat.asked), len(lines(transcript))] == [2, 2]
     line = lines(transcript)[1]
     assert line["request"] == chat.asked[1]
@@ -59,14 +59,14 @@ def test_the_transcript_answers_without_a_network(transcript: Path) -> None:
     """
     with serve(str.upper) as chat:
         first = ApiModel(transcript, chat.url, "tiny")
-        first.answers(["abc"], max_new_tokens=4)
+        first.write(["abc"], max_new_tokens=4)
     again = ApiModel(transcript, chat.url, "tiny")
     assert (
-        again.answers(["abc"], max_new_tokens=4)[0].text == "ABC"
+        again.write(["abc"], max_new_tokens=4)[0].text == "ABC"
         and again.fingerprint == first.fingerprint
     )
     with pytest.raises(ResourceError, match="cannot be asked .*5 tries.*is not in .*run.jsonl"):
-        again.answers(["abc"], max_new_tokens=5)
+        again.write(["abc"], max_new_tokens=5)
 
 
 def test_the_key_is_sent_and_never_kept(transcript: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_key_is_sent_and_never_kept(transcript: Path) -> None:
         with pytest.raises(
             UnavailableError, match=r"HTTP 401, Incorrect key \*\*\*.*variable TRANSECT_API_KEY"
         ) as told:
-            model.answers(["abc"], max_new_tokens=4)
+            model.write(["abc"], max_new_tokens=4)
         assert "\n" not in str(told.value)
 
 
@@ -90,7 +90,7 @@ def test_busy_servers_are_asked_again(transcript: Path) -> None:
         assert len(chat.asked) == 3 and len(lines(transcript)) == 1
         chat.refusals = [(500, "broken")] * 5
         with pytest.raises(ResourceError, match="HTTP 500, broken; 5 tries"):
-            model.answers(["abc"], max_new_tokens=4)
+            model.write(["abc"], max_new_tokens=4)
 
 
 def test_a_refused_prompt_is_an_error_of_its_own(transcript: Path) -> None:
@@ -100,16 +100,14 @@ def test_a_refused_prompt_is_an_error_of_its_own(transcript: Path) -> None:
     with serve(str.upper) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
         chat.refusals = [(400, "too long")]
-        found = model.answers(["long", "short", "\ud800"], max_new_tokens=4)
+        found = model.write(["long", "short", "\ud800"], max_new_tokens=4)
     assert [a.text for a in found] == ["", "SHORT", ""]
     assert (
         "refused the request (HTTP 400, too long)" in found[0].error
         and "surrogate" in found[2].error
     )
     assert (
-        ApiModel(transcript, chat.url, "tiny").answers(
-            ["long", "short", "\ud800"], max_new_tokens=4
-        )
+        ApiModel(transcript, chat.url, "tiny").write(["long", "short", "\ud800"], max_new_tokens=4)
         == found
     )
 
@@ -133,16 +131,16 @@ def test_another_model_under_the_name_is_refused(transcript: Path, change: dict)
     """Its answer is neither given nor kept; earlier ones still are."""
     with serve(str.upper) as chat:
         model = ApiModel(transcript, chat.url, "tiny")
-        model.answers(["abc"], max_new_tokens=4)
+        model.write(["abc"], max_new_tokens=4)
         before = transcript.read_bytes()
         chat.served |= change
         for asked in (model, ApiModel(transcript, chat.url, "tiny")):
-            assert asked.answers(["abc"], max_new_tokens=4)[0].text == "ABC"
+            assert asked.write(["abc"], max_new_tokens=4)[0].text == "ABC"
             with pytest.raises(
                 UnavailableError,
                 match="^the interface now serves another model: .* tiny-1 .fingerprint fp_1. did on 20",
             ):
-                asked.answers(["def"], max_new_tokens=4)
+                asked.write(["def"], max_new_tokens=4)
         assert transcript.read_bytes() == before
 
 
@@ -162,7 +160,7 @@ def test_half_a_line_is_cut_off(transcript: Path) -> None:
         ApiModel(transcript, chat.url, "tiny")
         whole = transcript.read_bytes()
         transcript.write_bytes(whole + b'{"digest": "12')
-        ApiModel(transcript, chat.url, "tiny").answers(["abc"], max_new_tokens=4)
+        ApiModel(transcript, chat.url, "tiny").write(["abc"], max_new_tokens=4)
         assert transcript.read_bytes().startswith(whole) and len(lines(transcript)) == 2
         transcript.write_bytes(whole + b"{}\n")
         with pytest.raises(InputError, match="run.jsonl: this transcript is damaged, at .*{}"):
@@ -173,11 +171,10 @@ def test_of_two_writers_the_first_answer_stands(transcript: Path) -> None:
     """Both give what stands in the transcript, so that a replay gives what both measured."""
     with serve(str.upper) as chat:
         one, other = (ApiModel(transcript, chat.url, "tiny") for _ in range(2))
-        one.answers(["abc"], max_new_tokens=4)
+        one.write(["abc"], max_new_tokens=4)
         chat.reply = str.lower
         assert (
-            other.answers(["abc"], max_new_tokens=4)[0].text == "ABC"
-            and len(lines(transcript)) == 2
+            other.write(["abc"], max_new_tokens=4)[0].text == "ABC" and len(lines(transcript)) == 2
         )
 
 

@@ -19,6 +19,8 @@ from tests.lm.plain_forward import apart
 from tests.shelf import fill
 from transect.errors import NotApplicable, ResourceError
 from transect.lm.forward import _tiles, looks_ahead
+from transect.lm.generation import generate
+from transect.lm.sampling import Sampling
 
 SIZE = {
     "hidden_size": 32,
@@ -153,7 +155,7 @@ def test_a_network_that_looks_ahead_is_no_causal_model(network, dtype):
     for call in (
         lambda: model.token_logprobs([[10, 11, 12]]),
         lambda: model.set_logprobs([[10, 11, 12]], [[1]], np.ones(60, dtype=bool)),
-        lambda: model.generate([[10, 11]], max_new_tokens=2, seed=0),
+        lambda: generate(model, [[10, 11]], Sampling(max_new_tokens=2, seed=0)),
     ):
         with pytest.raises(NotApplicable, match="looks ahead"):
             call()

@@ -11,10 +11,17 @@ from tests import architectures
 from tests.shelf import byte_tokenizer, random_sequences, tiny_model
 from transect.errors import InputError, NotApplicable
 from transect.lm import decoding, load
-from transect.lm.generation import continue_texts
+from transect.lm.generation import continue_texts, generate, stop_ids
+from transect.lm.sampling import Sampling
 
 PROMPTS = random_sequences(7, 60, shortest=1, longest=12, seed=5)
 OPTIONS = {"max_new_tokens": 10, "seed": 3}
+
+
+def drawn(model, prompts, *, batch_size=None, stop=None, **options):
+    """The samples of prompts; stop: as `stop_ids` reads it."""
+    sampling = Sampling(**options, stop=stop_ids(model, stop))
+    return generate(model, prompts, sampling, batch_size)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +35,7 @@ def test_greedy_equals_transformers(kind, tmp_path):
     )
     network = AutoModelForCausalLM.from_pretrained(path).eval()
     config = GenerationConfig(max_new_tokens=10, do_sample=False, pad_token_id=0)
-    found = load(path).generate(PROMPTS, temperature=0, stop=(), **OPTIONS)
+    found = drawn(load(path), PROMPTS, temperature=0, stop=(), **OPTIONS)
     for ids, samples in zip(PROMPTS, found, strict=True):
         read = torch.tensor([ids])
         whole = network.generate(
@@ -41,7 +48,7 @@ def test_greedy_equals_whole_forwards_where_the_cache_is_wrong(tmp_path):
     """RWKV, whose cache transformers gets wrong in batches."""
     model = load(architectures.directory_of(tmp_path, "rwkv"))
     for ids, (new,) in zip(
-        PROMPTS, model.generate(PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True
+        PROMPTS, drawn(model, PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True
     ):
         whole = list(ids)
         for _ in range(10):
@@ -60,11 +67,11 @@ def test_several_ends_stop_as_in_transformers(kind):
     transformers generates with."""
     model = architectures.model_of(kind)
     prompts = PROMPTS[:3]
-    written = [new for (new,) in model.generate(prompts, temperature=0, stop=(), **OPTIONS)]
+    written = [new for (new,) in drawn(model, prompts, temperature=0, stop=(), **OPTIONS)]
     model.network.generation_config.eos_token_id = ends = sorted(
         {written[0][2], written[1][4], written[2][0], 7}
     )
-    found = model.generate(prompts, temperature=0, **OPTIONS)
+    found = drawn(model, prompts, temperature=0, **OPTIONS)
     config = GenerationConfig(
         max_new_tokens=10, do_sample=False, pad_token_id=0, eos_token_id=ends, use_cache=False
     )
@@ -81,14 +88,14 @@ def test_several_ends_stop_as_in_transformers(kind):
 def test_an_end_counts_wherever_it_is_named(where):
     """The union of the three; the end is no part of the text, also where it is no special token."""
     model = architectures.model_of("gpt2")
-    ((written,),) = model.generate([[0, 5]], temperature=0, stop=(), **OPTIONS)
+    ((written,),) = drawn(model, [[0, 5]], temperature=0, stop=(), **OPTIONS)
     end = written[3]
     before = [] if end not in written[:3] else written[: written.index(end)]
     if where == "tokenizer":
         model.tokenizer.eos_token = model.tokenizer.convert_ids_to_tokens(end)
     else:
         getattr(model.network, where).eos_token_id = [end, 999] if where == "config" else end
-    ((new,),) = model.generate([[0, 5]], temperature=0, **OPTIONS)
+    ((new,),) = drawn(model, [[0, 5]], temperature=0, **OPTIONS)
     assert new == written[: written.index(end) + 1]
     text = model.tokenizer.convert_ids_to_tokens(5)
     (found,) = continue_texts(model, [text], max_new_tokens=10, seed=3, temperature=0)
@@ -110,7 +117,7 @@ def test_greedy_equals_transformers_for_encoder_decoders(kind, tmp_path):
         max_new_tokens=10, do_sample=False, pad_token_id=1, decoder_start_token_id=0
     )
     for ids, (new,) in zip(
-        PROMPTS, load(path).generate(PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True
+        PROMPTS, drawn(load(path), PROMPTS, temperature=0, stop=(), **OPTIONS), strict=True
     ):
         read = torch.tensor([ids])
         whole = network.generate(
@@ -128,15 +135,15 @@ def test_samples_depend_on_neither_batch_nor_order(kind, tmp_path):
         else architectures.directory_of(tmp_path, kind)
     )
     model = load(path)
-    expected = model.generate(PROMPTS, n=3, temperature=1.5, **OPTIONS)
+    expected = drawn(model, PROMPTS, n=3, temperature=1.5, **OPTIONS)
     assert [[len(new) for new in samples] for samples in expected] == [[10] * 3] * len(PROMPTS)
     for batch_size in (1, 2, 7):
         assert (
-            model.generate(PROMPTS, n=3, temperature=1.5, batch_size=batch_size, **OPTIONS)
+            drawn(model, PROMPTS, n=3, temperature=1.5, batch_size=batch_size, **OPTIONS)
             == expected
         )
-    assert load(path).generate(PROMPTS[::-1], n=3, temperature=1.5, **OPTIONS) == expected[::-1]
-    assert model.generate(PROMPTS[4:5], n=3, temperature=1.5, **OPTIONS) == expected[4:5]
+    assert drawn(load(path), PROMPTS[::-1], n=3, temperature=1.5, **OPTIONS) == expected[::-1]
+    assert drawn(model, PROMPTS[4:5], n=3, temperature=1.5, **OPTIONS) == expected[4:5]
 
 
 def test_close_decisions_are_taken_alone(tmp_path, monkeypatch):
@@ -146,7 +153,7 @@ def test_close_decisions_are_taken_alone(tmp_path, monkeypatch):
     model = load(tiny_model(tmp_path, "llama"))
     prompts = random_sequences(30, 60, longest=4)
     options = [{"temperature": 0}, {"n": 2}, {"n": 2, "top_p": 0.7}]
-    expected = [model.generate(prompts, **OPTIONS, **more) for more in options]
+    expected = [drawn(model, prompts, **OPTIONS, **more) for more in options]
     monkeypatch.setattr(decoding, "ROUNDING", 2e4)  # a margin of 0.0024 x the largest logit
     plain, noise = decoding.NetworkDecoder._run, torch.Generator().manual_seed(0)
 
@@ -155,9 +162,9 @@ def test_close_decisions_are_taken_alone(tmp_path, monkeypatch):
         return logits + 2e-3 * torch.rand(logits.shape, generator=noise) if self.cached else logits
 
     monkeypatch.setattr(decoding.NetworkDecoder, "_run", noisy)
-    assert [model.generate(prompts, **OPTIONS, **more) for more in options] == expected
+    assert [drawn(model, prompts, **OPTIONS, **more) for more in options] == expected
     monkeypatch.setattr(decoding.NetworkDecoder, "margin", lambda self, logits: 0.0)
-    assert [model.generate(prompts, **OPTIONS, **more) for more in options] != expected
+    assert [drawn(model, prompts, **OPTIONS, **more) for more in options] != expected
 
 
 def test_samples_follow_the_distribution(tmp_path):
@@ -167,7 +174,7 @@ def test_samples_follow_the_distribution(tmp_path):
     model = load(tiny_model(tmp_path, "ngram"))
     first = [
         new[0]
-        for new in model.generate([[0, 4]], max_new_tokens=1, seed=11, n=6000, temperature=1.0)[0]
+        for new in drawn(model, [[0, 4]], max_new_tokens=1, seed=11, n=6000, temperature=1.0)[0]
     ]
     p = model.tables.distribution([0, 4])
     found = np.bincount(first, minlength=len(p)) / 6000
@@ -177,25 +184,25 @@ def test_samples_follow_the_distribution(tmp_path):
 def test_a_longer_sample_begins_with_the_shorter_one(tmp_path):
     """max_new_tokens and n cut off, they do not change what is drawn before."""
     model = load(tiny_model(tmp_path, "gpt2"))
-    short = model.generate(PROMPTS, max_new_tokens=4, seed=3, n=1)
-    long = model.generate(PROMPTS, max_new_tokens=9, seed=3, n=2)
+    short = drawn(model, PROMPTS, max_new_tokens=4, seed=3, n=1)
+    long = drawn(model, PROMPTS, max_new_tokens=9, seed=3, n=2)
     assert [[samples[0][:4]] for samples in long] == short
 
 
 def test_seed_sample_and_repeated_prompt_have_their_own_numbers(tmp_path):
     """Another seed, another sample of a prompt, and the same prompt once more are all different."""
     model = load(tiny_model(tmp_path, "gpt2"))
-    (one, two), (three, four) = model.generate([[5, 6], [5, 6]], max_new_tokens=12, seed=3, n=2)
-    ((other,),) = model.generate([[5, 6]], max_new_tokens=12, seed=4)
+    (one, two), (three, four) = drawn(model, [[5, 6], [5, 6]], max_new_tokens=12, seed=3, n=2)
+    ((other,),) = drawn(model, [[5, 6]], max_new_tokens=12, seed=4)
     assert len({tuple(new) for new in (one, two, three, four, other)}) == 5
 
 
 def test_a_sample_ends_at_a_stop_token(tmp_path):
     """It keeps the token; the others of its batch go on, to the same ids as without the stop."""
     model = load(tiny_model(tmp_path, "llama"))
-    whole = model.generate(PROMPTS, n=4, **OPTIONS, stop=())
+    whole = drawn(model, PROMPTS, n=4, **OPTIONS, stop=())
     stop = {whole[0][0][2], whole[3][1][5], whole[5][2][0]}
-    for samples, cut in zip(whole, model.generate(PROMPTS, n=4, **OPTIONS, stop=stop), strict=True):
+    for samples, cut in zip(whole, drawn(model, PROMPTS, n=4, **OPTIONS, stop=stop), strict=True):
         for new, ended in zip(samples, cut, strict=True):
             length = next((t + 1 for t, token in enumerate(new) if token in stop), len(new))
             assert ended == new[:length]
@@ -205,21 +212,19 @@ def test_the_end_of_text_token_stops_unless_said_otherwise(tmp_path):
     """The tokenizer's, where it has one."""
     model = load(tiny_model(tmp_path, "gpt2", tokenizer=byte_tokenizer()))
     end = model.tokenizer.eos_token_id
-    samples = model.generate([[5]] * 40, max_new_tokens=50, seed=0, temperature=3.0)
+    samples = drawn(model, [[5]] * 40, max_new_tokens=50, seed=0, temperature=3.0)
     ended = [new for (new,) in samples if len(new) < 50]
     assert ended and all(new[-1] == end and end not in new[:-1] for new in ended)
     assert all(
         len(new) == 50
-        for (new,) in model.generate(
-            [[5]] * 40, max_new_tokens=50, seed=0, temperature=3.0, stop=()
-        )
+        for (new,) in drawn(model, [[5]] * 40, max_new_tokens=50, seed=0, temperature=3.0, stop=())
     )
 
 
 def test_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, monkeypatch):
     """Above 5 rows a step does not fit: recorded, and the same samples."""
     model = load(tiny_model(tmp_path, "gpt2"))
-    expected = model.generate([[5, 6]] * 16, **OPTIONS)
+    expected = drawn(model, [[5, 6]] * 16, **OPTIONS)
     plain = decoding.NetworkDecoder.push
 
     def too_small(self, tokens):
@@ -228,7 +233,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, monkeypatc
         plain(self, tokens)
 
     monkeypatch.setattr(decoding.NetworkDecoder, "push", too_small)
-    assert model.generate([[5, 6]] * 16, **OPTIONS) == expected
+    assert drawn(model, [[5, 6]] * 16, **OPTIONS) == expected
     assert model.halvings == [16, 8, 8]
 
 
@@ -246,15 +251,15 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, monkeypatc
 def test_a_prompt_that_cannot_be_continued_is_named(prompts, sentence, tmp_path):
     """Nothing is cut; 55 tokens and 10 new ones fit, for the last one is not read."""
     model = load(tiny_model(tmp_path, "gpt2"))
-    assert len(model.generate([[5] * 55], stop=(), **OPTIONS)[0][0]) == 10
+    assert len(drawn(model, [[5] * 55], stop=(), **OPTIONS)[0][0]) == 10
     with pytest.raises(InputError, match=f"^gpt2 cannot continue a prompt: {sentence}"):
-        model.generate(prompts, **OPTIONS)
+        drawn(model, prompts, **OPTIONS)
 
 
 def test_an_unknown_stop_token_is_refused(tmp_path):
     """It could never occur."""
     with pytest.raises(InputError, match="stop: the token id 999"):
-        load(tiny_model(tmp_path, "ngram")).generate([[5]], stop=[999], **OPTIONS)
+        drawn(load(tiny_model(tmp_path, "ngram")), [[5]], stop=[999], **OPTIONS)
 
 
 def test_masked_models_do_not_generate(tmp_path):
@@ -262,7 +267,7 @@ def test_masked_models_do_not_generate(tmp_path):
     model = load(tiny_model(tmp_path, "bert"))
     assert "generation" not in model.capabilities
     with pytest.raises(NotApplicable, match="masked model"):
-        model.generate([[5]], **OPTIONS)
+        drawn(model, [[5]], **OPTIONS)
 
 
 def test_texts_are_continued_after_the_opening_token(tmp_path):
@@ -272,7 +277,7 @@ def test_texts_are_continued_after_the_opening_token(tmp_path):
     model = load(tiny_model(tmp_path, "ngram"))
     (found,) = continue_texts(model, ["the dog"], n=2, **OPTIONS)
     assert found.prompt == [model.bos_id, *model.encode("the dog")]
-    assert [found.samples] == model.generate([found.prompt], n=2, **OPTIONS)
+    assert [found.samples] == drawn(model, [found.prompt], n=2, **OPTIONS)
     for new, text in zip(found.samples, found.texts, strict=True):
         assert text == " " + model.tokenizer.decode(new, skip_special_tokens=True)
     (without,) = continue_texts(model, ["the dog"], bos=False, **OPTIONS)

@@ -16,10 +16,11 @@ from transect.errors import NotApplicable
 from transect.lm import load
 from transect.lm.activations import capture, gradients
 from transect.lm.edits import Edit
-from transect.lm.generation import continue_texts
+from transect.lm.generation import answers, continue_texts, generate
 from transect.lm.interventions import run
 from transect.lm.model import Model
 from transect.lm.network import NetworkModel
+from transect.lm.sampling import Sampling
 from transect.lm.scoring import lines, total_logprobs
 from transect.run import Rule, Run
 
@@ -37,8 +38,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "token_logprobs": lambda m: m.token_logprobs(IDS),
     "set_logprobs": lambda m: m.set_logprobs(IDS, [[1, 3], []], np.arange(m.vocab_size) < 30),
     "pll": lambda m: m.pll(IDS, [[-1, 0, 1, 1], [-1, 0, 0, -1]]),
-    "generate": lambda m: m.generate(IDS, max_new_tokens=3, seed=0, n=2, top_p=0.9),
-    "answers": lambda m: m.answers(["the dog"], max_new_tokens=3),
+    "write": lambda m: m.write(["the dog"], max_new_tokens=3),
     "attention": lambda m: m.attention(np.array(IDS), lambda pattern: pattern[..., -1, 0]),
     "attention_patterns": lambda m: list(m.attention_patterns(np.array(IDS))),
     "lacks": lambda m: m.lacks,
@@ -48,6 +48,8 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "anatomy": lambda m: m.anatomy,
 }
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "generate": lambda m: generate(m, IDS, Sampling(max_new_tokens=3, seed=0, n=2, top_p=0.9)),
+    "answers": lambda m: answers(m, ["the dog"], max_new_tokens=3),
     "total_logprobs": lambda m: total_logprobs(m, lines(m, ["the dog", "a cat"])),
     "continue_texts": lambda m: continue_texts(m, ["the dog"], max_new_tokens=3, seed=0),
     "capture residual_post": lambda m: capture(m, IDS, ["residual_post"]),

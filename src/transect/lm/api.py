@@ -85,7 +85,7 @@ class ApiModel(Model):
     def token_scores(self, *sequences: Any, **options: Any) -> list[TokenScores]:
         raise NotApplicable("this model is behind an interface: it gives text and no probabilities")
 
-    def answers(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
         """See Model; from the transcript where the request stands there."""
         return [
             Answer("", reason)

@@ -31,7 +31,7 @@ from transect.errors import ForwardError, InputError, LibraryPanic
 from transect.lm.batching import plan, run_halving
 from transect.lm.cutting import added
 from transect.lm.decoding import Decoder, Decoding
-from transect.lm.model import NOT_NUMBERS
+from transect.lm.model import NOT_NUMBERS, Answer
 from transect.lm.opening import opening
 from transect.lm.sampling import Sampling, choose
 from transect.lm.scoring import encoder_ids
@@ -84,7 +84,14 @@ def generate(
     sampling: Sampling,
     batch_size: int | None = None,
 ) -> list[list[list[int]]]:
-    """See Model.generate."""
+    """New ids: prompt -> n samples -> ids; temperature 0: the most probable ones.
+
+    A prompt says all that the model reads (the encoder, where there is one). A sample ends after an
+    id of `sampling.stop`, which it keeps (see `stop_ids`), or after max_new_tokens. The same seed
+    gives the same samples for every batch size and order of the prompts. Raises NotApplicable for a
+    masked model, InputError for a prompt that is empty, has an unknown id, or is with its new
+    tokens longer than the context.
+    """
     refused = [reason for reason in refusals(model, prompts, sampling) if reason]
     samples = [] if refused else _sampled(model, prompts, sampling, batch_size)
     for error in [*refused, *(sample.error for sample in samples if sample.error)]:
@@ -131,6 +138,21 @@ def continue_texts(
         ]
         result.append(_continued(model, ids, samples, written, error))
     return result
+
+
+def answers(model: "Model", prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
+    """What the model writes after each prompt: the most probable tokens, up to one of its ends,
+    which is no part of the text (see `generate`); of a model behind an interface its own text.
+
+    Raises NotApplicable for a masked model.
+    """
+    written = model.write(prompts, max_new_tokens=max_new_tokens)
+    if written is not None:
+        return written
+    continued = continue_texts(
+        model, prompts, max_new_tokens=max_new_tokens, seed=0, temperature=0.0
+    )
+    return [Answer("" if one.error else one.texts[0], one.error) for one in continued]
 
 
 def stop_ids(model: "Model", stop: Collection[int] | None) -> frozenset[int]:

@@ -8,7 +8,7 @@ sequences say all that the model reads (lm/scoring.py adds the BOS).
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -226,47 +226,12 @@ class Model(ABC):
         """Whether some scores came from rows that share prefixes: provenance."""
         return False
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_new_tokens: int,
-        seed: int,
-        temperature: float = 1.0,
-        n: int = 1,
-        top_p: float = 1.0,
-        stop: Collection[int] | None = None,
-        batch_size: int | None = None,
-    ) -> list[list[list[int]]]:
-        """New ids: prompt -> n samples -> ids, drawn as lm/generation.py says; temperature 0: the
-        most probable ones.
-
-        A prompt says all that the model reads (the encoder, where there is one). A sample ends
-        after an id of `stop`, which it keeps (None: every end that the model names), or after
-        max_new_tokens. The same seed gives the same samples for every batch size and order of the
-        prompts. Raises NotApplicable for a masked model, InputError for a prompt that is empty, has
-        an unknown id, or is with its new tokens longer than the context.
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer] | None:
+        """What a model behind an interface writes after each prompt, which is all that it offers
+        (lm/api.py). None of a model with probabilities: its text is drawn from them
+        (lm/generation.py: answers).
         """
-        from transect.lm import generation  # here, because it reads this file
-
-        sampling = generation.Sampling(
-            max_new_tokens, seed, temperature, n, top_p, generation.stop_ids(self, stop)
-        )
-        return generation.generate(self, prompts, sampling, batch_size)
-
-    def answers(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer]:
-        """What the model writes after each prompt: the most probable tokens, up to one of its ends,
-        which is no part of the text (see generate).
-
-        All that a model behind an interface offers (lm/api.py). Raises NotApplicable for a masked
-        model.
-        """
-        from transect.lm.generation import continue_texts  # here, because it reads this file
-
-        found = continue_texts(
-            self, prompts, max_new_tokens=max_new_tokens, seed=0, temperature=0.0
-        )
-        return [Answer("" if one.error else one.texts[0], one.error) for one in found]
+        return None
 
     def _decoding(self) -> Decoding:
         raise NotApplicable("a masked model has no next token to generate")

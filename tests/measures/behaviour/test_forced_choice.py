@@ -13,6 +13,7 @@ from tests.shelf import tiny_model
 from transect.errors import InputError, NotApplicable
 from transect.lm import load
 from transect.lm.api import ApiModel
+from transect.lm.generation import answers
 from transect.lm.model import Model
 from transect.measures.behaviour.forced_choice import measure
 
@@ -111,7 +112,7 @@ def test_directly_or_over_the_interface_it_is_the_same(tmp_path: Path) -> None:
     model: Model = load(answering_model(tmp_path))
     direct = measure(model, ITEMS, seed=1, max_new_tokens=1)
     assert direct["error"].isna().all() and set(direct["value"]) == {0.0, 0.5, 1.0}
-    with serve(lambda prompt: model.answers([prompt], max_new_tokens=1)[0].text) as chat:
+    with serve(lambda prompt: answers(model, [prompt], max_new_tokens=1)[0].text) as chat:
         behind = measure(
             ApiModel(tmp_path / "run.jsonl", chat.url, "tiny"), ITEMS, seed=1, max_new_tokens=1
         )

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
+from transect.lm.generation import answers
 from transect.lm.model import Answer, Model
 
 VERSION = 1
@@ -55,7 +56,7 @@ def measure(
         for first, second in [*zip(good, bad, strict=True), *zip(bad, good, strict=True)]
     ]
     read = [
-        _choice(answer, labels) for answer in model.answers(prompts, max_new_tokens=max_new_tokens)
+        _choice(answer, labels) for answer in answers(model, prompts, max_new_tokens=max_new_tokens)
     ]
     good_first, bad_first = read[: len(items)], read[len(items) :]
     rows = []
