@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,9 @@ REGISTRY_FIRST = [
     "mixer",
     "language",
 ]
-LEVELS_SHOWN, AMOUNTS_SHOWN = (
-    12,
-    5,
-)  # a factor with more levels is better read in the table of runs; so is a number
+ROLES = ("population", "baseline", "held_out")
+LEVELS_SHOWN = 12  # a factor with more levels is better read in the table of runs
+AMOUNTS_SHOWN = 5  # the same of a number
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ def _page(data: ReportData, folder: Path) -> dict[str, Any]:
     ids = _Ids()
     population = [next(figures) for _ in data.population_figures]
     grid = grid_view(data.grid, data.registry)
+    holes = Table(grid["holes"], "Every hole in the grid, by reason")
     return {
         "name": data.name,
         "title": data.title,
@@ -133,27 +133,24 @@ def _page(data: ReportData, folder: Path) -> dict[str, Any]:
         "population": _population(data, population, ids),
         "grid": grid,
         "grid_json": Markup(_json(grid["details"])),
-        "holes": table_view(
-            ids("holes"),
-            Table(grid["holes"], "Every hole in the grid, by reason"),
-            full=grid["full"],
-        ),
-        "sections": [
-            {
-                "id": ids(section.title),
-                "title": section.title,
-                "question": section.question,
-                "text": section.text,
-                "figures": [next(figures) for _ in section.figures],
-                "tables": [
-                    table_view(ids(name), _table(name, frame))
-                    for name, frame in section.tables.items()
-                ],
-            }
-            for section in data.sections
-        ],
+        "holes": table_view(ids("holes"), holes, full=grid["full"]),
+        "sections": [_section(section, figures, ids) for section in data.sections],
         "provenance": [
             _provenance(heading, part, ids) for heading, part in data.provenance.items()
+        ],
+    }
+
+
+def _section(section: Section, figures: Iterator[dict[str, Any]], ids: "_Ids") -> dict[str, Any]:
+    """One question: takes as many of the embedded figures as the section has."""
+    return {
+        "id": ids(section.title),
+        "title": section.title,
+        "question": section.question,
+        "text": section.text,
+        "figures": [next(figures) for _ in section.figures],
+        "tables": [
+            table_view(ids(name), _table(name, frame)) for name, frame in section.tables.items()
         ],
     }
 
@@ -162,84 +159,123 @@ def _population(data: ReportData, figures: list[dict], ids: "_Ids") -> dict[str,
     """Counts by role, levels of every factor that varies, the table of runs, what was left out and
     what is aliased.
     """
-    registry = data.registry.copy()
+    registry = _ordered_registry(data.registry)
+    shared = _shared_values(registry)
+    runs = Table(registry.drop(columns=list(shared)), "Every run of this study")
+    unknown = [name for name, value in shared.items() if value in ("", "unknown")]
+    return {
+        "roles": {role: int((registry["role"] == role).sum()) for role in ROLES},
+        "runs": len(registry),
+        "factors": _factors(registry),
+        "constant": [(_spaced(c), v) for c, v in shared.items() if c not in unknown],
+        "unknown": [_spaced(column) for column in unknown],
+        "figures": figures,
+        **_not_sampled(data.not_sampled, ids),
+        "table": table_view(ids("runs"), runs),
+        **_design(data.design),
+    }
+
+
+def _ordered_registry(registry: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the best known columns first. Raises ValueError for a column that lacks, or an
+    unknown role.
+    """
     for column in ("run", "role"):
         if column not in registry:
             raise ValueError(
                 f"The registry of a report needs the column {column}; given: {', '.join(map(str, registry))}."
             )
-    unknown = sorted(set(registry["role"]) - {"population", "baseline", "held_out"})
+    unknown = sorted(set(registry["role"]) - set(ROLES))
     if unknown:
-        raise ValueError(f"Role {unknown[0]!r} is not one of population, baseline, held_out.")
-    registry = registry[
-        [c for c in REGISTRY_FIRST if c in registry]
-        + [c for c in registry if c not in REGISTRY_FIRST]
-    ]
-    columns = [str(c) for c in registry if c not in ("run", "role")]
+        raise ValueError(f"Role {unknown[0]!r} is not one of {', '.join(ROLES)}.")
+    first = [c for c in REGISTRY_FIRST if c in registry]
+    return registry[first + [c for c in registry if c not in REGISTRY_FIRST]]
+
+
+def _shared_values(registry: pd.DataFrame) -> dict[str, str]:
+    """Column -> its value, where all of several runs have the same."""
+    if len(registry) < 2:
+        return {}
     # compared as texts: a cell may hold a list
-    constant = [
-        c
-        for c in columns
-        if len(registry) > 1 and registry[c].astype(object).map(as_text).nunique() == 1
-    ]
-    same = {c: as_text(registry[c].iloc[0]) for c in constant}
-    left_out, design = data.not_sampled, dict(data.design)
-    residual_df, aliases = design.pop("residual_df", None), design.pop("aliases", ())
-    not_sampled = None
-    if isinstance(left_out, pd.DataFrame):
-        not_sampled = table_view(
-            ids("not sampled"), Table(left_out, "In the registry, not sampled")
-        )
     return {
-        "roles": {
-            role: int((registry["role"] == role).sum())
-            for role in ("population", "baseline", "held_out")
-        },
-        "runs": len(registry),
-        "factors": [f for c in columns if (f := _factor(c, registry[c]))],
-        "constant": [(c.replace("_", " "), v) for c, v in same.items() if v not in ("", "unknown")],
-        "unknown": [c.replace("_", " ") for c, v in same.items() if v in ("", "unknown")],
-        "figures": figures,
-        "table": table_view(
-            ids("runs"), Table(registry.drop(columns=constant), "Every run of this study")
-        ),
-        "not_sampled_table": not_sampled,
-        "not_sampled_text": left_out if isinstance(left_out, str) else "",
-        "residual_df": _pairs(residual_df),
-        "aliases": list(aliases),
-        "design": [(k.replace("_", " "), as_text(v)) for k, v in design.items()],
+        column: as_text(registry[column].iloc[0])
+        for column in _descriptions(registry)
+        if registry[column].astype(object).map(as_text).nunique() == 1
     }
+
+
+def _descriptions(registry: pd.DataFrame) -> list[str]:
+    """The columns that describe a run."""
+    return [str(c) for c in registry if c not in ("run", "role")]
+
+
+def _factors(registry: pd.DataFrame) -> list[dict[str, Any]]:
+    """How many runs have each level, of all factors of which that is worth showing."""
+    counted = (_factor(column, registry[column]) for column in _descriptions(registry))
+    return [factor for factor in counted if factor is not None]
+
+
+def _not_sampled(not_sampled: pd.DataFrame | str | None, ids: "_Ids") -> dict[str, Any]:
+    """What the registry has and the study does not sample: a table, or a sentence."""
+    table = None
+    if isinstance(not_sampled, pd.DataFrame):
+        table = table_view(ids("not sampled"), Table(not_sampled, "In the registry, not sampled"))
+    return {
+        "not_sampled_table": table,
+        "not_sampled_text": not_sampled if isinstance(not_sampled, str) else "",
+    }
+
+
+def _design(design: Mapping[str, Any]) -> dict[str, Any]:
+    """Degrees of freedom, sentences on aliases, and everything else that is said of the design."""
+    others = {k: v for k, v in design.items() if k not in ("residual_df", "aliases")}
+    return {
+        "residual_df": _pairs(design.get("residual_df")),
+        "aliases": list(design.get("aliases", ())),
+        "design": [(_spaced(k), as_text(v)) for k, v in others.items()],
+    }
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _factor(name: str, values: pd.Series) -> dict[str, Any] | None:
     """How many runs have each level; None where nothing varies, or so much that the table of runs
     says it better.
     """
-    amount = pd.api.types.is_numeric_dtype(values)
-    whole = amount and all(float(v).is_integer() for v in values.dropna())
-    names = values.astype(object).map(
-        lambda v: count(int(v)) if whole and not pd.isna(v) else as_text(v)
-    )
-    known = names[names != ""].nunique()
-    if not 2 <= known <= (AMOUNTS_SHOWN if amount else LEVELS_SHOWN) or known == len(names):
+    levels = _level_names(values)
+    known = levels[levels != ""].nunique()
+    most = AMOUNTS_SHOWN if pd.api.types.is_numeric_dtype(values) else LEVELS_SHOWN
+    if not 2 <= known <= most or known == len(levels):
         return None
-    counts = names.replace("", "unknown").value_counts(sort=False)
+    counts = levels.replace("", "unknown").value_counts(sort=False)
     return {
-        "factor": name.replace("_", " "),
+        "factor": _spaced(name),
         "levels": [(level, int(n)) for level, n in counts.items()],
     }
 
 
+def _level_names(values: pd.Series) -> pd.Series:
+    """The levels as texts, whole numbers as amounts; "" for what is absent."""
+    numeric = pd.api.types.is_numeric_dtype(values)
+    if not numeric or not all(float(v).is_integer() for v in values.dropna()):
+        return values.astype(object).map(as_text)
+    return values.astype(object).map(lambda v: as_text(v) if pd.isna(v) else count(int(v)))
+
+
 def _provenance(heading: str, part: Any, ids: "_Ids") -> dict[str, Any]:
     """A part of the provenance: a table, a list of facts, or a sentence; the other two are empty."""
-    is_table = isinstance(part, pd.DataFrame | Table)
+    key, table, facts = ids("provenance " + heading), None, []
+    if isinstance(part, pd.DataFrame | Table):
+        table = table_view(ids(heading), _table(heading, part))
+    elif isinstance(part, Mapping):
+        facts = [(str(k), as_text(v)) for k, v in part.items()]
     return {
-        "id": ids("provenance " + heading),
+        "id": key,
         "heading": heading,
-        "table": table_view(ids(heading), _table(heading, part)) if is_table else None,
-        "facts": [(str(k), as_text(v)) for k, v in part.items()]
-        if isinstance(part, Mapping)
-        else [],
+        "table": table,
+        "facts": facts,
         "text": part if isinstance(part, str) else "",
     }
 
@@ -252,18 +288,16 @@ def _all_figures(data: ReportData) -> list[Figure]:
 
 
 def _table(name: str, part: pd.DataFrame | Table) -> Table:
-    return part if isinstance(part, Table) else Table(part, name.replace("_", " ").capitalize())
+    return part if isinstance(part, Table) else Table(part, _spaced(name).capitalize())
 
 
 def _pairs(value: Any) -> list[tuple[str, str]]:
     """A number or {level: number} as (level, text) pairs; the level is empty for a bare number."""
     if value is None:
         return []
-    return (
-        [(str(k), as_text(v)) for k, v in value.items()]
-        if isinstance(value, Mapping)
-        else [("", as_text(value))]
-    )
+    if isinstance(value, Mapping):
+        return [(str(k), as_text(v)) for k, v in value.items()]
+    return [("", as_text(value))]
 
 
 def _prose(text: str) -> Markup:

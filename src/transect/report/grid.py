@@ -6,6 +6,7 @@ applicable checkpoints. Every cell that is not measured appears, with its reason
 square's details and in the table of holes.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -38,6 +39,29 @@ def grid_view(grid: pd.DataFrame, registry: pd.DataFrame) -> dict[str, Any]:
     Raises ValueError for a missing column, an unknown state or a run that the registry does not
     have.
     """
+    _check(grid, registry)
+    cells = _texts_filled(grid)
+    kinds = list(
+        dict.fromkeys(zip(cells["measure"], cells["stimuli"], cells["entry"], strict=True))
+    )
+    details = _Details()
+    squares = {
+        (run, *kind): _square(part, details, f"{run}, {entry_label(*kind)}")
+        for (run, *kind), part in cells.groupby(["run", "measure", "stimuli", "entry"], sort=False)
+    }
+    holes, full = _holes(cells)
+    return {
+        "columns": [{"measure": m, "stimuli": s, "entry": e} for m, s, e in kinds],
+        "groups": _groups(registry, cells, kinds, squares),
+        "states": _states(cells["state"]),
+        "applicable": int((cells["state"] != "not applicable").sum()),
+        "holes": holes,
+        "full": full,
+        "details": details.tables(),
+    }
+
+
+def _check(grid: pd.DataFrame, registry: pd.DataFrame) -> None:
     absent = [c for c in COLUMNS if c not in grid]
     if absent:
         raise ValueError(
@@ -51,53 +75,41 @@ def grid_view(grid: pd.DataFrame, registry: pd.DataFrame) -> dict[str, Any]:
         raise ValueError(
             f"The grid has cells of run {strangers[0]!r}, which its registry does not have."
         )
-    cells = grid[COLUMNS].astype(
-        object
-    )  # plain Python values: a quarter of a million of them are read one by one
-    for column in (
-        "reason",
-        "error",
-        "stimuli",
-        "entry",
-    ):  # measures that make their own sequences have no stimuli
-        cells[column] = (
-            cells[column].where(cells[column].notna(), "").astype(str).str.strip().astype(object)
-        )
-    kinds = list(
-        dict.fromkeys(zip(cells["measure"], cells["stimuli"], cells["entry"], strict=True))
-    )
-    details = _Details()
-    squares = {
-        (run, *kind): _square(part, details, f"{run}, {entry_label(*kind)}")
-        for (run, *kind), part in cells.groupby(["run", "measure", "stimuli", "entry"], sort=False)
-    }
-    holes, full = _holes(cells)
-    n_of = cells["state"].value_counts()
-    return {
-        "columns": [{"measure": m, "stimuli": s, "entry": e} for m, s, e in kinds],
-        "groups": _groups(registry, cells, kinds, squares),
-        "states": [
-            {
-                "state": s,
-                "glyph": g,
-                "slug": s.replace(" ", "-"),
-                "n": int(n_of.get(s, 0)),
-                "meaning": MEANING[s],
-            }
-            for s, g in GLYPHS.items()
-        ],
-        "applicable": int((cells["state"] != "not applicable").sum()),
-        "holes": holes,
-        "full": full,
-        "details": details.tables(),
-    }
+
+
+def _texts_filled(grid: pd.DataFrame) -> pd.DataFrame:
+    """The cells with "" for each text that is absent: measures that make their own sequences have
+    no stimuli.
+    """
+    # plain Python values: a quarter of a million of them are read one by one
+    cells = grid[COLUMNS].astype(object)
+    for column in ("reason", "error", "stimuli", "entry"):
+        texts = cells[column].where(cells[column].notna(), "")
+        cells[column] = texts.astype(str).str.strip().astype(object)
+    return cells
+
+
+def _states(states: pd.Series) -> list[dict[str, Any]]:
+    """The legend: each state, its sign, its meaning and its number of cells."""
+    counts = states.value_counts()
+    return [
+        {
+            "state": state,
+            "glyph": glyph,
+            "slug": state.replace(" ", "-"),
+            "n": int(counts.get(state, 0)),
+            "meaning": MEANING[state],
+        }
+        for state, glyph in GLYPHS.items()
+    ]
 
 
 def entry_label(measure: str, stimuli: str, entry: str) -> str:
     """`minimal_pair on agreement (bos=false)`: a measure, its stimuli if it has any, its name if it
     stands twice.
     """
-    return " on ".join(filter(None, (measure, stimuli))) + f" ({entry})" * bool(entry)
+    label = f"{measure} on {stimuli}" if stimuli else measure
+    return f"{label} ({entry})" if entry else label
 
 
 class _Details:
@@ -109,8 +121,19 @@ class _Details:
         self.texts: dict[str, int] = {}
         self.squares: list[list] = []
 
-    def text(self, value: str) -> int:
-        return self.texts.setdefault(value, len(self.texts))
+    def add(self, checkpoints: "dict[Outcome, list[str]]") -> int:
+        """Keep what a square shows, worst first, and give its number."""
+        worst_first = sorted(checkpoints, key=lambda outcome: WORST_FIRST.index(outcome[0]))
+        self.squares.append([self._numbers(key, checkpoints[key]) for key in worst_first])
+        return len(self.squares) - 1
+
+    def _numbers(self, outcome: "Outcome", checkpoints: list[str]) -> list[int]:
+        state, reason, error = outcome
+        texts = (reason, error, " ".join(checkpoints))
+        return [list(GLYPHS).index(state), *map(self._number, texts)]
+
+    def _number(self, text: str) -> int:
+        return self.texts.setdefault(text, len(self.texts))
 
     def tables(self) -> dict[str, Any]:
         return {
@@ -121,55 +144,51 @@ class _Details:
         }
 
 
+Outcome = tuple[str, str, str]  # state, reason, error
+
+
 def _square(part: pd.DataFrame, details: _Details, label: str) -> dict[str, Any]:
     """One square: state, count, its label in words, and where its details lie (state, reason,
     error, checkpoints).
     """
-    counts = part["state"].value_counts()
-    worst = next(s for s in WORST_FIRST if counts.get(s, 0))
-    measured, applicable = (
-        int(counts.get("measured", 0)),
-        int(len(part) - counts.get("not applicable", 0)),
-    )
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    counts = {state: int(n) for state, n in part["state"].value_counts().items()}
+    worst = next(state for state in WORST_FIRST if state in counts)
+    measured = counts.get("measured", 0)
+    applicable = len(part) - counts.get("not applicable", 0)
+    checkpoints = _checkpoints_by_outcome(part)
+    extent = f"{measured} of {applicable} checkpoints measured" if applicable else "not applicable"
+    others = [f"{counts[state]} {state}" for state in ("failed", "missing") if state in counts]
+    in_part = " part" if worst == "failed" and measured else ""
+    return {
+        "state": worst,
+        "slug": worst.replace(" ", "-") + in_part,
+        "glyph": GLYPHS[worst],
+        "count": f"{measured}/{applicable}" if applicable else "",
+        "label": f"{label}: {', '.join([extent, *others])}",
+        "reason": _first_reason(checkpoints, worst),
+        "index": details.add(checkpoints),
+    }
+
+
+def _checkpoints_by_outcome(part: pd.DataFrame) -> dict[Outcome, list[str]]:
+    """The checkpoints of a square that ended alike, in the order of their first."""
+    outcomes: dict[Outcome, list[str]] = {}
     for state, reason, error, step, revision in zip(
         part["state"], part["reason"], part["error"], part["step"], part["revision"], strict=True
     ):
-        reason = reason or (
-            "" if state == "measured" or (state == "failed" and error) else UNSAID[state]
-        )
-        groups.setdefault((state, reason, error), []).append(
-            str(revision) if pd.isna(step) else f"{int(step)}"
-        )
-    states = list(GLYPHS)
-    details.squares.append(
-        [
-            [
-                states.index(state),
-                details.text(reason),
-                details.text(error),
-                details.text(" ".join(checkpoints)),
-            ]
-            for (state, reason, error), checkpoints in sorted(
-                groups.items(), key=lambda g: WORST_FIRST.index(g[0][0])
-            )
-        ]
-    )
-    said = (
-        "not applicable" if not applicable else f"{measured} of {applicable} checkpoints measured"
-    )
-    others = [f"{counts[s]} {s}" for s in ("failed", "missing") if counts.get(s, 0)]
-    return {
-        "state": worst,
-        "slug": worst.replace(" ", "-") + " part" * bool(worst == "failed" and measured),
-        "glyph": GLYPHS[worst],
-        "count": f"{measured}/{applicable}" if applicable else "",
-        "label": f"{label}: {', '.join([said, *others])}",
-        "reason": next(
-            (r or e.split("\n")[-1] for (s, r, e) in groups if s == worst and (r or e)), ""
-        ),
-        "index": len(details.squares) - 1,
-    }
+        explained = reason or error if state == "failed" else reason or state == "measured"
+        checkpoint = str(revision) if pd.isna(step) else f"{int(step)}"
+        reason = reason if explained else UNSAID[state]
+        outcomes.setdefault((state, reason, error), []).append(checkpoint)
+    return outcomes
+
+
+def _first_reason(outcomes: Iterable[Outcome], state: str) -> str:
+    """Why a checkpoint is in a state: the first reason, or last line of an error, that is known."""
+    for other, reason, error in outcomes:
+        if other == state and (reason or error):
+            return reason or error.split("\n")[-1]
+    return ""
 
 
 def _groups(
@@ -184,9 +203,14 @@ def _groups(
     for run, role, suite in zip(registry["run"], registry["role"], suites, strict=True):
         if run in present:
             row = [squares.get((run, *kind)) for kind in kinds]
-            whole = all(s is None or s["state"] in ("measured", "not applicable") for s in row)
+            states = {square["state"] for square in row if square is not None}
             groups.setdefault(suite, []).append(
-                {"run": run, "role": role, "squares": row, "whole": whole}
+                {
+                    "run": run,
+                    "role": role,
+                    "squares": row,
+                    "whole": states <= {"measured", "not applicable"},
+                }
             )
     return [{"suite": suite, "rows": rows} for suite, rows in groups.items()]
 
@@ -196,26 +220,29 @@ def _holes(cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     full.
     """
     holes = cells[cells["state"] != "measured"].copy()
-    last = (
-        holes["error"].str.split("\n").str[-1]
-    )  # the last line of a traceback says what went wrong
+    # the last line of a traceback says what went wrong
+    last = holes["error"].str.split("\n").str[-1]
     holes["reason"] = holes["reason"].where(holes["reason"] != "", last)
     holes["reason"] = holes["reason"].where(holes["reason"] != "", holes["state"].map(UNSAID))
+    key = ["state", "measure", "stimuli", "entry", "reason"]
     rows: list[tuple[Any, ...]] = []
-    names: list[str] = []
-    for key, part in holes.groupby(["state", "measure", "stimuli", "entry", "reason"], sort=False):
+    for of_hole, part in holes.groupby(key, sort=False):
         runs = list(dict.fromkeys(part["run"]))
-        named = RUNS_NAMED[str(key[0])]
-        shown = ", ".join(runs[:named]) + (
-            f" and {len(runs) - named} more" if len(runs) > named else ""
-        )
-        rows.append((*key, len(part), len(runs), shown))
-        names.append(", ".join(runs))
-    order = sorted(range(len(rows)), key=lambda i: (WORST_FIRST.index(rows[i][0]), -rows[i][5]))
-    columns = ["state", "measure", "stimuli", "entry", "reason", "cells", "n_runs", "runs"]
-    frame = pd.DataFrame([rows[i] for i in order], columns=columns)
+        shown = _first_named(runs, RUNS_NAMED[str(of_hole[0])])
+        rows.append((*of_hole, len(part), len(runs), shown, ", ".join(runs)))
+    frame = pd.DataFrame(rows, columns=[*key, "cells", "n_runs", "runs", "all runs"])
+    rank = frame["state"].map(WORST_FIRST.index)
+    order = sorted(range(len(rows)), key=lambda i: (rank[i], -frame["cells"][i]))
+    frame = frame.loc[order].reset_index(drop=True)
+    full = {"runs": frame.pop("all runs").tolist()}
     frame["stimuli"] = frame["stimuli"].where(frame["stimuli"] != "", None)
     if (frame["entry"] == "").all():
         frame = frame.drop(columns="entry")
-    frame["state"] = [f"{GLYPHS[s]} {s}" for s in frame["state"]]
-    return frame, {"runs": [names[i] for i in order]}
+    frame["state"] = [f"{GLYPHS[state]} {state}" for state in frame["state"]]
+    return frame, full
+
+
+def _first_named(runs: list[str], most: int) -> str:
+    """The first `most` names, and how many more there are."""
+    shown = ", ".join(runs[:most])
+    return f"{shown} and {len(runs) - most} more" if len(runs) > most else shown

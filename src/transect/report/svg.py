@@ -149,6 +149,7 @@ FUNCTIONS = {
     *("matrix", "translate", "scale", "rotate", "skewX", "skewY"),
 }
 URL = re.compile(r"url\(\s*(['\"]?)#([^'\"()\s]+)\1\s*\)")
+COMMENT = re.compile(r"/\*.*?(\*/|\Z)", re.DOTALL)
 AT_RULE = re.compile(r"@[^;{}]*(;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*(\}|\Z))")
 SELECTOR = re.compile(r"[\w.#*\s-]+")  # no neighbours (~, +), which lie outside of the figure
 
@@ -171,12 +172,7 @@ def inline_svg(text: str, prefix: str) -> str:
         element.attrib = _attributes(element, renamed, prefix)
         if element.tag == f"{{{SVG}}}style":
             element.text = _scoped(element.text or "", renamed, prefix)
-        element.text = (element.text or "").strip() if len(element) else element.text
-        element.tail = (
-            "\n"
-            if (element.tail or "").strip() == "" and element.tag != f"{{{SVG}}}tspan"
-            else element.tail
-        )
+        _lay_out(element)
     root.attrib |= {"id": f"{prefix}-svg", "role": "img", "aria-labelledby": f"{prefix}-caption"}
     root.tail = None
     ElementTree.register_namespace("", SVG)
@@ -184,6 +180,14 @@ def inline_svg(text: str, prefix: str) -> str:
         return ElementTree.tostring(root, encoding="unicode")
     except RecursionError:
         raise ValueError(f"Figure {prefix!r} is nested too deeply.") from None
+
+
+def _lay_out(element: ElementTree.Element) -> None:
+    """One line break after an element, none within: but for those of a text, which are letters."""
+    if len(element):
+        element.text = (element.text or "").strip()
+    if not (element.tail or "").strip() and element.tag != f"{{{SVG}}}tspan":
+        element.tail = "\n"
 
 
 def _drop(root: ElementTree.Element) -> None:
@@ -201,6 +205,7 @@ def _drop(root: ElementTree.Element) -> None:
 def _attributes(
     element: ElementTree.Element, renamed: dict[str, str], prefix: str
 ) -> dict[str, str]:
+    """The attributes that stay, by their new names and values."""
     kept = {}
     for name, value in element.attrib.items():
         if name == "id":
@@ -210,32 +215,32 @@ def _attributes(
         elif name == "style":
             kept[name] = _declarations(value, renamed)
         elif name in HREF:
-            if value.startswith("#") and value[1:] in renamed:
-                kept["href"] = (
-                    f"#{renamed[value[1:]]}"  # without xlink:, which the HTML parser does not need
-                )
-            elif element.tag == f"{{{SVG}}}image" and IMAGE.fullmatch(value):
-                kept["href"] = value
+            if target := _target(element, value, renamed):
+                kept["href"] = target  # without xlink:, which the HTML parser does not need
         elif name in ATTRIBUTES and _is_harmless(value):
             kept[name] = _local(value, renamed)
     return kept
 
 
+def _target(element: ElementTree.Element, href: str, renamed: dict[str, str]) -> str | None:
+    """A place in the figure by its new name, or an image that lies in the file; None for all else."""
+    if href.startswith("#") and href[1:] in renamed:
+        return f"#{renamed[href[1:]]}"
+    if element.tag == f"{{{SVG}}}image" and IMAGE.fullmatch(href):
+        return href
+    return None
+
+
 def _declarations(style: str, renamed: dict[str, str]) -> str:
     """The declarations of harmless properties; the text as it stands where all are."""
-    parts = [
-        part
-        for part in re.sub(r"/\*.*?(\*/|\Z)", "", style, flags=re.DOTALL).split(";")
-        if part.strip()
-    ]
-    kept = [
-        part
-        for part in parts
-        if part.partition(":")[0].strip() in PROPERTIES and _is_harmless(part)
-    ]
-    return _local(
-        style if len(kept) == len(parts) and "/*" not in style else ";".join(kept).strip(), renamed
-    )
+    parts = [part for part in COMMENT.sub("", style).split(";") if part.strip()]
+    kept = [part for part in parts if _is_property(part) and _is_harmless(part)]
+    whole = len(kept) == len(parts) and "/*" not in style
+    return _local(style if whole else ";".join(kept).strip(), renamed)
+
+
+def _is_property(declaration: str) -> bool:
+    return declaration.partition(":")[0].strip() in PROPERTIES
 
 
 def _is_harmless(value: str) -> bool:
@@ -260,14 +265,14 @@ def _scoped(style: str, renamed: dict[str, str], prefix: str) -> str:
     """A flat style sheet under the figure: matplotlib's `*{stroke-linejoin: round}` must not
     restyle the page.
     """
-    plain = re.sub(r"/\*.*?(\*/|\Z)", "", style, flags=re.DOTALL)
+    plain = AT_RULE.sub("", COMMENT.sub("", style))
     rules = []
-    for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", AT_RULE.sub("", plain)):
-        named = [part.strip() for part in selectors.split(",")]
-        if all(SELECTOR.fullmatch(part) for part in named) and (
-            kept := _declarations(body.strip(), renamed)
-        ):
-            scoped = (f"#{prefix}-svg {_renamed_selector(part, renamed, prefix)}" for part in named)
+    for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", plain):
+        parts = [part.strip() for part in selectors.split(",")]
+        if not all(SELECTOR.fullmatch(part) for part in parts):
+            continue
+        if kept := _declarations(body.strip(), renamed):
+            scoped = (f"#{prefix}-svg {_renamed_selector(part, renamed, prefix)}" for part in parts)
             rules.append(f"{', '.join(scoped)}{{{kept}}}")
     return "".join(rules)
 

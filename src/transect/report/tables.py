@@ -7,7 +7,7 @@ title, its sort key and what the CSV holds). A unit that ends a column's name st
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -43,6 +43,7 @@ ALIKE = {
 PLAIN_INTEGERS = re.compile(
     r"(^|_)(seed|step|id|year|revision|layer|head|position|item)\Z"
 )  # names, not amounts
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -73,23 +74,18 @@ def table_view(
     """
     frame = table.frame.reset_index(drop=True)
     alike = [c for c in frame.columns if c in ALIKE and _is_numeric(frame[c])]
-    places = _decimals(
-        [abs(float(v)) for c in alike for v in frame[c].dropna() if math.isfinite(v) and v != 0]
-    )
+    places = _decimals([size for c in alike for size in _sizes(frame[c].dropna())])
     columns, cells = [], []
     for position, name in enumerate(map(str, frame.columns)):
         values = frame.iloc[:, position]
         numeric = _is_numeric(values)
         label, unit = header(name, table.units)
         columns.append({"name": name, "label": label, "unit": unit, "numeric": numeric})
-        shared = places if name in alike else OWN
-        column = number_cells(name, values, shared) if numeric else [_text_cell(v) for v in values]
-        if full and name in full:
-            column = [
-                c._replace(raw=f if f != c.text else None)
-                for c, f in zip(column, full[name], strict=True)
-            ]
-        cells.append(column)
+        if numeric:
+            column = number_cells(name, values, places if name in alike else OWN)
+        else:
+            column = [_text_cell(value) for value in values]
+        cells.append(_with_raw(column, full[name]) if full and name in full else column)
     return {
         "id": key,
         "caption": table.caption,
@@ -97,6 +93,19 @@ def table_view(
         "rows": list(zip(*cells, strict=True)),
         "first": FIRST_ROWS,
     }
+
+
+def _sizes(numbers: Iterable[float]) -> list[float]:
+    """The absolute values of the finite numbers that are not 0."""
+    return [abs(float(v)) for v in numbers if math.isfinite(v) and v != 0]
+
+
+def _with_raw(column: list[Cell], texts: Sequence[str]) -> list[Cell]:
+    """The cells with the whole texts behind them, where these say more."""
+    return [
+        cell._replace(raw=text if text != cell.text else None)
+        for cell, text in zip(column, texts, strict=True)
+    ]
 
 
 def header(name: str, units: Mapping[str, str]) -> tuple[str, str]:
@@ -119,25 +128,40 @@ def number_cells(name: str, values: pd.Series, places: int | None = OWN) -> list
     digits).
     """
     numbers = [math.nan if v is None or pd.isna(v) else v for v in values.tolist()]
-    finite = [abs(float(v)) for v in numbers if math.isfinite(v) and v != 0]
-    whole = all(float(v).is_integer() for v in numbers if math.isfinite(v))
-    whole = whole and places == OWN
-    decimals = _decimals(finite) if places == OWN else places
-    probability = bool(re.match(r"^p(\Z|_value|_holm|_adjusted)", name))
-    cells = []
-    for value in numbers:
-        if math.isnan(value):
-            cells.append(Cell("–", "", "n x"))
-            continue
-        raw = str(int(value)) if whole and math.isfinite(value) else repr(float(value))
-        if probability and not whole:
-            text = "<0.001" if value < 0.001 else number(value, 3)
-        elif whole and math.isfinite(value):
-            text = raw.replace("-", "−") if PLAIN_INTEGERS.search(name) else count(int(value))
-        else:
-            text = number(value, decimals)
-        cells.append(Cell(text, raw if text != raw else None, "n"))
-    return cells
+    if places == OWN and _are_whole(numbers):
+        return [_whole_cell(name, value) for value in numbers]
+    if re.match(r"^p(\Z|_value|_holm|_adjusted)", name):
+        return [_cell(value, _probability(value)) for value in numbers]
+    decimals = _decimals(_sizes(numbers)) if places == OWN else places
+    return [_cell(value, number(value, decimals)) for value in numbers]
+
+
+def _are_whole(numbers: Iterable[float]) -> bool:
+    """Whether all finite numbers are."""
+    return all(float(v).is_integer() for v in numbers if math.isfinite(v))
+
+
+def _whole_cell(name: str, value: float) -> Cell:
+    """A cell of a column whose finite numbers are whole: amounts in groups of three digits, names
+    as they are.
+    """
+    if not math.isfinite(value):
+        return _cell(value, number(value))
+    raw = str(int(value))
+    text = raw.replace("-", "−") if PLAIN_INTEGERS.search(name) else count(int(value))
+    return Cell(text, raw if text != raw else None, "n")
+
+
+def _cell(value: float, text: str) -> Cell:
+    """A number and its text; the exact value stands behind it where the text is not that."""
+    if math.isnan(value):
+        return Cell("–", "", "n x")
+    raw = repr(float(value))
+    return Cell(text, raw if text != raw else None, "n")
+
+
+def _probability(p: float) -> str:
+    return "<0.001" if p < 0.001 else number(p, 3)
 
 
 def number(value: float, places: int | None = None) -> str:
@@ -146,7 +170,7 @@ def number(value: float, places: int | None = None) -> str:
     """
     value = float(value)
     if not math.isfinite(value):
-        return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
+        return _not_finite(value)
     if places is not None and (value == 0 or round(abs(value), places) != 0):
         text = f"{value:,.{places}f}" if abs(value) >= 10_000 else f"{value:.{places}f}"
     elif value == 0:
@@ -155,8 +179,14 @@ def number(value: float, places: int | None = None) -> str:
         text = f"{value:.{max(0, SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))}f}"
     else:
         mantissa, _, exponent = f"{value:.{SIGNIFICANT - 1}e}".partition("e")
-        text = f"{mantissa}×10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+        text = f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPTS)}"
     return text.replace("-", "−")
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return "∞" if value > 0 else "−∞"
 
 
 def count(value: int) -> str:
@@ -235,4 +265,6 @@ def as_text(value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {as_text(v)}" for k, v in value.items())
-    return "" if value is None or pd.isna(value) else str(value)
+    if value is None or pd.isna(value):
+        return ""
+    return str(value)
