@@ -32,27 +32,11 @@ def report_data(study: Study) -> report.ReportData:
     """All that the page shows of a study."""
     grid = store.read_table(study.results / "grid.parquet")
     runs = store.read_table(study.results / "registry.parquet")
-    figures = {
-        name: f
-        for name, unit in figures_of(study).items()
-        if (f := _figure(study, name, unit)) is not None
-    }
-    at = {
-        name: unit["NEEDS"][-1] if unit["NEEDS"] else "" for name, unit in figures_of(study).items()
-    }
+    figures = _figures_by_analysis(study)
     tables = {
         spec["analysis"]: read_tables(study, spec["analysis"]) for spec in study.data["analyses"]
     }
     claims = judged(study.data.get("claims", []), tables)
-    sections = [
-        _section(
-            study,
-            spec["analysis"],
-            spec.get("title", ""),
-            [f for name, f in figures.items() if at[name] == spec["analysis"]],
-        )
-        for spec in study.data["analyses"]
-    ]
     return report.ReportData(
         name=study.name,
         title=study.data["title"],
@@ -69,10 +53,23 @@ def report_data(study: Study) -> report.ReportData:
         ],
         not_sampled=not_sampled(study),
         design=_design(study),
-        population_figures=[f for name, f in figures.items() if not at[name]],
-        sections=sections,
+        population_figures=figures.get("", []),
+        sections=[_section(study, spec, figures) for spec in study.data["analyses"]],
         provenance=_provenance(study, grid),
     )
+
+
+def _figures_by_analysis(study: Study) -> dict[str, list[report.Figure]]:
+    """Analysis -> the figures that stand with it, the last of those that they need; "": those that
+    need none.
+    """
+    figures: dict[str, list[report.Figure]] = {}
+    for name, unit in figures_of(study).items():
+        figure = _figure(study, name, unit)
+        if figure is not None:
+            analysis = unit["NEEDS"][-1] if unit["NEEDS"] else ""
+            figures.setdefault(analysis, []).append(figure)
+    return figures
 
 
 def not_sampled(study: Study) -> pd.DataFrame:
@@ -90,68 +87,68 @@ def not_sampled(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _section(study: Study, name: str, title: str, figures: list[report.Figure]) -> report.Section:
+def _section(
+    study: Study, spec: dict[str, Any], figures: dict[str, list[report.Figure]]
+) -> report.Section:
+    """One analysis of the study with its figures and tables."""
+    name = spec["analysis"]
     manifest = json_file.read_object(study.results / "tables" / name / "manifest.json")
     unit = units.find("analysis", name, study.project)
-    text = (
-        f"This analysis ended with an error, so its part of the report is missing: {manifest['error']}"
-        if manifest["error"]
-        else ""
-    )
+    text = str(unit.get("TEXT", ""))
+    if manifest["error"]:
+        text = f"This analysis ended with an error, so its part of the report is missing: {manifest['error']}"
     return report.Section(
-        title=title or name.replace("_", " ").capitalize(),
+        title=spec.get("title") or name.replace("_", " ").capitalize(),
         question=unit["QUESTION"],
-        text=text or str(unit.get("TEXT", "")),
-        figures=figures,
+        text=text,
+        figures=figures.get(name, []),
         tables=read_tables(study, name),
     )
 
 
 def _figure(study: Study, name: str, unit: units.Unit) -> report.Figure | None:
-    made = json_file.read_object(study.results / "figures" / f"{name}.json")
-    return (
-        None
-        if made["error"]
-        else report.Figure(
-            study.results / "figures" / name,
-            made["caption"],
-            data=tuple(f"tables/{a}/" for a in unit["NEEDS"]),
-        )
-    )
+    """A figure with its caption; None where it ended with an error."""
+    drawn = json_file.read_object(study.results / "figures" / f"{name}.json")
+    if drawn["error"]:
+        return None
+    folders = tuple(f"tables/{analysis}/" for analysis in unit["NEEDS"])
+    return report.Figure(study.results / "figures" / name, drawn["caption"], data=folders)
 
 
 def _error_sentences(study: Study) -> list[str]:
     """Analyses and figures that ended with an error: a hole in the report is never silent."""
-    paths = [
-        study.results / "tables" / spec["analysis"] / "manifest.json"
-        for spec in study.data["analyses"]
-    ]
-    paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
-    made = [json_file.read_object(path) for path in paths]
-    return [
-        f"{'The analysis' if 'analysis' in m else 'The figure'} {m.get('analysis') or m['figure']} is missing: it ended with {m['error']}"
-        for m in made
-        if m["error"]
-    ]
+    folders = [study.results / "tables" / spec["analysis"] for spec in study.data["analyses"]]
+    analyses = [json_file.read_object(folder / "manifest.json") for folder in folders]
+    paths = [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
+    figures = [json_file.read_object(path) for path in paths]
+    ended = [(f"The analysis {m['analysis']}", m["error"]) for m in analyses]
+    ended += [(f"The figure {m['figure']}", m["error"]) for m in figures]
+    return [f"{what} is missing: it ended with {error}" for what, error in ended if error]
 
 
 def _silent_sentences(study: Study, tables: dict[str, dict[str, pd.DataFrame]]) -> list[str]:
     """Outcomes of which an analysis that ended well says nothing at all."""
     sentences = []
     for spec in study.data["analyses"]:
-        found = tables[spec["analysis"]]
-        told = {
-            name
-            for table in found.values()
-            if "outcome" in table
-            for name in table["outcome"].dropna()
-        }
-        silent = [label(o) for o in spec.get("outcomes", []) if found and label(o) not in told]
+        of_analysis = tables[spec["analysis"]]
+        if not of_analysis:
+            continue
+        present = _outcomes(of_analysis)
+        silent = [name for o in spec.get("outcomes", []) if (name := label(o)) not in present]
         if silent:
             sentences.append(
                 f"The analysis {spec['analysis']} tells nothing of {', '.join(silent)}: it was measured in none of the runs that it asks for."
             )
     return sentences
+
+
+def _outcomes(tables: dict[str, pd.DataFrame]) -> set[str]:
+    """The outcomes that any of the tables has a row of."""
+    outcomes = set()
+    for table in tables.values():
+        if "outcome" in table:
+            outcomes.update(table["outcome"].dropna())
+    return outcomes
 
 
 def _claim_sentences(claims: pd.DataFrame) -> list[str]:
@@ -161,9 +158,10 @@ def _claim_sentences(claims: pd.DataFrame) -> list[str]:
 
 
 def _grid_sentences(grid: pd.DataFrame) -> list[str]:
+    """How many cells are in which state, and what is missing from them."""
     counts = grid["state"].value_counts()
-    told = ", ".join(f"{n} {state}" for state, n in counts.items())
-    sentences = [f"The grid has {len(grid)} cells: {told}."]
+    states = ", ".join(f"{n} {state}" for state, n in counts.items())
+    sentences = [f"The grid has {len(grid)} cells: {states}."]
     refused = grid[(grid["state"] == MEASURED) & (grid["n_refused"] > 0)]
     if len(refused):
         sentences.append(
@@ -189,16 +187,13 @@ def judged(
             verdict.judge([claim], tables)
         except InputError as error:
             broken[claim["claim"]] = str(error)
-    sound = [c for c in claims if c["claim"] not in broken]
+    verdicts = verdict.judge([c for c in claims if c["claim"] not in broken], tables)
+    if not broken:
+        return verdicts
     lost = pd.DataFrame(
         [{"claim": c, "verdict": UNJUDGED, "units": "", "reason": e} for c, e in broken.items()]
     )
-    found = verdict.judge(sound, tables)
-    return (
-        pd.concat([found, lost.reindex(columns=found.columns)], ignore_index=True)
-        if broken
-        else found
-    )
+    return pd.concat([verdicts, lost.reindex(columns=verdicts.columns)], ignore_index=True)
 
 
 def _design(study: Study) -> dict[str, Any]:
@@ -208,38 +203,43 @@ def _design(study: Study) -> dict[str, Any]:
     spec = study.data.get("design")
     if not spec:
         return {}
-    chosen = (
-        study.registry.select(spec["where"], f"{study.path}: design.where")
-        if "where" in spec
-        else study.runs
-    )
-    rows = [r.values() for r in chosen if study.roles.get(r.id, "baseline") != "baseline"]
+    rows = _design_rows(study, spec)
     names = list(dict.fromkeys(name for term in spec["terms"] for name in term.split(":")))
-    lacking = [n for n in names if any(n not in row for row in rows)]
-    factors = design.levels_of(rows, [n for n in names if n not in lacking])
-    terms = [t for t in spec["terms"] if set(t.split(":")) <= set(factors)]
+    known = [name for name in names if all(name in row for row in rows)]
+    factors = design.levels_of(rows, known)
+    terms = [term for term in spec["terms"] if set(term.split(":")) <= set(factors)]
     if not terms:
         return {"aliases": ["No factor of the design varies in this sample."]}
-    told = design.describe(
-        rows, terms, factors, [n for n in spec.get("numeric", []) if n in factors]
-    )
-    fixed = [
-        f"{n} does not vary in this sample, so nothing can be said of it."
-        for n in names
-        if n not in factors and n not in lacking
-    ]
-    unknown = [f"{n} is not known for every run, so it cannot be judged." for n in lacking]
+    numeric = [name for name in spec.get("numeric", []) if name in factors]
+    description = design.describe(rows, terms, factors, numeric)
+    aliases = map(_alias, [*description.terms, *description.others])
     return {
-        "residual_df": told.residual_df,
-        "runs in the design": told.n_runs,
-        "parameters": told.parameters,
-        "D-efficiency against the full factorial": round(told.efficiency, 3),
-        "aliases": [
-            *fixed,
-            *unknown,
-            *(s for t in [*told.terms, *told.others] if (s := _alias(t))),
-        ],
+        "residual_df": description.residual_df,
+        "runs in the design": description.n_runs,
+        "parameters": description.parameters,
+        "D-efficiency against the full factorial": round(description.efficiency, 3),
+        "aliases": [*_left_out(names, known, set(factors)), *filter(None, aliases)],
     }
+
+
+def _left_out(names: list[str], known: list[str], varying: set[str]) -> list[str]:
+    """Why a factor of the design is not in its model: those that do not vary, then those that are
+    not known.
+    """
+    fixed = [name for name in known if name not in varying]
+    unknown = [name for name in names if name not in known]
+    return [
+        *(f"{n} does not vary in this sample, so nothing can be said of it." for n in fixed),
+        *(f"{n} is not known for every run, so it cannot be judged." for n in unknown),
+    ]
+
+
+def _design_rows(study: Study, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The values of the runs that the design is of; baselines, and what is not sampled, are not."""
+    runs = study.runs
+    if "where" in spec:
+        runs = study.registry.select(spec["where"], f"{study.path}: design.where")
+    return [r.values() for r in runs if study.roles.get(r.id, "baseline") != "baseline"]
 
 
 def _alias(term: design.TermReport) -> str:
@@ -255,117 +255,112 @@ def _alias(term: design.TermReport) -> str:
 
 
 def _provenance(study: Study, grid: pd.DataFrame) -> dict[str, Any]:
+    """From what the numbers are: study, files, versions, machines, costs, and the units used."""
     recorded = Store(study.project.store).provenance(grid["file"].dropna())
     here = environment()
-    costs = _training_cost(study)
-    measuring = pd.DataFrame(
-        [
-            {"seconds": c["seconds"], "cpu_seconds": c["cpu_seconds"]}
-            for p in recorded
-            for c in p.get("cells", {}).values()
-        ]
-    )
-    checks = [
-        c["difference_nats"]
+    training = _training_cost(study)
+    machines = {
+        (p["environment"]["processor"], p["environment"]["system"])
         for p in recorded
-        if "difference_nats" in (c := p.get("self_check", {}))
+        if "environment" in p
+    }
+    analyses = [
+        {"analysis": spec["analysis"], "options": json.dumps(options(spec))}
+        for spec in study.data["analyses"]
     ]
-    machines = sorted(
-        {
-            (p["environment"]["processor"], p["environment"]["system"])
-            for p in recorded
-            if "environment" in p
-        }
-    )
     return {
-        "Study": {
-            "file": study.path.name,
-            "seed": study.seed,
-            **study.numerics,
-            "cells": len(grid),
-            "digest of the grid": store.digest(sorted(grid["cell"]))[:16],
-            "digest of the values": store.digest(sorted(grid["sha256"].dropna()))[:16],
-            "self-check, largest difference, nats per token": f"{max(checks):.2g}"
-            if checks
-            else "none was made",
-        },
+        "Study": _study_facts(study, grid, recorded),
         "Files, from where this page lies": FILES,
         "Versions": here["versions"] | {"python": here["python"], "code": here["code"]},
-        "Machines that measured": pd.DataFrame(machines, columns=["processor", "system"]),
-        "Cost": {
-            "training, CPU hours": round(costs["cpu_seconds"].sum() / 3600, 3) if len(costs) else 0,
-            "measuring, CPU hours": round(measuring["cpu_seconds"].sum() / 3600, 3)
-            if len(measuring)
-            else 0,
-            "checkpoints loaded": len(recorded),
-            "peak memory, MB": round(
-                max([p.get("peak_memory_mb", 0) for p in recorded], default=0)
-            ),
-        },
+        "Machines that measured": pd.DataFrame(sorted(machines), columns=["processor", "system"]),
+        "Cost": _cost(training, recorded),
         "What texts were opened with": openings.table(recorded, grid),
-        "Training by run": costs,
+        "Training by run": training,
         "Measures": _measures(study),
-        "Analyses": pd.DataFrame(
-            [
-                {"analysis": s["analysis"], "options": json.dumps(options(s))}
-                for s in study.data["analyses"]
-            ]
-        ),
+        "Analyses": pd.DataFrame(analyses),
     } | hiding(study)
+
+
+def _study_facts(
+    study: Study, grid: pd.DataFrame, recorded: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The study file and its settings, digests of the results, and the self-check."""
+    checks = [p.get("self_check", {}) for p in recorded]
+    differences = [c["difference_nats"] for c in checks if "difference_nats" in c]
+    largest = f"{max(differences):.2g}" if differences else "none was made"
+    return {
+        "file": study.path.name,
+        "seed": study.seed,
+        **study.numerics,
+        "cells": len(grid),
+        "digest of the grid": store.digest(sorted(grid["cell"]))[:16],
+        "digest of the values": store.digest(sorted(grid["sha256"].dropna()))[:16],
+        "self-check, largest difference, nats per token": largest,
+    }
+
+
+def _cost(training: pd.DataFrame, recorded: list[dict[str, Any]]) -> dict[str, Any]:
+    """Core hours, loads of a checkpoint, and the largest memory."""
+    # summed by pandas, as those of training: in pairs
+    measuring = pd.Series(
+        [cell["cpu_seconds"] for p in recorded for cell in p.get("cells", {}).values()]
+    )
+    peaks = [p.get("peak_memory_mb", 0) for p in recorded]
+    return {
+        "training, CPU hours": _hours(training["cpu_seconds"]),
+        "measuring, CPU hours": _hours(measuring),
+        "checkpoints loaded": len(recorded),
+        "peak memory, MB": round(max(peaks, default=0)),
+    }
+
+
+def _hours(seconds: pd.Series) -> float:
+    return round(seconds.sum() / 3600, 3) if len(seconds) else 0
 
 
 def hiding(study: Study) -> dict[str, pd.DataFrame]:
     """A table of the project's units that stand in the place of shipped ones; empty where there are
     none.
     """
+    rows = {
+        unit.path: {
+            "kind": unit.kind,
+            "name": unit.name,
+            "file": str(unit.path.relative_to(study.project.root)),
+        }
+        for unit in _used_units(study)
+        if unit.hides_shipped
+    }
+    if not rows:
+        return {}
+    return {"Of this project, in the place of shipped ones": pd.DataFrame(rows.values())}
+
+
+def _used_units(study: Study) -> list[units.Unit]:
+    """Measures and stimuli, analyses, figures."""
+    measuring = [unit for entry in study.entries for unit in (entry.measure, entry.stimuli) if unit]
     analyses = [
         units.find("analysis", spec["analysis"], study.project) for spec in study.data["analyses"]
     ]
-    used = [
-        *(u for e in study.entries for u in (e.measure, e.stimuli) if u),
-        *analyses,
-        *figures_of(study).values(),
-    ]
-    rows = {
-        u.path: {
-            "kind": u.kind,
-            "name": u.name,
-            "file": str(u.path.relative_to(study.project.root)),
-        }
-        for u in used
-        if u.hides_shipped
-    }
-    return (
-        {"Of this project, in the place of shipped ones": pd.DataFrame(rows.values())}
-        if rows
-        else {}
-    )
+    return [*measuring, *analyses, *figures_of(study).values()]
 
 
 def _training_cost(study: Study) -> pd.DataFrame:
+    """Seconds, core seconds and memory of every run that was trained here."""
+    columns = ["seconds", "cpu_seconds", "peak_memory_mb"]
     rows = []
     for run in study.runs:
-        path = weights_folder(run, study.project) / COST if run.trained_here else None
-        if path is not None and path.is_file():
+        if not run.trained_here:
+            continue
+        path = weights_folder(run, study.project) / COST
+        if path.is_file():
             cost = json_file.read_object(path)
-            rows.append(
-                {
-                    "run": run.id,
-                    **{k: round(cost[k], 1) for k in ("seconds", "cpu_seconds", "peak_memory_mb")},
-                }
-            )
-    return pd.DataFrame(rows, columns=["run", "seconds", "cpu_seconds", "peak_memory_mb"])
+            rows.append({"run": run.id, **{column: round(cost[column], 1) for column in columns}})
+    return pd.DataFrame(rows, columns=["run", *columns])
 
 
 def _measures(study: Study) -> pd.DataFrame:
-    def source(unit: units.Unit | None) -> str:
-        given = unit.get("SOURCE", "") if unit else ""
-        return (
-            given
-            if isinstance(given, str)
-            else "; ".join(sorted({str(s.get("url", s)) for s in given}))
-        )
-
+    """What was measured on what, with options and sources."""
     return pd.DataFrame(
         [
             {
@@ -374,12 +369,20 @@ def _measures(study: Study) -> pd.DataFrame:
                 "stimuli": e.stimuli_name,
                 "entry": e.name,
                 "options": json.dumps(e.options | e.stimuli_options),
-                "source of the measure": source(e.measure),
-                "source of the stimuli": source(e.stimuli),
+                "source of the measure": _source(e.measure),
+                "source of the stimuli": _source(e.stimuli) if e.stimuli else "",
             }
             for e in study.entries
         ]
     )
+
+
+def _source(unit: units.Unit) -> str:
+    """Where a unit is from: a sentence, or the addresses of its files."""
+    source = unit.get("SOURCE", "")
+    if isinstance(source, str):
+        return source
+    return "; ".join(sorted({str(file.get("url", file)) for file in source}))
 
 
 def render(study: Study, out: Path) -> None:
