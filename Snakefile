@@ -8,10 +8,10 @@ sys.path[:] = [
     path for path in sys.path if path != str(workflow.basedir)
 ]  # Snakemake imports from this folder first
 
-from transect import children
-from transect import study as studies
+from transect.store import children
+from transect.study import study_file as studies
 from transect.jobs import edited
-from transect.project import SHIPPED, find_project
+from transect.store.project import SHIPPED, find_project
 
 
 configfile: f"{SHIPPED}/workflow/config.yaml"

@@ -3,11 +3,11 @@ which is ahead.
 
 Balanced: the levels of `balance` (singular, plural) get equal weight, so that a preference for one
 of them scores 0.5. A set is compared with another within runs: what varies within a run is tested
-by run, with items as samples too (src/transect/stats/crossed_mean.py). Whether the order differs
+by run, with items as samples too (src/transect/stats/inference/crossed_mean.py). Whether the order differs
 between languages is a question to configurations, not runs: the interaction language:item_set of
 the attribution analysis answers it.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     sets       column that tells the sets apart: stimuli (default), entry or an item_* column
     balance    item column whose levels get equal weight, e.g. item_number (default none)
     by         registry columns that split the runs, e.g. [language] (default none)
@@ -25,15 +25,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import Outcome, filled, group_labels, read_options, read_outcome
-from transect.stats.bounded import UNBOUNDED, Bounds, cut
-from transect.stats.crossed_mean import crossed_mean
-from transect.stats.intervals import COLUMNS
-from transect.stats.onset import onset
+from transect.stats.curves.onset import onset
+from transect.stats.inference.bounded import UNBOUNDED, Bounds, cut
+from transect.stats.inference.crossed_mean import crossed_mean
+from transect.stats.inference.intervals import COLUMNS
+from transect.study.outcome import Outcome, filled, group_labels, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "In which order is it learned?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "accuracy": {
         "set": "items that are compared with others",
@@ -41,7 +41,7 @@ TABLES = {
     },
     "onsets": {
         "set": "items that are compared with others",
-        "status": "how the run reaches the threshold (src/transect/stats/onset.py)",
+        "status": "how the run reaches the threshold (src/transect/stats/curves/onset.py)",
         "estimate": "tokens at which it does so for good [tokens]",
     },
     "differences": {"estimate": "first set - second set, within runs [outcome]"},

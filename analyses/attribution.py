@@ -15,7 +15,7 @@ depends on one of them is fragile. An effect of architecture is refused where th
 also differ, without overlap, in a field of another design factor that is not in the model
 (objective, corpus, tokenizer ...): the row says which.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     factors    columns and transforms, e.g. [architecture, log10(params_non_embedding), "corpus_variant:architecture"]
     items      true for the model over items (default false)
     slopes     factors whose effect may differ between items: adds (0 + factor | item) (default none)
@@ -36,16 +36,16 @@ from typing import Any
 
 import pandas as pd
 
-from transect import factors
 from transect.errors import InputError, nearest
-from transect.outcome import filled, read_options, read_outcome, with_known
-from transect.stats.attribution import attribute
-from transect.stats.attribution_influence import COLUMNS
-from transect.stats.formula import column_of, parse
+from transect.registry import factors
+from transect.stats.effects.attribution import attribute
+from transect.stats.effects.attribution_influence import COLUMNS
+from transect.stats.formula.notation import column_of, parse
+from transect.study.outcome import filled, read_options, read_outcome, with_known
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "What does it depend on?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "effects": {
         "kind": "difference, slope, simple effect, interaction, or why there is none",

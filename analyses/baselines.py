@@ -4,10 +4,10 @@ items.
 gain of run r on item i = y_ri - b_i, b_i the baseline trained on the same corpus (equal in
 `match`). The best baseline of a group is the one with the highest mean there: choosing it after the
 fact can only shrink the gain. The mean gain has an interval that counts runs and items as samples
-(src/transect/stats/crossed_mean.py); runs are averaged within configurations where a group has
+(src/transect/stats/inference/crossed_mean.py); runs are averaged within configurations where a group has
 three or more of them.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     match    registry columns that a run shares with its baseline (default [language])
     by       further registry or item columns, or entry, that split the groups, e.g. [item_condition] (default none)
     balance  item column whose levels get equal weight, e.g. item_number (default none)
@@ -21,15 +21,15 @@ from typing import Any
 
 import pandas as pd
 
-from transect.outcome import filled, read_options, read_outcome
-from transect.run import UNKNOWN
-from transect.stats.bounded import Bounds, cut
-from transect.stats.crossed_mean import crossed_mean
-from transect.stats.intervals import COLUMNS, MIN_UNITS
+from transect.registry.run import UNKNOWN
+from transect.stats.inference.bounded import Bounds, cut
+from transect.stats.inference.crossed_mean import crossed_mean
+from transect.stats.inference.intervals import COLUMNS, MIN_UNITS
+from transect.study.outcome import filled, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it know more than a shortcut?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "gains": {
         "estimate": "mean over runs and items of model - best baseline [outcome]",

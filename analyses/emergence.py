@@ -2,12 +2,12 @@
 compared.
 
 Curve: per group of runs and checkpoint the mean over configurations (each the mean of its seeds)
-with an interval over them that keeps the outcome's bounds (src/transect/stats/bounded.py); a single
+with an interval over them that keeps the outcome's bounds (src/transect/stats/inference/bounded.py); a single
 configuration is averaged over its seeds. Onset: the bracket of checkpoints in which a run crosses
-the threshold for good (src/transect/stats/onset.py), so "never within this training" and "before
+the threshold for good (src/transect/stats/curves/onset.py), so "never within this training" and "before
 the first checkpoint" are kept apart.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py; `at` has no meaning here), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py; `at` has no meaning here), each with
     threshold  the value that counts as emerged
     by         registry columns that split the runs into groups (default none: all runs are one group)
     chance     the value without the behaviour, drawn as a line (default none)
@@ -25,19 +25,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from transect.outcome import filled, group_labels, read_options, read_outcome
-from transect.stats.bounded import Bounds
-from transect.stats.intervals import COLUMNS, MIN_UNITS, mean_interval
-from transect.stats.onset import Onset, onset, pool
+from transect.stats.curves.onset import Onset, onset, pool
+from transect.stats.inference.bounded import Bounds
+from transect.stats.inference.intervals import COLUMNS, MIN_UNITS, mean_interval
+from transect.study.outcome import filled, group_labels, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "When does it emerge in training?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "curves": {"estimate": "mean over configurations [outcome]"},
     "runs": {"value": "value of the run at this checkpoint [outcome]"},
     "onsets": {
-        "status": "how the run reaches the threshold (src/transect/stats/onset.py)",
+        "status": "how the run reaches the threshold (src/transect/stats/curves/onset.py)",
         "estimate": "tokens at which it does so for good [tokens]",
         "last_tokens": "tokens at its last measured checkpoint [tokens]",
     },

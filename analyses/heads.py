@@ -5,11 +5,11 @@ group where it is clearest.
 on a sequence minus the score without the function (`against`) and a margin is tested one-sided, by
 flipping signs over the sequences (H0: symmetric about 0):
     p_map    max-T over all heads of the run's map: any false head in the map at most 5 %, whatever their dependence
-    tree     runs > layers > heads, BH at 5 % from the top with Simes' p of the children (src/transect/stats/multiplicity.py)
+    tree     runs > layers > heads, BH at 5 % from the top with Simes' p of the children (src/transect/stats/inference/multiplicity.py)
 Both are about this run: that the head does more than `margin` on further sequences, not that other
 runs have such a head.
 
-Options: outcomes, a list of outcomes of a measure with heads (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes of a measure with heads (src/transect/study/outcome.py), each with
     by        registry columns: one run is shown per group (default none: one run)
     against   metric of the same measure that is the score of a head without the function, e.g. uniform_attention (default none)
     sequences metric of single sequences, item <item>#<number>, e.g. prefix_matching_by_sequence
@@ -27,13 +27,20 @@ from typing import Any
 
 import pandas as pd
 
-from transect.outcome import CHECKPOINT, Outcome, filled, group_labels, read_options, read_outcome
-from transect.stats.multiplicity import nested_tree, tree_bh
-from transect.stats.permutation import sign_flips, unit_maps
+from transect.stats.inference.multiplicity import nested_tree, tree_bh
+from transect.stats.inference.permutation import sign_flips, unit_maps
+from transect.study.outcome import (
+    CHECKPOINT,
+    Outcome,
+    filled,
+    group_labels,
+    read_options,
+    read_outcome,
+)
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Which heads do it, and since when?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "maps": {"value": "score of the head, mean over items [outcome]"},
     "top": {

@@ -6,7 +6,7 @@ over seeds); 95 % prediction interval of a new configuration, Student's t. Held 
 role in the study is held_out, else the largest size. `error_of_mean` is what the mean of the other
 sizes would have missed: the prediction that knows no size.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     size    column of the size (default params_non_embedding)
     by      registry columns: a separate trend in each of their groups (default none)
     adjust  factors that shift the level (default none)
@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, group_labels, read_options, read_outcome, with_known
-from transect.stats.bounded import Bounds
-from transect.stats.formula import column_of
-from transect.stats.scaling import trend
+from transect.stats.effects.scaling import trend
+from transect.stats.formula.notation import column_of
+from transect.stats.inference.bounded import Bounds
+from transect.study.outcome import filled, group_labels, read_options, read_outcome, with_known
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Would the smaller models have predicted the largest?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "predictions": {
         "x": "size of the configuration that was held out [column size]",

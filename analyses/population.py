@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.outcome import read_options
-from transect.run import UNKNOWN
+from transect.registry.run import UNKNOWN
+from transect.study.outcome import read_options
 
 NEEDS: list[str] = []
 QUESTION = "Which models does this study speak of?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "runs": {
         "tokens_measured": "training tokens at the last checkpoint that was measured [tokens]"

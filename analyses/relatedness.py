@@ -4,13 +4,13 @@ the registry's tree.
 Configurations (means over their seeds) are the tips of the tree class > family > suite >
 configuration; a configuration whose runs were trained from another one's stands below it.
 Regression of the tips on log10(size) with Var = sigma^2 V(lambda), where V holds the branches that
-two tips share (src/transect/stats/phylogeny.py), three times side by side:
+two tips share (src/transect/stats/phylogeny/covariance.py), three times side by side:
     star       lambda 0: all configurations independent
     estimated  Pagel's lambda by REML
     tree       lambda 1: related exactly as the tree says (Brownian motion, every branch of length 1)
 With fewer than 50 configurations lambda says nothing: read star and tree as two bounds.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     size    column of the size (default params_non_embedding)
     adjust  factors that shift the level (default none)
 
@@ -24,16 +24,16 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
-from transect.kinship import LEVELS
-from transect.outcome import filled, read_options, read_outcome, with_known
-from transect.stats.bounded import cut
-from transect.stats.formula import column_of
-from transect.stats.intervals import COLUMNS, MIN_UNITS
-from transect.stats.phylogeny import phylogenetic_regression, tree_covariance
+from transect.registry.kinship import LEVELS
+from transect.stats.formula.notation import column_of
+from transect.stats.inference.bounded import cut
+from transect.stats.inference.intervals import COLUMNS, MIN_UNITS
+from transect.stats.phylogeny.covariance import phylogenetic_regression, tree_covariance
+from transect.study.outcome import filled, read_options, read_outcome, with_known
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does size still matter when models are related?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "effects": {
         "phylogeny": "star (unrelated), estimated (Pagel's lambda) or tree (as related as the registry's tree says)",
@@ -133,7 +133,7 @@ def _one_outcome(
 
 def _parents(units: pd.DataFrame, runs: pd.DataFrame) -> dict[str, str | None]:
     """Node -> the node above it. A level is named with those around it, as in the registry's tree
-    (src/transect/kinship.py).
+    (src/transect/registry/kinship.py).
     """
     configuration, tips = runs.set_index("run")["configuration"], set(units["configuration"])
     levels = [level for level in LEVELS if level in units and level not in ("configuration", "run")]

@@ -4,7 +4,7 @@ to that population.
 Options: population, {stratum: count or share}, what the study wants to speak of, e.g. {eng: 96000,
 spa: 5000, hin: 2800}
          by, the registry column of the strata (default language)     source, where the population's counts were read
-         outcomes (src/transect/outcome.py), one value per run, averaged within configurations
+         outcomes (src/transect/study/outcome.py), one value per run, averaged within configurations
 
 Tables: strata (units of the sample beside the population, weights), estimates (unweighted,
 post-stratified, effective n, covered share). The unit is the configuration. What was not sampled is
@@ -16,13 +16,13 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.outcome import Outcome, filled, read_options, read_outcome
-from transect.run import UNKNOWN
-from transect.stats.poststratification import coverage, post_stratify
+from transect.registry.run import UNKNOWN
+from transect.stats.design.poststratification import coverage, post_stratify
+from transect.study.outcome import Outcome, filled, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Whom does the sample speak for?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "strata": {
         "stratum": "level of the registry column `by`",

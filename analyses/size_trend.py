@@ -4,7 +4,7 @@ Value of a configuration = mean over its seeds at one checkpoint; value = a + b 
 adjusting factors + e, least squares with configurations - rank degrees of freedom, so that more
 seeds or items never narrow the interval by themselves.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     size    column of the size (default params_non_embedding)
     by      registry columns: one slope in each of their groups, beside the one over all (default none)
     adjust  factors that shift the level within a group, e.g. [corpus_variant, word_order] (default none)
@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, group_labels, read_options, read_outcome, with_known
-from transect.stats.formula import column_of
-from transect.stats.intervals import COLUMNS
-from transect.stats.scaling import Trend, trend
+from transect.stats.effects.scaling import Trend, trend
+from transect.stats.formula.notation import column_of
+from transect.stats.inference.intervals import COLUMNS
+from transect.study.outcome import filled, group_labels, read_options, read_outcome, with_known
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Does it change with size?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "slopes": {"estimate": "change per tenfold size [outcome per tenfold size]"},
     "points": {

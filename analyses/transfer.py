@@ -3,13 +3,13 @@ others.
 
 One row per configuration (mean over its seeds). Each level of a grouping is left out whole and
 predicted by least squares on size and factors fitted to the other levels
-(src/transect/stats/transfer.py), against two rivals: the mean of the others, and size alone (log10
+(src/transect/stats/effects/transfer.py), against two rivals: the mean of the others, and size alone (log10
 of the size, and of the tokens seen where they differ). R2 of 1: the others tell all; 0: no more
 than their mean; below 0: worse than it. Coverage: share of the truths inside the 95 % prediction
 interval. Never random rows. A grouping with fewer than three levels cannot be judged, and its row
 says so.
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     factors  terms beside size, e.g. [architecture, corpus_variant, "architecture:corpus_variant"]
     size     column of the size (default params_non_embedding)
 groups   {name: registry column} of what is left out (default family, size, language, suite, architecture; size: the column
@@ -25,13 +25,13 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.outcome import filled, read_options, read_outcome
-from transect.stats.formula import column_of, parse
-from transect.stats.transfer import MEASURES, transfer
+from transect.stats.effects.transfer import MEASURES, transfer
+from transect.stats.formula.notation import column_of, parse
+from transect.study.outcome import filled, read_options, read_outcome
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "How far does it reach?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "reach": {
         "left_out": "name of the grouping of which each level is left out",

@@ -4,12 +4,12 @@ and the rest.
 Per item:  y ~ 1 + (1 | configuration) + (1 | run) + (1 | item), REML; the rest is item x model and noise.
 Per run:   y ~ 1 + (1 | configuration); the rest is the seed (nothing can be said of it without configurations of two runs).
 The configurations' share is divided over the factors by their mean gain in adjusted R^2 over all
-orders of entry (src/transect/stats/shares.py): a factor of pure noise gets about 0, what no factor
+orders of entry (src/transect/stats/effects/shares.py): a factor of pure noise gets about 0, what no factor
 explains is named so. Configurations that leave no degree of freedom beside the factors are not
 divided: their share is one row, the factors' rows say why. Intervals: jackknife over configurations
 (Tukey 1958), t with configurations - 1 df, cut to [0, 1] (`cut` says where).
 
-Options: outcomes, a list of outcomes (src/transect/outcome.py), each with
+Options: outcomes, a list of outcomes (src/transect/study/outcome.py), each with
     factors    terms, at most 8, e.g. [architecture, log10(params_non_embedding), "corpus_variant:architecture"]
     items      true for one number per item (default false)
     items_by   registry columns that make the same item id another item (default none)
@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transect.outcome import filled, read_options, read_outcome, with_known
-from transect.stats.bounded import cut
-from transect.stats.crossed_cholesky import Grouping
-from transect.stats.intervals import COLUMNS, MIN_UNITS, t_interval
-from transect.stats.mixed import MixedFit, fit
-from transect.stats.shares import factor_shares
+from transect.stats.effects.shares import factor_shares
+from transect.stats.inference.bounded import cut
+from transect.stats.inference.intervals import COLUMNS, MIN_UNITS, t_interval
+from transect.stats.mixed.crossed_cholesky import Grouping
+from transect.stats.mixed.gaussian import MixedFit, fit
+from transect.study.outcome import filled, read_options, read_outcome, with_known
 
 NEEDS: list[str] = []  # the measures that its outcomes name
 QUESTION = "Where does the variance lie?"
-# table -> column -> meaning [unit]; what is told here in no other table (src/transect/columns.py)
+# table -> column -> meaning [unit]; what is told here in no other table (src/transect/report/columns.py)
 TABLES = {
     "shares": {
         "component": "factor, or what else varies",

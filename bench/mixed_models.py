@@ -85,7 +85,7 @@ def own_fit(path: str, formula: str) -> dict[str, float]:
     """This project's fit, in this process."""
     import resource
 
-    from transect.stats.mixed import fit_formula
+    from transect.stats.mixed.gaussian import fit_formula
 
     frame = pd.read_csv(path)
     start = time.process_time()
@@ -98,8 +98,8 @@ def own_fit(path: str, formula: str) -> dict[str, float]:
 
 def own_refits(path: str, formula: str) -> dict[str, float]:
     """Parametric bootstrap: REFITS new responses, each fitted."""
-    from transect.stats.bootstrap import refits
-    from transect.stats.mixed import fit_formula
+    from transect.stats.mixed.bootstrap import refits
+    from transect.stats.mixed.gaussian import fit_formula
 
     fitted = fit_formula(formula, pd.read_csv(path))
     start = time.process_time()

@@ -29,7 +29,7 @@ from bench.cases import Case, cases
 from bench.environments import ROOT, make, python_of
 from bench.material import make as make_models
 from transect.errors import InputError, ResourceError
-from transect.project import find_project
+from transect.store.project import find_project
 
 FOLDER = ROOT / "bench"
 

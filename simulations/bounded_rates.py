@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from transect.stats.intervals import mean_interval
+from transect.stats.inference.intervals import mean_interval
 
 N_ITEMS = 100
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(61)

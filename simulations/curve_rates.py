@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from transect.stats.breakpoints import break_test, breakpoint_interval
-from transect.stats.curve_inference import parameter_intervals
-from transect.stats.curves import fit_curve
+from transect.stats.curves.breakpoints import break_test, breakpoint_interval
+from transect.stats.curves.forms import fit_curve
+from transect.stats.curves.inference import parameter_intervals
 
 LAW = {"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}  # Hoffmann et al. (2022)
 

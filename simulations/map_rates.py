@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from transect.stats.multiplicity import nested_tree, tree_bh
-from transect.stats.permutation import exchange_labels, sign_flips
-from transect.stats.phylogeny import Lambda, estimate_lambda, tree_covariance
+from transect.stats.inference.multiplicity import nested_tree, tree_bh
+from transect.stats.inference.permutation import exchange_labels, sign_flips
+from transect.stats.phylogeny.covariance import Lambda, estimate_lambda, tree_covariance
 
 LAMBDA = 0.6
 

@@ -38,8 +38,8 @@ from simulations.map_rates import (
     lambda_of_few_groups,
 )
 from simulations.step_rates import labels_of_a_latent_step, labels_of_a_smooth_latent
-from transect.stats.attribution import attribute
-from transect.stats.table_model import TableModel, fit_table
+from transect.stats.effects.attribution import attribute
+from transect.stats.table.table_model import TableModel, fit_table
 
 FALSE_ALARMS, COVERAGE, FALSE_DISCOVERIES = (0.035, 0.065), (0.93, 0.97), (0.0, 0.06)
 SKEWED = (0.88, 1.0)  # coverage where few units lie far from the bound, which a sample may miss

@@ -2,7 +2,7 @@
 shared in part, slopes of suites.
 
     needed = SD of the estimates over all tables / mean of the standard errors as printed
-    told   = the median of the ratio that the note gives (stats/omitted_slopes.py)
+    told   = the median of the ratio that the note gives (stats/table/omitted_slopes.py)
 python -m simulations.slope_cost [-n 500]
 """
 
@@ -11,8 +11,8 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from transect.stats.omitted_slopes import omitted_slopes
-from transect.stats.table_model import fit_table
+from transect.stats.table.omitted_slopes import omitted_slopes
+from transect.stats.table.table_model import fit_table
 
 SIZES = np.array([-0.7, -0.2, 0.3, 0.9])  # log10, about their middle
 FORMULA = "y ~ size + (1 | suite) + (1 | run) + (1 | item)"

@@ -14,7 +14,7 @@ token. Only jumps count: at least half of the thresholded metric's rise, without
 import numpy as np
 from scipy.special import expit, log_expit, ndtr
 
-from transect.stats.metric_step import LABELS, metric_step
+from transect.stats.curves.metric_step import LABELS, metric_step
 
 ITEMS, TOKENS = 60, 20
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transect.project import Project, find_project
+from transect.store.project import Project, find_project
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 WORLD = Path(__file__).parent / "world"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from transect import registry
-from transect.project import Project
+from transect.registry import suites
+from transect.store.project import Project
 
 SMALL = """
 suite: small
@@ -37,9 +37,9 @@ contrasts:
 """
 
 
-def kin_registry(folder: Path, small: str = SMALL, other: str = OTHER) -> registry.Registry:
+def kin_registry(folder: Path, small: str = SMALL, other: str = OTHER) -> suites.Registry:
     """Both suites, beside the shipped ones."""
     (folder / "model_registry").mkdir(exist_ok=True)
     (folder / "model_registry" / "small.yaml").write_text(small)
     (folder / "model_registry" / "other.yaml").write_text(other)
-    return registry.load(Project(folder))
+    return suites.load(Project(folder))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import WORLD
-from transect import cli
+from transect.cli import main
 from transect.errors import LONGEST_TEXT, brief, disk_full
 
 
@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def told(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, str]:
-    code = cli.main(list(command))
+    code = main.main(list(command))
     return code, capsys.readouterr().err
 
 

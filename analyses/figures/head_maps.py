@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
-from transect import figure_style as style
+from transect.report import style
 
 NEEDS = ["heads"]
 

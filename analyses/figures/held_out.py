@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from transect import figure_style as style
+from transect.report import style
 
 NEEDS = ["held_out_size"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transect import figure_style as style
+from transect.report import style
 
 NEEDS = ["population"]
 

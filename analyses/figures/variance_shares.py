@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from transect import figure_style as style
+from transect.report import style
 
 NEEDS = ["variance_shares"]
 

@@ -13,7 +13,7 @@ from analyses import acquisition_order, baselines, emergence
 from tests.analyses import simulated
 from tests.analyses.simulated import row_of
 from tests.analyses.test_declared_columns import NATS, OPTIONS, PROJECT
-from transect import units
+from transect.store import units
 
 SIZES = [
     "params_total",

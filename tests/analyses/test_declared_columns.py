@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from tests.analyses import simulated
-from transect import units
-from transect.columns import SHARED, told
-from transect.factors import shared_fields
-from transect.project import SHIPPED, Project
+from transect.registry.factors import shared_fields
+from transect.report.columns import SHARED, told
+from transect.store import units
+from transect.store.project import SHIPPED, Project
 
 PROJECT = Project(SHIPPED)
 ACCURACY = {"measure": "minimal_pair", "metric": "correct", "bounds": [0, 1]}

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transect import units
-from transect.analysis_options import with_bounds
 from transect.errors import InputError
-from transect.outcome import read_outcome
-from transect.project import SHIPPED, Project
+from transect.store import units
+from transect.store.project import SHIPPED, Project
+from transect.study.analysis_options import with_bounds
+from transect.study.outcome import read_outcome
 
 ACCURACY = {
     "name": "accuracy",

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from tests.analyses import simulated
-from transect import factors, study, units
 from transect.errors import InputError
 from transect.jobs.gather import registry_table
-from transect.project import SHIPPED, Project
+from transect.registry import factors
+from transect.store import units
+from transect.store.project import SHIPPED, Project
+from transect.study import study_file
 
 PAIR = {"measure": "minimal_pair", "metric": "difference_nats", "name": "nats"}
 HEADS = {"measure": "induction", "metric": "prefix_matching", "reduce": "max_head"}
@@ -202,7 +204,7 @@ def test_a_registry_that_states_the_least(tmp_path: Path) -> None:
     (tmp_path / "model_registry/bare.yaml").write_text(SUITE)
     (tmp_path / "studies/bare.yaml").write_text(STUDY)
     project = Project(tmp_path)
-    registry = registry_table(study.load("bare", project))
+    registry = registry_table(study_file.load("bare", project))
     assert registry["params_total"].isna().all() and (registry["language"] == "unknown").all()
     rows = simulated.measurements(simulated.registry(), n_items=1).head(0)
     tables = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from transect.report import Figure, ReportData, Section, Table
+from transect.report.page import Figure, ReportData, Section, Table
 
 ERROR = 'Traceback (most recent call last):\n  File "score.py", line 88, in pll\nValueError: <mask> & "pad" are one token'
 LANGUAGES = ["svo", "sov", "vso"]

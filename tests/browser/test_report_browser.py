@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from transect.report import Figure, ReportData, render
+from transect.report.page import Figure, ReportData, render
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the Python package playwright is not installed"

@@ -85,7 +85,7 @@ def _child(argv: list[str], cwd: str, log: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     code = 70
     try:
-        from transect.cli import main
+        from transect.cli.main import main
 
         code = main(argv)
     except SystemExit as end:
@@ -122,12 +122,12 @@ def _serve() -> None:
     import torch
     import transformers  # noqa: F401
 
-    import transect.cli
-    import transect.jobs.plan
-    import transect.jobs.registry_add
-    import transect.jobs.single
+    import transect.cli.main
+    import transect.cli.model.single
+    import transect.cli.registry.add
     import transect.lm.api
     import transect.lm.network
+    import transect.study.plan.work
 
     torch.set_num_threads(1)
     transect.lm.api.WAIT = 0.0  # between two tries of a question

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from transect import study as studies
 from transect.jobs.measure import measure
-from transect.project import Project, find_project
-from transect.study import Study
+from transect.store.project import Project, find_project
+from transect.study import study_file as studies
+from transect.study.study_file import Study
 
 REGISTRY = """
 suite: lab

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from transect import store
-from transect import study as studies
 from transect.jobs.analyse import analyse
-from transect.project import Project
+from transect.store import cell_store
+from transect.store.project import Project
+from transect.study import study_file as studies
 
 OWN = """import pandas as pd
 NEEDS = ["copying"]
@@ -42,10 +42,10 @@ def test_a_table_is_a_file_beside_the_manifest(world: Project, tables: list[obje
     path = world.root / "studies/tiny.yaml"
     path.write_text(path.read_text().split("analyses:")[0] + "analyses:\n- {analysis: own}\n")
     study = studies.load("tiny", world)
-    store.write_table(
+    cell_store.write_table(
         study.results / "measurements.parquet", pd.DataFrame({"measure": ["copying"]})
     )
-    store.write_table(study.results / "registry.parquet", pd.DataFrame({"run": ["a"]}))
+    cell_store.write_table(study.results / "registry.parquet", pd.DataFrame({"run": ["a"]}))
     before = set(world.root.rglob("*"))
     manifest = study.results / "tables" / "own" / "manifest.json"
     analyse(study, "own", manifest)

@@ -8,12 +8,12 @@ import pytest
 
 from tests.jobs.hub_project import hub_project, load_study, measure_all, publish
 from tests.shelf import tiny_model
-from transect import cli
+from transect.cli import main
 from transect.jobs.drift import DriftError
 from transect.jobs.measure import STOPPED
-from transect.lm.tokenizer import canary, read_tokenizer
-from transect.project import Project
-from transect.store import Store
+from transect.lm.text.tokenizer import canary, read_tokenizer
+from transect.store.cell_store import Store
+from transect.store.project import Project
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_measuring_without_a_study_asks_the_store_too(
         "--out",
         str(tmp_path / "x.parquet"),
     ]
-    assert cli.main(["measure", "plain", "--measure", "copying", *options]) == 2
+    assert main.main(["measure", "plain", "--measure", "copying", *options]) == 2
     assert (
         "the weights changed" in capsys.readouterr().err and not (tmp_path / "x.parquet").exists()
     )

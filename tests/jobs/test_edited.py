@@ -12,12 +12,13 @@ import pytest
 
 from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, publish
 from tests.shelf import tiny_model
-from transect import cli, registry
+from transect.cli import main
 from transect.errors import InputError
 from transect.jobs import edited
-from transect.project import SHIPPED, Project
-from transect.registry import Registry
-from transect.store import Store, read_table
+from transect.registry import suites
+from transect.registry.suites import Registry
+from transect.store.cell_store import Store, read_table
+from transect.store.project import SHIPPED, Project
 
 COUNT = '''"""How many items there are."""
 import pandas as pd
@@ -71,7 +72,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def loaded(measured: Project) -> Registry:
-    return registry.load(measured)
+    return suites.load(measured)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def project(
     shutil.copytree(measured.root, tmp_path / "project", symlinks=True)
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(
-        registry, "load", lambda project, found=loaded: found
+        suites, "load", lambda project, found=loaded: found
     )  # the same for every copy, read once
     for name in [n for n in sys.modules if n.startswith("transect_unit_")]:
         monkeypatch.delitem(sys.modules, name)
@@ -121,12 +122,12 @@ def test_every_command_says_so(project: Project, capsys: pytest.CaptureFixture[s
     """plan, run and status end with 2 and one sentence; with the flag they go on."""
     change(project, "measures/count.py", "len(items)", "len(items) + 1")
     for command in ("plan", "run", "status"):
-        assert cli.main([command, "small"]) == 2
+        assert main.main([command, "small"]) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1 and told.startswith(
             "transect: measures/count.py has changed since"
         )
-    assert cli.main(["plan", "small", "--json", "--same-values"]) == 0
+    assert main.main(["plan", "small", "--json", "--same-values"]) == 0
     assert json.loads(capsys.readouterr().out)["cells_to_measure"] == 0
 
 

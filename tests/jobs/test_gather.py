@@ -12,15 +12,15 @@ import pytest
 
 from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, publish
 from tests.shelf import tiny_model
-from transect import store
 from transect.jobs.analyse import analyse, draw, figures_of
 from transect.jobs.gather import copy_as_csv, gather
 from transect.jobs.measure import stale
-from transect.jobs.report import render
-from transect.project import Project, find_project
-from transect.runner import outcome
-from transect.store import Store
-from transect.study import Study
+from transect.jobs.workflow.runner import outcome
+from transect.report.assemble import render
+from transect.store import cell_store
+from transect.store.cell_store import Store
+from transect.store.project import Project, find_project
+from transect.study.study_file import Study
 
 LINE = "- {measure: minimal_pair, stimuli: pairs}\n"
 BARE = "- {measure: minimal_pair, stimuli: pairs, options: {bos: false}}\n"
@@ -198,7 +198,7 @@ def test_levels_called_na_and_none_come_back(tmp_path: Path) -> None:
             "parts": [["b", "c"], None, ["a"], []],
         }
     )
-    store.write_csv(tmp_path / "t.csv", written)
+    cell_store.write_csv(tmp_path / "t.csv", written)
     assert (tmp_path / "t.csv").read_text().splitlines() == [
         '"level","x","n","parts"',
         '"NA",0.30000000000000004,1,"b, c"',

@@ -13,13 +13,13 @@ import pytest
 
 from tests.jobs.hub_project import hub_project, load_study, measure_all
 from tests.lm.chat_server import KEY, Chat, answer, serve
-from tests.lm.test_post import dresses
-from transect import cli
+from tests.store.hub.test_post import dresses
+from transect.cli import main
 from transect.jobs.analyse import analyse, draw, figures_of
 from transect.jobs.gather import gather
-from transect.jobs.report import render
-from transect.project import Project
-from transect.store import FAILED, MEASURED
+from transect.report.assemble import render
+from transect.store.cell_store import FAILED, MEASURED
+from transect.store.project import Project
 
 RUN = (
     "- {{id: {id}, model_type: unknown, params_total: unknown, access: api, endpoint: {url!r}, api_model: tiny, "
@@ -116,7 +116,7 @@ def test_a_study_holds_no_key(servers: dict[str, Chat], capfd: pytest.CaptureFix
     """Store, transcripts, provenance, tables and report of a study over the three; two of its cells
     failed with what their server said.
     """
-    from transect.project import find_project
+    from transect.store.project import find_project
 
     project = find_project()
     study = load_study(project)
@@ -144,11 +144,11 @@ def test_the_command_measures_without_showing_it(
     """`transect measure` of each of the three, and `status`: the rows, the transcript and all
     output.
     """
-    from transect.project import find_project
+    from transect.store.project import find_project
 
     options = ["--stimuli", "pairs", "--option", "max_new_tokens=1"]
     ended = [
-        cli.main(["measure", name, "--measure", "forced_choice", *options, "--out", f"{name}.csv"])
+        main.main(["measure", name, "--measure", "forced_choice", *options, "--out", f"{name}.csv"])
         for name in servers
     ]
     output = str(capfd.readouterr())
@@ -161,9 +161,9 @@ def test_the_workflow_holds_no_key(
     servers: dict[str, Chat], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`transect run` from end to end, with its logs, and `status --json`."""
-    from transect.project import find_project
+    from transect.store.project import find_project
 
-    assert cli.main(["run", "small", "--cores", "1"]) == 1
-    assert cli.main(["status", "small", "--json"]) == 1
+    assert main.main(["run", "small", "--cores", "1"]) == 1
+    assert main.main(["status", "small", "--json"]) == 1
     assert servers["healthy"].raw == []
     check(told(find_project()) | {"output": str(capfd.readouterr())})

@@ -12,13 +12,13 @@ import pytest
 
 from tests.jobs.hub_project import hub_project, load_study, measure_all, publish
 from tests.lm.chat_server import Chat, answering_model, serve
-from transect import cli
+from transect.cli import main
 from transect.jobs.drift import DriftError
 from transect.jobs.gather import gather
 from transect.lm import load
-from transect.lm.generation import answers
-from transect.project import Project
-from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Store
+from transect.lm.generate.generation import answers
+from transect.store.cell_store import FAILED, MEASURED, NOT_APPLICABLE, Store
+from transect.store.project import Project
 
 BEHIND = "- {{id: behind, model_type: unknown, params_total: unknown, access: api, endpoint: {url!r}, api_model: tiny}}\n"
 MEASURES = "- {measure: forced_choice, stimuli: pairs, options: {max_new_tokens: 1}}\n"
@@ -172,7 +172,7 @@ def test_the_command_measures_it_too(
     """
     out, pairs = project.root / "rows.parquet", ["--stimuli", "pairs"]
     options = ["--option", "max_new_tokens=1", "--out", str(out)]
-    assert cli.main(["measure", "behind", "--measure", "forced_choice", *pairs, *options]) == 0
+    assert main.main(["measure", "behind", "--measure", "forced_choice", *pairs, *options]) == 0
     assert pd.read_parquet(out)["value"].notna().all()
     transcript = Store(project.store).transcript("behind").read_text().splitlines()
     assert (
@@ -180,7 +180,8 @@ def test_the_command_measures_it_too(
         and json.loads(transcript[0])["served"]["model"] == "tiny-1"
     )
     assert (
-        cli.main(["measure", "behind", "--measure", "minimal_pair", *pairs, "--out", str(out)]) != 0
+        main.main(["measure", "behind", "--measure", "minimal_pair", *pairs, "--out", str(out)])
+        != 0
     )
     assert "needs logits" in capsys.readouterr().err
 
@@ -197,7 +198,7 @@ def test_the_workflow_replays_without_the_server(project: Project, chat: Chat) -
     first = tables(project)
     forget(project)
     chat.refusals = [(403, "no")]
-    assert cli.main(["run", "small", "--cores", "1"]) == 0
+    assert main.main(["run", "small", "--cores", "1"]) == 0
     results = load_study(project).results
     assert {name: (results / f"{name}.parquet").read_bytes() for name in TABLES} == first and len(
         chat.refusals

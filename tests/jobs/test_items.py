@@ -2,10 +2,10 @@
 
 import json
 
-from transect import store
-from transect import study as studies
 from transect.jobs.items import items_of, path_of
-from transect.project import Project
+from transect.store import cell_store
+from transect.store.project import Project
+from transect.study import study_file as studies
 
 
 def test_items_that_somebody_changed_are_made_again(world: Project) -> None:
@@ -19,7 +19,7 @@ def test_items_that_somebody_changed_are_made_again(world: Project) -> None:
     before = path.stat().st_mtime_ns
     assert items_of(cell, study)[1] == digest and path.stat().st_mtime_ns == before
     edited = true.assign(sentence_good=true["sentence_bad"])
-    store.write_table(path, edited)
+    cell_store.write_table(path, edited)
     again, same = items_of(cell, study)
-    assert same == digest and again.equals(true) and store.read_table(path).equals(true)
+    assert same == digest and again.equals(true) and cell_store.read_table(path).equals(true)
     assert json.loads(path.with_suffix(".json").read_text())["sha256"] == digest

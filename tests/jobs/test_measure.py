@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, publish
-from tests.lm.test_cutting import BAD, panicking
 from tests.lm.test_loading import own_model
+from tests.lm.text.test_cutting import BAD, panicking
 from tests.shelf import tiny_model
 from transect.jobs.gather import gather
 from transect.jobs.measure import measure
-from transect.jobs.report import hiding
+from transect.jobs.workflow.runner import outcome
 from transect.lm.model import TokenScores
 from transect.lm.network import NetworkModel
-from transect.project import SHIPPED
-from transect.runner import outcome
-from transect.store import FAILED, MEASURED, Store
+from transect.report.assemble import hiding
+from transect.store.cell_store import FAILED, MEASURED, Store
+from transect.store.project import SHIPPED
 
 TOO_LONG = " ".join(["dog"] * 80)  # the tiny models read 64 tokens
 

@@ -11,9 +11,9 @@ import torch
 from tests import architectures, planted
 from tests.planted import FAULT
 from transect.jobs.self_check import PER_CHECKPOINT, Checked, SelfCheck
-from transect.lm import rounding
 from transect.lm.model import TokenScores
 from transect.lm.network import NetworkModel
+from transect.lm.score import rounding
 
 KINDS = ("gpt2", "llama", "gemma3_text", "mamba2", "mixtral", "bert", "t5", "lstm")
 

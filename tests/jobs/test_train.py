@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
-from transect import study as studies
 from transect.jobs.train import DONE, train, weights_folder
-from transect.project import SHIPPED, Project
-from transect.run import Run
-from transect.study import Study
+from transect.registry.run import Run
+from transect.store.project import SHIPPED, Project
+from transect.study import study_file as studies
+from transect.study.study_file import Study
 
 pytestmark = pytest.mark.slow
 DEADLINE = 240

@@ -12,7 +12,7 @@ import pytest
 from transect.errors import ResourceError
 from transect.jobs import training_lease
 from transect.jobs.training_lease import NAME, lease
-from transect.project import SHIPPED
+from transect.store.project import SHIPPED
 
 HOLD = """import sys, time
 from pathlib import Path

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transect import store
-from transect import study as studies
 from transect.jobs.verify import damages
-from transect.project import Project
-from transect.store import MEASURED, Store
-from transect.study import Study
+from transect.store import cell_store
+from transect.store.cell_store import MEASURED, Store
+from transect.store.project import Project
+from transect.study import study_file as studies
+from transect.study.study_file import Study
 
 ROWS = pd.DataFrame({"item": ["a", "b"], "metric": "correct", "value": [1.0, 0.0]})
 
@@ -24,7 +24,7 @@ def measured(world: Project) -> Study:
     study = studies.load("tiny", world)
     for checkpoint in list(dict.fromkeys(c.checkpoint for c in study.cells))[:2]:
         cells = [c for c in study.cells if c.checkpoint == checkpoint][:2]
-        values = {c.key: store.as_values(c.key, ROWS) for c in cells}
+        values = {c.key: cell_store.as_values(c.key, ROWS) for c in cells}
         Store(world.store).write([c.record(MEASURED) for c in cells], values, {})
     return study
 

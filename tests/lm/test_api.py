@@ -14,7 +14,7 @@ from tests.lm.chat_server import KEY, answer, serve
 from transect.errors import InputError, NotApplicable, ResourceError, UnavailableError
 from transect.lm import api
 from transect.lm.api import ApiModel
-from transect.store import digest
+from transect.store.cell_store import digest
 
 
 def lines(path: Path) -> list[dict]:

@@ -14,15 +14,15 @@ from tests import architectures
 from tests.shelf import tiny_model
 from transect.errors import NotApplicable
 from transect.lm import load
-from transect.lm.activations import capture, gradients
-from transect.lm.edits import Edit
-from transect.lm.generation import answers, continue_texts, generate
-from transect.lm.interventions import run
+from transect.lm.generate.generation import answers, continue_texts, generate
+from transect.lm.generate.sampling import Sampling
+from transect.lm.intervene.activations import capture, gradients
+from transect.lm.intervene.edits import Edit
+from transect.lm.intervene.interventions import run
 from transect.lm.model import Model
 from transect.lm.network import NetworkModel
-from transect.lm.sampling import Sampling
-from transect.lm.scoring import lines, total_logprobs
-from transect.run import Rule, Run
+from transect.lm.score.scoring import lines, total_logprobs
+from transect.registry.run import Rule, Run
 
 IDS = [[0, 5, 6, 7], [0, 8, 9, 10]]
 METHODS: dict[str, Callable[[Any], Any]] = {
@@ -124,7 +124,7 @@ def test_a_method_works_or_is_not_applicable(kind, name, models):
 
 @pytest.mark.parametrize("name", [*METHODS, *FUNCTIONS])
 def test_an_encoder_decoder_works_or_says_why_not(name, models):
-    """Whichever of the two: what its decoder's insides offer is for lm/anatomy.py to say."""
+    """Whichever of the two: what its decoder's insides offer is for lm/anatomy/anatomy.py to say."""
     with contextlib.suppress(NotApplicable):
         (METHODS | FUNCTIONS | SEQ2SEQ)[name](models["t5"])
 

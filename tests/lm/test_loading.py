@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from tests.shelf import CAUSAL, random_sequences, tiny_model
 from transect.errors import InputError, LoadError, ResourceError, UnavailableError
 from transect.lm import load
-from transect.lm.folder import weight_files
+from transect.store.model_files.folder import weight_files
 
 OWN_CODE = """
 import torch

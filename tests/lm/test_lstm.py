@@ -12,7 +12,7 @@ from tests.lm.test_network import plain_logprobs
 from tests.shelf import random_sequences, tiny_model
 from transect.errors import NotApplicable
 from transect.lm import load
-from transect.run import Rule, Run
+from transect.registry.run import Rule, Run
 
 
 def by_hand(path, ids, layers=2):

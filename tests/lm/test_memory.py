@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from tests.shelf import word_tokenizer
 from transect.jobs.__main__ import ALLOCATOR
-from transect.project import SHIPPED
+from transect.store.project import SHIPPED
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,9 +11,10 @@ from tests import architectures
 from tests.lm.plain_forward import apart
 from tests.shelf import CAUSAL, random_sequences, tiny_model
 from transect.errors import InputError, NotApplicable, ResourceError
-from transect.lm import forward, load
+from transect.lm import load
 from transect.lm.network import NetworkModel
 from transect.lm.ngram import fit_ngram
+from transect.lm.score import forward
 
 TOLERANCE = 1e-5  # nats per token
 

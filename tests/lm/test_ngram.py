@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from tests.shelf import random_sequences, tiny_model, word_tokenizer
 from transect.errors import InputError, LoadError
 from transect.lm import load
-from transect.lm.description import describe
+from transect.lm.describe.description import describe
 from transect.lm.ngram import NgramTables, fit_ngram, save_ngram
 
 BOS = 0

@@ -13,7 +13,7 @@ import pytest
 from tests.shelf import byte_tokenizer, tiny_model
 from transect.errors import LoadError
 from transect.lm import load
-from transect.lm.description import describe
+from transect.lm.describe.description import describe
 
 LACKING = [
     *("", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),

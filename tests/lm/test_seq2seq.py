@@ -8,13 +8,14 @@ import torch
 
 from tests.architectures import SEQ2SEQ, directory_of, model_of
 from transect.errors import InputError, NotApplicable
-from transect.lm import load, rounding
+from transect.lm import load
+from transect.lm.score import rounding
 
 
 @pytest.mark.parametrize("kind", SEQ2SEQ)
 def test_scores_equal_the_plain_forward_in_any_batch(kind):
     """Sources and targets of several lengths, some sources shared: batches of 1, 2, 7, 32 and the
-    budget's own; to rounding of these weights (lm/rounding.py)."""
+    budget's own; to rounding of these weights (lm/score/rounding.py)."""
     model = model_of(kind)
     rng = np.random.default_rng(3)
     sources = [rng.integers(0, model.vocab_size, rng.integers(1, 14)).tolist() for _ in range(12)]

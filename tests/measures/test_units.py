@@ -12,9 +12,9 @@ import pytest
 
 from tests.lm.chat_server import answering_model
 from tests.shelf import tiny_model
-from transect import units
 from transect.lm import Model, load
-from transect.project import SHIPPED, Project
+from transect.store import units
+from transect.store.project import SHIPPED, Project
 
 PROJECT = Project(SHIPPED)
 TEXTS = ["the dog runs", "cats sleep ."]

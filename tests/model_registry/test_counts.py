@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 
-from transect import registry
-from transect.lm import counting
-from transect.project import SHIPPED, Project
+from transect.lm.checkpoint import counting
+from transect.registry import suites
+from transect.store.project import SHIPPED, Project
 
-REGISTRY = registry.load(Project(SHIPPED))
+REGISTRY = suites.load(Project(SHIPPED))
 HUB = [suite for suite in REGISTRY.suites if not any(run.trained_here for run in suite.runs)]
 RUNS = [run for suite in HUB for run in suite.runs]
 FIRST = {counting.shape_of(run): run for run in reversed(RUNS)}

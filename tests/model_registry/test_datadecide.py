@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from transect import suite_file
-from transect.project import SHIPPED
-from transect.run import Run
+from transect.registry.run import Run
+from transect.registry.suite_file import reading
+from transect.store.project import SHIPPED
 
 # published revisions of a run with the default seed; 13-14, 25-27, 32-33, 38-39 and 51-53 at some
 # sizes, where the rule has the common ones
@@ -35,7 +35,7 @@ CHECKPOINTS = {
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Run]:
     return {
-        run.id: run for run in suite_file.read(SHIPPED / "model_registry" / "datadecide.yaml").runs
+        run.id: run for run in reading.read(SHIPPED / "model_registry" / "datadecide.yaml").runs
     }
 
 

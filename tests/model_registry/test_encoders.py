@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
-from transect import grid, suite_file
-from transect.project import SHIPPED, Project
-from transect.run import Run
+from transect.registry.run import Run
+from transect.registry.suite_file import reading
+from transect.store.project import SHIPPED, Project
+from transect.study import grid
 
 SUITES = (
     "bert",
@@ -24,7 +25,7 @@ SUITES = (
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Run]:
-    suites = [suite_file.read(SHIPPED / "model_registry" / f"{name}.yaml") for name in SUITES]
+    suites = [reading.read(SHIPPED / "model_registry" / f"{name}.yaml") for name in SUITES]
     return {run.id: run for suite in suites for run in suite.runs}
 
 

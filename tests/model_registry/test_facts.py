@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transect import registry
-from transect.project import SHIPPED, Project
-from transect.run import Run
-from transect.yaml_file import LOADER
+from transect.registry import suites
+from transect.registry.run import Run
+from transect.store.files.yaml_file import LOADER
+from transect.store.project import SHIPPED, Project
 
 MIRROR = os.environ.get("TRANSECT_MIRROR")
 FACTS = Path(MIRROR).parent / "registry_facts" if MIRROR else None
@@ -42,7 +42,7 @@ def test_every_model_with_its_numbers():
     are checked elsewhere.
     """
     runs: dict[str, list[Run]] = {}
-    for run in registry.load(Project(SHIPPED)).runs.values():
+    for run in suites.load(Project(SHIPPED)).runs.values():
         runs.setdefault(run.get("hub_id"), []).append(run)
     compared = 0
     for path in sorted(FACTS.glob("*.yaml")):

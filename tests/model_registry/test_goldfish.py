@@ -4,16 +4,14 @@ from collections import Counter
 
 import pytest
 
-from transect import suite_file
-from transect.project import SHIPPED
-from transect.run import Run
+from transect.registry.run import Run
+from transect.registry.suite_file import reading
+from transect.store.project import SHIPPED
 
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Run]:
-    return {
-        run.id: run for run in suite_file.read(SHIPPED / "model_registry" / "goldfish.yaml").runs
-    }
+    return {run.id: run for run in reading.read(SHIPPED / "model_registry" / "goldfish.yaml").runs}
 
 
 def test_every_language_and_budget(runs):

@@ -1,5 +1,5 @@
 """The miniature suite: exact sizes, the promised coverage, and that its fraction is the one that
-stats/design.py chooses.
+stats/design/factorial.py chooses.
 """
 
 import itertools
@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 import torch
 
-from transect import registry
-from transect.project import SHIPPED, Project
-from transect.run import Run
-from transect.stats import design
-from transect.train import architectures, recipe
-from transect.train.corpora import grammar
+from transect.lm.train import architectures
+from transect.registry import recipe, suites
+from transect.registry.run import Run
+from transect.stats.design import factorial
+from transect.stimuli.corpora import grammar
+from transect.store.project import SHIPPED, Project
 
 FACTORS = {
     "architecture": ["gpt_neox parallel", "gpt_neox sequential", "mamba2"],
@@ -28,9 +28,7 @@ POSSIBLE = [f"{a}:{b}" for a, b in itertools.combinations(FACTORS, 2) if f"{a}:{
 
 @pytest.fixture(scope="module")
 def runs() -> list[Run]:
-    return [
-        run for run in registry.load(Project(SHIPPED)).runs.values() if run.suite == "miniature"
-    ]
+    return [run for run in suites.load(Project(SHIPPED)).runs.values() if run.suite == "miniature"]
 
 
 def in_fraction(run: Run) -> bool:
@@ -54,12 +52,14 @@ def test_sizes_are_exact(runs: list[Run]) -> None:
 def test_the_fraction_is_as_good_as_the_one_that_is_searched_for(runs: list[Run]) -> None:
     """24 of 96 configurations by the same search from the same seed: as likely to tell the terms
     apart (which of equals it finds depends on rounding, so on the processor)."""
-    candidates = design.factorial(FACTORS)
-    chosen = design.d_optimal(candidates, TERMS, FACTORS, 24, seed=1, possible=POSSIBLE, starts=200)
+    candidates = factorial.factorial(FACTORS)
+    chosen = factorial.d_optimal(
+        candidates, TERMS, FACTORS, 24, seed=1, possible=POSSIBLE, starts=200
+    )
     listed = {tuple(run.get(name) for name in FACTORS) for run in runs if in_fraction(run)}
     assert len(listed) == len(chosen) == 24
     efficiency = [
-        design.d_efficiency(sampled, TERMS, FACTORS)
+        factorial.d_efficiency(sampled, TERMS, FACTORS)
         for sampled in (
             [dict(zip(FACTORS, values, strict=True)) for values in listed],
             [candidates[i] for i in chosen],
@@ -76,7 +76,7 @@ def test_the_fraction_is_a_good_design(runs: list[Run]) -> None:
         tuple(run.get(name) for name in FACTORS): run for run in runs if in_fraction(run)
     }
     sampled = [{name: run.get(name) for name in FACTORS} for run in configurations.values()]
-    report = design.describe(sampled, TERMS, FACTORS)
+    report = factorial.describe(sampled, TERMS, FACTORS)
     assert report.residual_df >= 8 and report.efficiency > 0.9
     assert max(t.aliased_share for t in report.terms + report.others) < 0.5
     assert all(t.estimable == t.df for t in report.terms + report.others)

@@ -3,15 +3,14 @@
 import pytest
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from transect import registry
-from transect.project import SHIPPED, Project
-from transect.train import recipe
-from transect.train.corpora import novels
+from transect.registry import recipe, suites
+from transect.stimuli.corpora import novels
+from transect.store.project import SHIPPED, Project
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return registry.load(Project(SHIPPED)).select("suite == 'novels'")
+    return suites.load(Project(SHIPPED)).select("suite == 'novels'")
 
 
 def test_parameters_are_those_of_the_configuration(runs):

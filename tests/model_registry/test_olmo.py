@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from transect import suite_file
-from transect.project import SHIPPED
-from transect.run import Run
+from transect.registry.run import Run
+from transect.registry.suite_file import reading
+from transect.store.project import SHIPPED
 
 MIRROR = os.environ.get("TRANSECT_MIRROR")
 STEPS = Path(MIRROR).parent / "registry_facts" / "olmo_checkpoints.json" if MIRROR else None
@@ -24,7 +24,7 @@ STAGES = {
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Run]:
     suites = [
-        suite_file.read(SHIPPED / "model_registry" / f"{name}.yaml")
+        reading.read(SHIPPED / "model_registry" / f"{name}.yaml")
         for name in ("olmo1", "olmo2", "olmo3", "amber")
     ]
     return {run.id: run for suite in suites for run in suite.runs}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from transect import registry
-from transect.project import SHIPPED, Project
+from transect.registry import suites
+from transect.store.project import SHIPPED, Project
 
-RUNS = registry.load(Project(SHIPPED)).runs
+RUNS = suites.load(Project(SHIPPED)).runs
 # runs that the authors released, as the sources of each suite file list them
 RELEASED = {
     "albeto": 5,

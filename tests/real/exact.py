@@ -11,7 +11,7 @@ import torch
 
 from transect.lm import reference
 from transect.lm.network import NetworkModel
-from transect.lm.scoring import Line
+from transect.lm.score.scoring import Line
 
 WIDE = 256  # tokens of one forward
 

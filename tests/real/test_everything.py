@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from tests.real import world
-from transect import study as studies
-from transect import units
 from transect.jobs.analyse import analyse, draw, figures_of
 from transect.jobs.gather import gather
 from transect.jobs.measure import measure
-from transect.jobs.report import render
-from transect.store import Store
+from transect.report.assemble import render
+from transect.store import units
+from transect.store.cell_store import Store
+from transect.study import study_file as studies
 
 pytestmark = pytest.mark.real
 

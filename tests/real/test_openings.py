@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.shelf import SENTENCES
-from transect.lm import load, rounding
-from transect.lm.opening import doubt, opening
-from transect.lm.opening_loss import losses, proposals
-from transect.lm.scoring import lines, total_logprobs
+from transect.lm import load
+from transect.lm.score import rounding
+from transect.lm.score.opening_loss import losses, proposals
+from transect.lm.score.scoring import lines, total_logprobs
+from transect.lm.text.opening import doubt, opening
 
 pytestmark = pytest.mark.real
 

@@ -10,7 +10,7 @@ import torch
 from tests.real import exact
 from transect.lm import reference
 from transect.lm.network import NetworkModel
-from transect.lm.scoring import Line, lines
+from transect.lm.score.scoring import Line, lines
 from transect.measures.behaviour import minimal_pair
 
 pytestmark = pytest.mark.real

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from tests import architectures
-from transect.jobs import registry_add
-from transect.project import Project, find_project
+from transect.cli.registry import add
+from transect.store.project import Project, find_project
 
 STUDY = "everything"
 MASKED = "masked"
@@ -132,7 +132,7 @@ def make(folder: Path, models: Mapping[str, Path]) -> Project:
     project = find_project(folder)
     masked = architectures.directory_of(folder / "weights", "bert")
     for name, path in {**models, MASKED: masked}.items():
-        registry_add.add(str(path), "few", project, run=name)
+        add.add(str(path), "few", project, run=name)
     (folder / "stimuli/agreement_few.py").write_text(STIMULI.format(nouns=NOUNS, verbs=VERBS))
     study = {
         **{

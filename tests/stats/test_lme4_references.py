@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transect.stats.formula import Design, parse
-from transect.stats.generalized import fit_binomial
-from transect.stats.mixed import MixedFit, fit_formula, grouping
+from transect.stats.formula.notation import Design, parse
+from transect.stats.mixed.binomial import fit_binomial
+from transect.stats.mixed.gaussian import MixedFit, fit_formula, grouping
 
 MIRROR = os.environ.get("TRANSECT_MIRROR")
 ROOT = Path(MIRROR).parent / "reference" / "statistics" if MIRROR else Path("nowhere")

@@ -7,7 +7,7 @@ import pytest
 
 from transect.lm.ngram import fit_ngram
 from transect.stimuli import agreement
-from transect.train.corpora import grammar
+from transect.stimuli.corpora import grammar
 
 LANGUAGES = list(itertools.product(("SVO", "SOV"), ("verb", "adjective")))
 

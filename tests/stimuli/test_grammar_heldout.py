@@ -1,7 +1,7 @@
 """The held-out documents of the generated languages."""
 
 from transect.stimuli import grammar_heldout
-from transect.train.corpora import grammar
+from transect.stimuli.corpora import grammar
 
 
 def test_items_are_the_first_held_out_documents() -> None:

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from transect import eltec
 from transect.errors import InputError
 from transect.stimuli import novels_heldout
+from transect.stimuli.readers import eltec
 
 needs_data = pytest.mark.skipif(
     "TRANSECT_MIRROR" not in os.environ, reason="needs the novels: set TRANSECT_MIRROR"

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from transect.conllu import Sentence, Word, place
 from transect.errors import InputError
 from transect.stimuli import ud_agreement
+from transect.stimuli.readers.conllu import Sentence, Word, place
 
 needs_data = pytest.mark.skipif(
     "TRANSECT_MIRROR" not in os.environ, reason="needs the treebanks: set TRANSECT_MIRROR"

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from transect import units
 from transect.errors import InputError
-from transect.project import SHIPPED
 from transect.stimuli import ud_pud
+from transect.store import units
+from transect.store.project import SHIPPED
 
 needs_mirror = pytest.mark.skipif(
     not os.environ.get("TRANSECT_MIRROR"),

@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from transect.run import Checkpoint, Run
+from transect.registry.run import Checkpoint, Run
 
 WIDTH, LAYERS, HEADS, VOCABULARY = 32, 2, 2, 512
 SPREAD = 0.2  # of the random weights: wide enough that probabilities differ between sentences
@@ -204,14 +204,14 @@ def _snapshot(folder: Path, commit: str, revision: str, files: Mapping[str, byte
 
 def main() -> None:
     """Build the world of the studies that are named on the command line."""
-    from transect import study
-    from transect.project import find_project
+    from transect.store.project import find_project
+    from transect.study import study_file
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cache", type=Path)
     parser.add_argument("studies", nargs="*", default=["suites"])
     given = parser.parse_args()
-    cells = [cell for name in given.studies for cell in study.load(name, find_project()).cells]
+    cells = [cell for name in given.studies for cell in study_file.load(name, find_project()).cells]
     print(
         f"{build(given.cache, dict.fromkeys(cell.checkpoint for cell in cells))} checkpoints in {given.cache}"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from transect.project import SHIPPED
+from transect.store.project import SHIPPED
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,13 @@ import pytest
 import yaml
 
 from tests.workflow import hub_world
-from transect import registry
-from transect.lm import hub, load
+from transect.lm import load
 from transect.measures.behaviour import bits_per_byte, minimal_pair
 from transect.measures.mechanism import induction
-from transect.project import SHIPPED, Project, find_project
-from transect.study import load as load_study
+from transect.registry import suites
+from transect.store.hub import snapshots
+from transect.store.project import SHIPPED, Project, find_project
+from transect.study.study_file import load as load_study
 
 RUNS = (
     "pythia-14m",
@@ -39,7 +40,7 @@ PAIRS = pd.DataFrame(
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
     """Five runs of the registry, first, second and last checkpoint of each."""
-    runs = registry.load(Project(SHIPPED)).runs
+    runs = suites.load(Project(SHIPPED)).runs
     every = [runs[name].checkpoints for name in RUNS]
     folder = tmp_path_factory.mktemp("hub")
     assert (
@@ -68,8 +69,8 @@ def offline(cache, monkeypatch):
 )
 def test_loads_and_measures(hub_id, revision, model_type):
     """Behaviour and mechanism of each architecture, from id and revision."""
-    path = hub.resolve(hub_id, revision)
-    assert path.name == hub_world.commit(hub_id, revision) == hub.commit_of(hub_id, revision)
+    path = snapshots.resolve(hub_id, revision)
+    assert path.name == hub_world.commit(hub_id, revision) == snapshots.commit_of(hub_id, revision)
     model = load(path)
     assert model.network.config.model_type == model_type
     assert {"logits", "causal", "attention", "heads"} <= model.capabilities
@@ -94,14 +95,14 @@ def test_every_revision_has_weights_of_its_own():
     """
     revisions = [("EleutherAI/pythia-14m", r) for r in ("step0", "step4", "step143000")]
     revisions += [("EleutherAI/pythia-14m-seed1", r) for r in ("step0", "step143000")]
-    assert len({load(hub.resolve(*at)).fingerprint["weights"] for at in revisions}) == 5
+    assert len({load(snapshots.resolve(*at)).fingerprint["weights"] for at in revisions}) == 5
 
 
 def test_goldfish_reads_a_word_it_never_saw():
     """The unigram tokenizer opens with [CLS] and covers the alphabet, so that no text is unknown
     throughout.
     """
-    model = load(hub.resolve("goldfish-models/spa_latn_100mb"))
+    model = load(snapshots.resolve("goldfish-models/spa_latn_100mb"))
     assert model.tokenizer.convert_ids_to_tokens([model.bos_id]) == ["[CLS]"]
     ids = model.encode("¿Quién comió las uvas?")
     assert (
@@ -150,7 +151,7 @@ def test_the_study_of_the_suites_runs(tmp_path):
         "TRANSECT_CACHE": str(tmp_path / "sources"),
     }
     ended = subprocess.run(
-        [sys.executable, "-m", "transect.cli", "run", "small"],
+        [sys.executable, "-m", "transect.cli.main", "run", "small"],
         cwd=tmp_path,
         env={k: v for k, v in os.environ.items() if k != "TRANSECT_STORE"} | offline,
         capture_output=True,

@@ -81,7 +81,7 @@ def test_killed_run_ends_the_same(
     seed = random.SystemRandom().randrange(10**6)
     after = random.Random(seed).uniform(moment / MOMENTS, (moment + 1) / MOMENTS) * seconds
     process = subprocess.Popen(
-        [sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"],
+        [sys.executable, "-m", "transect.cli.main", "run", "tiny", "-j", "2"],
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.workflow.test_workflow import transect
-from transect.project import SHIPPED
+from transect.store.project import SHIPPED
 
 pytestmark = [
     pytest.mark.slow,

@@ -30,7 +30,7 @@ MOMENTS = [
 @contextmanager
 def running(folder: Path) -> Iterator[subprocess.Popen]:  # type: ignore[type-arg]
     """`transect run tiny` in the folder; whatever happens nothing of it is left."""
-    command = [sys.executable, "-m", "transect.cli", "run", "tiny", "-j", "2"]
+    command = [sys.executable, "-m", "transect.cli.main", "run", "tiny", "-j", "2"]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from transect import children
-from transect.project import SHIPPED, Project
-from transect.store import Store, read_table
+from transect.store import children
+from transect.store.cell_store import Store, read_table
+from transect.store.project import SHIPPED, Project
 
 WORLD = SHIPPED / "tests" / "world"
 
@@ -35,7 +35,7 @@ def transect(
     folder: Path, *arguments: str, umask: int = -1, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the program as a user would, inside the project folder."""
-    command = children.python("transect.cli", *arguments)
+    command = children.python("transect.cli.main", *arguments)
     return subprocess.run(
         command,
         cwd=folder,
@@ -206,7 +206,7 @@ def test_nothing_to_do_loads_nothing(project: Path) -> None:
 
 def test_one_more_run_trains_itself_only(project: Path) -> None:
     """A run added to the registry: its weights and cells are new, all others keep their files."""
-    from tests.test_study import NEW_RUN
+    from tests.study.test_study_file import NEW_RUN
 
     before = finished_files(project)
     with (project / "model_registry/tiny.yaml").open("a") as file:

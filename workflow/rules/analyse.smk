@@ -1,6 +1,6 @@
 # From cells to tables to figures: cheap, so it follows the files (study, registry, analysis script) by their times.
 import json
-from transect import unit_code, units
+from transect.store import unit_code, units
 from transect.jobs.analyse import figures_of
 
 FIGURES = figures_of(STUDY)
@@ -38,7 +38,7 @@ rule analyse:
             *unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project))
         ),
         statistics=relative(
-            SHIPPED / "src/transect/outcome.py", *(SHIPPED / "src/transect/stats").glob("*.py")
+            SHIPPED / "src/transect/study/outcome.py", *(SHIPPED / "src/transect/stats").glob("*.py")
         ),
     output:
         "results/{study}/tables/{analysis}/manifest.json",
@@ -57,7 +57,7 @@ rule draw:
             for analysis in FIGURES[wildcards.figure]["NEEDS"]
         ],
         script=lambda wildcards: relative(*unit_code.files(FIGURES[wildcards.figure])),
-        style=relative(SHIPPED / "src/transect/figure_style.py"),
+        style=relative(SHIPPED / "src/transect/report/style.py"),
     output:
         "results/{study}/figures/{figure}.json",
     log:

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transect import children
+from transect.store import children
 
 if TYPE_CHECKING:
-    from transect.study import Study
+    from transect.study.study_file import Study
 
 # glibc hands large blocks back to the kernel after each step; keeping them makes training on a CPU
 # a third faster.
@@ -61,10 +61,10 @@ def main() -> int:
         RAYON_NUM_THREADS="1",
     )
 
-    from transect import addresses
-    from transect import study as studies
     from transect.errors import InputError
-    from transect.project import find_project
+    from transect.store.hub import addresses
+    from transect.store.project import find_project
+    from transect.study import study_file as studies
 
     try:
         study = studies.load(args.study, find_project())
@@ -94,8 +94,8 @@ def main() -> int:
 
             abandon(study, args.name, args.output)
         elif args.step == "items":
-            from transect.files import write_text
             from transect.jobs.items import made_again
+            from transect.store.files.whole_files import write_text
 
             write_text(args.output, json.dumps(made_again(study, args.name.split(","))))
         else:
@@ -109,7 +109,7 @@ def main() -> int:
 def _after_measuring(study: "Study", args: argparse.Namespace) -> None:
     """Gather, analyse, draw or report; others see that it runs, and later runs what it took."""
     from transect.jobs.progress import Progress
-    from transect.pace import spent
+    from transect.jobs.workflow.pace import spent
 
     progress = Progress(study.results / "progress", f"{args.step} {args.name}".strip(), 1)
     progress.say(0, "")
@@ -122,7 +122,7 @@ def _after_measuring(study: "Study", args: argparse.Namespace) -> None:
 
         getattr(analyse, args.step)(study, args.name, args.output)
     else:
-        from transect.jobs.report import render
+        from transect.report.assemble import render
 
         render(study, args.output)
     progress.end()

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from transect import json_file, names, store, units
-from transect.analysis_options import with_bounds
 from transect.errors import InputError
-from transect.files import write_text
-from transect.home import without_home
-from transect.outcome import label
-from transect.study import SPEC, Study, measures_needed
+from transect.store import cell_store, names, units
+from transect.store.files import json_file
+from transect.store.files.whole_files import write_text
+from transect.store.home import without_home
+from transect.study.analysis_options import with_bounds
+from transect.study.outcome import label
+from transect.study.study_file import SPEC, Study, measures_needed
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -27,11 +28,11 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
     unit = units.find("analysis", name, study.project)
     spec = next(s for s in study.data["analyses"] if s["analysis"] == name)
     measures = measures_needed(unit, spec)
-    measurements = store.read_table(
+    measurements = cell_store.read_table(
         study.results / "measurements.parquet",
         filters=[("measure", "in", measures)] if measures else None,
     )
-    registry = store.read_table(study.results / "registry.parquet")
+    registry = cell_store.read_table(study.results / "registry.parquet")
     result: dict[str, Any] = {"analysis": name, "tables": [], "error": ""}
     try:
         given = with_bounds(
@@ -41,8 +42,8 @@ def analyse(study: Study, name: str, manifest: Path) -> None:
         _check_tables(tables, name)
         for table, frame in tables.items():
             frame = with_unit(frame, outcome_units(study, spec))
-            store.write_table(manifest.parent / f"{table}.parquet", frame)
-            store.write_csv(manifest.parent / f"{table}.csv", frame)
+            cell_store.write_table(manifest.parent / f"{table}.parquet", frame)
+            cell_store.write_csv(manifest.parent / f"{table}.csv", frame)
         result["tables"] = list(tables)
     except Exception as error:
         result["error"] = without_home(f"{type(error).__name__}: {error}")
@@ -78,7 +79,7 @@ def with_unit(frame: pd.DataFrame, units_of: dict[str, str]) -> pd.DataFrame:
 
 def draw(study: Study, name: str, manifest: Path) -> None:
     """Draw one figure as SVG, PDF and PNG, with its caption, from result tables alone."""
-    from transect import figure_style
+    from transect.report import style
 
     unit = units.find("figure", name, study.project)
     result: dict[str, Any] = {"figure": name, "needs": unit["NEEDS"], "caption": "", "error": ""}
@@ -89,7 +90,7 @@ def draw(study: Study, name: str, manifest: Path) -> None:
                 f"its analysis {broken[0]} ended with an error, so there is nothing to draw"
             )
         module = unit.load()
-        figure_style.save(module.figure(tables), manifest.with_suffix(""))
+        style.save(module.figure(tables), manifest.with_suffix(""))
         result["caption"] = module.caption(tables)
     except Exception as error:
         result["error"] = without_home(f"{type(error).__name__}: {error}")
@@ -106,7 +107,7 @@ def read_tables(study: Study, name: str) -> dict[str, pd.DataFrame]:
     """The result tables of one analysis; empty where it ended with an error."""
     folder = study.results / "tables" / name
     made = json_file.read_object(folder / "manifest.json", "tables")
-    return {table: store.read_table(folder / f"{table}.parquet") for table in made["tables"]}
+    return {table: cell_store.read_table(folder / f"{table}.parquet") for table in made["tables"]}
 
 
 def figures_of(study: Study) -> dict[str, units.Unit]:

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from transect.errors import InputError
-from transect.run import Run
-from transect.store import Store
+from transect.registry.run import Run
+from transect.store.cell_store import Store
 
 PARTS = {
     "weights": "weights",

@@ -16,17 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transect import children, json_file, store, unit_code
 from transect.errors import InputError
-from transect.files import write_text
-from transect.grid import Cell
 from transect.jobs import items
 from transect.jobs.items import Made
 from transect.jobs.train import begun, corpus_of
-from transect.store import FAILED, Store
-from transect.study import Study
-from transect.train.recipe import corpus_unit
-from transect.units import Unit
+from transect.registry.recipe import corpus_unit
+from transect.store import cell_store, children, unit_code
+from transect.store.cell_store import FAILED, Store
+from transect.store.files import json_file
+from transect.store.files.whole_files import write_text
+from transect.store.units import Unit
+from transect.study.grid import Cell
+from transect.study.study_file import Study
 
 # folder of the store: states of a unit that its user declared to give the same values
 SAME = "same_values"
@@ -169,7 +170,7 @@ def _kept(digest: str, study: Study) -> Made | None:
     """
     made, path = items.read_made(digest, study), items.path_of(digest, study)
     if made is None and path.is_file():
-        return Made("", (), store.table_digest(store.read_table(path)))
+        return Made("", (), cell_store.table_digest(cell_store.read_table(path)))
     return made
 
 

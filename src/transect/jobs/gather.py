@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from transect import factors, store
-from transect.files import write_folder
 from transect.jobs.items import path_of
-from transect.run import UNKNOWN
-from transect.store import MISSING, NOT_APPLICABLE, Store
-from transect.study import Study
+from transect.registry import factors
+from transect.registry.run import UNKNOWN
+from transect.store import cell_store
+from transect.store.cell_store import MISSING, NOT_APPLICABLE, Store
+from transect.store.files.whole_files import write_folder
+from transect.study.study_file import Study
 
 TABLES = ("measurements", "grid", "registry")
 ITEMS = "items"  # folder in a study's results
@@ -27,16 +28,16 @@ def gather(study: Study, folder: Path) -> None:
     """
     cells = Store(study.project.store)
     grid = grid_table(study, cells.index())
-    store.write_table(folder / "grid.parquet", grid)
-    store.write_table(folder / "registry.parquet", registry_table(study))
-    store.write_table(folder / "measurements.parquet", _measurements(study, grid, cells))
+    cell_store.write_table(folder / "grid.parquet", grid)
+    cell_store.write_table(folder / "registry.parquet", registry_table(study))
+    cell_store.write_table(folder / "measurements.parquet", _measurements(study, grid, cells))
     write_folder(folder / ITEMS, partial(_write_items, items_tables(study)))
 
 
 def _write_items(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     for name, items in tables.items():
-        store.write_table(folder / f"{name}.parquet", items)
-        store.write_csv(folder / f"{name}.csv", items)
+        cell_store.write_table(folder / f"{name}.parquet", items)
+        cell_store.write_csv(folder / f"{name}.csv", items)
 
 
 def copy_as_csv(folder: Path) -> list[Path]:
@@ -45,7 +46,7 @@ def copy_as_csv(folder: Path) -> list[Path]:
     """
     found = [path for name in TABLES if (path := folder / f"{name}.parquet").is_file()]
     for path in found:
-        store.write_csv(path.with_suffix(".csv"), store.read_table(path))
+        cell_store.write_csv(path.with_suffix(".csv"), cell_store.read_table(path))
     return [path.with_suffix(".csv") for path in found]
 
 
@@ -136,7 +137,7 @@ def items_tables(study: Study) -> dict[str, pd.DataFrame]:
         path = path_of(digest, study)
         if path.is_file():
             fields = {"entry": entry} | cell.parameters
-            items = store.read_table(path).assign(**fields)
+            items = cell_store.read_table(path).assign(**fields)
             first = [*fields, *(c for c in items if c not in fields)]
             found.setdefault(cell.stimuli_name, []).append(items[first])
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
@@ -172,7 +173,7 @@ def _conditions(study: Study, digest: str) -> pd.DataFrame | None:
     path = path_of(digest, study)
     if not path.is_file():
         return None
-    items = store.read_table(path)
+    items = cell_store.read_table(path)
     texts = {"item", "text", "sentence_good", "sentence_bad", "clean", "corrupted"}
     kept = [c for c in items.columns if c not in texts]
     return (

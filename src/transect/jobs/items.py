@@ -17,11 +17,12 @@ from typing import Any
 
 import pandas as pd
 
-from transect import json_file, names, store, unit_code, units
 from transect.errors import InputError
-from transect.files import write_text
-from transect.grid import Cell
-from transect.study import Study
+from transect.store import cell_store, names, unit_code, units
+from transect.store.files import json_file
+from transect.store.files.whole_files import write_text
+from transect.study.grid import Cell
+from transect.study.study_file import Study
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ def items_of(cell: Cell, study: Study) -> tuple[pd.DataFrame, str]:
     path = path_of(cell.items_digest, study)
     known = read_made(cell.items_digest, study)
     if path.is_file() and (known is None or known.state == state_now(cell, study, known)):
-        items = store.read_table(path)
-        there = store.table_digest(items)
+        items = cell_store.read_table(path)
+        there = cell_store.table_digest(items)
         if known is None:
             known = Made(state_now(cell, study), (), there)
             write_made(cell.items_digest, study, known)
@@ -69,9 +70,9 @@ def make(cell: Cell, study: Study, path: Path) -> tuple[Made, pd.DataFrame]:
         raise InputError(
             f"the stimuli {unit.name} must return at least one row and a column `item` without repeats."
         )
-    store.write_table(path, items.astype({"item": str}))
-    items = store.read_table(path)
-    made = Made("", opened, store.table_digest(items))
+    cell_store.write_table(path, items.astype({"item": str}))
+    items = cell_store.read_table(path)
+    made = Made("", opened, cell_store.table_digest(items))
     return Made(state_now(cell, study, made), opened, made.sha256), items
 
 

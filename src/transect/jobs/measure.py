@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from transect import store
 from transect.errors import (
     InputError,
     LoadError,
@@ -21,19 +20,21 @@ from transect.errors import (
     disk_full,
     panics_are_errors,
 )
-from transect.files import recover, write_text
-from transect.grid import Cell, identity
-from transect.jobs import drift, openings
-from transect.jobs.environment import environment, peak_memory_mb
+from transect.jobs import drift
 from transect.jobs.items import items_of
 from transect.jobs.offers import check_offered, code_allowed
 from transect.jobs.progress import Progress
 from transect.jobs.self_check import SelfCheck
 from transect.jobs.train import ERROR, weights_folder
-from transect.project import Project
-from transect.run import UNKNOWN, Checkpoint, Run
-from transect.store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
-from transect.study import Study
+from transect.registry.run import UNKNOWN, Checkpoint, Run
+from transect.store import cell_store
+from transect.store.cell_store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
+from transect.store.environment import environment, peak_memory_mb
+from transect.store.files.whole_files import recover, write_text
+from transect.store.project import Project
+from transect.study import openings
+from transect.study.grid import Cell, identity
+from transect.study.study_file import Study
 
 STOPPED = "stopped"  # folder in a study's results: a shard's file says why it stopped the whole run
 
@@ -138,7 +139,7 @@ def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) 
             )
         return place
     if not run.trained_here:
-        from transect.lm.hub import resolve
+        from transect.store.hub.snapshots import resolve
 
         return resolve(checkpoint.hub_id, checkpoint.hub_revision, code=remote_code)
     folder = weights_folder(run, project)
@@ -211,7 +212,7 @@ class _Job:
         }
         self._measured(wanted, model, cells, provenance)
         if run.on_hub and project.settings.get("keep_weights") is False:
-            from transect.lm.hub import release
+            from transect.store.hub.snapshots import release
 
             release(path)
 
@@ -336,8 +337,8 @@ class _Job:
             check_offered(unit, model)
             with scores.note(cell.key), panics_are_errors():
                 rows = unit.load().measure(model, items, seed=self.study.seed, **cell.entry.options)
-            table = store.as_values(cell.key, rows)
-            refused = store.refusals(table)
+            table = cell_store.as_values(cell.key, rows)
+            refused = cell_store.refusals(table)
             if len(table) and table["error"].notna().all():
                 return ended(
                     FAILED, reason=f"every item was refused, e.g. {_told(refused)}", kind="data"

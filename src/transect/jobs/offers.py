@@ -3,8 +3,8 @@
 from typing import Any
 
 from transect.errors import NotApplicable, UnavailableError
-from transect.run import Run
-from transect.units import Unit
+from transect.registry.run import Run
+from transect.store.units import Unit
 
 
 def code_allowed(run: Run, trust_remote_code: bool) -> bool:

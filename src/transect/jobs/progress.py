@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transect.files import write_text
+from transect.store.files.whole_files import write_text
 
 
 @dataclass

@@ -7,7 +7,7 @@ as scored: in the batch in which the measure asked for it (sorted, padded or pac
 plain forward: lm/reference.py, one row, nothing shared. At least one sequence of every cell and
 kind of score is looked at. Both have been rounded, so that a difference alone convicts nobody. One
 of more than SHARE of what rounding may do to a token of this model in this precision
-(lm/rounding.py: of_token) is judged again, against the same weights in float64:
+(lm/score/rounding.py: of_token) is judged again, against the same weights in float64:
     fault   |log p as scored - log p in float64| > max(SHARE of_token, TIMES the largest error of the plain forward)
 Where a network cannot compute in float64, two rounded numbers are all there is: a fault is a
 difference of more than 2 of_token. After a fault every noted sequence is looked at, and each cell
@@ -121,7 +121,7 @@ class SelfCheck:
         )
 
     def _judged(self, chosen: Sequence[tuple[str, Noted]]) -> Checked:
-        from transect.lm import rounding  # here: it imports torch
+        from transect.lm.score import rounding  # here: it imports torch
 
         largest = rounding.of_token(self.model)
         plain = [self._plain(sample) for _, sample in chosen]

@@ -6,17 +6,18 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from transect import json_file, names, unit_code
 from transect.errors import ResourceError, disk_full
-from transect.files import check_inside, write_text
-from transect.home import without_home
-from transect.jobs.environment import environment, peak_memory_mb
 from transect.jobs.progress import Progress
 from transect.jobs.training_lease import Lease, lease
-from transect.project import Project
-from transect.run import Run
-from transect.study import Study
-from transect.train.recipe import corpus_unit, recipe_digest
+from transect.registry.recipe import corpus_unit, recipe_digest
+from transect.registry.run import Run
+from transect.store import names, unit_code
+from transect.store.environment import environment, peak_memory_mb
+from transect.store.files import json_file
+from transect.store.files.whole_files import check_inside, write_text
+from transect.store.home import without_home
+from transect.store.project import Project
+from transect.study.study_file import Study
 
 ERROR, COST, DONE, CORPUS = "error.txt", "cost.json", "done.json", "corpus.json"
 
@@ -67,7 +68,7 @@ def train(study: Study, name: str, marker: Path) -> None:
 def _train_one(
     run: Run, folder: Path, project: Project, progress: Progress, index: int, mine: Lease
 ) -> None:
-    from transect.train.trainer import train_run
+    from transect.lm.train.trainer import train_run
 
     (folder / ERROR).unlink(missing_ok=True)
     if not begun(run, project):

@@ -5,8 +5,8 @@ The files' own records say what was measured; index.parquet is not asked.
 """
 
 from transect.errors import InputError
-from transect.store import MEASURED, Store, values_digest
-from transect.study import Study
+from transect.store.cell_store import MEASURED, Store, values_digest
+from transect.study.study_file import Study
 
 
 def damages(study: Study) -> tuple[int, list[str]]:

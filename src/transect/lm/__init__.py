@@ -4,7 +4,7 @@ measures have.
 
 from typing import TYPE_CHECKING, Any
 
-from transect.lm import foreign_code  # noqa: F401  before transformers: it closes a way by which code of others is run
+from transect.lm.checkpoint import foreign_code  # noqa: F401  before transformers: it closes a way by which code of others is run
 
 if TYPE_CHECKING:
     from transect.lm.loading import load
@@ -14,7 +14,7 @@ __all__ = ["Model", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # on first use, so that transect.lm.hub can be imported (planning, the command line) without
+    # on first use, so that transect.store.hub.snapshots can be imported (planning, the command line) without
     # torch
     if name == "load":
         from transect.lm.loading import load

@@ -6,7 +6,7 @@ only once.
 
 The form is that of OpenAI's chat completions, which most servers and local engines speak. The key
 is read from the environment variable TRANSECT_API_KEY, sent only over https or to this machine, and
-written nowhere, whatever the server says of it (lm/post.py). An answer in which a piece of the key
+written nowhere, whatever the server says of it (store/hub/post.py). An answer in which a piece of the key
 stands has *** there.
 
 The transcript holds one JSON line per request: its digest, the endpoint and the request, the text,
@@ -29,12 +29,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from transect import addresses
 from transect.errors import InputError, NotApplicable, ResourceError, UnavailableError
-from transect.lm.cutting import unreadable
 from transect.lm.model import Answer, Model, TokenScores
-from transect.lm.post import KEY, Reply, key_for, post
-from transect.store import digest
+from transect.lm.text.cutting import unreadable
+from transect.store.cell_store import digest
+from transect.store.hub import addresses
+from transect.store.hub.post import KEY, Reply, key_for, post
 
 ENGINE_PART = "api"  # its name in the keys of cells: it stays when the file moves
 VERSION = 1  # raise it when values change

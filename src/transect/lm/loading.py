@@ -35,20 +35,26 @@ from transect.errors import (
     nearest,
     panics_are_errors,
 )
-from transect.lm import foreign_code
-from transect.lm.configuring import check_generation, read_config
-from transect.lm.devices import check_device, placement
-from transect.lm.extent import built
-from transect.lm.folder import check_files, check_settings, configuration, places, weight_files
-from transect.lm.headers import numbers, tensors
+from transect.lm.checkpoint import foreign_code
+from transect.lm.checkpoint.configuring import check_generation, read_config
+from transect.lm.checkpoint.devices import check_device, placement
+from transect.lm.checkpoint.extent import built
+from transect.lm.checkpoint.objectives import Objective, reads_more
+from transect.lm.checkpoint.storage import check_storage, named_quantizer
+from transect.lm.checkpoint.surplus import check_report, check_tying, quiet, refuse_adapter
 from transect.lm.memory import out_of_memory
 from transect.lm.model import Model
 from transect.lm.network import BUDGET, NetworkModel
 from transect.lm.ngram import NgramModel
-from transect.lm.objectives import Objective, reads_more
-from transect.lm.storage import check_storage, named_quantizer
-from transect.lm.surplus import check_report, check_tying, quiet, refuse_adapter
-from transect.lm.tokenizer import read_tokenizer
+from transect.lm.text.tokenizer import read_tokenizer
+from transect.store.model_files.folder import (
+    check_files,
+    check_settings,
+    configuration,
+    places,
+    weight_files,
+)
+from transect.store.model_files.headers import numbers, tensors
 
 # transformers converts in several threads at once, each with a heap of its own that only grows: 60
 # MB over 50 checkpoints
@@ -80,7 +86,7 @@ def load(
     """The model in a directory of config.json, a tokenizer and *.safetensors (or n-gram tables),
     ready to be measured.
 
-    device: see lm/devices.py. budget: bytes of activations per batch. memory: with device auto,
+    device: see lm/checkpoint/devices.py. budget: bytes of activations per batch. memory: with device auto,
     device -> how much of it the weights may take. remote_code: whether Python files of the
     directory may be run. TF32 is switched off for the process; the caller sets the number of
     threads. Raises InputError for an unknown dtype or device, UnavailableError for a device that is

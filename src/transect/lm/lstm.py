@@ -4,7 +4,7 @@
 
 LSTM_l is torch.nn.LSTM, of the same width in every layer; W is the embedding where they are tied.
 There is no residual stream in the strict sense: a layer replaces what it reads. Its input and
-output stand at the places residual_pre and residual_post (lm/anatomy.py); attention, MLP and heads
+output stand at the places residual_pre and residual_post (lm/anatomy/anatomy.py); attention, MLP and heads
 do not exist. The state is the cache of generation: `state` = [h, c], each [batch, layer, width].
 Source: Hochreiter & Schmidhuber (1997); dropout on the embedding and after each layer: Zaremba et
 al. (2014); forget bias 1: Jozefowicz et al. (2015). Importing this file makes the architecture

@@ -2,7 +2,7 @@
 
 A model is a tokenizer plus a distribution over tokens. Log-probabilities are in nats, float64;
 positions are 0-based; a position that is not scored holds NaN. No method adds special tokens:
-sequences say all that the model reads (lm/scoring.py adds the BOS).
+sequences say all that the model reads (lm/score/scoring.py adds the BOS).
 """
 
 import hashlib
@@ -18,13 +18,13 @@ import torch
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable
-from transect.lm import control
-from transect.lm.cutting import cut
 from transect.lm.decoding import Decoding
-from transect.lm.tokenizer import canary
+from transect.lm.text import control
+from transect.lm.text.cutting import cut
+from transect.lm.text.tokenizer import canary
 
 if TYPE_CHECKING:
-    from transect.lm.anatomy import Anatomy
+    from transect.lm.anatomy.anatomy import Anatomy
 
 ABSTRACT = True  # what a model offers is computed in the files of its subclasses (engine_parts.py)
 NOT_NUMBERS = "the model's logits are not numbers (NaN)"
@@ -63,7 +63,7 @@ class Model(ABC):
     _own_code = False  # whether Python files of the directory compute it
     decoder_start_id: int | None = None  # of an encoder-decoder model: what its decoder reads first
     opening_token: str | None = (
-        None  # what the registry says that a text is opened with, where it says so (lm/opening.py)
+        None  # what the registry says that a text is opened with, where it says so (lm/text/opening.py)
     )
     opened: tuple[str, ...] | None = (
         None  # the tokens that texts were opened with, the last time that it was asked
@@ -82,7 +82,7 @@ class Model(ABC):
 
     @property
     def bos_id(self) -> int | None:
-        """The token that a tokenizer declares for an opening (lm/opening.py): its BOS or, as
+        """The token that a tokenizer declares for an opening (lm/text/opening.py): its BOS or, as
         GPT-NeoX models use it, its EOS.
         """
         bos = self.tokenizer.bos_token_id
@@ -95,7 +95,7 @@ class Model(ABC):
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """sha256: ``weights`` of the weight files' bytes, in name order; ``tokenizer`` of the ids
-        of a fixed text (lm/tokenizer.py: canary); ``special`` of the ids of the special tokens by
+        of a fixed text (lm/text/tokenizer.py: canary); ``special`` of the ids of the special tokens by
         role; ``config`` of what the configuration says of the computation, and of the Python files
         where they do it."""
         digest = hashlib.sha256()
@@ -144,7 +144,7 @@ class Model(ABC):
         return self._uncut.get(text, "") or self.spelled(text, list(ids))
 
     def spelled(self, text: str, ids: list[int]) -> str:
-        """The sentence for a text that spells a control token (lm/control.py); ids: as `encode`
+        """The sentence for a text that spells a control token (lm/text/control.py); ids: as `encode`
         gives them.
         """
         return control.spelled(self._control, self.tokenizer.unk_token_id, text, ids)
@@ -229,7 +229,7 @@ class Model(ABC):
     def write(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[Answer] | None:
         """What a model behind an interface writes after each prompt, which is all that it offers
         (lm/api.py). None of a model with probabilities: its text is drawn from them
-        (lm/generation.py: answers).
+        (lm/generate/generation.py: answers).
         """
         return None
 
@@ -238,7 +238,7 @@ class Model(ABC):
 
     @property
     def anatomy(self) -> "Anatomy":
-        """The parts of a network; see lm/anatomy.py. Raises NotApplicable for what is not a
+        """The parts of a network; see lm/anatomy/anatomy.py. Raises NotApplicable for what is not a
         network.
         """
         raise NotApplicable(

@@ -4,8 +4,8 @@ patterns.
 log p(token_t | context) = logit[t] - logsumexp(logits), from the model's own forward in eval mode.
 Sequences are sorted by length and padded on the right, where a causal model cannot look; masked
 models get a mask. Where it is exact, sequences share the rows in which they share prefixes
-(lm/packing.py), and only at the positions that are asked for does the unembedding run
-(lm/forward.py).
+(lm/score/packing.py), and only at the positions that are asked for does the unembedding run
+(lm/score/forward.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,17 +18,19 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from transect.errors import InputError, NotApplicable, nearest
-from transect.lm import alone, attention, decoding, patterns
-from transect.lm.anatomy import Anatomy, nothing
+from transect.lm import decoding
+from transect.lm.anatomy import attention
+from transect.lm.anatomy.anatomy import Anatomy, nothing
+from transect.lm.anatomy.identities import checked
 from transect.lm.batching import context_length, plan, run_halving
-from transect.lm.forward import looks_ahead
-from transect.lm.identities import checked
-from transect.lm.log_sums import Read, log_probabilities, log_shares
-from transect.lm.masking import VARIANTS, masked_rows
+from transect.lm.checkpoint.surplus import HEADLESS
 from transect.lm.model import Model, TokenScores, check_positions
-from transect.lm.packing import Packing
-from transect.lm.padding import SHORTEST
-from transect.lm.surplus import HEADLESS
+from transect.lm.score import alone, reduced_patterns
+from transect.lm.score.forward import looks_ahead
+from transect.lm.score.log_sums import Read, log_probabilities, log_shares
+from transect.lm.score.masked_rows import VARIANTS, masked_rows
+from transect.lm.score.packing import Packing
+from transect.lm.score.padding import SHORTEST
 
 ENGINE_PART = "network"  # its name in the keys of cells: it stays when the file moves
 VERSION = 3  # raise it when values change
@@ -208,7 +210,7 @@ class NetworkModel(Model):
 
     @property
     def packing(self) -> bool:
-        """Whether some scores came from rows that share prefixes (lm/packing.py): provenance."""
+        """Whether some scores came from rows that share prefixes (lm/score/packing.py): provenance."""
         return self._packing.used
 
     @property
@@ -248,7 +250,7 @@ class NetworkModel(Model):
         batch_size: int | None,
         sources: Sequence[tuple[int, ...]] | None = None,
     ) -> dict[int, str]:
-        """`read` the logits after the given positions of each sequence, see lm/alone.py; it puts
+        """`read` the logits after the given positions of each sequence, see lm/score/alone.py; it puts
         them into `found`.
         """
         return alone.read(
@@ -288,7 +290,7 @@ class NetworkModel(Model):
     @cached_property
     def anatomy(self) -> Anatomy:
         """The network's parts under one vocabulary, found and checked at first use; see
-        lm/anatomy.py.
+        lm/anatomy/anatomy.py.
         """
         if self.objective == "seq2seq":
             return nothing(
@@ -308,7 +310,7 @@ class NetworkModel(Model):
         one length.
 
         `reduce` takes a pattern [batch, head, query, key] to [batch, head]; it runs inside the
-        attention call. NaN, in all layers, of a sequence that has no numbers: see lm/patterns.py
+        attention call. NaN, in all layers, of a sequence that has no numbers: see lm/score/reduced_patterns.py
         and `no_number`. Raises NotApplicable where the attention cannot be read, or is not in every
         layer.
         """
@@ -318,18 +320,18 @@ class NetworkModel(Model):
         except NotApplicable:
             if self.objective == "seq2seq" or not self._diverged(ids[:1]):
                 raise
-            self._note(ids.tolist(), [patterns.NOT_NUMBERS] * len(ids))
+            self._note(ids.tolist(), [reduced_patterns.NOT_NUMBERS] * len(ids))
             return np.full((self.n_layers or 0, len(ids), self.n_heads or 0), np.nan)
         batch_size = 1 if len(ids) > 1 and self._rows_touch(ids.shape[1]) else batch_size
         batches = plan([ids.shape[1]] * len(ids), self._row_bytes, self.budget, batch_size)
-        found, told = patterns.reduced(
+        found, told = reduced_patterns.reduced(
             self.network, self.anatomy, ids, reduce, batches, self.halvings.append
         )
         self._note([ids[i].tolist() for i in told], told.values())
         return found
 
     def _rows_touch(self, length: int) -> bool:
-        """Whether rows of so many tokens change each other's numbers (lm/padding.py). To be asked
+        """Whether rows of so many tokens change each other's numbers (lm/score/padding.py). To be asked
         while nothing is hooked.
         """
         return self._packing.padding.together(length) == "alone"

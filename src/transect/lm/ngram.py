@@ -28,9 +28,9 @@ from transformers import PreTrainedTokenizerFast
 
 from transect.errors import InputError, LoadError, NotApplicable, nearest
 from transect.lm.decoding import Decoding, TableDecoder
-from transect.lm.folder import CONFIG, configuration
-from transect.lm.headers import tensors
 from transect.lm.model import Model, TokenScores, check_positions
+from transect.store.model_files.folder import CONFIG, configuration
+from transect.store.model_files.headers import tensors
 
 ENGINE_PART = "ngram"  # its name in the keys of cells: it stays when the file moves
 VERSION = 1  # raise it when values change

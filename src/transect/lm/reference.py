@@ -2,8 +2,8 @@
 network's precision or in float64.
 
 log p(token) = logit - log sum exp(logits), taken in float64 from the whole forward; where its
-logits would not fit the memory budget the unembedding runs in parts (lm/forward.py). The scores
-that measures use come another way (lm/packing.py), so that the two check each other. In float64
+logits would not fit the memory budget the unembedding runs in parts (lm/score/forward.py). The scores
+that measures use come another way (lm/score/packing.py), so that the two check each other. In float64
 (`in_float64`) weights are widened one module at a time and stay so where a forward asks for
 float32: the reference is exact to what float64 rounds, but for rotary angles and other tables that
 the network itself holds in less.
@@ -18,9 +18,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from transect.lm.forward import Forward, Tiles
 from transect.lm.memory import out_of_memory
 from transect.lm.precision import in_precision
+from transect.lm.score.forward import Forward, Tiles
 
 if TYPE_CHECKING:
     from transect.lm.network import NetworkModel

@@ -14,10 +14,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from transect.errors import InputError, nearest
-from transect.lm.control import control_tokens, placeholders
 from transect.lm.model import Model
-from transect.lm.opening import opening
-from transect.patterns import found_in
+from transect.lm.text.control import control_tokens, placeholders
+from transect.lm.text.opening import opening
+from transect.store.patterns import found_in
 
 ENGINE_PART = "repeats"  # its name in the keys of cells: it stays when the file moves
 VERSION = 2  # raise it when values change
@@ -50,7 +50,7 @@ def repeats(
 ) -> list[Repeats]:
     """n rows of every condition {length, gap (0), tokens (the option), name ("length<l>_gap<g>")}.
 
-    tokens: None, every token of texts: no control token and no placeholder (lm/control.py); a
+    tokens: None, every token of texts: no control token and no placeholder (lm/text/control.py); a
     regular expression that the token as the tokenizer writes it must contain;
     or {ids: [from, below]}, a band of ids, which in a BPE vocabulary is a band of frequency ranks.
     The rows of a condition depend on seed, length, gap, the tokens and n only, not on the other

@@ -1,4 +1,4 @@
-"""Number agreement in the languages of the miniature suite (see train/corpora/grammar.py): right
+"""Number agreement in the languages of the miniature suite (see stimuli/corpora/grammar.py): right
 and wrong form of the one marked word of the subject.
 
 A frame is a choice of words. Each frame of a condition gives two items that differ in numbers
@@ -21,8 +21,8 @@ import random
 
 import pandas as pd
 
-from transect.train.corpora import grammar
-from transect.train.corpora.grammar import Meaning, Phrase
+from transect.stimuli.corpora import grammar
+from transect.stimuli.corpora.grammar import Meaning, Phrase
 
 VERSION = 1
 SOURCE = "generated here from a seed"

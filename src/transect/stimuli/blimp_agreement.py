@@ -14,7 +14,7 @@ import json
 import pandas as pd
 
 from transect.errors import InputError
-from transect.sources import fetch
+from transect.store.sources import fetch
 
 VERSION = 1
 BY: list[str] = []

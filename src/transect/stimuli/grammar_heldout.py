@@ -1,5 +1,5 @@
 """Held-out documents of the miniature suite's own corpora: of the run's language and variant, never
-trained on (see train/corpora/grammar.py).
+trained on (see stimuli/corpora/grammar.py).
 
 Item i says the same in all languages, so a sum over a document compares languages; bits per byte
 compares models of one language.
@@ -7,7 +7,7 @@ compares models of one language.
 
 import pandas as pd
 
-from transect.train.corpora import grammar
+from transect.stimuli.corpora import grammar
 
 VERSION = 1
 SOURCE = "generated here from a seed"

@@ -11,8 +11,8 @@ from bisect import bisect_left
 
 import pandas as pd
 
-from transect import eltec
 from transect.errors import InputError, nearest
+from transect.stimuli.readers import eltec
 
 VERSION = 1
 BY = ["language"]

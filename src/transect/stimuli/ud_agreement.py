@@ -30,9 +30,9 @@ from typing import Any
 
 import pandas as pd
 
-from transect.conllu import Sentence, Word, join_sources, read_conllu
 from transect.errors import InputError, nearest
-from transect.sources import fetch
+from transect.stimuli.readers.conllu import Sentence, Word, join_sources, read_conllu
+from transect.store.sources import fetch
 
 VERSION = 1
 BY = ["language"]

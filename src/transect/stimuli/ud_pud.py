@@ -13,7 +13,7 @@ et al. (2017), CoNLL 2017 Shared Task; UD_*-PUD, development versions of 2026.
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.sources import fetch
+from transect.store.sources import fetch
 
 VERSION = 1
 BY = ["language"]

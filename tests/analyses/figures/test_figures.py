@@ -38,7 +38,7 @@ from analyses.figures import size_trend as size_trend_figure
 from analyses.figures import transfer as transfer_figure
 from analyses.figures import variance_shares as variance_shares_figure
 from tests.analyses import simulated
-from transect import figure_style
+from transect.report import style
 
 FIGURES = {
     "emergence_curves": emergence_curves,
@@ -121,8 +121,7 @@ def tables() -> dict[str, dict[str, pd.DataFrame]]:
 def test_drawn_again_the_bytes_are_the_same(name: str, tables: dict, tmp_path: Path) -> None:
     """SVG, PDF and PNG of two drawings from the same tables."""
     pairs = [
-        figure_style.save(FIGURES[name].figure(tables), tmp_path / side / name)
-        for side in ("a", "b")
+        style.save(FIGURES[name].figure(tables), tmp_path / side / name) for side in ("a", "b")
     ]
     for one, other in zip(*pairs, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.suffix
@@ -153,7 +152,7 @@ def test_tables_from_files_say_and_draw_the_same(name: str, tables: dict, tmp_pa
             read[need][table] = pd.read_parquet(tmp_path / f"{table}.parquet")
     assert FIGURES[name].caption(read) == FIGURES[name].caption(tables)
     drawn = [
-        figure_style.save(FIGURES[name].figure(t), tmp_path / side)[0]
+        style.save(FIGURES[name].figure(t), tmp_path / side)[0]
         for side, t in (("a", tables), ("b", read))
     ]
     assert drawn[0].read_bytes() == drawn[1].read_bytes()

@@ -13,7 +13,7 @@ from tests.shelf import tiny_model
 from transect.errors import InputError, NotApplicable
 from transect.lm import load
 from transect.lm.api import ApiModel
-from transect.lm.generation import answers
+from transect.lm.generate.generation import answers
 from transect.lm.model import Model
 from transect.measures.behaviour.forced_choice import measure
 

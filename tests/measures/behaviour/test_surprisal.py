@@ -10,13 +10,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tests.lm import test_words
-from tests.lm.test_opening import model_with
+from tests.lm.text import test_words
+from tests.lm.text.test_opening import model_with
 from tests.measures.stand_in import StandIn
 from tests.shelf import byte_tokenizer, piece_tokenizer, tiny_model
 from transect.errors import InputError, NotApplicable
 from transect.lm import load
-from transect.lm.scoring import lines, total_logprobs
+from transect.lm.score.scoring import lines, total_logprobs
 from transect.measures.behaviour import surprisal
 
 TEXTS = pd.DataFrame({"item": ["a", "b"], "text": ["the dog's café,  near\nthe 語 .", "runs"]})

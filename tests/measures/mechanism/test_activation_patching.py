@@ -10,10 +10,10 @@ from tests.architectures import CAUSAL, MORE_CAUSAL, directory_of, model_of
 from tests.lm.broken import overflowing
 from tests.measures.stand_in import StandIn
 from tests.shelf import byte_tokenizer, tiny_model
-from transect import store
 from transect.errors import InputError, NotApplicable
 from transect.lm import load
 from transect.measures.mechanism import activation_patching
+from transect.store import cell_store
 
 PAIRS = [
     ("the dog near the cabinet", "the dogs near the cabinet", "runs", "run"),
@@ -134,7 +134,9 @@ def test_rows_say_where_they_apply():
         ("residual", "position", "head"),
         ("head", "head", "position"),
     ):
-        rows = store.as_values("", measured(model_of("gpt_neox"), PAIRS[0], component=component))
+        rows = cell_store.as_values(
+            "", measured(model_of("gpt_neox"), PAIRS[0], component=component)
+        )
         patched = rows[rows["metric"].isin(["recovery", "logit_difference"])]
         assert patched[["layer", column]].notna().all(axis=None) and patched[other].isna().all()
         assert len(patched) == 2 * 2 * (6 if component == "residual" else 4)

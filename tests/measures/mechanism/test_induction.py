@@ -10,11 +10,11 @@ from tests.architectures import model_of
 from tests.lm.broken import overflowing
 from tests.measures.stand_in import StandIn
 from tests.shelf import tiny_model
-from transect import store
 from transect.errors import NotApplicable
 from transect.lm import load
 from transect.lm.repeats import repeats
 from transect.measures.mechanism import induction
+from transect.store import cell_store
 
 NO_ITEMS = pd.DataFrame({"item": []})
 CONDITIONS = [{"length": 6, "gap": 3}, {"length": 8}]
@@ -106,7 +106,7 @@ def test_a_sequence_without_numbers_is_refused_by_name_and_the_means_are_of_the_
     hit = (made.ids == token).any(1)
     each = measured(sound, conditions=conditions, sequences=True)
     kept = each[each["item"].isin([f"length6_gap0#{i}" for i in np.flatnonzero(~hit)])]
-    rows = store.as_values("", measured(broken, conditions=conditions, sequences=True))
+    rows = cell_store.as_values("", measured(broken, conditions=conditions, sequences=True))
     expected = kept.groupby(["layer", "head"])["value"].mean().unstack().to_numpy()
     np.testing.assert_allclose(scores(rows, "length6_gap0"), expected, atol=1e-6)
     refused = rows[rows["error"].notna()]
@@ -125,7 +125,7 @@ def test_a_run_that_diverged_is_an_error_of_the_condition():
     model = model_of("gpt_neox")
     for parameter in model.network.parameters():
         parameter.data.fill_(np.nan)
-    rows = store.as_values("", measured(model, conditions=[{"length": 6}]))
+    rows = cell_store.as_values("", measured(model, conditions=[{"length": 6}]))
     (refused,) = rows[rows["error"].notna()].itertuples()
     assert (refused.item, refused.metric, refused.error) == (
         *("length6_gap0", "prefix_matching", "the model's attention is not numbers (NaN)"),

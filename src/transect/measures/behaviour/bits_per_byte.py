@@ -22,8 +22,8 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.lm.model import Model
-from transect.lm.opening import opening
-from transect.lm.vocabulary import lacking
+from transect.lm.score.vocabulary import lacking
+from transect.lm.text.opening import opening
 
 VERSION = 1
 UNIT = {

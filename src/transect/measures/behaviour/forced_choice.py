@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError
-from transect.lm.generation import answers
+from transect.lm.generate.generation import answers
 from transect.lm.model import Answer, Model
 
 VERSION = 1

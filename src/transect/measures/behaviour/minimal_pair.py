@@ -4,7 +4,7 @@ twin.
 difference_nats = log p(good) - log p(bad),  log p(s) = sum over the tokens of s of log p(token | BOS, context, earlier
 tokens)
 correct = 1 where the difference is positive, 0 where it is negative, 0.5 where it is no larger than
-what rounding may make of two equal ones (lm/rounding.py: of_sum, from the model, the dtype and the
+what rounding may make of two equal ones (lm/score/rounding.py: of_sum, from the model, the dtype and the
 number of tokens)
 
 For a masked model log p is replaced by the pseudo-log-likelihood, within-word left-to-right or,
@@ -23,9 +23,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from transect.lm import rounding
 from transect.lm.model import Model
-from transect.lm.scoring import Line, errors, lines, total_logprobs
+from transect.lm.score import rounding
+from transect.lm.score.scoring import Line, errors, lines, total_logprobs
 
 VERSION = 2
 UNIT = {
@@ -62,7 +62,7 @@ def measure(
 ) -> pd.DataFrame:
     """Four rows per item: columns item, metric, value, error.
 
-    bos: the policy of lm/scoring.py. context: a string put before both sentences, read and not
+    bos: the policy of lm/score/scoring.py. context: a string put before both sentences, read and not
     scored, e.g. "\\n". pll: within_word or original, for masked models. An item one of whose
     sentences is refused has rows with an error and no value. `seed` is not used.
     """

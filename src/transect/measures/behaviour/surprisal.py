@@ -14,7 +14,7 @@ are what whitespace separates), so it is no border; newlines and blanks are. Aft
 itself ends in whitespace (".\n") P(border) is 1. The first word follows the BOS: where tokenizers
 leave it unmarked, the border before it is any token that does not mark a beginning, or the end of
 the text. Without BOS it has no value (an error). The last word is over when the next token would be
-a border, as any other. lm/words.py says which token begins a word, for every kind of tokenizer;
+a border, as any other. lm/text/words.py says which token begins a word, for every kind of tokenizer;
 where tokens are whole words or mark the ends of words the two metrics are equal; where nothing is
 marked there is no correction.
 
@@ -34,10 +34,10 @@ import numpy as np
 import pandas as pd
 
 from transect.errors import InputError, nearest
-from transect.lm import words
 from transect.lm.model import Model
-from transect.lm.opening import opening
-from transect.lm.scoring import Line, lines
+from transect.lm.score.scoring import Line, lines
+from transect.lm.text import words
+from transect.lm.text.opening import opening
 
 VERSION = 1
 UNIT = {"surprisal_bits": "bits", "surprisal_bits_uncorrected": "bits"}

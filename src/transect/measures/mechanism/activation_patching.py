@@ -7,7 +7,7 @@ clean_preferred        = 1 where the clean run's logit difference is above round
 component: residual    what a block reads (residual_pre), at one layer and one position
 component: head        one head's own output, at one layer and all positions
 Where clean and corrupted run agree (before their first differing token, say) the recovery is
-exactly 0. Where their logit differences differ by no more than rounding (lm/rounding.py: of_token),
+exactly 0. Where their logit differences differ by no more than rounding (lm/score/rounding.py: of_token),
 there is nothing to recover.
 
 answer and foil are one token each, as the tokenizer writes them in the text's continuation: text +
@@ -30,14 +30,14 @@ import pandas as pd
 import torch
 
 from transect.errors import ForwardError, InputError, NotApplicable, nearest
-from transect.lm import rounding
-from transect.lm.activations import capture_bytes, observe
-from transect.lm.edits import Edit, patch
-from transect.lm.interventions import run
+from transect.lm.intervene.activations import capture_bytes, observe
+from transect.lm.intervene.edits import Edit, patch
+from transect.lm.intervene.interventions import run
 from transect.lm.model import NOT_NUMBERS, Model
-from transect.lm.opening import opening
-from transect.lm.scoring import too_long
-from transect.lm.vocabulary import lacking
+from transect.lm.score import rounding
+from transect.lm.score.scoring import too_long
+from transect.lm.score.vocabulary import lacking
+from transect.lm.text.opening import opening
 
 VERSION = 2
 UNIT = {

@@ -1,0 +1,173 @@
+"""The same fit in R: the table as it was used, and a script that calls lmer, glmer, lm or glm on
+it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from transect.cli.model.rows_file import write_rows
+from transect.errors import InputError
+from transect.stats.formula.notation import Design, Random, column_of, level_texts, quoted
+from transect.stats.mixed.binomial import GeneralizedFit
+from transect.stats.table.table_model import TableModel
+from transect.store.files.whole_files import write_whole
+
+TABLE, SCRIPT = "table.csv", "model.R"
+RESERVED = "if else repeat while function for next break TRUE FALSE NULL Inf NaN NA in".split()
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._]*")
+_CODING = re.compile(r"^(C\(.*, )(sum|treatment)\)\Z")
+
+
+def export_to_r(model: TableModel, folder: Path, weights: str | None) -> list[Path]:
+    """Write FOLDER/table.csv (the columns and rows that were fitted) and FOLDER/model.R; the files."""
+    table, script = folder / TABLE, folder / SCRIPT
+    columns = [*model.formula.columns, *([weights] if weights else [])]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rows(table, _as_r_reads(model.rows[list(dict.fromkeys(columns))], _response(model)))
+        text = r_script(model, weights)
+        write_whole(script, lambda part: Path(part).write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"--export-r {folder}: this cannot be written ({error.strerror})"
+        ) from None
+    return [table, script]
+
+
+def _as_r_reads(rows: pd.DataFrame, response: str) -> pd.DataFrame:
+    """The rows with a response of true and false as 1 and 0, which glmer needs, and others of that
+    kind as their levels are called.
+    """
+    truths = [c for c in rows if pd.api.types.is_bool_dtype(rows[c])]
+    return rows.assign(
+        **{c: rows[c].astype(int) if c == response else level_texts(rows[c]) for c in truths}
+    )
+
+
+def r_script(model: TableModel, weights: str | None) -> str:
+    """R's call of this model: levels in their order, optimised as tightly as here, with the tests
+    that are printed.
+    """
+    mixed, binomial = bool(model.formula.random), model.family == "binomial"
+    call = ("glmer" if binomial else "lmer") if mixed else ("glm" if binomial else "lm")
+    options = ["family = binomial"] * binomial
+    options += [f"REML = {'TRUE' if model.method == 'REML' else 'FALSE'}"] * (call == "lmer")
+    options += [f"weights = {_name(weights)}"] if weights is not None else []
+    if isinstance(model.fit, GeneralizedFit) and model.fit.method != "Laplace":
+        options.append(model.fit.method.replace("=", " = "))  # nAGQ
+    options += [
+        f'control = {call}Control(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-9))'
+    ] * mixed
+    libraries = {"lmer": ["lmerTest"], "glmer": ["lme4"]}.get(call, [])
+    return "\n".join(
+        [
+            f"# transect fit: {model.formula.text}",
+            *(f"library({name})" for name in libraries),
+            f'd <- read.csv("{TABLE}", check.names = FALSE, encoding = "UTF-8", na.strings = ""{_texts(model)})',
+            *_levels(model),
+            f"m <- {call}({_formula(model)}, data = d{''.join(', ' + o for o in options)})",
+            "print(summary(m))",
+            *(["print(anova(m, type = 3))"] if call == "lmer" else []),
+            "",
+        ]
+    )
+
+
+def _texts(model: TableModel) -> str:
+    """The columns whose cells are words here, whatever they look like (01, 1e1, TRUE, NA), and
+    which R would read as something else.
+    """
+    columns = [c for c in model.formula.columns if not _is_number(model, c)]
+    listed = ", ".join(f'{_string(column)} = "character"' for column in columns)
+    return f", colClasses = c({listed})" if columns else ""
+
+
+def _response(model: TableModel) -> str:
+    """The response's column; of counts none."""
+    return "" if model.formula.counts else column_of(model.formula.response)
+
+
+def _is_number(model: TableModel, column: str) -> bool:
+    truths = pd.api.types.is_bool_dtype(model.rows[column])
+    return (
+        column == _response(model) if truths else pd.api.types.is_numeric_dtype(model.rows[column])
+    )
+
+
+def _levels(model: TableModel) -> list[str]:
+    """Every category as a factor whose levels stand in the order of the model: the first is the
+    reference.
+    """
+    designs = [model.design, *(Design(r.terms, model.rows) for r in model.formula.random)]
+    found = {}
+    for variable, levels in {k: v for d in designs for k, v in d.levels.items()}.items():
+        column = f"d[[{_string(column_of(variable))}]]"
+        found[column] = (
+            f"{column} <- factor({column}, levels = c({', '.join(map(_string, levels))}))"
+        )
+    return list(found.values())
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _formula(model: TableModel) -> str:
+    fixed = [_term(term) for term in model.formula.fixed if term] or ["1"]
+    intercept = [] if () in model.formula.fixed else ["0"]
+    offsets = [f"offset({_variable(v)})" for v in model.formula.offsets]
+    random = [part for r in model.formula.random for part in _random(model, r)]
+    counts = model.formula.counts
+    response = (
+        f"cbind({', '.join(map(_name, counts))})" if counts else _variable(model.formula.response)
+    )
+    return f"{response} ~ {' + '.join([*intercept, *fixed, *offsets, *random])}"
+
+
+def _name(column: str) -> str:
+    """A column's name as R's formulas write it."""
+    return column if _PLAIN.fullmatch(column) and column not in RESERVED else f"`{column}`"
+
+
+def _variable(variable: str) -> str:
+    """log10(x), C(x, sum): R's contr.sum; names as R writes them."""
+    column = column_of(variable)
+    if variable.strip("`") == column:
+        return _name(column)
+    return _CODING.sub(r"\1contr.\2)", variable.replace(quoted(column), _name(column)))
+
+
+def _term(term: tuple[str, ...]) -> str:
+    return ":".join(map(_variable, term)) or "1"
+
+
+def _random(model: TableModel, random: Random) -> list[str]:
+    """(1 + x | g); effects without correlations one by one, levels of a category as lme4's dummy()."""
+    group = _term(random.group)
+    if not random.apart:
+        effects = (
+            [_term(t) for t in random.terms]
+            if () in random.terms
+            else ["0", *(_term(t) for t in random.terms)]
+        )
+        return [f"({' + '.join(effects)} | {group})"]
+    design = Design(random.terms, model.rows)
+    columns = [column for term in random.terms for column in design.columns_of(term)]
+    return [
+        f"({'0 + ' if c else ''}{':'.join(_apart(design, *part) for part in c) or '1'} | {group})"
+        for c in columns
+    ]
+
+
+def _apart(design: Design, variable: str, part: str) -> str:
+    """One column of a variable: of a level, of a degree."""
+    if variable in design.levels:
+        return f"dummy({_name(column_of(variable))}, {_string(part)})"
+    return (
+        f"{_variable(variable)}[, {part}]"
+        if variable in design.polynomials
+        else _variable(variable)
+    )

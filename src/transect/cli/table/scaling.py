@@ -1,0 +1,314 @@
+"""What `transect scaling` does: curve forms on a table, compared by predicting whole groups, with
+intervals from whole groups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect.errors import InputError, nearest
+from transect.stats.curves.breakpoints import break_test, breakpoint_interval
+from transect.stats.curves.forms import FORMS, fit_curve
+from transect.stats.curves.inference import (
+    doubts,
+    extrapolation_interval,
+    leave_groups_out,
+    no_better_than_a_constant,
+    parameter_intervals,
+    simplest,
+)
+from transect.stats.curves.metric_step import metric_step
+from transect.stats.table.model_input import LARGEST
+from transect.store.tables.reading import LeftOut, TableFile, json_text, read, records, table_lines
+
+
+def scaling_file(
+    path: Path,
+    y: str,
+    x: Sequence[str],
+    group: str,
+    *,
+    forms: Sequence[str] = (),
+    beyond: float | None = None,
+    continuous: str | None = None,
+    n: int = 1000,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """The comparison of forms, the best one's parameters, its break, and what it says of rows with
+    x beyond a value.
+
+    y, x, group name columns; two x (size, data) have the form chinchilla only. `continuous`: the
+    column of a metric that y is a threshold of; whether it jumps too is looked at over all x.
+    Raises InputError for what cannot be fitted.
+    """
+    asked = _asked(forms, x)
+    if continuous and len(x) != 1:
+        raise InputError(
+            f"--continuous compares two metrics along one x; --x names {len(x)} ({', '.join(x)})"
+        )
+    table, metrics = read(path), [y, *([continuous] if continuous else [])]
+    notes = table.notes_on([*metrics, *x])
+    rows = _rows(table, path, metrics, x, group, notes)
+    fitted = rows if beyond is None else rows[rows[x[0]] <= beyond]
+    if beyond is not None and len(fitted) in (0, len(rows)):
+        raise InputError(
+            f"--beyond {beyond:g}: {x[0]} reaches from {rows[x[0]].min():g} to {rows[x[0]].max():g} in these rows"
+        )
+    inputs, values = fitted[list(x)].to_numpy(float), fitted[y].to_numpy(float)
+    groups = fitted[group].astype(str).to_numpy()
+    jump = {"jump": _jump(rows, x[0], y, continuous, group)} if continuous else {}
+    comparison, left_out = _compared(asked, bool(forms), inputs, values, groups)
+    best = simplest(comparison)
+    curve = fit_curve(best, inputs, values)
+    parameters = parameter_intervals(curve, inputs, values, groups)
+    if constant := no_better_than_a_constant(comparison, best, values):
+        parameters = parameters[:0]
+    found: dict[str, Any] = {
+        "table": str(path),
+        "y": y,
+        "x": list(x),
+        "group": group,
+        "n_rows": len(values),
+        "n_missing": len(table.frame) - len(rows),
+        "left_out": [asdict(part) for part in table.left_out([*metrics, *x, group])],
+        "forms": records(comparison),
+        "best": best,
+        "formula": curve.form.text,
+        "parameters": records(parameters),
+        "notes": [
+            *notes,
+            *left_out,
+            *_notes(comparison, best, constant),
+            *doubts(curve, parameters, inputs, values, x),
+        ],
+    }
+    if len(x) == 1 and "segmented" in asked:
+        found |= _break(inputs, values, groups)
+    if beyond is not None:
+        found["beyond"] = _beyond(
+            curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed
+        )
+    return found | jump
+
+
+def _compared(
+    forms: Sequence[str], named: bool, inputs: np.ndarray, values: np.ndarray, groups: np.ndarray
+) -> tuple[pd.DataFrame, list[str]]:
+    """The forms by their error, and notes on those that these rows cannot tell; a form that was
+    named is refused instead.
+    """
+    parts, notes = [], []
+    for form in forms:
+        try:
+            parts.append(leave_groups_out([form], inputs, values, groups))
+        except InputError as error:
+            if named or form == forms[-1] and not parts:
+                raise
+            notes.append(f"the form {form} is left out: {error}")
+    return pd.concat(parts).sort_values("rmse", ignore_index=True), notes
+
+
+def _break(inputs: np.ndarray, values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """The test of a break and its place, or why there is none: the rest of the answer does not hang
+    on it.
+    """
+    try:
+        return {
+            "break": break_test(inputs, values, groups)
+            | breakpoint_interval(inputs, values, groups)
+        }
+    except InputError as error:
+        return {"no_break": str(error)}
+
+
+def _notes(comparison: pd.DataFrame, best: str, constant: bool) -> list[str]:
+    found = []
+    if not comparison["r2"][0] >= 0:
+        found.append("no form predicts better than the mean of the other groups")
+    if constant:
+        found.append(
+            f"{best} does not fit better than a constant (AICc), so it has no parameters to report"
+        )
+    return found
+
+
+def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
+    """The forms to compare: those named, or all that take so many inputs but broken."""
+    fitting = [f for f, form in FORMS.items() if form.inputs == len(x)]
+    if not fitting:
+        raise InputError(f"--x names {len(x)} columns; a form takes one, or two (size and data)")
+    for form in forms:
+        if form not in FORMS:
+            raise InputError(
+                f"unknown form {form!r}; there are {', '.join(FORMS)}.{nearest(form, FORMS)}"
+            )
+        if form not in fitting:
+            raise InputError(
+                f"the form {form} takes {FORMS[form].inputs} columns in --x, not {len(x)} ({', '.join(x)}); "
+                f"with {len(x)} there are {', '.join(fitting)}"
+            )
+    return list(dict.fromkeys(forms)) or [f for f in fitting if f != "broken"]
+
+
+def _rows(
+    table: TableFile,
+    path: Path,
+    metrics: Sequence[str],
+    x: Sequence[str],
+    group: str,
+    notes: Sequence[str],
+) -> pd.DataFrame:
+    """The rows without missing values in the columns used."""
+    frame, used = table.frame, [*metrics, *x, group]
+    table.check(used)
+    for column in used:
+        if column not in frame:
+            raise InputError(
+                f"{path}: there is no column {column!r}; there are {', '.join(frame)}.{nearest(column, frame)}"
+            )
+    rows = frame.dropna(subset=used).reset_index(drop=True)
+    _check_numbers(rows, metrics, x, notes)
+    return rows
+
+
+def _check_numbers(
+    rows: pd.DataFrame, metrics: Sequence[str], x: Sequence[str], notes: Sequence[str]
+) -> None:
+    for column in (*metrics, *x):
+        if not pd.api.types.is_numeric_dtype(rows[column]):
+            raise InputError("; ".join([f"the column {column!r} holds text, not numbers", *notes]))
+    for column in metrics:
+        if not (rows[column].abs() <= LARGEST).all():
+            raise InputError(
+                f"the column {column!r} holds infinite values or some beyond {LARGEST:g}; mend those rows first"
+            )
+        if rows[column].nunique() == 1:
+            raise InputError(
+                f"the column {column!r} is {rows[column].iloc[0]} in every row: there is nothing to explain"
+            )
+    for column in x:
+        wrong = int((~(rows[column] > 0) | (rows[column] > LARGEST)).sum())
+        if wrong:
+            zero = (
+                "; leave the rows with 0 (step 0) out of the table"
+                if (rows[column] == 0).any()
+                else ""
+            )
+            raise InputError(
+                f"the column {column!r} holds {wrong} values that are not above 0, or beyond {LARGEST:g}; "
+                f"sizes, data and compute must be{zero}"
+            )
+
+
+def _beyond(
+    curve: Any,
+    inputs: np.ndarray,
+    values: np.ndarray,
+    groups: np.ndarray,
+    held: pd.DataFrame,
+    y: str,
+    x: Sequence[str],
+    n: int,
+    seed: int,
+) -> dict[str, Any]:
+    new, truth = held[list(x)].to_numpy(float), held[y].to_numpy(float)
+    predicted = extrapolation_interval(curve, inputs, values, groups, new, n, seed)
+    inside = (predicted["lower"] <= truth) & (truth <= predicted["upper"])
+    errors = (predicted["predicted"] - truth).to_numpy()
+    rmse, bias = float(np.sqrt((errors**2).mean())), float(errors.mean())
+    return {
+        "n_rows": len(held),
+        "rmse": rmse,
+        "mean_error": bias,
+        "share_inside_95": float(inside.mean()),
+    }
+
+
+def _jump(rows: pd.DataFrame, x: str, y: str, continuous: str, group: str) -> dict[str, Any]:
+    """The label of the jump with its numbers; None for what is not determined."""
+    step = asdict(metric_step(*(rows[column].to_numpy() for column in (x, y, continuous, group))))
+    intervals = {
+        name: records(pd.DataFrame([value]))[0]
+        for name, value in step.items()
+        if isinstance(value, dict)
+    }
+    return {"continuous_metric": continuous, **step, **intervals}
+
+
+def as_json(found: dict[str, Any]) -> str:
+    return json_text(found)
+
+
+def summary(found: dict[str, Any]) -> str:
+    """The printed summary."""
+    causes = "; ".join(str(LeftOut(**part)) for part in found["left_out"])
+    missing = f" ({found['n_missing']} more were left out: {causes})" if found["n_missing"] else ""
+    lines = [
+        f"{found['y']} against {' and '.join(found['x'])}: {found['n_rows']} rows{missing}, groups: {found['group']}",
+        "",
+    ]
+    lines += [
+        "Forms, by the error of predicting whole groups from the others (r2: against the mean of the other groups):",
+        *table_lines(pd.DataFrame(found["forms"])),
+        "",
+    ]
+    if found["best"] != found["forms"][0]["form"]:
+        lines += [
+            f"{found['best']} is kept: the simplest form within one standard error of {found['forms'][0]['form']}.",
+            "",
+        ]
+    if found["parameters"]:
+        lines += [
+            f"{found['best']}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
+            *table_lines(pd.DataFrame(found["parameters"])),
+        ]
+    if "break" in found or "no_break" in found:
+        lines += [""] * bool(found["parameters"]) + _break_lines(found)
+    if "beyond" in found:
+        b = found["beyond"]
+        lines += [
+            "",
+            f"Beyond: {b['n_rows']} rows, rmse {b['rmse']:.4g}, mean error {b['mean_error']:+.4g} (predicted - seen), "
+            f"{100 * b['share_inside_95']:.0f} % inside the 95 % interval",
+        ]
+    if "jump" in found:
+        lines += ["", *_jump_lines(found)]
+    lines += [""] * bool(found["notes"]) + [f"Note: {note}." for note in found["notes"]]
+    return "\n".join(lines)
+
+
+def _break_lines(found: dict[str, Any]) -> list[str]:
+    if "no_break" in found:
+        return [f"No break was looked for: {found['no_break']}."]
+    b, x = found["break"], found["x"][0]
+    place = f"at log10 {x} {b['psi']:.3f} [{b['lower']:.3f}, {b['upper']:.3f}]"
+    if np.isnan(b["lower"]):
+        place = f"best at log10 {x} {b['psi']:.3f}, but no single break fits all groups"
+    return [
+        f"A break of the slope? p = {b['p']:.3g} (t = {b['t']:.2f} over the bends of {b['n_groups']} groups); {place}"
+    ]
+
+
+def _jump_lines(found: dict[str, Any]) -> list[str]:
+    jump = found["jump"]
+    rows = [
+        {"": name, **{k: jump[key][k] for k in ("estimate", "lower", "upper")}}
+        for name, key in (
+            (f"share of {found['y']}", "thresholded"),
+            (f"share of {jump['continuous_metric']}", "continuous"),
+            ("difference", "sensitivity"),
+            ("explained", "explained"),
+        )
+    ]
+    return [
+        f"The jump of {found['y']} beside {jump['continuous_metric']}: {jump['label']} ({jump['reason']}).",
+        f"  between {found['x'][0]} {jump['below']:.4g} and {jump['above']:.4g}, the largest change in {jump['n_agree']} of "
+        f"{jump['n_groups']} groups; a rise within {jump['gap']:.2g} decades, the distance of neighbouring x, counts as a jump",
+        "  share: of the range, taken by a step beyond a smooth curve; explained: of the step, by a smooth "
+        f"{jump['continuous_metric']} under the same threshold",
+        *table_lines(pd.DataFrame(rows)),
+    ]

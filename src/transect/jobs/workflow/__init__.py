@@ -1,0 +1,1 @@
+"""Running a study: the workflow, its progress and its stopping."""

@@ -1,0 +1,149 @@
+"""How long a run will still take: what is left over what is done, times what that took.
+
+Both are seconds of one core by the same model (cost.py), as the work that is finished by now has
+calibrated it, so that an error
+of its constants falls out:    left [s] = work left x (elapsed + p / cores) / (work done + p),  p = PRIOR x whole work
+The steps after measuring cost what they cost the last time, else the mean of their kind, else a
+constant; one beside which nothing runs takes all cores.
+"""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from transect.jobs.analyse import figures_of
+from transect.jobs.measure import stale
+from transect.jobs.train import DONE, weights_folder
+from transect.store.cell_store import Store
+from transect.store.files import json_file
+from transect.store.files.whole_files import write_text
+from transect.study import cost
+from transect.study.study_file import Study
+
+STEPS = {
+    "gather": 2.5,
+    "analyse": 5.0,
+    "draw": 3.5,
+    "report": 4.0,
+}  # seconds of one core, where none is known
+ALONE = ("gather", "report")  # beside these nothing else can run
+PRIOR = (
+    0.05  # of the whole work: done work that weighs as much as the belief that the model is right
+)
+PLANNED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+STARTED = re.compile(r"^(?:local)?rule (\w+):", re.MULTILINE)
+FAILED = re.compile(r"^Error in rule (\w+):", re.MULTILINE)
+FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: (\w+)\)", re.MULTILINE)
+
+
+def spent(study: Study, step: str, name: str, seconds: float) -> None:
+    """Remember what a step after measuring took of one core."""
+    write_text(_times(study) / f"{step}-{name}.json", json.dumps({"cpu_seconds": seconds}) + "\n")
+
+
+class Pace:
+    """Of one run of a study, from its start."""
+
+    def __init__(self, study: Study, cores: int, log: Path):
+        self.study, self.cores, self.log, self.began = study, cores, log, time.time()
+        self.first = 0.0  # when the first jobs started: Snakemake's own start is no pace
+        index = Store(study.project.store).index()
+        self.stale = frozenset(c.key for c in study.cells if not c.reason and stale(c, index))
+        self.untrained = frozenset(
+            r.id for r in study.runs if r.trained_here and not _trained(study, r.id)
+        )
+
+    def now(self, jobs: Collection[Mapping[str, Any]]) -> tuple[cost.Cost, int, int, float]:
+        """The cost of the cells and runs that are left; steps of the workflow that are finished,
+        and all; seconds left.
+
+        jobs: those that run now (jobs/progress.py).
+        """
+        study = self.study
+        index = Store(study.project.store).index()
+        left = cost.estimate(study, index, stale, lambda run: _trained(study, run.id))
+        whole = cost.estimate(
+            study, index, lambda c, _: c.key in self.stale, lambda run: run.id not in self.untrained
+        )
+        begun = cost.calibration(study) * sum(
+            job["share"] * cost.training_seconds(study.registry.runs[job["training"]])
+            for job in jobs
+            if job["training"]
+        )
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        planned, finished = _planned(text), Counter(FINISHED.findall(text))
+        steps_done, steps_left = self._steps(planned, finished)
+        work = left.train_seconds + left.measure_seconds - begun
+        self.first = self.first or (time.time() if planned else 0.0)
+        elapsed = time.time() - self.first if self.first else 0.0
+        all_work = whole.train_seconds + whole.measure_seconds
+        jobs_of_work = planned["train"] + planned["measure"]
+        running = _running(text, finished, ("train", "measure")) - sum(
+            1 for job in jobs if job["training"]
+        )
+        half = (
+            0.5 * max(running, 0) * all_work / jobs_of_work if jobs_of_work else 0.0
+        )  # how far they are on average
+        half = min(half, work, elapsed * self.cores)
+        work, done = work - half, all_work - work + half + steps_done
+        prior = PRIOR * (work + steps_left + done)
+        seconds = (work + steps_left) * (elapsed + prior / self.cores) / max(done + prior, 1e-9)
+        return left, finished.total(), sum(planned.values()), seconds
+
+    def _steps(
+        self, planned: Mapping[str, int], finished: Mapping[str, int]
+    ) -> tuple[float, float]:
+        """Seconds of one core of the steps after measuring: of those that are done in this run, and
+        of those that are left.
+        """
+        done = left = 0.0
+        for step, names in _names(self.study).items():
+            files = {name: _times(self.study) / f"{step}-{name}.json" for name in names}
+            known = {
+                n: json_file.read_object(f, "cpu_seconds")["cpu_seconds"]
+                for n, f in files.items()
+                if f.is_file()
+            }
+            fresh = {name for name in known if files[name].stat().st_mtime >= self.began}
+            usual = sum(known.values()) / len(known) if known else STEPS[step]
+            waiting = [known.get(name, usual) for name in names if name not in fresh]
+            to_do = max((planned[step] if planned else len(names)) - finished.get(step, 0), 0)
+            idle = self.cores if step in ALONE else 1
+            done += idle * sum(known[name] for name in fresh)
+            left += idle * sum(waiting) * min(1.0, to_do / len(waiting)) if waiting else 0.0
+        return done, left
+
+
+def _planned(text: str) -> Counter[str]:
+    """Rule -> its jobs, from the table that Snakemake prints before it begins."""
+    _, _, table = text.partition("Job stats:\n")
+    return Counter(
+        {
+            rule: int(n)
+            for rule, n in PLANNED.findall(table.partition("\n\n")[0])
+            if rule not in ("total", "all")
+        }
+    )
+
+
+def _running(text: str, finished: Mapping[str, int], rules: Collection[str]) -> int:
+    """Jobs of some rules that were started and neither finished nor failed."""
+    started, failed = Counter(STARTED.findall(text)), Counter(FAILED.findall(text))
+    return sum(started[rule] - finished.get(rule, 0) - failed[rule] for rule in rules)
+
+
+def _names(study: Study) -> dict[str, list[str]]:
+    analyses = [spec["analysis"] for spec in study.data["analyses"]]
+    return {"gather": [""], "analyse": analyses, "draw": list(figures_of(study)), "report": [""]}
+
+
+def _trained(study: Study, run: str) -> bool:
+    return (weights_folder(study.registry.runs[run], study.project) / DONE).is_file()
+
+
+def _times(study: Study) -> Path:
+    return study.results / "log" / "times"

@@ -1,0 +1,1 @@
+"""What the files of a checkpoint are, before its network is built."""

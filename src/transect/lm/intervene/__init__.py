@@ -1,0 +1,1 @@
+"""Activations read, changed, and what follows from it."""

@@ -1,0 +1,1 @@
+"""What is studied: suites, runs, their checkpoints and design factors."""

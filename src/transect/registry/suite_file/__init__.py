@@ -1,0 +1,1 @@
+"""Reading, checking and extending the files of suites."""

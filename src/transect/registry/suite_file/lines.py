@@ -1,0 +1,66 @@
+"""Where a value of a run stands: the file and line that a person has to change."""
+
+import csv
+import math
+from pathlib import Path
+
+from transect.registry.suite_file import reading
+from transect.store.files import yaml_file
+
+
+def entries(path: Path, run: str) -> list[str]:
+    """``FILE, line N`` of every entry that a run of this id comes from."""
+    data = yaml_file.read(path)
+    return [
+        f"{path}, line {yaml_file.line(path, ['runs', index])}"
+        for index, entry in enumerate(data["runs"])
+        if any(facts["id"] == run for facts in reading.expand(entry, data, path, index))
+    ]
+
+
+def place(path: Path, run: str, field: str) -> str:
+    """``FILE, line N`` of a field of a run: in the CSV table of its entry, the entry, a joined
+    table or the defaults of its suite file.
+
+    What an anchor brings in stands at the line of the entry that names the anchor.
+    """
+    data = yaml_file.read(path)
+    for index, entry in enumerate(data["runs"]):
+        per_row = math.prod(len(values) for values in entry.get("each", {}).values())
+        for number, facts in enumerate(reading.expand(entry, data, path, index)):
+            if facts["id"] != run:
+                continue
+            if "table" in entry and field not in entry.get("each", {}):
+                table = path.parent / entry["table"]
+                line = _cell_line(table, number // per_row, field)
+                if line:
+                    return f"{table}, line {line}"
+            keys: list[str | int] = ["runs", index, field] if field in entry else ["runs", index]
+            if field in entry.get("each", {}):
+                keys = ["runs", index, "each", field]
+            elif field not in entry:
+                keys = _joined(data, facts, field) or keys
+            return f"{path}, line {yaml_file.line(path, keys)}"
+    return str(path)
+
+
+def _cell_line(table: Path, row: int, field: str) -> int:
+    """The line of a row of a CSV table, from 1; 0 where its cell of the field is empty or there is
+    none.
+    """
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        for number, cells in enumerate(reader):
+            if number == row:
+                return reader.line_num if cells.get(field) else 0
+    return 0
+
+
+def _joined(data: dict, facts: dict, field: str) -> list[str | int]:  # type: ignore[type-arg]
+    """The keys to a field in the last table whose row is joined to a run, or in the defaults."""
+    found: list[str | int] = ["defaults", field] if field in data.get("defaults", {}) else []
+    for i, table in enumerate(data.get("tables", [])):
+        for j, row in enumerate(table["rows"]):
+            if field in row and all(facts.get(name) == row.get(name) for name in table["by"]):
+                found = ["tables", i, "rows", j, field]
+    return found

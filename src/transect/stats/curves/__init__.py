@@ -1,0 +1,1 @@
+"""Curves of a result against size, data or time."""

@@ -1,0 +1,1 @@
+"""Effects of design factors, and predictions of what was left out."""

@@ -1,0 +1,1 @@
+"""A formula fitted to a table, and what is said of it."""

@@ -1,0 +1,1 @@
+"""The net: the hub of models, addresses, and what is kept secret."""

@@ -1,0 +1,1 @@
+"""The small files and headers of a model's folder."""

@@ -1,0 +1,1 @@
+"""Tables that people bring, of any kind, read as they are meant."""

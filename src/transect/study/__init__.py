@@ -1,0 +1,1 @@
+"""What is asked: a study file, its grid of cells, its cost and its outcomes."""

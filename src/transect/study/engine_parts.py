@@ -1,0 +1,112 @@
+"""Which parts of the engine a measure's values rest on: their VERSIONs are in the key of its cells.
+
+A part is a file of transect/lm with a VERSION. It says about itself, in literals:
+
+    ENGINE_PART   its name in keys; it stays when the file is moved or renamed
+    SERVES        the capabilities of a model that it computes. It is a part of every measure that
+                  REQUIRES one of them, and of another measure only if that imports it
+    ONLY_RUNS     {factor: value}: the runs that it is a part of
+    NOT_RUNS      {factor: value}: the runs whose scores and texts it cannot change
+    ABSTRACT      True: an interface; what a model offers is computed by the files of its
+                  subclasses, so the imports of this one are not followed
+
+The parts of a cell are the files that load and run its model, with their imports; those that serve
+what the measure REQUIRES; and those that the measure imports, directly or by way of others.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from transect.errors import InputError
+from transect.registry.run import Run
+from transect.store import code_imports, unit_code, units
+
+ENGINE = code_imports.PACKAGE / "lm"
+
+
+def versions(measure: units.Unit, run: Run) -> dict[str, int]:
+    """Name of a part -> its VERSION, for the parts that a measure's values of this run rest on.
+
+    Raises InputError for an import of the measure from this package that leads to no file.
+    """
+    facts = tuple((factor, run.get(factor)) for factor in _telling_factors())
+    roots, local = _roots(run)
+    measured = tuple(file for file in unit_code.files(measure) if file.suffix == ".py")
+    return dict(_versions(measured, tuple(measure["REQUIRES"]), roots, local, facts))
+
+
+def by_name() -> dict[str, Path]:
+    """Name -> file of every part of the engine.
+
+    Raises InputError where a file with a VERSION has no name, or two have the same.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(ENGINE.rglob("*.py")):
+        declared = units.literals(path)
+        if "VERSION" not in declared:
+            continue
+        name = declared.get("ENGINE_PART")
+        if not name:
+            raise InputError(f"{path}: a file of the engine with a VERSION needs an ENGINE_PART.")
+        if name in files:
+            raise InputError(f"{path}: ENGINE_PART {name!r} is that of {files[name]} too.")
+        files[name] = path
+    return files
+
+
+def _roots(run: Run) -> tuple[tuple[str, ...], bool]:
+    """The parts by which a run is loaded, and whether its capabilities are computed here."""
+    if run.get("endpoint"):
+        return ("api",), False
+    if run.get("mixer") == "ngram":
+        return ("ngram", "tokenizer"), True
+    return ("loading",), True
+
+
+@cache
+def _telling_factors() -> tuple[str, ...]:
+    """The factors by which a part says to which runs it belongs."""
+    factors: set[str] = set()
+    for path in by_name().values():
+        factors |= {*_declared(path, "ONLY_RUNS", {}), *_declared(path, "NOT_RUNS", {})}
+    return tuple(sorted(factors))
+
+
+@cache
+def _versions(
+    measured: tuple[Path, ...],
+    requires: tuple[str, ...],
+    roots: tuple[str, ...],
+    local: bool,
+    facts: tuple[tuple[str, Any], ...],
+) -> tuple[tuple[str, int], ...]:
+    """The parts of one measure on runs of one kind, by name."""
+    files, known = by_name(), dict(facts)
+    served = {path for path in files.values() if {*_declared(path, "SERVES", ())} & {*requires}}
+
+    def of_these_runs(path: Path) -> bool:
+        only = _declared(path, "ONLY_RUNS", {})
+        concrete = not _declared(path, "ABSTRACT", False)
+        return concrete and all(known[factor] == value for factor, value in only.items())
+
+    def loads(path: Path) -> bool:
+        never = _declared(path, "NOT_RUNS", {})
+        apart = any(known[factor] == value for factor, value in never.items())
+        gated = path not in served and _declared(path, "SERVES", ())
+        return of_these_runs(path) and not apart and not gated
+
+    start = {files[name] for name in roots} | (served if local else set())
+    model = start | code_imports.closure(start, loads)
+
+    def of_the_measure(path: Path) -> bool:
+        elsewhere = not local and _declared(path, "SERVES", ())
+        return path not in model and of_these_runs(path) and not elsewhere
+
+    reached = model | code_imports.closure(measured, of_the_measure)
+    parts = {name: path for name, path in files.items() if path in reached}
+    return tuple((name, _declared(path, "VERSION", 0)) for name, path in sorted(parts.items()))
+
+
+def _declared(path: Path, name: str, default: Any) -> Any:
+    return units.literals(path).get(name, default)

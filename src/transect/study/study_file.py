@@ -1,0 +1,358 @@
+"""A study file -> the grid of cells, each with its key, and the shards in which they are computed.
+
+A cell's key is a digest of everything its values depend on: the checkpoint's identity, the stimuli
+(VERSION, parameters, declared sources), the measure (VERSION, options, seed), the engine parts it
+requires, and the numerics. All of it is known without importing torch, downloading anything or
+loading a model. Environment and fingerprints are recorded and checked, not part of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transect.errors import InputError, nearest
+from transect.registry import factors
+from transect.registry import suites as registry
+from transect.registry.run import Checkpoint, Run
+from transect.registry.suites import Registry
+from transect.store import cell_store, names, units
+from transect.store.files import yaml_file
+from transect.store.project import SHIPPED, Project, tell
+from transect.study import engine_parts
+from transect.study.analysis_options import check_analysis, check_where
+from transect.study.entry_names import named
+from transect.study.grid import (
+    Batch,
+    Cell,
+    Entry,
+    Shard,
+    check_requires,
+    choose,
+    identity,
+    narrow,
+    not_applicable,
+)
+
+# weights that one job loads before it hands over to the next, so that jobs last minutes rather than
+# hours
+SHARD_PARAMETERS = 2e9
+RUNS_PER_BATCH = (
+    3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
+)
+SMALL = 5e6  # parameters
+SPEC = (
+    "analysis",
+    "title",
+    "figures",
+)  # of a line of `analyses`; all else are options of the analysis
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file, read and checked against registry and units."""
+
+    name: str
+    path: Path
+    data: dict[str, Any] = field(hash=False)
+    project: Project = field(hash=False)
+    registry: Registry = field(hash=False)
+    entries: tuple[Entry, ...] = field(hash=False)
+
+    @property
+    def seed(self) -> int:
+        return self.data["seed"]
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        defaults = {
+            "dtype": "float32",
+            "threads": 1,
+            "memory_gb": 2,
+            "batch_mb": 256,
+            "device": "cpu",
+        }
+        return defaults | self.data.get("numerics", {})
+
+    @property
+    def results(self) -> Path:
+        return self.project.results(self.name)
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """Run id -> population, held_out or baseline."""
+        found = {}
+        for part, role in (("baselines", "baseline"), ("population", "population")):
+            if part in self.data:
+                place = (
+                    f"{self.path}, line {yaml_file.line(self.path, [part, 'where'])}: {part}.where"
+                )
+                for run in self.registry.select(self.data[part]["where"], place):
+                    found[run.id] = (
+                        "held_out" if role == "population" and run.get("held_out") else role
+                    )
+        return found
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return [r for r in self.registry.runs.values() if r.id in self.roles]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(cell for run in self.runs for cell in self._cells_of(run))
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        grouped: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            grouped.setdefault(self._shard_name(cell.checkpoint), []).append(cell)
+        return tuple(Shard(name, tuple(cells)) for name, cells in grouped.items())
+
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        grouped: dict[str, list[Run]] = {}
+        for run in self.runs:
+            if run.trained_here:
+                grouped.setdefault(self._batch_name(run), []).append(run)
+        return tuple(Batch(name, tuple(runs), self.project) for name, runs in grouped.items())
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        """The place of each run in its suite's file: batches follow the registry, so that a run
+        added at the end moves no other.
+        """
+        return {run.id: i for suite in self.registry.suites for i, run in enumerate(suite.runs)}
+
+    def _batch_name(self, run: Run) -> str:
+        small = (run.get("params_total") or 0) < SMALL and run.get("trained_here", {}).get(
+            "batched", True
+        )
+        return f"{run.suite}-{self._position[run.id] // RUNS_PER_BATCH:03d}" if small else run.id
+
+    def _shard_name(self, checkpoint: Checkpoint) -> str:
+        run = checkpoint.run
+        if run.trained_here:
+            return self._batch_name(run)
+        size = run.get("params_total", 1e9)
+        per_job = max(1, int(SHARD_PARAMETERS // (size if isinstance(size, int | float) else 1e9)))
+        index = run.checkpoints.index(checkpoint) // per_job
+        return f"{run.id}-{index:03d}" if per_job < len(run.checkpoints) else run.id
+
+    def _cells_of(self, run: Run) -> Iterable[Cell]:
+        for entry in self.entries:
+            for checkpoint in self._checkpoints(run, entry):
+                yield self._cell(checkpoint, entry, self.roles[run.id])
+
+    def _checkpoints(self, run: Run, entry: Entry) -> list[Checkpoint]:
+        part = self.data["baselines" if self.roles[run.id] == "baseline" else "population"]
+        sampled = choose(run, part.get("checkpoints", "all"), self.path)
+        return (
+            sampled
+            if entry.checkpoints is None
+            else narrow(sampled, entry.checkpoints, run, self.path)
+        )
+
+    def meet(self, one: Entry, other: Entry) -> bool:
+        """Whether two entries are measured at one checkpoint."""
+        return any(
+            set(self._checkpoints(run, one)) & set(self._checkpoints(run, other))
+            for run in self.runs
+        )
+
+    def _cell(self, checkpoint: Checkpoint, entry: Entry, role: str) -> Cell:
+        run = checkpoint.run
+        reason = not_applicable(run, entry)
+        by = entry.stimuli.get("BY", []) if entry.stimuli else []
+        parameters = {} if reason else {name: run.get(name) for name in by}
+        items = {} if entry.stimuli is None else self._items(entry, parameters)
+        key = cell_store.digest(
+            {
+                "checkpoint": identity(checkpoint, self.project),
+                "stimuli": items,
+                "measure": [entry.measure.name, entry.measure["VERSION"]],
+                "options": entry.options,
+                "seed": self.seed,
+                "engine": engine_parts.versions(entry.measure, run),
+                "numerics": {"dtype": self.numerics["dtype"]},
+                **({"opening": run.get("opening")} if run.get("opening") else {}),
+            }
+        )
+        return Cell(checkpoint, entry, parameters, cell_store.digest(items), key, role, reason)
+
+    def _items(self, entry: Entry, parameters: dict[str, Any]) -> dict[str, Any]:
+        """What the items of a stimulus set depend on, known before any of them is made or
+        downloaded.
+        """
+        assert entry.stimuli is not None
+        corpus = entry.stimuli.get("CORPUS")
+        return {
+            "stimuli": [entry.stimuli.name, entry.stimuli["VERSION"]],
+            "source": entry.stimuli.get("SOURCE"),
+            "corpus": [corpus, units.find("corpus", corpus, self.project)["VERSION"]]
+            if corpus
+            else None,
+            "parameters": parameters,
+            "options": entry.stimuli_options,
+            "seed": self.seed,
+        }
+
+
+def load(name: str, project: Project) -> Study:
+    """Read a study by its name (looked up in studies/) or path, and check all that it names.
+
+    Raises InputError for an unknown study, measure, stimulus set or analysis; for stimuli without a
+    column that the measure reads; for an empty population; for an analysis that needs a measure
+    which the study does not take, or has no such option.
+    """
+    path = _find(name, project)
+    data = yaml_file.read(path)
+    validator = yaml_file.validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
+    yaml_file.check(data, validator, path)
+    if data["study"] != path.stem:
+        raise InputError(
+            f"{path}: field study is {data['study']!r}; it must be the file's name, {path.stem!r}."
+        )
+    _check_name(data["study"], path, project)
+    entries = tuple(_entry(spec, path, i, project) for i, spec in enumerate(data["measures"]))
+    study = Study(data["study"], path, data, project, registry.load(project), entries)
+    if "population" not in study.roles.values() and "held_out" not in study.roles.values():
+        raise InputError(
+            f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
+            f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is)."
+        )
+    study = replace(study, entries=named(study.entries, study.meet))
+    if "where" in data.get("design", {}):
+        study.registry.select(
+            data["design"]["where"],
+            f"{path}, line {yaml_file.line(path, ['design', 'where'])}: design.where",
+        )
+    _check_cells(study)
+    _check_analyses(study)
+    return study
+
+
+def _check_name(name: str, path: Path, project: Project) -> None:
+    """The name is that of the folder of the results, which are made anew: it must not be the
+    store's.
+    """
+    place = f"{path}, line {yaml_file.line(path, ['study'])}: the study"
+    results, kept = project.results(names.check(name, place)).resolve(), project.store.resolve()
+    if kept.is_relative_to(results) or results.is_relative_to(kept):
+        raise InputError(
+            f"{place} {name!r} would write its results to {results}, where the cell store lies ({kept}); give it another name."
+        )
+
+
+def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> Entry:
+    place = f"{path}, line {yaml_file.line(path, ['measures', index])}: measures"
+    measure = units.find("measure", spec["measure"], project, place)
+    stimuli = units.find("stimuli", spec["stimuli"], project, place) if "stimuli" in spec else None
+    needed = list(measure["STIMULI"])
+    if needed and stimuli is None:
+        raise InputError(
+            f"{place}: {measure.name} needs stimuli with the columns {', '.join(needed)}; add `stimuli: NAME`."
+        )
+    lacking = [c for c in needed if stimuli is not None and c not in stimuli["COLUMNS"]]
+    if lacking and stimuli is not None:
+        raise InputError(
+            f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
+            f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}"
+        )
+    check_requires(measure, place)
+    measure.check_options(spec.get("options", {}), place)
+    if stimuli is not None:
+        stimuli.check_options(spec.get("stimuli_options", {}), place)
+    settings = spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints")
+    return Entry(measure, stimuli, *settings, spec.get("name", ""))
+
+
+def _check_cells(study: Study) -> None:
+    """Two entries that meet at a checkpoint must differ in name, else their rows could not be told
+    apart, and in what they measure.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for cell in study.cells:
+        entry, at = cell.entry, (cell.checkpoint.run.id, cell.checkpoint.revision)
+        name, key = (
+            (*at, entry.measure.name, entry.stimuli_name, f"name {entry.name}"),
+            (*at, cell.key),
+        )
+        if name in seen or key in seen:
+            line = study.entries.index(entry)
+            given = study.data["measures"][line].get("name")
+            raise InputError(
+                f"{study.path}, line {yaml_file.line(study.path, ['measures', line])}: measures: {entry.measure.name} {entry.stimuli_name} "
+                f"stands twice for {at[0]} at {at[1]} with {f'the name {given!r}' if given and key not in seen else 'the same options'}; give the "
+                "entries different checkpoints (`all but last` and `last`), or different options and names (`name: ...`)."
+            )
+        seen |= {name, key}
+
+
+def _check_analyses(study: Study) -> None:
+    measures = {entry.measure.name: entry.measure for entry in study.entries}
+    held = registry.held(study.registry.values[run.id] for run in study.runs)
+    for index, spec in enumerate(study.data["analyses"]):
+        place = f"{study.path}, line {yaml_file.line(study.path, ['analyses', index])}: analyses"
+        unit = units.find("analysis", spec["analysis"], study.project, place)
+        lacking = [m for m in measures_needed(unit, spec) if m not in measures]
+        if lacking:
+            raise InputError(
+                f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
+                f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}"
+            )
+        given = {k: v for k, v in spec.items() if k not in SPEC}
+        check_analysis(
+            unit, given, study.entries, {*study.registry.factors, *factors.of_design()}, place
+        )
+        listed = spec.get("outcomes", [])
+        check_where(
+            listed if isinstance(listed, list) else [], held, study.entries, f"{place}: {unit.name}"
+        )
+    names = [spec["analysis"] for spec in study.data["analyses"]]
+    for index, claim in enumerate(study.data.get("claims", [])):
+        if claim["analysis"] not in names:
+            raise InputError(
+                f"{study.path}, line {yaml_file.line(study.path, ['claims', index])}: the claim rests on the analysis "
+                f"{claim['analysis']!r}, which the study does not run; it runs {', '.join(names)}.{nearest(claim['analysis'], names)}"
+            )
+
+
+def measures_needed(unit: units.Unit, spec: Any) -> list[str]:
+    """The measures that an analysis reads: those that it declares, and those that its options in a
+    study name as `measure`.
+    """
+    found = list(unit["NEEDS"])
+    parts = [spec]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            found += [part["measure"]] if isinstance(part.get("measure"), str) else []
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return list(dict.fromkeys(found))
+
+
+def _find(name: str, project: Project) -> Path:
+    if Path(name).suffix in (".yaml", ".yml"):
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"There is no study file {name!r}.")
+        return path.resolve()
+    paths = {
+        p.stem: p
+        for root in reversed(project.roots)
+        for p in (root / "studies").glob("*.yaml")
+        if p.stem != "schema"
+    }
+    if name not in paths:
+        raise InputError(
+            f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}"
+        )
+    if (
+        paths[name].parent != SHIPPED / "studies"
+        and (SHIPPED / "studies" / paths[name].name).is_file()
+    ):
+        tell(f"the study {name!r} is that of {paths[name]}, in the place of the shipped one.")
+    return paths[name]

@@ -1,0 +1,186 @@
+"""The commands that compute nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transect.cli import main
+from transect.store.project import Project
+
+
+def test_list_by_property(capsys: pytest.CaptureFixture[str]) -> None:
+    """`registry list --where` prints the runs that satisfy the query, as JSON too."""
+    assert (
+        main.main(
+            [
+                "registry",
+                "list",
+                "--json",
+                "--where",
+                "suite == 'pythia' and d_model == 512 and seed == 3",
+            ]
+        )
+        == 0
+    )
+    assert [r["id"] for r in json.loads(capsys.readouterr().out)] == ["pythia-70m-seed3"]
+
+
+def test_bad_query_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown factor: one sentence on stderr, code 2."""
+    assert main.main(["registry", "list", "--where", "d_modle == 512"]) == 2
+    assert "Did you mean 'd_model'" in capsys.readouterr().err
+
+
+def test_show_names_the_nearest_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt run is answered with the nearest."""
+    assert main.main(["registry", "show", "pythia-70"]) == 2
+    assert "Did you mean 'pythia-" in capsys.readouterr().err
+
+
+def test_show_tells_excluded_revisions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Known defects are part of what is shown."""
+    assert main.main(["registry", "show", "pythia-2.8b"]) == 0
+    assert "excluded" in capsys.readouterr().out
+
+
+def test_check_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """`registry check` says what it read."""
+    assert main.main(["registry", "check"]) == 0
+    assert "no errors" in capsys.readouterr().out
+
+
+def test_plan_counts_cells_and_costs(world: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """`plan` knows cells, loads, training and disk before anything is computed."""
+    assert main.main(["plan", "tiny", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["cells"], told["runs_to_train"], told["checkpoints_to_load"]) == (26, 5, 13)
+    assert told["cpu_hours"] >= 0 and told["download_gb"] == 0
+    assert not (world.root / "results").exists()
+
+
+def test_plan_of_the_shipped_studies_needs_no_network(capsys: pytest.CaptureFixture[str]) -> None:
+    """The study for a connected machine is planned offline: bytes to download are known from the
+    registry.
+    """
+    assert main.main(["plan", "suites", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["download_gb"] > 1
+
+
+def test_measures_are_listed_without_torch() -> None:
+    """`transect measures`: what each is, its columns, options with defaults, metrics with units;
+    torch is not imported.
+    """
+    code = "import sys; from transect import cli; cli.main(['measures']); assert 'torch' not in sys.modules"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert "stimuli  sentence_good, sentence_bad" in told and "bos='auto', context=''" in told
+    assert (
+        "conditions (needed, e.g. [{length: 32, gap: 0}])" in told
+        and "recovery (share of clean - corrupted)" in told
+    )
+
+
+def test_one_measure_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    """`transect measures NAME --json` has the texts of the file too; an unknown name is answered
+    with the nearest.
+    """
+    assert main.main(["measures", "surprisal", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["options"] == {"bos": "'auto'", "regions": "None", "corrected": "True"} and told[
+        "stimuli"
+    ] == ["text"]
+    assert "Pimentel" in told["text"] and "Two rows per word" in told["rows"]
+    assert (
+        main.main(["measures", "surprise"]) == 2
+        and "unknown measure 'surprise'" in capsys.readouterr().err
+    )
+
+
+def test_contrasts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, factor, kind, and what differs as well."""
+    assert main.main(["registry", "contrasts", "--json"]) == 0
+    found = {row["contrast"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (
+        found["mamba_pythia"]["factor"] == "architecture"
+        and "tokenizer" in found["mamba_pythia"]["also"]
+    )
+
+
+def test_the_tree_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Class, family, suite."""
+    assert main.main(["registry", "tree", "--where", "suite == 'mamba'"]) == 0
+    assert capsys.readouterr().out.split()[0] == "state-space"
+
+
+def test_languages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """With family, type and the number of runs."""
+    assert (
+        main.main(
+            ["registry", "languages", "--where", "language == 'tur' and suite == 'hplt'", "--json"]
+        )
+        == 0
+    )
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["iso"], found["family"], found["runs"]) == ("tur", "Turkic", 1)
+
+
+def test_a_list_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row per run, a column per factor."""
+    import io
+
+    import pandas as pd
+
+    assert main.main(["registry", "list", "--where", "suite == 'mamba'", "--csv"]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert {"run", "params_total", "mixer", "configuration"} <= set(table) and (
+        table["suite"] == "mamba"
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [
+            "measure",
+            "https://user:S3CRET@h.example/org/m",
+            "--measure",
+            "induction",
+            "--out",
+            "r.csv",
+        ],
+        ["measure", "https://h.example/m?token=S3CRET", "--measure", "induction", "--out", "r.csv"],
+        ["run", "https://user:S3CRET@h.example/study.yaml"],
+        ["fit", "https://user:S3CRET@h.example/t.csv", "y ~ x"],
+        ["gstudy", "https://h.example/t.csv?api-key=S3CRET", "--score", "y", "--object", "a"],
+        ["verify", "small", "https://h.example/s.yaml?api-key=S3CRET"],
+    ],
+)
+def test_an_error_repeats_no_secret(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address in the place of a model, a study or a table is told without its password or key."""
+    try:
+        assert main.main(arguments) == 2
+    except SystemExit as ended:  # argparse's own
+        assert ended.code == 2
+    told = capsys.readouterr().err
+    assert "S3CRET" not in told and "transect" in told
+
+
+def test_a_project_is_not_made_through_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A settings file that is a link which leads nowhere: one sentence, and nothing is made where
+    it leads.
+    """
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/transect.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    assert main.main(["init", str(tmp_path / "s")]) == 2
+    assert (
+        "is a project already" in capsys.readouterr().err
+        and not (tmp_path / "elsewhere.yaml").exists()
+    )
