@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from transect.errors import InputError
-from transect.store import code_imports
+from transect.store import code_imports, units
+from transect.store.project import SHIPPED, Project
 
 PACKAGE = code_imports.PACKAGE
 
@@ -68,3 +69,28 @@ def test_the_closure_goes_through_functions_and_files(tmp_path: Path) -> None:
     assert code_imports.closure([path], lambda file: file.name == "grid.py") == {
         PACKAGE / "study/grid.py"
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "files"),
+    [
+        ("analysis", "attribution", ["stats/effects/attribution.py", "stats/mixed/gaussian.py"]),
+        ("analysis", "attribution", ["study/outcome.py", "registry/factors.py"]),
+        ("analysis", "relatedness", ["stats/phylogeny/covariance.py", "registry/kinship.py"]),
+        ("figure", "attribution_forest", ["report/style.py"]),
+    ],
+)
+def test_a_unit_rests_on_what_it_imports(kind: str, name: str, files: list[str]) -> None:
+    """The inputs of the workflow's rules: its own file first, and the statistics, the factors, the
+    kinship and the style that it reaches.
+    """
+    unit = units.find(kind, name, Project(SHIPPED))
+    inputs = code_imports.of_unit(unit)
+    assert inputs[0] == unit.path
+    assert {PACKAGE / file for file in files} <= set(inputs)
+
+
+def test_an_analysis_does_not_rest_on_the_engine() -> None:
+    """A changed tokenizer draws no figure again: its cells would change first."""
+    inputs = code_imports.of_unit(units.find("analysis", "attribution", Project(SHIPPED)))
+    assert not [path for path in inputs if path.is_relative_to(PACKAGE / "lm")]

@@ -1,6 +1,6 @@
 # From cells to tables to figures: cheap, so it follows the files (study, registry, analysis script) by their times.
 import json
-from transect.store import unit_code, units
+from transect.store import code_imports, units
 from transect.jobs.analyse import figures_of
 
 FIGURES = figures_of(STUDY)
@@ -18,6 +18,7 @@ rule gather:
                 if {r.id for r in suite.runs} & set(STUDY.roles)
             }
         ),
+        script=relative(*code_imports.of_module(code_imports.PACKAGE / "jobs/gather.py")),
     output:
         measurements=f"results/{STUDY.name}/measurements.parquet",
         grid=f"results/{STUDY.name}/grid.parquet",
@@ -35,10 +36,7 @@ rule analyse:
         measurements="results/{study}/measurements.parquet",
         registry="results/{study}/registry.parquet",
         script=lambda wildcards: relative(
-            *unit_code.files(units.find("analysis", wildcards.analysis, STUDY.project))
-        ),
-        statistics=relative(
-            SHIPPED / "src/transect/study/outcome.py", *(SHIPPED / "src/transect/stats").glob("*.py")
+            *code_imports.of_unit(units.find("analysis", wildcards.analysis, STUDY.project))
         ),
     output:
         "results/{study}/tables/{analysis}/manifest.json",
@@ -56,8 +54,7 @@ rule draw:
             f"results/{wildcards.study}/tables/{analysis}/manifest.json"
             for analysis in FIGURES[wildcards.figure]["NEEDS"]
         ],
-        script=lambda wildcards: relative(*unit_code.files(FIGURES[wildcards.figure])),
-        style=relative(SHIPPED / "src/transect/report/style.py"),
+        script=lambda wildcards: relative(*code_imports.of_unit(FIGURES[wildcards.figure])),
     output:
         "results/{study}/figures/{figure}.json",
     log:

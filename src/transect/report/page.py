@@ -24,10 +24,11 @@ from transect.report.figures import Figure, embed
 from transect.report.grid import grid_view
 from transect.report.tables import Table, as_text, count, table_view
 from transect.store.files.whole_files import write_text
+from transect.store.project import SHIPPED
 
 __all__ = ["Figure", "ReportData", "Section", "Table", "render"]
 
-TEMPLATES = Path(__file__).resolve().parents[3] / "workflow" / "report"
+TEMPLATES = SHIPPED / "workflow" / "report"
 REGISTRY_FIRST = [
     "run",
     "role",

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from transect.errors import InputError, nearest
-from transect.store import units
+from transect.store import unit_code, units
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -40,6 +40,19 @@ def closure(
             reached.add(path)
             ahead.extend(direct(path))
     return frozenset(reached)
+
+
+def of_unit(unit: units.Unit) -> list[Path]:
+    """The files that a unit's results rest on: its own (store/unit_code.py), and what its code
+    imports from the package, so that a step is done again when one of them changes.
+    """
+    own = unit_code.files(unit)
+    return [*own, *sorted(closure(path for path in own if path.suffix == ".py"))]
+
+
+def of_module(path: Path) -> list[Path]:
+    """A file of the package and all that it imports from there."""
+    return sorted({path, *closure([path])})
 
 
 @cache
