@@ -4,9 +4,9 @@ that are files, patterns or named sets.
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -50,16 +50,9 @@ class Asked:
         """With its items."""
         if self.items is not None:
             return self
-        items = _items(
-            self.stimuli, self.unit, checkpoint, project, given.seed, given.stimuli_options
-        )
-        return Asked(
-            self.unit,
-            self.options,
-            self.stimuli,
-            items,
-            kept(items, given.keep, f"the stimuli {self.stimuli}"),
-        )
+        items = _items(self, checkpoint, project, given)
+        beside = kept(items, given.keep, f"the stimuli {self.stimuli}")
+        return replace(self, items=items, beside=beside)
 
 
 def asked(
@@ -75,43 +68,59 @@ def asked(
     Of several measures each takes the options that it knows. Raises InputError for all that can be
     told before a model is loaded.
     """
-    found = [units.find("measure", name, project, "--measure") for name in measures]
-    if repeated := [name for name in measures if list(measures).count(name) > 1]:
-        raise InputError(f"--measure {repeated[0]} is given twice.")
+    chosen = [units.find("measure", name, project, "--measure") for name in measures]
+    _check_named_once(measures, "--measure")
     files = [name for pattern in stimuli for name in _files(pattern)]
-    if repeated := [name for name in files if files.count(name) > 1]:
-        raise InputError(f"--stimuli {repeated[0]} is given twice.")
-    if len(found) > 1:
-        _check_shared(found, files, options)
-    result = []
-    for unit in found:
-        check_requires(unit, "--measure")
-        own = (
-            options
-            if len(found) == 1
-            else {k: v for k, v in options.items() if k in unit.options()}
-        )
-        unit.check_options(own, "--option")
-        sets: list[str | None] = [*files] or [None]
-        for name in sets if unit["STIMULI"] or len(found) == 1 else [None]:
-            if len(found) == 1 or unit["STIMULI"]:
-                _check_stimuli(name, unit, given.stimuli_options, given.keep, given.named)
-            result.append(_read(Asked(unit, own, name), given))
-    return result
+    _check_named_once(files, "--stimuli")
+    if len(chosen) == 1:
+        return _on_sets(chosen[0], options, [*files] or [None], given)
+    _check_shared(chosen, files, options)
+    pairs = []
+    for unit in chosen:
+        own = {name: value for name, value in options.items() if name in unit.options()}
+        if unit["STIMULI"]:
+            pairs += _on_sets(unit, own, [*files] or [None], given)
+        else:
+            _check_options(unit, own)
+            pairs.append(Asked(unit, own, None))
+    return pairs
+
+
+def _check_named_once(names: Sequence[str], flag: str) -> None:
+    for name in names:
+        if list(names).count(name) > 1:
+            raise InputError(f"{flag} {name} is given twice.")
+
+
+def _check_options(unit: units.Unit, options: Mapping[str, Any]) -> None:
+    check_requires(unit, "--measure")
+    unit.check_options(options, "--option")
+
+
+def _on_sets(
+    unit: units.Unit, options: Mapping[str, Any], sets: Sequence[str | None], given: Given
+) -> list[Asked]:
+    """One measure on each of these sets, whose files are read."""
+    _check_options(unit, options)
+    pairs = []
+    for name in sets:
+        _check_stimuli(name, unit, given)
+        pairs.append(_read(Asked(unit, options, name), given))
+    return pairs
 
 
 def _check_shared(
-    found: Sequence[units.Unit], files: Sequence[str], options: Mapping[str, Any]
+    chosen: Sequence[units.Unit], files: Sequence[str], options: Mapping[str, Any]
 ) -> None:
     """Options and stimuli that are for none of several measures."""
-    known = {option for unit in found for option in unit.options()}
-    names = ", ".join(unit.name for unit in found)
+    known = {option for unit in chosen for option in unit.options()}
+    names = ", ".join(unit.name for unit in chosen)
     for option in options:
         if option not in known:
             raise InputError(
                 f"--option: none of {names} has an option {option!r}; they have {', '.join(sorted(known)) or 'none'}.{nearest(option, known)}"
             )
-    if files and not any(unit["STIMULI"] for unit in found):
+    if files and not any(unit["STIMULI"] for unit in chosen):
         raise InputError(
             f"--stimuli {files[0]}: none of {names} takes stimuli; they make their own sequences."
         )
@@ -123,72 +132,70 @@ def _files(pattern: str) -> list[str]:
     """
     if Path(pattern).is_file() or not glob.has_magic(pattern):
         return [pattern]
-    found = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
-    if not found:
+    files = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
+    if not files:
         raise InputError(f"--stimuli {pattern!r}: no file is called so.")
-    return found
+    return files
 
 
 def _read(one: Asked, given: Given) -> Asked:
     """With the items of its file, where it names one."""
-    if one.stimuli is None or not Path(one.stimuli).is_file():
+    if not _is_file(one.stimuli):
         return one
     items = read_stimuli(Path(one.stimuli), one.unit["STIMULI"], one.unit.name, given.named)
-    return Asked(one.unit, one.options, one.stimuli, items, kept(items, given.keep, one.stimuli))
+    return replace(one, items=items, beside=kept(items, given.keep, one.stimuli))
 
 
-def _check_stimuli(
-    given: str | None,
-    unit: units.Unit,
-    options: Mapping[str, Any],
-    keep: Sequence[str],
-    named: Mapping[str, str],
-) -> None:
+def _is_file(stimuli: str | None) -> TypeGuard[str]:
+    return stimuli is not None and Path(stimuli).is_file()
+
+
+def _check_stimuli(stimuli: str | None, unit: units.Unit, given: Given) -> None:
     """What --stimuli, --stimuli-option, --keep and --columns say together; InputError before
     anything is loaded.
     """
-    if named and not (given and Path(given).is_file()):
+    if given.named and not _is_file(stimuli):
         raise InputError(
-            f"--columns {next(iter(named))}: it names the columns of a file, and --stimuli names none."
+            f"--columns {next(iter(given.named))}: it names the columns of a file, and --stimuli names none."
         )
-    if given is None:
-        if unit["STIMULI"]:
-            raise InputError(
-                f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME."
-            )
-        for flag, wrong in (("--stimuli-option", options), ("--keep", keep)):
-            if wrong:
-                raise InputError(
-                    f"{flag} {next(iter(wrong))}: {unit.name} takes no stimuli, so there is nothing that this could be of."
-                )
+    if stimuli is None:
+        _check_without_stimuli(unit, given)
     elif not unit["STIMULI"]:
         raise InputError(
-            f"--stimuli {given}: {unit.name} takes no stimuli; it makes its own sequences."
+            f"--stimuli {stimuli}: {unit.name} takes no stimuli; it makes its own sequences."
         )
-    elif Path(given).is_file() and options:
+    elif _is_file(stimuli) and given.stimuli_options:
         raise InputError(
-            f"--stimuli-option {next(iter(options))}: options are for a named set of stimuli; the items of {given} are taken as they stand."
+            f"--stimuli-option {next(iter(given.stimuli_options))}: options are for a named set of stimuli; the items of {stimuli} are taken as they stand."
         )
+
+
+def _check_without_stimuli(unit: units.Unit, given: Given) -> None:
+    """A measure that reads stimuli needs them; one that makes its own takes no flag about them."""
+    if unit["STIMULI"]:
+        raise InputError(
+            f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME."
+        )
+    for flag, names in (("--stimuli-option", given.stimuli_options), ("--keep", given.keep)):
+        if names:
+            raise InputError(
+                f"{flag} {next(iter(names))}: {unit.name} takes no stimuli, so there is nothing that this could be of."
+            )
 
 
 def _items(
-    given: str | None,
-    unit: units.Unit,
-    checkpoint: Checkpoint | None,
-    project: Project,
-    seed: int,
-    options: Mapping[str, Any],
+    one: Asked, checkpoint: Checkpoint | None, project: Project, given: Given
 ) -> pd.DataFrame:
     """The items of a named set, or of a measure that makes its own."""
-    if given is None:
+    if one.stimuli is None:
         return pd.DataFrame({"item": []})
-    needed, items = list(unit["STIMULI"]), _make(given, checkpoint, project, seed, options)
-    lacking = [c for c in needed if c not in items]
-    if lacking:
-        raise InputError(
-            f"--stimuli {given}: there is no column {lacking[0]!r}, which {unit.name} reads; there are {', '.join(items)}."
-            f"{nearest(lacking[0], items)}"
-        )
+    items = _make(one.stimuli, checkpoint, project, given.seed, given.stimuli_options)
+    for column in one.unit["STIMULI"]:
+        if column not in items:
+            raise InputError(
+                f"--stimuli {one.stimuli}: there is no column {column!r}, which {one.unit.name} reads; there are {', '.join(items)}."
+                f"{nearest(column, items)}"
+            )
     return items
 
 
@@ -203,16 +210,13 @@ def _make(
     if "/" in name or name.endswith((".csv", ".jsonl", ".json", ".tsv", ".txt", ".gz")):
         raise InputError(f"--stimuli: there is no file {name}.")
     unit = units.find("stimuli", name, project, "--stimuli")
-    run = checkpoint.run if checkpoint else None
-    by = {
-        factor: options.get(factor, run.get(factor) if run else None)
-        for factor in unit.get("BY", [])
-    }
-    unknown = [factor for factor, value in by.items() if value is None]
-    if unknown:
-        raise InputError(
-            f"--stimuli {name}: the items depend on {unknown[0]}, which is not known of this model; add --stimuli-option {unknown[0]}=..."
-        )
-    own = {k: v for k, v in options.items() if k not in by}
+    facts: Mapping[str, Any] = checkpoint.run.facts if checkpoint else {}
+    factors = {factor: options.get(factor, facts.get(factor)) for factor in unit.get("BY", [])}
+    for factor, value in factors.items():
+        if value is None:
+            raise InputError(
+                f"--stimuli {name}: the items depend on {factor}, which is not known of this model; add --stimuli-option {factor}=..."
+            )
+    own = {option: value for option, value in options.items() if option not in factors}
     unit.check_options(own, "--stimuli-option")
-    return unit.load().items(seed=seed, **by, **own)
+    return unit.load().items(seed=seed, **factors, **own)

@@ -26,7 +26,7 @@ from transect.jobs.measure import locate
 from transect.jobs.offers import check_offered, code_allowed
 from transect.jobs.self_check import Checked, SelfCheck
 from transect.registry import suites
-from transect.registry.run import Checkpoint
+from transect.registry.run import Checkpoint, Run
 from transect.store import cell_store, units
 from transect.store.cell_store import Store
 from transect.store.files import yaml_file
@@ -66,6 +66,17 @@ class Measured:
     untold: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where a model lies, its checkpoint where the registry knows it, and whether its own code may
+    be run.
+    """
+
+    path: Path
+    checkpoint: Checkpoint | None
+    own_code: bool
+
+
 def measure_model(
     model: str,
     measures: Sequence[str],
@@ -93,70 +104,77 @@ def measure_model(
     given = Given(stimuli_options or {}, keep, named or {}, seed)
     wanted = asked(measures, stimuli, options or {}, project, given)
     _check_device(loading.device)
-    path, checkpoint, code = _find(
+    source = _find(
         model, revision, project, loading.trust_remote_code, [one.unit for one in wanted]
     )
-    wanted = [one.made(checkpoint, project, given) for one in wanted]
-
-    loaded = _loaded(path, checkpoint, loading, code)
-    if checkpoint is not None:
-        same = identity(checkpoint, project)
-        drift.check_canary(checkpoint.run, checkpoint.revision, loaded.fingerprint)
-        drift.check(
-            Store(project.store),
-            checkpoint.run.id,
-            checkpoint.revision,
-            same,
-            loaded.fingerprint,
-            path.name,
-        )
+    wanted = [one.made(source.checkpoint, project, given) for one in wanted]
+    loaded = _loaded(source, loading)
+    if source.checkpoint is not None:
+        _check_drift(source.checkpoint, loaded, source.path, project)
     for one in wanted:
         if loaded.lacks:
             check_offered(one.unit, loaded)
         _check_offered(one.unit, loaded.capabilities, model, project)
     scores = SelfCheck(loaded)
-    parts, untold = [], []
-    for one in wanted:
-        try:
-            parts.append(_rows(one, loaded, scores, model, seed, told=len(wanted) > 1))
-        except (InputError, NotApplicable) as error:
-            if len(wanted) == 1:
-                raise
-            untold.append(f"{one.place}: {error}")  # the others are kept
-    if not parts:
-        raise NotApplicable("; ".join(untold))
-    rows = pd.concat(parts, ignore_index=True)
+    rows, refusals = _all_rows(wanted, loaded, scores, model, seed)
     return Measured(
-        rows, _refused(rows), scores.check(), openings.used(loaded, options or {}), tuple(untold)
+        rows, _refused(rows), scores.check(), openings.used(loaded, options or {}), refusals
     )
 
 
-def _rows(
-    one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int, told: bool
-) -> pd.DataFrame:
-    """The rows of one measure on one set; `told`: with the columns measure and stimuli after the
-    model.
-    """
+def _check_drift(checkpoint: Checkpoint, loaded: Any, path: Path, project: Project) -> None:
+    """Whether these are the weights that were measured under this name before."""
+    run, revision = checkpoint.run, checkpoint.revision
+    drift.check_canary(run, revision, loaded.fingerprint)
+    same = identity(checkpoint, project)
+    drift.check(Store(project.store), run.id, revision, same, loaded.fingerprint, path.name)
+
+
+def _all_rows(
+    wanted: Sequence[Asked], loaded: Any, scores: SelfCheck, model: str, seed: int
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of all measures; and of several those that could not be taken, with the reason."""
+    several = len(wanted) > 1
+    parts, refusals = [], []
+    for one in wanted:
+        try:
+            rows = _rows(one, loaded, scores, model, seed)
+        except (InputError, NotApplicable) as error:
+            if not several:
+                raise
+            refusals.append(f"{one.place}: {error}")  # the others are kept
+            continue
+        if several:
+            rows.insert(1, "measure", one.unit.name)
+            rows.insert(2, "stimuli", one.stimuli)
+        parts.append(rows)
+    if not parts:
+        raise NotApplicable("; ".join(refusals))
+    return pd.concat(parts, ignore_index=True), tuple(refusals)
+
+
+def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int) -> pd.DataFrame:
+    """The rows of one measure on one set."""
     assert one.items is not None and one.beside is not None
     with _without_advice(), scores.note(one.place), shown(loaded, one.place), panics_are_errors():
-        found = one.unit.load().measure(loaded, one.items, seed=seed, **one.options)
-    rows = with_columns(cell_store.as_values("", found).drop(columns="cell"), model, one.beside)
-    if told:
-        rows.insert(1, "measure", one.unit.name)
-        rows.insert(2, "stimuli", one.stimuli)
-    return rows
+        values = one.unit.load().measure(loaded, one.items, seed=seed, **one.options)
+    return with_columns(cell_store.as_values("", values).drop(columns="cell"), model, one.beside)
 
 
-def _loaded(path: Path, checkpoint: Checkpoint | None, loading: Loading, code: bool) -> Any:
+def _loaded(source: _Source, loading: Loading) -> Any:
+    checkpoint = source.checkpoint
     if checkpoint is not None and checkpoint.run.get("endpoint"):
         from transect.lm.api import ApiModel
 
-        return ApiModel(path, checkpoint.run.get("endpoint"), checkpoint.run.get("api_model"))
+        run = checkpoint.run
+        return ApiModel(source.path, run.get("endpoint"), run.get("api_model"))
     from transect.lm import load
 
-    given: dict[str, Any] = {} if loading.budget is None else {"budget": loading.budget}
+    settings: dict[str, Any] = {"dtype": loading.dtype, "device": loading.device}
+    if loading.budget is not None:
+        settings["budget"] = loading.budget
     with _without_advice():
-        model = load(path, dtype=loading.dtype, device=loading.device, remote_code=code, **given)
+        model = load(source.path, remote_code=source.own_code, **settings)
     model.opening_token = None if checkpoint is None else checkpoint.run.get("opening")
     return model
 
@@ -181,22 +199,21 @@ def parse_options(given: list[str], flag: str = "--option") -> dict[str, Any]:
     """``["n=32", "bos=true"]`` -> {"n": 32, "bos": True}; the value is read as YAML, so lists and
     mappings may be given.
     """
-    found = {}
+    options: dict[str, Any] = {}
     for text in given:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise InputError(f"{flag} {text!r}: write NAME=VALUE, e.g. n=32.")
-        if name in found:
+        if name in options:
             raise InputError(f"{flag} {name} is given twice.")
-        found[name] = yaml_file.parse(value, f"{flag} {name}")
-    return found
+        options[name] = yaml_file.parse(value, f"{flag} {name}")
+    return options
 
 
 def _find(
     model: str, revision: str | None, project: Project, trust: bool, wanted: Sequence[units.Unit]
-) -> tuple[Path, Checkpoint | None, bool]:
-    """Where the model lies, its checkpoint where the registry knows it, and whether its own code
-    may be run.
+) -> _Source:
+    """Where the model that a user names lies: a directory, a run of the registry, or on the hub.
 
     A run of the registry, and a hub id that some run names, follow the registry entry; a directory
     has none: who names it knows what is in it, and the flag decides. Code of a hub id that no entry
@@ -207,29 +224,15 @@ def _find(
             raise InputError(
                 f"--revision {revision!r}: {model} is a directory and has no revisions."
             )
-        return Path(model), None, trust
+        return _Source(Path(model), None, trust)
     runs = suites.load(project).runs
     if model in runs:
         for unit in wanted:
             _check_offered(unit, runs[model].capabilities, model, project)  # before a download
-        points = {c.revision: c for c in runs[model].checkpoints}
-        if revision is not None and revision not in points:
-            raise InputError(
-                f"--revision: run {model!r} has no revision {revision!r}.{nearest(revision, points)}"
-            )
-        code = code_allowed(runs[model], trust)
-        checkpoint = points[revision] if revision else runs[model].checkpoints[-1]
-        return locate(checkpoint, project, code), checkpoint, code
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")) and not model.endswith("/"):
-        from transect.store.hub.snapshots import resolve
-
+        return _of_run(runs[model], revision, project, trust)
+    if _is_hub_id(model):
         code = any(code_allowed(run, trust) for run in runs.values() if run.get("hub_id") == model)
-        try:
-            return resolve(model, revision or "main", code=code), None, code
-        except (LoadError, ResourceError) as error:
-            raise type(error)(
-                f"{str(error).rstrip('.')}; and there is no folder {model} here."
-            ) from error
+        return _on_hub(model, revision or "main", code)
     if Path(model).is_file():
         raise InputError(
             f"{model!r} is a file; a model is a folder, the one that holds its config.json."
@@ -238,6 +241,34 @@ def _find(
     raise InputError(
         f"{model!r} is no directory, no run of the registry and no hub id (organisation/name){folder}.{nearest(model, runs)}"
     )
+
+
+def _of_run(run: Run, revision: str | None, project: Project, trust: bool) -> _Source:
+    """A checkpoint of a run of the registry: the revision's, or the last."""
+    points = {checkpoint.revision: checkpoint for checkpoint in run.checkpoints}
+    if revision is not None and revision not in points:
+        raise InputError(
+            f"--revision: run {run.id!r} has no revision {revision!r}.{nearest(revision, points)}"
+        )
+    code = code_allowed(run, trust)
+    checkpoint = points[revision] if revision else run.checkpoints[-1]
+    return _Source(locate(checkpoint, project, code), checkpoint, code)
+
+
+def _is_hub_id(model: str) -> bool:
+    """Whether a name has the form organisation/name."""
+    return model.count("/") == 1 and not model.startswith((".", "/", "~")) and model[-1] != "/"
+
+
+def _on_hub(model: str, revision: str, code: bool) -> _Source:
+    from transect.store.hub.snapshots import resolve
+
+    try:
+        return _Source(resolve(model, revision, code=code), None, code)
+    except (LoadError, ResourceError) as error:
+        raise type(error)(
+            f"{str(error).rstrip('.')}; and there is no folder {model} here."
+        ) from error
 
 
 def _check_device(device: str) -> None:
@@ -261,24 +292,29 @@ def _check_offered(unit: units.Unit, offered: frozenset[str], model: str, projec
     lacking = [name for name in unit["REQUIRES"] if name not in offered]
     if not lacking:
         return
-    others = []
+    others = ", ".join(_measurable(offered, project)) or "nothing"
+    what = _not_offered(lacking, offered, model)
+    raise NotApplicable(f"{unit.name} {what}; it can be measured with: {others}.")
+
+
+def _measurable(offered: frozenset[str], project: Project) -> list[str]:
+    """The measures that require no more than a model offers."""
+    names = []
     for name in sorted(units.available("measure", project)):
         with contextlib.suppress(InputError):  # a broken file of the user's is not the matter here
-            others += (
-                [name]
-                if offered.issuperset(units.find("measure", name, project)["REQUIRES"])
-                else []
-            )
-    kind = next((word for name, word in OBJECTIVES.items() if name in offered), "other")
+            if offered.issuperset(units.find("measure", name, project)["REQUIRES"]):
+                names.append(name)
+    return names
+
+
+def _not_offered(lacking: Sequence[str], offered: frozenset[str], model: str) -> str:
+    """What a model lacks, in words: another objective, or capabilities."""
     defined = [OBJECTIVES[name] for name in lacking if name in OBJECTIVES]
-    what = (
-        f"is defined for {defined[0]} models; {model} is {'an' if kind[0] in 'aeiou' else 'a'} {kind} one"
-        if defined
-        else f"needs {', '.join(lacking)}, which {model} does not offer"
-    )
-    raise NotApplicable(
-        f"{unit.name} {what}; it can be measured with: {', '.join(others) or 'nothing'}."
-    )
+    if not defined:
+        return f"needs {', '.join(lacking)}, which {model} does not offer"
+    kind = next((word for name, word in OBJECTIVES.items() if name in offered), "other")
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"is defined for {defined[0]} models; {model} is {article} {kind} one"
 
 
 def _refused(rows: pd.DataFrame) -> pd.DataFrame:
@@ -288,11 +324,8 @@ def _refused(rows: pd.DataFrame) -> pd.DataFrame:
     several = [name for name in ("measure", "stimuli") if name in rows]
     if not several:
         return cell_store.refusals(rows)
-    parts = rows.groupby(several, sort=False, dropna=False)
-    found = [
-        cell_store.refusals(part).assign(
-            **{name: None if pd.isna(v) else v for name, v in zip(several, key, strict=True)}
-        )
-        for key, part in parts
-    ]
-    return pd.concat(found, ignore_index=True)[[*several, "item", "error"]]
+    parts = []
+    for key, part in rows.groupby(several, sort=False, dropna=False):
+        place = {name: None if pd.isna(v) else v for name, v in zip(several, key, strict=True)}
+        parts.append(cell_store.refusals(part).assign(**place))
+    return pd.concat(parts, ignore_index=True)[[*several, "item", "error"]]

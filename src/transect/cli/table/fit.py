@@ -1,6 +1,6 @@
 """What `transect fit` does: a formula on a table, and what was asked for beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ class Beside:
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A fitted table, and what it was fitted from."""
+
+    model: TableModel
+    frame: pd.DataFrame
+    formula: str
+    options: Mapping[str, Any]
+
+    @property
+    def weights(self) -> str | None:
+        return self.options.get("weights")
+
+
 def fit_file(
     path: Path, formula: str, beside: Beside | None = None, **options: Any
 ) -> tuple[TableModel, dict[str, Any]]:
@@ -89,9 +103,25 @@ def fit_file(
         model = fit_table(frame, formula, **options)
     except InputError as error:
         raise InputError("; ".join([str(error), *notes])) from None
-    found: dict[str, Any] = {
+    fitted = _Fitted(model, frame, formula, options)
+    results: dict[str, Any] = {
         "left_out_rows": pd.DataFrame(table.left_out(used)),
         "table_notes": notes,
+        **_of_every_fit(model),
+        **_statistics(fitted, beside),
+        **_written(fitted, beside),
+    }
+    if "means" in results and model.family != "binomial":
+        response = values(parsed.response, model.rows).to_numpy(float)
+        notes += beyond_shares(response, results["means"])
+    if beside.relatedness is not None and beside.of is not None:
+        results["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
+    return model, results
+
+
+def _of_every_fit(model: TableModel) -> dict[str, Any]:
+    """What is reported of a fit without being asked for."""
+    return {
         "terms": term_tests(model),
         "information": information(model),
         "residual_quantiles": residual_quantiles(model),
@@ -99,36 +129,43 @@ def fit_file(
         "omitted_slopes": omitted_slopes(model),
         "vcov": effect_covariance(model).to_dict(),
     }
+
+
+def _statistics(fitted: _Fitted, beside: Beside) -> dict[str, Any]:
+    """The further estimates and tests that are asked for."""
+    model, frame = fitted.model, fitted.frame
+    results: dict[str, Any] = {}
     if beside.intervals:
-        found["intervals"] = _intervals(model, beside)
-        found["intervals_by"] = INTERVALS[beside.intervals]
+        results["intervals"] = _intervals(model, beside)
+        results["intervals_by"] = INTERVALS[beside.intervals]
     if beside.against is not None:
-        found["comparison"] = compare(
-            frame, formula, beside.against, n=beside.n, seed=beside.seed, **options
+        draws = {"n": beside.n, "seed": beside.seed}
+        results["comparison"] = compare(
+            frame, fitted.formula, beside.against, **draws, **fitted.options
         )
     if beside.means:
-        found["means"], found["differences"] = marginal_means(model, beside.means)
-        if model.family != "binomial":
-            response = values(parsed.response, model.rows).to_numpy(float)
-            notes += beyond_shares(response, found["means"])
+        results["means"], results["differences"] = marginal_means(model, beside.means)
     if beside.margin is not None:
-        found["equivalence"] = _equivalence(model, beside.margin)
+        results["equivalence"] = _equivalence(model, beside.margin)
     if beside.left_out:
-        found |= _influence(model, frame, beside.left_out, options.get("weights"))
+        results |= _influence(model, frame, beside.left_out, fitted.weights)
     if beside.modes:
-        found["modes"] = conditional_modes(model.mixed)
+        results["modes"] = conditional_modes(model.mixed)
+    return results
+
+
+def _written(fitted: _Fitted, beside: Beside) -> dict[str, Any]:
+    """The files that are asked for, which are written here."""
+    results: dict[str, Any] = {}
     if beside.predict is not None:
-        found["predicted"] = {
-            "file": str(beside.predict),
-            **write_predictions(model, frame, beside.predict, beside.new),
-        }
+        predictions = write_predictions(fitted.model, fitted.frame, beside.predict, beside.new)
+        results["predicted"] = {"file": str(beside.predict), **predictions}
     if beside.plots is not None:
-        found["plots"] = [str(path) for path in write_plots(model, beside.plots)]
+        results["plots"] = [str(path) for path in write_plots(fitted.model, beside.plots)]
     if beside.export_r is not None:
-        found["in_r"] = [str(path) for path in export_to_r(model, beside.export_r, weights)]
-    if beside.relatedness is not None and beside.of is not None:
-        found["relatedness"] = _relatedness(model, frame, beside.relatedness, beside.of)
-    return model, found
+        paths = export_to_r(fitted.model, beside.export_r, fitted.weights)
+        results["in_r"] = [str(path) for path in paths]
+    return results
 
 
 def _references(texts: Sequence[str]) -> dict[str, str]:
@@ -142,10 +179,10 @@ def _references(texts: Sequence[str]) -> dict[str, str]:
 
 def _groupings(formula: Formula) -> set[str]:
     """The columns that are groupings and nothing else."""
-    terms = [*formula.fixed, *(t for r in formula.random for t in r.terms)]
-    return {column_of(v) for r in formula.random for v in r.group} - {
-        column_of(v) for t in terms for v in t
-    }
+    slopes = [term for random in formula.random for term in random.terms]
+    variables = [variable for term in [*formula.fixed, *slopes] for variable in term]
+    groups = {column_of(variable) for random in formula.random for variable in random.group}
+    return groups - {column_of(variable) for variable in variables}
 
 
 def _intervals(model: TableModel, beside: Beside) -> pd.DataFrame:
@@ -172,25 +209,35 @@ def _equivalence(model: TableModel, margin: float) -> pd.DataFrame:
 def _influence(
     model: TableModel, frame: pd.DataFrame, asked: Sequence[str], weights: str | None
 ) -> dict[str, Any]:
-    columns = [c for c in asked if c != "all" or "all" in frame]
+    """How the estimates change when each level of a column is left out."""
+    named = [column for column in asked if column != "all" or "all" in frame]
+    columns: list[str] = named
     skipped: list[str] = []
-    if len(columns) < len(asked):
-        every, skipped = groupings(model)
-        columns += [c for c in every if c not in columns]
-        if not columns and not skipped:
-            raise InputError(
-                "--leave-out all: the formula has no grouping; name a column to leave its levels out"
-            )
-        if not columns:
-            raise InputError(
-                f"--leave-out all: no grouping has 60 levels or fewer ({', '.join(skipped)} have more); name one to leave it out"
-            )
+    if len(named) < len(asked):
+        columns, skipped = _every_grouping(model, named)
     result = influence(model, frame, columns, weights)
     return {
         "influence": result.terms,
         "left_out": result.left_out,
-        "not_left_out": [c for c in skipped if c not in columns],
+        "not_left_out": [column for column in skipped if column not in columns],
     }
+
+
+def _every_grouping(model: TableModel, named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`--leave-out all`: the named columns and all groupings; and the groupings with too many
+    levels.
+    """
+    every, skipped = groupings(model)
+    columns = [*named, *(column for column in every if column not in named)]
+    if columns:
+        return columns, skipped
+    if not skipped:
+        raise InputError(
+            "--leave-out all: the formula has no grouping; name a column to leave its levels out"
+        )
+    raise InputError(
+        f"--leave-out all: no grouping has 60 levels or fewer ({', '.join(skipped)} have more); name one to leave it out"
+    )
 
 
 def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) -> dict[str, Any]:
@@ -209,7 +256,7 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
     matrix = read(path).frame if is_table(path) else None
     try:
         covariance, taken_for = _covariance(path, matrix, levels)
-        effects, found, alike = related_effects(frame, model.formula.text, of, covariance)
+        effects, signal, alike = related_effects(frame, model.formula.text, of, covariance)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {
@@ -217,7 +264,7 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
         "taken_for": taken_for,
         "of": of,
         "n_levels": len(levels),
-        "lambda": _lambda(found),
+        "lambda": _lambda(signal),
         "effects": effects,
         "left_out": alike,
     }
@@ -226,22 +273,24 @@ def _relatedness(model: TableModel, frame: pd.DataFrame, path: Path, of: str) ->
 def _covariance(
     path: Path, matrix: pd.DataFrame | None, levels: list[str]
 ) -> tuple[pd.DataFrame, str]:
+    """The covariance of the levels, and what the file was taken for: a tree, or a matrix."""
     if matrix is None:
         return tree_of(read_text(path, "the tree", guess=False).text, levels), "a tree"
-    labels = [
-        c for c in matrix if not pd.api.types.is_numeric_dtype(matrix[c])
-    ]  # pandas writes an index last
-    return covariance_of(matrix.set_index((labels or [matrix.columns[0]])[0]), levels)
+    # pandas writes an index last
+    texts = [c for c in matrix if not pd.api.types.is_numeric_dtype(matrix[c])]
+    labels = texts[0] if texts else matrix.columns[0]
+    return covariance_of(matrix.set_index(labels), levels)
 
 
-def _lambda(found: Lambda) -> dict[str, Any]:
+def _lambda(signal: Lambda) -> dict[str, Any]:
+    """The phylogenetic signal as a record."""
     return {
-        "estimate": found.estimate,
-        "lower": found.lower,
-        "upper": found.upper,
-        "p_star": found.p_star,
-        "n_groups": found.n_groups,
-        "method": found.method,
-        "informative": found.informative,
-        "sentence": found.sentence,
+        "estimate": signal.estimate,
+        "lower": signal.lower,
+        "upper": signal.upper,
+        "p_star": signal.p_star,
+        "n_groups": signal.n_groups,
+        "method": signal.method,
+        "informative": signal.informative,
+        "sentence": signal.sentence,
     }
