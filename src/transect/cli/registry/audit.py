@@ -58,18 +58,22 @@ def audit_files(
     loaded = registry.load(project)
     suite, chosen = _chosen(loaded, name, runs)
     holdings, where = read(project, loaded, suite, chosen, source, save)
-    held = {h.run.id for h in holdings}
+    notes = _not_compared(chosen, {holding.run.id for holding in holdings}, where)
+    revisions = sum(len(holding.listed) for holding in holdings)
+    return Report(name, len(holdings), revisions, audit(holdings), notes)
+
+
+def _not_compared(chosen: Sequence[Run], held: set[str], where: str) -> list[str]:
+    """Notes on the runs of which no files were compared, one for each cause."""
     without = [run.id for run in chosen if not run.loadable]
     counted = [run.id for run in chosen if run.trained_here and run.get("mixer") == "ngram"]
     absent = [run.id for run in chosen if run.loadable and run.id not in held.union(counted)]
-    notes = [f"{len(without)} runs have no weights that can be had: {listed(without)}"] * bool(
-        without
+    causes = (
+        (without, "have no weights that can be had"),
+        (counted, "are tables of counts, which have no weights"),
+        (absent, f"are not {where}"),
     )
-    notes += [
-        f"{len(counted)} runs are tables of counts, which have no weights: {listed(counted)}"
-    ] * bool(counted)
-    notes += [f"{len(absent)} runs are not {where}: {listed(absent)}"] * bool(absent)
-    return Report(name, len(holdings), sum(len(h.listed) for h in holdings), audit(holdings), notes)
+    return [f"{len(ids)} runs {cause}: {listed(ids)}" for ids, cause in causes if ids]
 
 
 def audit_values(
@@ -80,8 +84,7 @@ def audit_values(
     """
     loaded = registry.load(project)
     suite, chosen = _chosen(loaded, name, runs)
-    asked = study_file.load(measured_in, project)
-    values = _values(asked, {run.id for run in chosen})
+    values = _values(study_file.load(measured_in, project), {run.id for run in chosen})
     if values.empty:
         raise InputError(
             f"The study {measured_in!r} has measured nothing of {listed([r.id for r in chosen])}; `transect run {measured_in}` does."
@@ -89,9 +92,10 @@ def audit_values(
     holdings = [Holding(run, Repository(), "measured", notes=suite.notes) for run in chosen]
     judged = measured.judge(holdings, values)
     notes = [f"{judged.curves} curves of {judged.runs} runs were judged"]
-    notes += [
-        f"{judged.short} runs have fewer than {measured.LEAST} checkpoints with different values: no curve"
-    ] * bool(judged.short)
+    if judged.short:
+        notes.append(
+            f"{judged.short} runs have fewer than {measured.LEAST} checkpoints with different values: no curve"
+        )
     points = values[["run", "revision"]].drop_duplicates()
     return Report(name, points["run"].nunique(), len(points), judged.findings, notes)
 
@@ -115,33 +119,35 @@ def summary(report: Report) -> str:
     """
     lines = []
     for kind, meaning in KINDS.items():
-        rows = [f for f in report.findings if f.kind == kind]
-        if not rows:
-            continue
-        lines += [f"{kind}: {meaning}"]
-        for f in rows:
-            several = (
-                len(f.runs) > 1 and "across runs" in f.kind
-            )  # then each revision is told with its run
-            names = f"{len(f.runs)} runs" if several else listed(f.runs, 4)
-            at = f" at {listed(f.revisions)}" if f.revisions else ""
-            files = f" [{listed(f.files, 4)}]" if f.files else ""
-            state = f"known: {f.reason}" if f.known else f"NEW{'; ' * bool(f.reason)}{f.reason}"
-            lines += [
-                f"  {names}{at}{files}",
-                f"      {f.found}; expected: {f.expected}",
-                f"      {state}",
-            ]
-        lines += [""]
-    count = Counter(f.known for f in report.findings)
+        findings = [finding for finding in report.findings if finding.kind == kind]
+        if findings:
+            lines += [f"{kind}: {meaning}"]
+            lines += [line for finding in findings for line in _lines(finding)]
+            lines += [""]
     lines += [f"note     {note}" for note in report.notes]
-    told = f"{count[False]} new findings, {count[True]} known" if report.findings else "no findings"
-    return "\n".join(
-        [
-            *lines,
-            f"{report.suite}: {report.runs} runs, {report.revisions} revisions compared: {told}.",
-        ]
-    )
+    known = Counter(finding.known for finding in report.findings)
+    counts = f"{known[False]} new findings, {known[True]} known"
+    outcome = counts if report.findings else "no findings"
+    compared = f"{report.runs} runs, {report.revisions} revisions compared"
+    return "\n".join([*lines, f"{report.suite}: {compared}: {outcome}."])
+
+
+def _lines(finding: Finding) -> list[str]:
+    """One finding as three lines: where, what, and whether it is known."""
+    # across runs each revision stands with its run
+    several = len(finding.runs) > 1 and "across runs" in finding.kind
+    names = f"{len(finding.runs)} runs" if several else listed(finding.runs, 4)
+    revisions = f" at {listed(finding.revisions)}" if finding.revisions else ""
+    files = f" [{listed(finding.files, 4)}]" if finding.files else ""
+    if finding.known:
+        state = f"known: {finding.reason}"
+    else:
+        state = f"NEW; {finding.reason}" if finding.reason else "NEW"
+    return [
+        f"  {names}{revisions}{files}",
+        f"      {finding.found}; expected: {finding.expected}",
+        f"      {state}",
+    ]
 
 
 def _chosen(loaded: registry.Registry, name: str, runs: Sequence[str]) -> tuple[Suite, list[Run]]:
@@ -161,16 +167,12 @@ def _chosen(loaded: registry.Registry, name: str, runs: Sequence[str]) -> tuple[
 
 def _values(asked: study_file.Study, runs: set[str]) -> pd.DataFrame:
     """The measured values of the runs' cells, with run, revision, step, measure and stimuli."""
-    cells = [c for c in asked.cells if c.checkpoint.run.id in runs]
+    steps = {
+        cell.key: cell.checkpoint.step for cell in asked.cells if cell.checkpoint.run.id in runs
+    }
     store = Store(asked.project.store)
     index = store.index()
-    index = index[index.index.isin([c.key for c in cells]) & (index["state"] == MEASURED)]
-    at = pd.DataFrame(
-        [(c.key, c.checkpoint.step) for c in cells], columns=["cell", "step"]
-    ).drop_duplicates("cell")
-    where = (
-        index[["run", "revision", "measure", "stimuli"]]
-        .reset_index(names="cell")
-        .merge(at, on="cell")
-    )
-    return store.read(index).merge(where, on="cell")
+    index = index[index.index.isin(list(steps)) & (index["state"] == MEASURED)]
+    facts = index[["run", "revision", "measure", "stimuli"]].reset_index(names="cell")
+    of_cells = pd.DataFrame(list(steps.items()), columns=["cell", "step"])
+    return store.read(index).merge(facts.merge(of_cells, on="cell"), on="cell")

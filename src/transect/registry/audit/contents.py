@@ -10,8 +10,8 @@ what is expected of the others.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 from transect.registry.audit.finding import Finding, Holding, listed
 from transect.registry.audit.listing import CONFIGURATION, PICKLED, SAFE, TOKENIZER, File
@@ -32,6 +32,7 @@ COMPARED = (
 )
 # what a configuration says about the program that wrote it, not about the model
 PASSING = {"_name_or_path", "_commit_hash", "transformers_version", "use_cache"}
+K = TypeVar("K", bound=Hashable)
 
 
 def findings(holding: Holding) -> list[Finding]:
@@ -46,44 +47,51 @@ def findings(holding: Holding) -> list[Finding]:
 
 
 def _sizes(holding: Holding) -> list[Finding]:
-    whole = {r: sum(f.size for f in files) for r, files in _weights(holding).items()}
+    whole = {r: sum(file.size for file in files) for r, files in _weights(holding).items()}
     if not whole:
         return []
-    usual = Counter(whole.values()).most_common(1)[0][0]
-    sizes: dict[int, list[str]] = {}
-    for revision, size in whole.items():
-        near = next((s for s in [usual, *sizes] if SHARE < size / max(s, 1) < 1 / SHARE), size)
-        sizes.setdefault(near, []).append(revision)
-    usual = max(sizes, key=lambda s: len(sizes[s]))
-    found = []
+    sizes = _grouped_by_size(whole)
+    usual = max(sizes, key=lambda size: len(sizes[size]))
+    findings = []
     for size, revisions in sizes.items():
         if size != usual:
             expected = f"{_bytes(usual)}, as at {len(sizes[usual])} others"
-            found += holding.each("sizes differ", revisions, (), _bytes(size), expected)
+            findings += holding.each("sizes differ", revisions, (), _bytes(size), expected)
     total = holding.run.get("params_total")
     if isinstance(total, int) and not _quantised(holding) and not _fits(usual, total, holding):
-        told = f"{_bytes(usual)} are {usual / total:.2f} bytes for each of {total:,} weights"
-        found += holding.each(
-            "size contradicts the entry", sizes[usual], (), told, "1, 2 or 4 bytes each"
+        sentence = f"{_bytes(usual)} are {usual / total:.2f} bytes for each of {total:,} weights"
+        findings += holding.each(
+            "size contradicts the entry", sizes[usual], (), sentence, "1, 2 or 4 bytes each"
         )
-    return found
+    return findings
+
+
+def _grouped_by_size(whole: Mapping[str, int]) -> dict[int, list[str]]:
+    """Size in bytes -> the revisions with that size or nearly so; from revision -> size."""
+    commonest = Counter(whole.values()).most_common(1)[0][0]
+    sizes: dict[int, list[str]] = {}
+    for revision, size in whole.items():
+        near = (s for s in [commonest, *sizes] if SHARE < size / max(s, 1) < 1 / SHARE)
+        sizes.setdefault(next(near, size), []).append(revision)
+    return sizes
 
 
 def _fits(size: int, total: int, holding: Holding) -> bool:
-    fact = {
-        name: value if isinstance(value := holding.run.get(name), int) else 0
-        for name in ("vocab_size", "d_model", "n_layers", "context_length")
-    }
-    more = fact["vocab_size"] * fact["d_model"] + 2 * fact["d_model"] ** 2 + fact["vocab_size"]
-    masks = 4 * fact["n_layers"] * fact["context_length"] ** 2
-    return any(SHARE * b * total <= size <= b * ((2 - SHARE) * total + more) + masks for b in BYTES)
+    """Whether a size in bytes can be that of `total` weights; see the head of this file."""
+
+    def fact(name: str) -> int:
+        value = holding.run.get(name)
+        return value if isinstance(value, int) else 0
+
+    vocabulary, width = fact("vocab_size"), fact("d_model")
+    rest = vocabulary * width + 2 * width**2 + vocabulary
+    masks = 4 * fact("n_layers") * fact("context_length") ** 2
+    return any(SHARE * b * total <= size <= b * ((2 - SHARE) * total + rest) + masks for b in BYTES)
 
 
 def _quantised(holding: Holding) -> bool:
-    configurations = [
-        f.content for files in holding.listed.values() for f in files if f.path == CONFIGURATION
-    ]
-    return any(content and "quantization_config" in content for content in configurations)
+    contents = [file.content for file in _configs(holding).values()]
+    return any(content and "quantization_config" in content for content in contents)
 
 
 def _shards(holding: Holding) -> list[Finding]:
@@ -95,89 +103,102 @@ def _shards(holding: Holding) -> list[Finding]:
 
 def _entry(holding: Holding) -> list[Finding]:
     """The facts of the entry that a configuration contradicts."""
-    wrong: dict[tuple[str, str], list[str]] = {}
+    contradictions: dict[tuple[str, str], list[str]] = {}
     for revision, file in _configs(holding).items():
-        says = holding.configured.get(file.digest, {})
-        off = [
-            n
-            for n in COMPARED
-            if n in says and holding.run.get(n) not in (None, "unknown", says[n])
-        ]
-        if off:
-            told = (
-                ", ".join(f"{n} {says[n]}" for n in off),
-                ", ".join(f"{n} {holding.run.get(n)}" for n in off),
+        configured = holding.configured.get(file.digest, {})
+        names = [name for name in COMPARED if _contradicts(name, configured, holding)]
+        if names:
+            both = (
+                ", ".join(f"{name} {configured[name]}" for name in names),
+                ", ".join(f"{name} {holding.run.get(name)}" for name in names),
             )
-            wrong.setdefault(told, []).append(revision)
-    return [
-        finding
-        for (found, expected), revisions in wrong.items()
-        for finding in holding.each(
-            "configuration contradicts the entry",
-            revisions,
-            (CONFIGURATION,),
-            found,
-            f"the entry: {expected}",
+            contradictions.setdefault(both, []).append(revision)
+    kind = "configuration contradicts the entry"
+    findings = []
+    for (configuration, entry), revisions in contradictions.items():
+        findings += holding.each(
+            kind, revisions, (CONFIGURATION,), configuration, f"the entry: {entry}"
         )
-    ]
+    return findings
+
+
+def _contradicts(name: str, configured: Mapping[str, Any], holding: Holding) -> bool:
+    if name not in configured:
+        return False
+    return holding.run.get(name) not in (None, "unknown", configured[name])
 
 
 def _configurations(holding: Holding) -> list[Finding]:
     """Groups of revisions whose config.json says something else about the model."""
     configs = _configs(holding)
+    if not configs:
+        return []
     groups: dict[Hashable, list[str]] = {}
     for revision, file in configs.items():
         key = file.digest if file.content is None else repr(sorted(_lasting(file.content).items()))
         groups.setdefault(key, []).append(revision)
-    of_group = {key: configs[revisions[0]] for key, revisions in groups.items()}
-    usual = max(groups, key=lambda key: len(groups[key]), default=None)
+    examples = {key: configs[revisions[0]] for key, revisions in groups.items()}
+    usual = _largest(groups)
 
-    def told(key: Hashable) -> str:
-        mine, theirs = of_group[key].content, of_group[usual].content
+    def differences(key: Hashable) -> str:
+        mine, theirs = examples[key].content, examples[usual].content
         if mine is None or theirs is None:
-            return f"another content ({of_group[key].digest[:12]})"
+            return f"another content ({examples[key].digest[:12]})"
         a, b = _lasting(mine), _lasting(theirs)
         names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
         return ", ".join(f"{name} {a.get(name)} (others: {b.get(name)})" for name in names)
 
-    return _others(holding, "configuration changed", groups, (CONFIGURATION,), told)
+    return _others(holding, "configuration changed", groups, (CONFIGURATION,), differences)
 
 
 def _tokenizers(holding: Holding) -> list[Finding]:
+    weights = _weights(holding)
     held = {
-        r: {f.path: f.digest for f in files if TOKENIZER.fullmatch(f.path)}
-        for r, files in holding.listed.items()
+        revision: {file.path: file.digest for file in files if TOKENIZER.fullmatch(file.path)}
+        for revision, files in holding.listed.items()
+        if revision in weights
     }
-    held = {r: files for r, files in held.items() if r in _weights(holding)}
-    none = [r for r, files in held.items() if not any(_makes_one(name) for name in files)]
-    found = holding.each(
-        "no tokenizer",
-        none,
-        (),
-        "no file of a tokenizer",
-        "tokenizer.json, a vocabulary or *.model",
-    )
-    groups: dict[Hashable, list[str]] = {}
+    without = [revision for revision, files in held.items() if not any(map(_makes_one, files))]
+    return [
+        *holding.each(
+            "no tokenizer",
+            without,
+            (),
+            "no file of a tokenizer",
+            "tokenizer.json, a vocabulary or *.model",
+        ),
+        *_changed_tokenizers(holding, {r: f for r, f in held.items() if r not in without}),
+    ]
+
+
+def _changed_tokenizers(holding: Holding, held: Mapping[str, Mapping[str, str]]) -> list[Finding]:
+    """Groups of revisions with other files than most; from revision -> path -> digest."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for revision, files in held.items():
-        if revision not in none:
-            groups.setdefault(tuple(sorted(files.items())), []).append(revision)
-    usual = dict(max(groups, key=lambda key: len(groups[key]), default=()))  # type: ignore[call-overload]
+        groups.setdefault(tuple(sorted(files.items())), []).append(revision)
+    if not groups:
+        return []
+    usual = _largest(groups)
+    findings = []
     for key, revisions in groups.items():
-        mine: dict[str, str] = dict(key)  # type: ignore[call-overload]
-        changed = sorted(name for name in {*mine, *usual} if mine.get(name) != usual.get(name))
-        if changed:
-            told = ", ".join(
-                f"{name} {'absent' if name not in mine else 'added' if name not in usual else 'changed'}"
-                for name in changed
-            )
-            found += holding.each(
-                "tokenizer changed",
-                revisions,
-                changed,
-                told,
-                f"as at {len(groups[tuple(sorted(usual.items()))])} others",
-            )
-    return found
+        if changes := _changes(dict(key), dict(usual)):
+            sentence = ", ".join(f"{name} {change}" for name, change in changes.items())
+            expected = f"as at {len(groups[usual])} others"
+            findings += holding.each("tokenizer changed", revisions, changes, sentence, expected)
+    return findings
+
+
+def _changes(mine: Mapping[str, str], usual: Mapping[str, str]) -> dict[str, str]:
+    """Path -> absent, added or changed, of the files whose digest is not the usual one."""
+    changes = {}
+    for name in sorted({*mine, *usual}):
+        if name not in mine:
+            changes[name] = "absent"
+        elif name not in usual:
+            changes[name] = "added"
+        elif mine[name] != usual[name]:
+            changes[name] = "changed"
+    return changes
 
 
 def _others(
@@ -185,28 +206,34 @@ def _others(
     kind: str,
     groups: Mapping[Hashable, list[str]],
     files: tuple[str, ...],
-    told: Any,
+    describe: Callable[[Hashable], str],
 ) -> list[Finding]:
-    """One finding for each group of revisions but the largest."""
-    usual = max(groups, key=lambda key: len(groups[key]), default=None)
-    return [
-        finding
-        for key, revisions in groups.items()
-        if key != usual
-        for finding in holding.each(
-            kind, revisions, files, told(key), f"as at {listed(groups[usual], 3)}"
-        )
-    ]
+    """One finding for each group of revisions but the largest; `describe` puts a key in words."""
+    if not groups:
+        return []
+    usual = _largest(groups)
+    findings = []
+    for key, revisions in groups.items():
+        if key != usual:
+            expected = f"as at {listed(groups[usual], 3)}"
+            findings += holding.each(kind, revisions, files, describe(key), expected)
+    return findings
+
+
+def _largest(groups: Mapping[K, list[str]]) -> K:
+    """The key of the largest group, of equal ones the first."""
+    return max(groups, key=lambda key: len(groups[key]))
 
 
 def _weights(holding: Holding) -> dict[str, list[File]]:
     """Revision -> its files of weights, of the safetensors where there are any."""
-    found = {}
+    of_revision = {}
     for revision, files in holding.listed.items():
-        safe = [f for f in files if SAFE.fullmatch(f.path)]
-        if weights := safe or [f for f in files if PICKLED.fullmatch(f.path)]:
-            found[revision] = weights
-    return found
+        safe = [file for file in files if SAFE.fullmatch(file.path)]
+        pickled = [file for file in files if PICKLED.fullmatch(file.path)]
+        if weights := safe or pickled:
+            of_revision[revision] = weights
+    return of_revision
 
 
 def _configs(holding: Holding) -> dict[str, File]:
@@ -222,7 +249,7 @@ def _makes_one(name: str) -> bool:
 
 
 def _bytes(size: float) -> str:
-    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= of:
-            return f"{size / of:.2f} {unit}"
+    for unit, bytes_per_unit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_per_unit:
+            return f"{size / bytes_per_unit:.2f} {unit}"
     return f"{size:.0f} bytes"

@@ -76,19 +76,17 @@ class Holding:
 
     @cached_property
     def listed(self) -> dict[str, tuple[File, ...]]:
-        """Revision of the rule -> its files in the top folder, which are the ones that are loaded."""
+        """Revision of the rule -> its files in the top folder."""
         held = self.repository.revisions
-        return {r: tuple(f for f in held[r] if "/" not in f.path) for r in self.rule if r in held}
+        return {revision: _top(held[revision]) for revision in self.rule if revision in held}
 
     @cached_property
     def with_main(self) -> dict[str, tuple[File, ...]]:
         """`listed`, and `main` where it is this run's."""
-        main = (
-            self.repository.revisions.get("main", ())
-            if not self.others and "main" not in self.rule
-            else ()
-        )
-        return self.listed | ({"main": tuple(f for f in main if "/" not in f.path)} if main else {})
+        main = self.repository.revisions.get("main", ())
+        if not main or self.others or "main" in self.rule:
+            return self.listed
+        return self.listed | {"main": _top(main)}
 
     @cached_property
     def commits(self) -> dict[str, tuple[File, ...]]:
@@ -104,16 +102,14 @@ class Holding:
         if revision in self.run.excluded:
             return self.run.excluded[revision]
         step = self.rule.get(revision)
-        names = [revision] + ([str(step)] if step is not None else [])
-        own = self.run.get("notes", [])
-        for text in [own] if isinstance(own, str) else own:
-            if any(_mentions(text, name) for name in names):
+        names = [revision] if step is None else [revision, str(step)]
+        notes = self.run.get("notes", [])
+        for text in [notes] if isinstance(notes, str) else notes:
+            if _mentions_any(text, names):
                 return f"noted: {text}"
-        called = [self.run.id, str(self.run.get("hub_id", "")).split("/")[-1]]
+        run_names = [self.run.id, str(self.run.get("hub_id", "")).split("/")[-1]]
         for text in self.notes:
-            if any(_mentions(text, name) for name in called if name) and any(
-                _mentions(text, name) for name in names
-            ):
+            if _mentions_any(text, filter(None, run_names)) and _mentions_any(text, names):
                 return f"noted: {text}"
         return ""
 
@@ -138,6 +134,15 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[: most - 2])} ... {names[-1]} ({len(names)})"
+
+
+def _top(files: Sequence[File]) -> tuple[File, ...]:
+    """The files in the top folder, which are the ones that are loaded."""
+    return tuple(file for file in files if "/" not in file.path)
+
+
+def _mentions_any(text: str, names: Iterable[str]) -> bool:
+    return any(_mentions(text, name) for name in names)
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -11,7 +11,7 @@ same in place of a repository.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,30 +68,44 @@ def of_run(run: Run, repositories: Mapping[str, Repository], where: str) -> Repo
     """
     points = checkpoints(run)
     own = str(run.get("hub_id", run.id))
-    if (
-        not run.on_hub
-        or all(p.hub_id == own and p.hub_revision == p.revision for p in points)
-        or not any(p.hub_id in repositories for p in points)
-    ):
+    in_own = all(p.hub_id == own and p.hub_revision == p.revision for p in points)
+    any_read = any(p.hub_id in repositories for p in points)
+    if not run.on_hub or in_own or not any_read:
         return repositories.get(own)
+    revisions, unread = _under_own_names(points, repositories, where)
+    for revision in _unnamed(points, repositories):
+        unread.setdefault(revision, "")
+    if own in repositories and "main" in repositories[own].revisions:
+        revisions.setdefault("main", repositories[own].revisions["main"])
+    return Repository(revisions, unread)
+
+
+def _under_own_names(
+    points: Sequence[Checkpoint], repositories: Mapping[str, Repository], where: str
+) -> tuple[dict[str, tuple[File, ...]], dict[str, str]]:
+    """Revision of the rule -> its files, from the repository of each; and why others were not read."""
     revisions, unread = {}, {}
     for point in points:
-        repository = repositories.get(
-            point.hub_id, Repository(error=f"{point.hub_id} is not {where}")
-        )
+        absent = Repository(error=f"{point.hub_id} is not {where}")
+        repository = repositories.get(point.hub_id, absent)
         if repository.error:
             unread[point.revision] = repository.error
         elif point.hub_revision in repository.revisions:
             revisions[point.revision] = repository.revisions[point.hub_revision]
         elif point.hub_revision in repository.unread:
             unread[point.revision] = repository.unread[point.hub_revision]
+    return revisions, unread
+
+
+def _unnamed(points: Sequence[Checkpoint], repositories: Mapping[str, Repository]) -> list[str]:
+    """The revisions beyond the rule, of the repositories whose names are the rule's own."""
+    named = {"main"} | {point.revision for point in points}
+    revisions: dict[str, None] = {}
     for point in points:
         if point.hub_revision == point.revision and point.hub_id in repositories:
-            more = repositories[point.hub_id].existing - {"main"} - {p.revision for p in points}
-            unread |= dict.fromkeys(sorted(more - set(unread)), "")
-    if own in repositories and "main" in repositories[own].revisions:
-        revisions.setdefault("main", repositories[own].revisions["main"])
-    return Repository(revisions, unread)
+            beyond = repositories[point.hub_id].existing - named
+            revisions |= dict.fromkeys(sorted(beyond))
+    return list(revisions)
 
 
 def parse(data: Any, place: str, hub_id: str | None = None) -> dict[str, Repository]:
@@ -102,7 +116,7 @@ def parse(data: Any, place: str, hub_id: str | None = None) -> dict[str, Reposit
     """
     if not isinstance(data, dict) or not data:
         raise InputError(
-            f"{place}: a listing is a JSON object, hub id -> revision -> tree entries; this is {_told(data)}."
+            f"{place}: a listing is a JSON object, hub id -> revision -> tree entries; this is {_quoted(data)}."
         )
     if not any(isinstance(value, list) for value in data.values()):
         return {name: _repository(value, f"{place}: {name}") for name, value in data.items()}
@@ -116,21 +130,24 @@ def parse(data: Any, place: str, hub_id: str | None = None) -> dict[str, Reposit
 
 def to_json(repositories: Mapping[str, Repository]) -> dict[str, Any]:
     """The JSON form above."""
-    return {
-        name: {"error": repository.error}
-        if repository.error
-        else {
-            revision: [_entry(file) for file in files]
-            for revision, files in repository.revisions.items()
-        }
-        | {revision: {"error": why} if why else None for revision, why in repository.unread.items()}
-        for name, repository in repositories.items()
+    return {name: _revisions(repository) for name, repository in repositories.items()}
+
+
+def _revisions(repository: Repository) -> dict[str, Any]:
+    if repository.error:
+        return {"error": repository.error}
+    revisions: dict[str, Any] = {
+        revision: [_entry(file) for file in files]
+        for revision, files in repository.revisions.items()
     }
+    for revision, why in repository.unread.items():
+        revisions[revision] = {"error": why} if why else None
+    return revisions
 
 
 def _repository(data: Any, place: str) -> Repository:
     if not isinstance(data, dict):
-        raise InputError(f"{place}: expected revision -> tree entries, not {_told(data)}.")
+        raise InputError(f"{place}: expected revision -> tree entries, not {_quoted(data)}.")
     if isinstance(data.get("error"), str):
         return Repository(error=data["error"])
     revisions, unread = {}, {}
@@ -141,39 +158,56 @@ def _repository(data: Any, place: str) -> Repository:
         elif isinstance(entries, dict) and isinstance(entries.get("error"), str):
             unread[revision] = entries["error"]
         elif isinstance(entries, list):
-            files = [_file(entry, f"{where}, entry {i}") for i, entry in enumerate(entries, 1)]
-            revisions[revision] = tuple(file for file in files if file is not None)
+            revisions[revision] = _files(entries, where)
         else:
-            raise InputError(f"{where}: expected a list of tree entries, not {_told(entries)}.")
+            raise InputError(f"{where}: expected a list of tree entries, not {_quoted(entries)}.")
     return Repository(revisions, unread)
+
+
+def _files(entries: Sequence[Any], place: str) -> tuple[File, ...]:
+    """The tree entries that are files."""
+    files = [_file(entry, f"{place}, entry {i}") for i, entry in enumerate(entries, 1)]
+    return tuple(file for file in files if file is not None)
 
 
 def _file(entry: Any, place: str) -> File | None:
     """One tree entry; None for a folder."""
     if not isinstance(entry, dict):
         raise InputError(
-            f"{place}: expected an object with path, size and oid, not {_told(entry)}."
+            f"{place}: expected an object with path, size and oid, not {_quoted(entry)}."
         )
     if entry.get("type") == "directory":
         return None
     large = entry.get("lfs") or {}
     if not isinstance(large, dict):
-        raise InputError(f"{place}: lfs is {_told(large)}; it must be an object with oid and size.")
+        raise InputError(
+            f"{place}: lfs is {_quoted(large)}; it must be an object with oid and size."
+        )
     digest = large.get("oid", entry.get("oid"))
-    for name, value, kind in (
-        ("path", entry.get("path"), str),
-        ("size", entry.get("size"), int),
-        ("oid", digest, str),
-    ):
-        if not isinstance(value, kind) or isinstance(value, bool):
-            wanted = "a whole number" if kind is int else "text"
-            raise InputError(f"{place}: {name} is {_told(value)}; it must be {wanted}.")
+    _check_types(entry | {"oid": digest}, place)
     content = entry.get("content")
     if content is not None and not isinstance(content, dict):
         raise InputError(
-            f"{place}: content is {_told(content)}; it must be the object of the configuration."
+            f"{place}: content is {_quoted(content)}; it must be the object of the configuration."
         )
     return File(entry["path"], entry["size"], str(digest), content, str(entry.get("error", "")))
+
+
+def _check_types(entry: Mapping[str, Any], place: str) -> None:
+    for name, kind, wanted in (
+        ("path", str, "text"),
+        ("size", int, "a whole number"),
+        ("oid", str, "text"),
+    ):
+        value = entry.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{place}: {name} is {_quoted(value)}; it must be {wanted}.")
+
+
+def _quoted(value: Any) -> str:
+    """A value of the file for a sentence, cut after 60 characters."""
+    text = "absent" if value is None else repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def _entry(file: File) -> dict[str, Any]:
@@ -183,8 +217,3 @@ def _entry(file: File) -> dict[str, Any]:
     if file.content is not None:
         entry["content"] = dict(file.content)
     return entry | ({"error": file.error} if file.error else {})
-
-
-def _told(value: Any) -> str:
-    text = "absent" if value is None else repr(value)
-    return text if len(text) < 60 else f"{text[:57]}..."

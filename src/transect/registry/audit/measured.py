@@ -37,86 +37,104 @@ def judge(holdings: Sequence[Holding], values: pd.DataFrame) -> Judged:
     """Findings over measured values: columns run, revision, step, measure, stimuli, metric, item,
     value, layer, head, and others.
     """
-    found, curves, judged, short = [], 0, 0, 0
+    equal, off = [], []
+    n_curves = []  # of each run
     rows = values[values["value"].notna() & values["step"].notna()]
-    of_run = dict(iter(rows.groupby("run", sort=False)))
+    rows_of = dict(iter(rows.groupby("run", sort=False)))
     for holding in holdings:
-        mine = of_run.get(holding.run.id)
+        mine = rows_of.get(holding.run.id)
         if mine is None:
             continue
-        found += _equal(holding, mine)
+        equal += _equal(holding, mine)
         odd, n = _off(holding, mine[mine["layer"].isna() & mine["head"].isna()])
-        found += odd
-        curves, judged, short = curves + n, judged + (n > 0), short + (n == 0)
-    order = ["equal values", "off the curve"]
-    return Judged(sorted(found, key=lambda f: order.index(f.kind)), curves, judged, short)
+        off += odd
+        n_curves.append(n)
+    judged = sum(n > 0 for n in n_curves)
+    return Judged([*equal, *off], sum(n_curves), judged, len(n_curves) - judged)
 
 
 def _equal(holding: Holding, rows: pd.DataFrame) -> list[Finding]:
     """Checkpoints whose values are all the same numbers."""
+    findings = []
+    for revisions in _with_equal_values(rows):
+        reasons = {revision: holding.reason(revision) for revision in revisions}
+        unexplained = [revision for revision in revisions if not reasons[revision]]
+        findings.append(
+            Finding(
+                "equal values",
+                (holding.run.id,),
+                tuple(revisions),
+                (),
+                f"{len(revisions)} with equal values",
+                "values of its own at each",
+                len(unexplained) <= 1,
+                "; ".join(dict.fromkeys(reason for reason in reasons.values() if reason)),
+            )
+        )
+    return findings
+
+
+def _with_equal_values(rows: pd.DataFrame) -> list[list[str]]:
+    """Sets of two and more revisions with the same numbers, in every metric that is not a count."""
     fine = rows[rows.groupby(SERIES)["value"].transform(lambda v: (v % 1 != 0).any())]
-    keys = [
-        c for c in (*SERIES, "item", "region", "word", "position", "layer", "head") if c in fine
-    ]
+    places = ("item", "region", "word", "position", "layer", "head")
+    keys = [column for column in (*SERIES, *places) if column in fine]
     ordered = fine.sort_values(keys, kind="stable")
-    groups: dict[bytes, list[tuple[int, str]]] = {}
-    for (step, revision), part in ordered.groupby(["step", "revision"]):
+    groups: dict[bytes, list[str]] = {}
+    for (_, revision), part in ordered.groupby(["step", "revision"]):
         if len(part) >= ENOUGH:
-            groups.setdefault(
-                pd.util.hash_pandas_object(part[[*keys, "value"]], index=False)
-                .to_numpy()
-                .tobytes(),
-                [],
-            ).append((int(step), str(revision)))
-    found = []
-    for group in groups.values():
-        if len(group) > 1:
-            left = [revision for _, revision in group if not holding.reason(revision)]
-            reason = "; ".join(
-                dict.fromkeys(r for _, revision in group if (r := holding.reason(revision)))
-            )
-            found.append(
-                Finding(
-                    "equal values",
-                    (holding.run.id,),
-                    tuple(revision for _, revision in group),
-                    (),
-                    f"{len(group)} with equal values",
-                    "values of its own at each",
-                    len(left) <= 1,
-                    reason,
-                )
-            )
-    return found
+            hashes = pd.util.hash_pandas_object(part[[*keys, "value"]], index=False)
+            groups.setdefault(hashes.to_numpy().tobytes(), []).append(str(revision))
+    return [revisions for revisions in groups.values() if len(revisions) > 1]
+
+
+@dataclass(frozen=True)
+class _Outlier:
+    """A checkpoint off one curve: by how many times the noise, and in words."""
+
+    z: float
+    sentence: str
 
 
 def _off(holding: Holding, rows: pd.DataFrame) -> tuple[list[Finding], int]:
     """Checkpoints off a curve, one finding for each, and the number of curves that were judged."""
-    worst: dict[str, tuple[float, str]] = {}
-    flagged: dict[str, int] = {}
-    curves = 0
-    for names, part in rows.groupby(SERIES, sort=False):
-        points = (
-            part.groupby(["step", "revision"])["value"].mean().reset_index().drop_duplicates("step")
-        )
-        if len(points) < LEAST or points["value"].nunique() < LEAST // 2:
-            continue
-        curves += 1
-        y = points["value"].to_numpy(float)
-        for i, z in off_curve(np.log(points["step"].to_numpy(float) + 1), y).items():
-            revision = str(points["revision"][i])
-            others = np.abs(np.delete(y, [i]) - y[i])
-            like = str(points["revision"].drop(i).iloc[int(np.argmin(others))])
-            told = f"{names[2]} {y[i]:.4g}, {abs(z):.0f} times the noise {'above' if z > 0 else 'below'} the curve; nearest to {like}"
-            flagged[revision] = flagged.get(revision, 0) + 1
-            if abs(z) > abs(worst.get(revision, (0.0, ""))[0]):
-                worst[revision] = (z, told)
-    found = []
-    for revision, (_, told) in sorted(
-        worst.items(), key=lambda item: holding.rule.get(item[0]) or 0
-    ):
-        share = f" ({flagged[revision]} of {curves} curves)" if curves > 1 else ""
-        found += holding.each(
-            "off the curve", [revision], (), told + share, "on the curve of the other steps"
-        )
-    return found, curves
+    curves = [
+        _outliers(str(metric), points)
+        for (_, _, metric), part in rows.groupby(SERIES, sort=False)
+        if _is_curve(points := _points(part))
+    ]
+    of_revision: dict[str, list[_Outlier]] = {}
+    for of_curve in curves:
+        for revision, outlier in of_curve.items():
+            of_revision.setdefault(revision, []).append(outlier)
+    findings = []
+    expected = "on the curve of the other steps"
+    for revision in sorted(of_revision, key=lambda r: holding.rule.get(r) or 0):
+        outliers = of_revision[revision]
+        worst = max(outliers, key=lambda outlier: abs(outlier.z))
+        share = f" ({len(outliers)} of {len(curves)} curves)" if len(curves) > 1 else ""
+        findings += holding.each("off the curve", [revision], (), worst.sentence + share, expected)
+    return findings, len(curves)
+
+
+def _points(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean over items at each step: columns step, revision, value."""
+    means = rows.groupby(["step", "revision"])["value"].mean().reset_index()
+    return means.drop_duplicates("step", ignore_index=True)
+
+
+def _is_curve(points: pd.DataFrame) -> bool:
+    return len(points) >= LEAST and points["value"].nunique() >= LEAST // 2
+
+
+def _outliers(metric: str, points: pd.DataFrame) -> dict[str, _Outlier]:
+    """Revision -> how far it lies off the curve of a metric, of those that do."""
+    y = points["value"].to_numpy(float)
+    outliers = {}
+    for i, z in off_curve(np.log(points["step"].to_numpy(float) + 1), y).items():
+        distances = np.abs(np.delete(y, [i]) - y[i])
+        nearest = points["revision"].drop(i).iloc[int(np.argmin(distances))]
+        side = "above" if z > 0 else "below"
+        sentence = f"{metric} {y[i]:.4g}, {abs(z):.0f} times the noise {side} the curve; nearest to {nearest}"
+        outliers[str(points["revision"][i])] = _Outlier(z, sentence)
+    return outliers

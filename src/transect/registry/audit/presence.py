@@ -3,7 +3,7 @@ against their own names.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from transect.registry.audit.finding import Finding, Holding
 from transect.registry.audit.listing import COMMIT, CONFIGURATION, PICKLED, SAFE, File
@@ -15,8 +15,8 @@ def findings(holdings: Sequence[Holding]) -> list[Finding]:
     """What could not be listed, is missing, has no weights, or not all of them, or pickled ones;
     and what no rule names.
     """
-    found = [finding for holding in holdings for finding in _of_run(holding)]
-    return found + _beyond_the_rule(holdings)
+    of_runs = [finding for holding in holdings for finding in _of_run(holding)]
+    return of_runs + _beyond_the_rule(holdings)
 
 
 def _of_run(holding: Holding) -> list[Finding]:
@@ -25,67 +25,98 @@ def _of_run(holding: Holding) -> list[Finding]:
         return [
             Finding("could not be listed", run, (), (), repository.error, "a list of its revisions")
         ]
-    found = []
-    for why in dict.fromkeys(repository.unread.values()):
-        names = tuple(
-            r for r, told in repository.unread.items() if told == why and r in holding.rule
-        )
-        if names:
-            found.append(
-                Finding("could not be listed", run, names, (), why or "not asked for", "its files")
-            )
+    absent = [r for r in holding.rule if r not in repository.existing]
+    return [
+        *_unread(holding),
+        *_unreadable_files(holding),
+        *holding.each(
+            "missing revision",
+            absent,
+            (),
+            f"not {holding.where}",
+            "a revision of the registry's rule",
+        ),
+        *_of_weights(holding),
+    ]
+
+
+def _unread(holding: Holding) -> list[Finding]:
+    """The revisions of the rule that were not listed, one finding for each cause."""
+    causes: dict[str, list[str]] = {}
+    for revision, why in holding.repository.unread.items():
+        revisions = causes.setdefault(why, [])
+        if revision in holding.rule:
+            revisions.append(revision)
+    run, kind = (holding.run.id,), "could not be listed"
+    return [
+        Finding(kind, run, tuple(revisions), (), why or "not asked for", "its files")
+        for why, revisions in causes.items()
+        if revisions
+    ]
+
+
+def _unreadable_files(holding: Holding) -> list[Finding]:
+    run = (holding.run.id,)
+    findings = []
     for revision, files in holding.listed.items():
         for file in files:
             if file.error:
                 kind = "could not be listed" if file.path == CONFIGURATION else "damaged file"
-                found.append(
+                findings.append(
                     Finding(kind, run, (revision,), (file.path,), file.error, "its content")
                 )
-    absent = [r for r in holding.rule if r not in repository.existing]
-    found += holding.each(
-        "missing revision", absent, (), f"not {holding.where}", "a revision of the registry's rule"
-    )
-    return found + _of_weights(holding)
+    return findings
 
 
 def _of_weights(holding: Holding) -> list[Finding]:
-    none, pickled = [], []
-    lacking: dict[str, list[str]] = {}
+    none: list[str] = []
+    pickled: list[str] = []
+    pickles: set[str] = set()
+    lacking: dict[str, list[str]] = {}  # shard -> revisions
     for revision, files in holding.listed.items():
-        safe, unsafe = ([f for f in files if form.fullmatch(f.path)] for form in (SAFE, PICKLED))
+        safe = _named_as(SAFE, files)
+        unsafe = _named_as(PICKLED, files)
         if not safe and not unsafe:
             none.append(revision)
         elif not safe:
             pickled.append(revision)
+            pickles.update(unsafe)
         for name in _lacking(safe or unsafe):
             lacking.setdefault(name, []).append(revision)
-    found = holding.each("no weights", none, (), "no file of weights", "model*.safetensors")
-    for without in dict.fromkeys(
-        map(tuple, lacking.values())
-    ):  # one finding for the shards that the same revisions lack
-        shards = [name for name, revisions in lacking.items() if tuple(revisions) == without]
-        told = f"{len(shards)} {'shard is' if len(shards) == 1 else 'shards are'} not there"
-        found += holding.each(
-            "incomplete weights", without, shards, told, "every shard that the others' names count"
-        )
-    names = sorted(
-        {f.path for r in pickled for f in holding.listed[r] if PICKLED.fullmatch(f.path)}
-    )
-    return found + holding.each(
-        "weights only pickled", pickled, names, "weights only as pickle", "safetensors"
-    )
+    unsafe_only = ("weights only as pickle", "safetensors")
+    return [
+        *holding.each("no weights", none, (), "no file of weights", "model*.safetensors"),
+        *_incomplete(holding, lacking),
+        *holding.each("weights only pickled", pickled, sorted(pickles), *unsafe_only),
+    ]
 
 
-def _lacking(files: Sequence[File]) -> list[str]:
+def _named_as(form: re.Pattern[str], files: Sequence[File]) -> list[str]:
+    return [file.path for file in files if form.fullmatch(file.path)]
+
+
+def _incomplete(holding: Holding, lacking: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """One finding for the shards that the same revisions lack; from shard -> revisions."""
+    shards_of: dict[tuple[str, ...], list[str]] = {}
+    for name, revisions in lacking.items():
+        shards_of.setdefault(tuple(revisions), []).append(name)
+    expected = "every shard that the others' names count"
+    findings = []
+    for without, shards in shards_of.items():
+        sentence = f"{len(shards)} {'shard is' if len(shards) == 1 else 'shards are'} not there"
+        findings += holding.each("incomplete weights", without, shards, sentence, expected)
+    return findings
+
+
+def _lacking(paths: Sequence[str]) -> list[str]:
     """The shards that the names of the others promise (`-00001-of-00003`) and that are not there."""
-    names = {file.path for file in files}
+    names = set(paths)
     promised = set()
     for name in names:
         if match := OF_HOW_MANY.fullmatch(name):
-            i, n = match.groups()
-            promised |= {
-                name.replace(f"-{i}-of-", f"-{k:0{len(i)}d}-of-") for k in range(1, int(n) + 1)
-            }
+            number, n_shards = match.groups()
+            for i in range(1, int(n_shards) + 1):
+                promised.add(name.replace(f"-{number}-of-", f"-{i:0{len(number)}d}-of-"))
     return sorted(promised - names)
 
 
@@ -94,20 +125,27 @@ def _beyond_the_rule(holdings: Sequence[Holding]) -> list[Finding]:
     sharing: dict[int, list[Holding]] = {}
     for holding in holdings:
         sharing.setdefault(id(holding.repository), []).append(holding)
-    found = []
+    findings = []
     for group in sharing.values():
-        named = {"main"}.union(
-            *(h.rule for h in group), *(h.others for h in group), *(h.run.excluded for h in group)
-        )
-        more = tuple(
-            sorted(r for r in group[0].repository.existing - named if not COMMIT.fullmatch(r))
-        )
-        if more:
-            told = f"{len(more)} more {group[0].where}"
-            runs = tuple(h.run.id for h in group)
-            found.append(
+        existing = group[0].repository.existing
+        unnamed = sorted(r for r in existing - _named(group) if not COMMIT.fullmatch(r))
+        if unnamed:
+            findings.append(
                 Finding(
-                    "not in the rule", runs, more, (), told, "the revisions of the registry's rule"
+                    "not in the rule",
+                    tuple(holding.run.id for holding in group),
+                    tuple(unnamed),
+                    (),
+                    f"{len(unnamed)} more {group[0].where}",
+                    "the revisions of the registry's rule",
                 )
             )
-    return found
+    return findings
+
+
+def _named(group: Sequence[Holding]) -> set[str]:
+    """The revisions of a repository that the registry names, and `main`."""
+    names = {"main"}
+    for holding in group:
+        names.update(holding.rule, holding.others, holding.run.excluded)
+    return names

@@ -8,13 +8,15 @@ twin: it is the same point by another name.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from transect.registry.audit.finding import Finding, Holding
 from transect.registry.audit.listing import PICKLED, SAFE, File
 
 FORMATS = {"safetensors": SAFE, "pickle": PICKLED}
 Node = tuple[int, str]  # place of the holding, revision
+Formats = Mapping[str, Mapping[str, str]]  # format -> hash -> name of a file
 
 
 def findings(holdings: Sequence[Holding]) -> list[Finding]:
@@ -25,39 +27,36 @@ def findings(holdings: Sequence[Holding]) -> list[Finding]:
         for revision, files in holding.with_main.items()
     }
     classes = _classes(held)
-    twins = [nodes for cls in classes if len(nodes := _without_main(cls, holdings)) > 1]
-    found = [_twins(holdings, nodes, held) for nodes in twins]
-    return [
-        *_joined(found),
-        *_shared(holdings, classes, held),
-        *(f for h in holdings if "main" in h.rule for f in _replaced(h)),
-    ]
+    of_classes = [_without_main(nodes, holdings) for nodes in classes]
+    twins = [_twins(holdings, nodes, held) for nodes in of_classes if len(nodes) > 1]
+    replacements = [f for h in holdings if "main" in h.rule for f in _replaced(h)]
+    return [*_joined(twins), *_shared(holdings, classes, held), *replacements]
 
 
 def _weights(files: Iterable[File]) -> dict[str, dict[str, str]]:
     """Format -> hash -> name, of the files of weights."""
-    found: dict[str, dict[str, str]] = {}
+    formats: dict[str, dict[str, str]] = {}
     for file in files:
         for name, form in FORMATS.items():
             if form.fullmatch(file.path):
-                found.setdefault(name, {})[file.digest] = file.path
-    return found
+                formats.setdefault(name, {})[file.digest] = file.path
+    return formats
 
 
-def _classes(held: Mapping[Node, Mapping[str, Mapping[str, str]]]) -> list[list[Node]]:
+def _classes(held: Mapping[Node, Formats]) -> list[list[Node]]:
     """The checkpoints that have weights, in sets of twins, each in the order given."""
     first: dict[tuple[str, frozenset[str]], Node] = {}
-    of: dict[Node, Node] = {}  # a checkpoint -> an earlier twin, or itself
+    earlier: dict[Node, Node] = {}  # a checkpoint -> an earlier twin, or itself
 
     def root(node: Node) -> Node:
-        while of[node] != node:
-            node = of[node]
+        while earlier[node] != node:
+            node = earlier[node]
         return node
 
     for node, formats in held.items():
-        of[node] = node
+        earlier[node] = node
         for form, files in formats.items():
-            of[root(node)] = root(first.setdefault((form, frozenset(files)), node))
+            earlier[root(node)] = root(first.setdefault((form, frozenset(files)), node))
     classes: dict[Node, list[Node]] = {}
     for node, formats in held.items():
         if formats:
@@ -67,31 +66,31 @@ def _classes(held: Mapping[Node, Mapping[str, Mapping[str, str]]]) -> list[list[
 
 def _without_main(nodes: Sequence[Node], holdings: Sequence[Holding]) -> list[Node]:
     """The twins of a class without the `main` of a run whose last checkpoint is among them."""
+
+    def is_last(i: int) -> bool:
+        return (i, list(holdings[i].rule)[-1]) in nodes
+
     return [
-        (i, r)
-        for i, r in nodes
-        if r != "main" or r in holdings[i].rule or (i, list(holdings[i].rule)[-1]) not in nodes
+        (i, revision)
+        for i, revision in nodes
+        if revision != "main" or revision in holdings[i].rule or not is_last(i)
     ]
 
 
 def _twins(
-    holdings: Sequence[Holding], nodes: Sequence[Node], held: dict[Node, dict[str, dict[str, str]]]
+    holdings: Sequence[Holding], nodes: Sequence[Node], held: Mapping[Node, Formats]
 ) -> Finding:
-    runs = tuple(dict.fromkeys(holdings[i].run.id for i, _ in nodes))
-    of_each = [
-        {d: name for files in held[node].values() for d, name in files.items()} for node in nodes
-    ]
-    common = set.intersection(*(set(names) for names in of_each)) or set(
-        of_each[0]
-    )  # twins of twins by two formats
-    files = tuple(sorted(of_each[0][digest] for digest in common & set(of_each[0])))
-    kind = "identical weights" if len(runs) == 1 else "identical weights across runs"
+    runs = _runs(holdings, nodes)
+    names_of_each = [_names_by_hash(held[node]) for node in nodes]
+    first = names_of_each[0]
+    # twins of twins by two formats have no file in common
+    common = set.intersection(*(set(names) for names in names_of_each)) or set(first)
     known, reason = _known(holdings, nodes)
     return Finding(
-        kind,
+        "identical weights" if len(runs) == 1 else "identical weights across runs",
         runs,
         _names(holdings, nodes),
-        files,
+        tuple(sorted(first[digest] for digest in common & set(first))),
         f"{len(nodes)} with the same bytes",
         "weights of its own at each",
         known,
@@ -99,31 +98,49 @@ def _twins(
     )
 
 
+def _names_by_hash(formats: Formats) -> dict[str, str]:
+    """Hash -> name, of the files of all formats."""
+    return {digest: name for files in formats.values() for digest, name in files.items()}
+
+
 def _known(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[bool, str]:
     """Whether at most one of the twins is still taken for a checkpoint; and the reasons, or what is
     not excluded yet.
     """
-    points = [(i, r) for i, r in nodes if r in holdings[i].rule]
-    reasons = {node: holdings[node[0]].reason(node[1]) for node in points}
-    left = [node for node in points if not reasons[node]]
-    told = "; ".join(dict.fromkeys(reason for reason in reasons.values() if reason))
-    seeds = {holdings[i].run.get("init_seed") for i, _ in left}
-    at_start = all(holdings[i].rule[r] == 0 for i, r in left) and len({i for i, _ in left}) == len(
-        left
-    )
-    if at_start and len(left) > 1 and len(seeds) == 1 and None not in seeds:
+    points = [(i, revision) for i, revision in nodes if revision in holdings[i].rule]
+    reasons = {(i, revision): holdings[i].reason(revision) for i, revision in points}
+    in_use = [point for point in points if not reasons[point]]
+    stated = list(dict.fromkeys(reason for reason in reasons.values() if reason))
+    if (seed := _common_initialisation(holdings, in_use)) is not None:
         return True, "; ".join(
-            [f"the same initialisation (init_seed {seeds.pop()})", *([told] if told else [])]
+            [
+                f"the same initialisation (init_seed {seed})",
+                *(["; ".join(stated)] if stated else []),
+            ]
         )
     # a `main` among the twins is not at the last step: then the one that is left is wrong, too
-    if len(left) <= 1 and not any(
-        (i, "main") in nodes and "main" not in holdings[i].rule for i, _ in left
-    ):
-        return True, told
-    return (
-        False,
-        f"not excluded: {', '.join(_names(holdings, left))}; known: {told}" if told else "",
-    )
+    main_is_twin = any((i, "main") in nodes and "main" not in holdings[i].rule for i, _ in in_use)
+    if len(in_use) <= 1 and not main_is_twin:
+        return True, "; ".join(stated)
+    if not stated:
+        return False, ""
+    names = ", ".join(_names(holdings, in_use))
+    return False, f"not excluded: {names}; known: {'; '.join(stated)}"
+
+
+def _common_initialisation(holdings: Sequence[Holding], points: Sequence[Node]) -> Any:
+    """The init_seed of several runs' first steps, which then are the same by right; None where
+    these are other points or the seeds differ.
+    """
+    runs = {i for i, _ in points}
+    seeds = {holdings[i].run.get("init_seed") for i in runs}
+    one_of_each = len(runs) == len(points) > 1
+    at_start = all(holdings[i].rule[revision] == 0 for i, revision in points)
+    return seeds.pop() if one_of_each and at_start and len(seeds) == 1 else None
+
+
+def _runs(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(holdings[i].run.id for i, _ in nodes))
 
 
 def _names(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -132,105 +149,114 @@ def _names(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[str, ...
     return tuple(f"{holdings[i].run.id}@{r}" if several else r for i, r in nodes)
 
 
-def _joined(found: Sequence[Finding]) -> list[Finding]:
+def _joined(twins: Sequence[Finding]) -> list[Finding]:
     """The twins across the same runs in one finding: two repositories with equal content would give
     one for each step.
     """
     groups: dict[Hashable, list[Finding]] = {}
-    for finding in found:
+    for finding in twins:
         key = (finding.runs, finding.known, finding.reason) if len(finding.runs) > 1 else finding
         groups.setdefault(key, []).append(finding)
-    return [
-        group[0]
-        if len(group) == 1
-        else replace(
-            group[0],
-            revisions=tuple(r for f in group for r in f.revisions),
-            found=f"{len(group)} sets of twins",
-        )
-        for group in groups.values()
-    ]
+    return [group[0] if len(group) == 1 else _one_of(group) for group in groups.values()]
+
+
+def _one_of(group: Sequence[Finding]) -> Finding:
+    revisions = tuple(revision for finding in group for revision in finding.revisions)
+    return replace(group[0], revisions=revisions, found=f"{len(group)} sets of twins")
+
+
+@dataclass
+class _Shard:
+    """One content of a file of weights: its name (the last that it was met under), the classes that
+    hold it, and the number of files of the largest set it belongs to.
+    """
+
+    name: str
+    classes: list[int]
+    of: int
 
 
 def _shared(
     holdings: Sequence[Holding],
     classes: Sequence[Sequence[Node]],
-    held: dict[Node, dict[str, dict[str, str]]],
+    held: Mapping[Node, Formats],
 ) -> list[Finding]:
     """Hashes of one of several files that occur in more than one class; those of the same classes
     in one finding.
     """
-    places: dict[str, list[int]] = {}
-    names: dict[str, str] = {}
-    most: dict[str, int] = {}
+    groups: dict[tuple[int, ...], list[_Shard]] = {}
+    for shard in _shards(classes, held):
+        if len(shard.classes) > 1:
+            groups.setdefault(tuple(shard.classes), []).append(shard)
+    return [
+        _sharing(holdings, [node for c in several for node in classes[c]], shards)
+        for several, shards in groups.items()
+    ]
+
+
+def _shards(classes: Sequence[Sequence[Node]], held: Mapping[Node, Formats]) -> list[_Shard]:
+    """Every content of a file of weights, in the order in which it is first met."""
+    shards: dict[str, _Shard] = {}
     for c, nodes in enumerate(classes):
-        for files in {id(f): f for node in nodes for f in held[node].values()}.values():
+        for files in (files for node in nodes for files in held[node].values()):
             for digest, name in files.items():
-                if c not in places.setdefault(digest, []):
-                    places[digest].append(c)
-                names[digest], most[digest] = name, max(most.get(digest, 0), len(files))
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for digest, at in places.items():
-        if len(at) > 1:
-            groups.setdefault(tuple(at), []).append(digest)
-    found = []
-    for several, digests in groups.items():
-        nodes = _without_main([node for c in several for node in classes[c]], holdings)
-        runs = tuple(dict.fromkeys(holdings[i].run.id for i, _ in nodes))
-        known, reason = _known(holdings, nodes)
-        shards = tuple(sorted(names[digest] for digest in digests))
-        told = f"{len(digests)} of {most[digests[0]]} files the same in {len(nodes)}"
-        found.append(
-            Finding(
-                "shared shards" + " across runs" * (len(runs) > 1),
-                runs,
-                _names(holdings, nodes),
-                shards,
-                told,
-                "shards of its own at each",
-                known,
-                reason,
-            )
-        )
-    return found
+                shard = shards.setdefault(digest, _Shard(name, [], 0))
+                if c not in shard.classes:
+                    shard.classes.append(c)
+                shard.name, shard.of = name, max(shard.of, len(files))
+    return list(shards.values())
+
+
+def _sharing(
+    holdings: Sequence[Holding], members: Sequence[Node], shards: Sequence[_Shard]
+) -> Finding:
+    nodes = _without_main(members, holdings)
+    runs = _runs(holdings, nodes)
+    known, reason = _known(holdings, nodes)
+    return Finding(
+        "shared shards" if len(runs) <= 1 else "shared shards across runs",
+        runs,
+        _names(holdings, nodes),
+        tuple(sorted(shard.name for shard in shards)),
+        f"{len(shards)} of {shards[0].of} files the same in {len(nodes)}",
+        "shards of its own at each",
+        known,
+        reason,
+    )
 
 
 def _replaced(holding: Holding) -> list[Finding]:
     """Commits of `main` between which its weights changed; a file that was added later (another
     format) is no change.
     """
-    states = {
-        **({"main": holding.listed["main"]} if "main" in holding.listed else {}),
-        **holding.commits,
-    }
-    found = []
-    for name in FORMATS:
+    main = {"main": holding.listed["main"]} if "main" in holding.listed else {}
+    states = {commit: _weights(files) for commit, files in {**main, **holding.commits}.items()}
+    for form in FORMATS:
         generations: dict[frozenset[str], list[str]] = {}
-        for commit, files in states.items():
-            if weights := _weights(files).get(name):
+        for commit, formats in states.items():
+            if weights := formats.get(form):
                 generations.setdefault(frozenset(weights), []).append(commit)
-        if len(generations) < 2:
-            continue
-        commits = tuple(
-            next((c for c in names if c != "main"), names[0]) for names in generations.values()
-        )
-        paths = tuple(
-            sorted({f for state in states.values() for f in _weights(state).get(name, {}).values()})
-        )
-        pinned = str(holding.run.get("commit", ""))
-        known = pinned != "" and any(c.startswith(pinned) for c in holding.commits)
-        told = f"{len(generations)} generations under main"
-        reason = f"pinned to commit {pinned[:12]}" if known else holding.reason("main")
-        found.append(
-            Finding(
-                "weights replaced",
-                (holding.run.id,),
-                commits,
-                paths,
-                told,
-                "one, or a pinned commit (field `commit`)",
-                bool(reason),
-                reason,
-            )
-        )
-    return found[:1]
+        if len(generations) > 1:
+            paths = {path for formats in states.values() for path in formats.get(form, {}).values()}
+            return [_generations(holding, list(generations.values()), paths)]
+    return []
+
+
+def _generations(
+    holding: Holding, generations: Sequence[Sequence[str]], paths: Iterable[str]
+) -> Finding:
+    """The weights that `main` has held one after another, each with the commits that hold it."""
+    commits = [next((c for c in names if c != "main"), names[0]) for names in generations]
+    pinned = str(holding.run.get("commit", ""))
+    known = pinned != "" and any(commit.startswith(pinned) for commit in holding.commits)
+    reason = f"pinned to commit {pinned[:12]}" if known else holding.reason("main")
+    return Finding(
+        "weights replaced",
+        (holding.run.id,),
+        tuple(commits),
+        tuple(sorted(paths)),
+        f"{len(generations)} generations under main",
+        "one, or a pinned commit (field `commit`)",
+        bool(reason),
+        reason,
+    )
