@@ -110,22 +110,18 @@ def _known(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[bool, st
     points = [(i, revision) for i, revision in nodes if revision in holdings[i].rule]
     reasons = {(i, revision): holdings[i].reason(revision) for i, revision in points}
     in_use = [point for point in points if not reasons[point]]
-    stated = list(dict.fromkeys(reason for reason in reasons.values() if reason))
-    if (seed := _common_initialisation(holdings, in_use)) is not None:
-        return True, "; ".join(
-            [
-                f"the same initialisation (init_seed {seed})",
-                *(["; ".join(stated)] if stated else []),
-            ]
-        )
+    stated = "; ".join(dict.fromkeys(filter(None, reasons.values())))
+    seed = _common_initialisation(holdings, in_use)
+    if seed is not None:
+        same = f"the same initialisation (init_seed {seed})"
+        return True, f"{same}; {stated}" if stated else same
     # a `main` among the twins is not at the last step: then the one that is left is wrong, too
-    main_is_twin = any((i, "main") in nodes and "main" not in holdings[i].rule for i, _ in in_use)
-    if len(in_use) <= 1 and not main_is_twin:
-        return True, "; ".join(stated)
+    mains = [i for i, _ in in_use if (i, "main") in nodes and "main" not in holdings[i].rule]
+    if len(in_use) <= 1 and not mains:
+        return True, stated
     if not stated:
         return False, ""
-    names = ", ".join(_names(holdings, in_use))
-    return False, f"not excluded: {names}; known: {'; '.join(stated)}"
+    return False, f"not excluded: {', '.join(_names(holdings, in_use))}; known: {stated}"
 
 
 def _common_initialisation(holdings: Sequence[Holding], points: Sequence[Node]) -> Any:
