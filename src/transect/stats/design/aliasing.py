@@ -85,6 +85,12 @@ def known(values: pd.Series) -> pd.Series:
     return values.notna() & (values.astype(object) != "unknown")
 
 
+def known_in_all(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Where the values of all these columns are known [row]."""
+    mask: np.ndarray = np.logical_and.reduce([known(frame[name]).to_numpy() for name in names])
+    return mask
+
+
 def factor_reports(
     frame: pd.DataFrame,
     factors: Sequence[str],
@@ -94,19 +100,36 @@ def factor_reports(
     """One per factor. `levels`: columns that group the rows, from coarse to fine; the row itself is
     the finest (ROW).
     """
-    found = []
+    reports = []
     for name in factors:
         rows = frame[known(frame[name])]
-        n_levels = rows[name].nunique()
-        level, n_units = ROW, rows[levels[-1]].nunique() if levels and n_levels < 2 else len(rows)
-        for grouping in levels if n_levels > 1 else ():
-            if rows.groupby(grouping)[name].nunique().max() == 1:
-                level, n_units = grouping, rows[grouping].nunique()
-                break
-        found.append(
-            FactorReport(name, name in numeric, level, n_units, n_levels, len(frame) - len(rows))
+        level = _coarsest_level(rows, name, levels)
+        units = level
+        if rows[name].nunique() < 2 and levels:
+            units = levels[-1]
+        reports.append(
+            FactorReport(
+                factor=name,
+                numeric=name in numeric,
+                level=level,
+                n_units=len(rows) if units == ROW else rows[units].nunique(),
+                n_levels=rows[name].nunique(),
+                unknown=len(frame) - len(rows),
+            )
         )
-    return found
+    return reports
+
+
+def _coarsest_level(rows: pd.DataFrame, name: str, levels: Sequence[str]) -> str:
+    """The first of these groupings within whose units a factor is constant, else ROW; ROW for what
+    does not vary.
+    """
+    if rows[name].nunique() < 2:
+        return ROW
+    for grouping in levels:
+        if rows.groupby(grouping)[name].nunique().max() == 1:
+            return grouping
+    return ROW
 
 
 def aliases(
@@ -127,33 +150,55 @@ def aliases(
     """
     reports = {r.factor: r for r in factor_reports(frame, factors, levels, numeric)}
     varying = [name for name in factors if reports[name].varies]
-    columns = _Columns(frame, varying, numeric, _units(frame, reports, levels))
-    pairs = {
-        (a, b): alias
-        for a, b in itertools.permutations(varying, 2)
-        if (alias := columns.judge(a, (b,), near))
-    }
-    chosen = [
-        n
-        for i, n in enumerate(varying)
-        if not any((n, m) in pairs and pairs[n, m].kind == "same" for m in varying[:i])
-    ]
-    found = list(pairs.values())
+    columns = _Columns(frame, varying, numeric, _units(frame, reports, levels), near)
+    pairs = _Pairs.of(columns, varying)
+    everything = list(pairs.aliases.values())
+    chosen = pairs.one_of_each_difference(varying)
     for name in chosen:
-        # a set with a factor that explains by itself is not minimal
-        others = [
-            m
-            for m in chosen
-            if m != name
-            and not ((name, m) in pairs and pairs[name, m].kind in ("same", "explained"))
-        ]
-        own = [pairs[name, m] for m in others if (name, m) in pairs]
-        if len(others) > 1 and columns.any_alias(name, others, near):
-            found += _joint(columns, name, others, own, near, largest)
+        others = [other for other in chosen if other != name and not pairs.explained(name, other)]
+        if len(others) > 1 and columns.any_alias(name, others):
+            everything += _joint(columns, name, others, pairs.of_factor(name, others), largest)
     order = {name: i for i, name in enumerate(varying)}
-    return sorted(
-        found, key=lambda f: (order[f.factor], len(f.others), [order[o] for o in f.others])
-    )
+
+    def place(alias: Alias) -> tuple[int, int, list[int]]:
+        return order[alias.factor], len(alias.others), [order[other] for other in alias.others]
+
+    return sorted(everything, key=place)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The aliases of one factor with one other: {(factor, other): alias}."""
+
+    aliases: dict[tuple[str, str], Alias]
+
+    @classmethod
+    def of(cls, columns: "_Columns", factors: Sequence[str]) -> "_Pairs":
+        judged = {
+            (name, other): columns.judge(name, (other,))
+            for name, other in itertools.permutations(factors, 2)
+        }
+        return cls({pair: alias for pair, alias in judged.items() if alias is not None})
+
+    def kind(self, name: str, other: str) -> str:
+        """How a factor is aliased with another; '' where it is not."""
+        alias = self.aliases.get((name, other))
+        return alias.kind if alias else ""
+
+    def explained(self, name: str, other: str) -> bool:
+        """Whether the other determines the factor: no set that holds it is a minimal alias."""
+        return self.kind(name, other) in ("same", "explained")
+
+    def of_factor(self, name: str, others: Sequence[str]) -> list[Alias]:
+        return [self.aliases[name, other] for other in others if (name, other) in self.aliases]
+
+    def one_of_each_difference(self, factors: Sequence[str]) -> list[str]:
+        """The factors without those that are a second name of an earlier one."""
+        chosen = []
+        for i, name in enumerate(factors):
+            if all(self.kind(name, earlier) != "same" for earlier in factors[:i]):
+                chosen.append(name)
+        return chosen
 
 
 def _units(
@@ -184,28 +229,36 @@ def _joint(
     name: str,
     others: Sequence[str],
     own: Iterable[Alias],
-    near: float,
     largest: int,
 ) -> list[Alias]:
     """The minimal sets of two or more that take more of a factor than each of their parts does."""
-    found = list(own)
-    new: list[Alias] = []
+    minimal = list(own)
+    joint: list[Alias] = []
     for size in range(2, min(largest, len(others)) + 1):
-        step = []
-        for others_in in itertools.combinations(others, size):
-            alias = columns.judge(name, others_in, near)
-            parts = [f for f in found if set(f.others) < set(others_in)]
-            if alias is not None and all(_says_more(alias, part) for part in parts):
-                step.append(alias)
-        # of two sets of one size the coarser says more: the finer one explains because it
-        # determines the coarser
-        step = [
-            a
-            for a in step
-            if not any(b is not a and columns.coarser(b.others, a.others) for b in step)
-        ]
-        found, new = found + step, new + step
-    return new
+        judged = [columns.judge(name, chosen) for chosen in itertools.combinations(others, size)]
+        of_size = [a for a in judged if a is not None and _exceeds_parts(a, minimal)]
+        coarsest = _without_finer(columns, of_size)
+        minimal += coarsest
+        joint += coarsest
+    return joint
+
+
+def _exceeds_parts(alias: Alias, smaller: Sequence[Alias]) -> bool:
+    """Whether a set takes more of a factor than each part of it does."""
+    parts = [part for part in smaller if set(part.others) < set(alias.others)]
+    return all(_says_more(alias, part) for part in parts)
+
+
+def _without_finer(columns: "_Columns", sets: Sequence[Alias]) -> list[Alias]:
+    """Of two sets of one size the coarser says more: the finer one explains because it determines
+    the coarser.
+    """
+    kept = []
+    for alias in sets:
+        rivals = [rival for rival in sets if rival is not alias]
+        if not any(columns.coarser(rival.others, alias.others) for rival in rivals):
+            kept.append(alias)
+    return kept
 
 
 def _says_more(alias: Alias, part: Alias) -> bool:
@@ -221,68 +274,71 @@ class _Columns:
         factors: Sequence[str],
         numeric: Collection[str],
         units: Callable[[Iterable[str]], pd.DataFrame],
+        near: float,
     ):
-        self.numeric, self.units = set(numeric), units
+        self.numeric, self.units, self.near = set(numeric), units, near
         self.bases: dict[tuple[tuple[str, ...], int, bytes], np.ndarray] = {}
         for name in self.numeric & set(factors):
-            rows = frame[known(frame[name])]
-            if not (pd.to_numeric(rows[name], errors="coerce") > 0).all():
+            values = frame.loc[known(frame[name]), name]
+            positive = pd.to_numeric(values, errors="coerce") > 0
+            if not positive.all():
                 raise ValueError(
-                    f"the numeric factor {name} needs positive values; it has {rows[name].min()!r}"
+                    f"the numeric factor {name} needs positive values; it has {values.min()!r}"
                 )
 
     def rows(self, names: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
         """The units of these factors, and in which all of them are known."""
         frame = self.units(names)
-        return frame, np.logical_and.reduce([known(frame[n]).to_numpy() for n in names])
+        return frame, known_in_all(frame, names)
 
-    def judge(self, name: str, others: tuple[str, ...], near: float) -> Alias | None:
+    def judge(self, name: str, others: tuple[str, ...]) -> Alias | None:
         """The alias of a factor with a set, if there is one; of several the set must leave a
         residual degree of freedom.
         """
         frame, mask = self.rows((name, *others))
-        own, rest = self.basis((name,), frame, mask), self.basis(others, frame, mask)
+        own = self.basis((name,), frame, mask)
+        rest = self.basis(others, frame, mask)
         if not own.shape[1] or not rest.shape[1]:
             return None
-        n, df, rank = int(mask.sum()), own.shape[1], rest.shape[1]
-        if len(others) > 1 and rank >= n - 1:
+        n_units, df, rank = int(mask.sum()), own.shape[1], rest.shape[1]
+        several = len(others) > 1
+        if several and rank >= n_units - 1:
             return None
-        squares = np.clip(np.linalg.svd(own.T @ rest, compute_uv=False) ** 2, 0, 1)
+        squares = np.clip(_squared_correlations(own, rest), 0, 1)
         aliased, share = int((squares > 1 - EXACT).sum()), float(squares.max())
-        if (
-            not aliased
-            and (share if len(others) == 1 else 1 - (1 - share) * (n - 1) / (n - 1 - rank)) < near
-        ):
-            return None
-        same = len(others) == 1 and aliased == df == rank
-        kind = (
-            "same" if same else "explained" if aliased == df else "partial" if aliased else "near"
-        )
+        if not aliased:
+            # the share of many columns in few units is large by chance
+            judged = 1 - (1 - share) * (n_units - 1) / (n_units - 1 - rank) if several else share
+            if judged < self.near:
+                return None
+        kind = _kind(aliased, df, None if several else rank)
         groups: tuple[tuple[str, ...], ...] = ()
-        if kind == "partial" and len(others) == 1 and not self.numeric & {name, *others}:
+        if kind == "partial" and not several and not self.numeric & {name, *others}:
             groups = linked(frame.loc[mask, name], frame.loc[mask, others[0]])
-        return Alias(name, others, kind, share, df, aliased, n, len(frame) - n, groups)
+        unknown = len(frame) - n_units
+        return Alias(name, others, kind, share, df, aliased, n_units, unknown, groups)
 
-    def any_alias(self, name: str, others: Sequence[str], near: float) -> bool:
+    def any_alias(self, name: str, others: Sequence[str]) -> bool:
         """Whether all others together take a contrast of a factor, or nearly: else none of their
         sets need be looked at.
         """
         frame, mask = self.rows((name, *others))
         if not mask.all():
             return True  # what the complete units say does not hold for those of a smaller set
-        own, rest = (
-            self.basis((name,), frame, mask),
-            self.basis(tuple(others), frame, mask),
-        )  # none is empty: both vary
-        return bool((np.linalg.svd(own.T @ rest, compute_uv=False) ** 2).max() >= near)
+        # no basis is empty: both vary
+        own = self.basis((name,), frame, mask)
+        rest = self.basis(tuple(others), frame, mask)
+        return bool(_squared_correlations(own, rest).max() >= self.near)
 
     def coarser(self, others: tuple[str, ...], than: tuple[str, ...]) -> bool:
         """Whether the columns of one set lie in those of another, which has more."""
         frame, mask = self.rows((*others, *than))
-        inner, outer = self.basis(others, frame, mask), self.basis(than, frame, mask)
+        inner = self.basis(others, frame, mask)
+        outer = self.basis(than, frame, mask)
         if not 0 < inner.shape[1] < outer.shape[1]:
             return False
-        return bool(np.abs(inner - outer @ (outer.T @ inner)).max() < np.sqrt(EXACT))
+        outside = inner - outer @ (outer.T @ inner)
+        return bool(np.abs(outside).max() < np.sqrt(EXACT))
 
     def basis(self, names: tuple[str, ...], frame: pd.DataFrame, mask: np.ndarray) -> np.ndarray:
         """Orthonormal columns that span the centred ones, [unit, rank]."""
@@ -291,6 +347,22 @@ class _Columns:
             parts = [coded(frame.loc[mask, n], n in self.numeric) for n in names]
             self.bases[key] = orthonormal(np.hstack(parts))
         return self.bases[key]
+
+
+def _squared_correlations(own: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Squared canonical correlations of two orthonormal bases, the largest first."""
+    return np.asarray(np.linalg.svd(own.T @ rest, compute_uv=False) ** 2)
+
+
+def _kind(aliased: int, df: int, rank: int | None) -> str:
+    """The kind of an alias of `aliased` of df contrasts; rank: columns of the other factor, None of
+    several.
+    """
+    if not aliased:
+        return "near"
+    if aliased < df:
+        return "partial"
+    return "same" if rank == df else "explained"
 
 
 def coded(values: pd.Series, numeric: bool) -> np.ndarray:
@@ -307,8 +379,9 @@ def orthonormal(x: np.ndarray) -> np.ndarray:
         return np.zeros((0, 0))
     centred = x - x.mean(axis=0)
     norms = np.linalg.norm(centred, axis=0)
-    scaled = centred[:, norms > 1e-9 * np.maximum(1.0, np.abs(x).max(axis=0))]
-    scaled = scaled / np.linalg.norm(scaled, axis=0)
+    sizes = np.maximum(1.0, np.abs(x).max(axis=0))
+    varying = centred[:, norms > 1e-9 * sizes]
+    scaled = varying / np.linalg.norm(varying, axis=0)
     u, s, _ = np.linalg.svd(scaled, full_matrices=False)
     return u[:, s > 1e-9]
 
@@ -321,10 +394,9 @@ def linked(factor: pd.Series, other: pd.Series) -> tuple[tuple[str, ...], ...]:
     for _, levels in factor.groupby(other.astype(object).astype(str), sort=False):
         merged = set().union(*(group[level] for level in levels))
         group |= dict.fromkeys(merged, merged)
-    components = {id(g): g for g in group.values()}.values()
-    return tuple(
-        sorted((tuple(sorted(map(str, g))) for g in components), key=lambda g: (-len(g), g))
-    )
+    components = {id(members): members for members in group.values()}.values()
+    groups = [tuple(sorted(map(str, members))) for members in components]
+    return tuple(sorted(groups, key=lambda members: (-len(members), members)))
 
 
 def told_by_form(
@@ -336,19 +408,19 @@ def told_by_form(
     Only where the number's values are repeated (two units each, on average): else it determines
     everything.
     """
-    found = []
-    for name, number in itertools.product(
-        [f for f in factors if f not in set(numeric)], [f for f in factors if f in set(numeric)]
-    ):
-        rows = frame[known(frame[name]) & known(frame[number])]
-        values = rows[number].nunique()
-        if (
-            rows[name].nunique() > 1
-            and 1 < values <= len(rows) / 2
-            and rows.groupby(number)[name].nunique().max() == 1
-        ):
-            found.append((name, number))
-    return found
+    categories = [name for name in factors if name not in numeric]
+    numbers = [name for name in factors if name in numeric]
+    pairs = itertools.product(categories, numbers)
+    return [(name, number) for name, number in pairs if _determines(frame, number, name)]
+
+
+def _determines(frame: pd.DataFrame, number: str, factor: str) -> bool:
+    """Whether a factor varies, and not within the values of a number that repeat."""
+    rows = frame[known(frame[factor]) & known(frame[number])]
+    n_values = rows[number].nunique()
+    if rows[factor].nunique() < 2 or not 1 < n_values <= len(rows) / 2:
+        return False
+    return bool(rows.groupby(number)[factor].nunique().max() == 1)
 
 
 def alone(frame: pd.DataFrame, factor: str, others: Sequence[str]) -> list[pd.DataFrame]:
@@ -356,12 +428,10 @@ def alone(frame: pd.DataFrame, factor: str, others: Sequence[str]) -> list[pd.Da
     its clean comparisons.
     """
     rows = frame[known(frame[factor])]
-    keys = (
-        rows[list(others)].astype(object).where(rows[list(others)].notna(), "unknown").astype(str)
-    )
-    groups = (
-        [part for _, part in rows.groupby([keys[o] for o in others], sort=False)]
-        if others
-        else [rows]
-    )
+    groups = [rows]
+    if others:
+        values = rows[list(others)]
+        keys = values.astype(object).where(values.notna(), "unknown").astype(str)
+        grouped = rows.groupby([keys[other] for other in others], sort=False)
+        groups = [part for _, part in grouped]
     return [part for part in groups if part[factor].nunique() > 1]

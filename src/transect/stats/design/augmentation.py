@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from transect.stats.design.aliasing import known
-from transect.stats.design.factorial import columns
+from transect.stats.design.aliasing import known_in_all
+from transect.stats.design.factorial import columns, products
 
 PRIOR = 10.0  # sd of an effect beforehand, in sd of the error: nearly nothing is known
 REACH = 1.5  # a straight line is not trusted far beyond the units at hand
@@ -63,40 +63,105 @@ def rank(
     """
     if criterion not in ("D", "A"):
         raise ValueError(f"unknown criterion {criterion!r}; allowed: D, A")
-    factors = list(dict.fromkeys(name for term in terms for name in term.split(":")))
-    here = frame[np.logical_and.reduce([known(frame[n]).to_numpy() for n in factors])]
-    usable = np.flatnonzero(
-        np.logical_and.reduce([known(candidates[n]).to_numpy() for n in factors])
-    )
+    factors = _factors(terms)
+    here = frame[known_in_all(frame, factors)]
+    usable = np.flatnonzero(known_in_all(candidates, factors))
     if here.empty:
         raise ValueError(f"no unit is known in all of {', '.join(factors)}")
     both = pd.concat([here, candidates.iloc[usable]], ignore_index=True)
     n = len(here)
-    x, starts = _coded(both, n, terms, numeric)
-    v = np.eye(len(both)) + _shared(both, n, factors, numeric, nuisance)
-    rows, found = list(range(n)), []
+    model = _Model.of(both, n, terms, numeric, nuisance)
+    rows = list(range(n))
+    additions = []
     for _ in range(min(k, len(usable))):
-        inside = np.linalg.inv(
-            x[rows].T @ np.linalg.solve(v[np.ix_(rows, rows)], x[rows])
-            + np.eye(x.shape[1]) / PRIOR**2
+        inside = model.variances(rows)
+        waiting = [i for i in range(n, len(both)) if i not in rows]
+        gains = model.gains(rows, waiting, inside)
+        gain = gains.d if criterion == "D" else gains.a
+        best = int(np.argmax(np.round(gain, 9)))  # of equals the first
+        after = gains.variances_after(inside, best)
+        additions.append(
+            Addition(
+                row=int(usable[waiting[best] - n]),
+                d_gain=float(gains.d[best]),
+                a_gain=float(gains.a[best]),
+                resolved=model.resolved(inside, after),
+            )
         )
-        left = [i for i in range(n, len(both)) if i not in rows]
-        solved = np.linalg.solve(v[np.ix_(rows, rows)], v[np.ix_(rows, left)])
-        w = x[left] - solved.T @ x[rows]
-        s = v[left, left] - np.einsum("rc,rc->c", v[np.ix_(rows, left)], solved)
+        rows.append(waiting[best])
+    return additions
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """What each further unit adds [unit]: d and a gain; w M^-1 as `reach`, w M^-1 w' + s as `sizes`."""
+
+    d: np.ndarray
+    a: np.ndarray
+    reach: np.ndarray
+    sizes: np.ndarray
+
+    def variances_after(self, inside: np.ndarray, unit: int) -> np.ndarray:
+        """M'^-1 from M^-1, by the Sherman-Morrison formula."""
+        reach = self.reach[unit]
+        return inside - np.outer(reach, reach) / self.sizes[unit]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Rows X and covariances V of units, those at hand first; `parts`: the columns of each term."""
+
+    x: np.ndarray
+    v: np.ndarray
+    parts: dict[str, slice]
+
+    @classmethod
+    def of(
+        cls,
+        both: pd.DataFrame,
+        n: int,
+        terms: Sequence[str],
+        numeric: Collection[str],
+        nuisance: Sequence[str],
+    ) -> "_Model":
+        """Of units of which `n` are at hand."""
+        x, parts = _coded(both, n, terms, numeric)
+        categories = [name for name in _factors(terms) if name not in numeric]
+        return cls(x, np.eye(len(both)) + _shared(both, n, categories, nuisance), parts)
+
+    def variances(self, rows: Sequence[int]) -> np.ndarray:
+        """M^-1 of these units."""
+        x, v = self.x[rows], self.v[np.ix_(rows, rows)]
+        prior = np.eye(x.shape[1]) / PRIOR**2
+        return np.linalg.inv(x.T @ np.linalg.solve(v, x) + prior)
+
+    def gains(self, rows: Sequence[int], further: Sequence[int], inside: np.ndarray) -> _Gains:
+        """What each of `further` adds to the units `rows`, whose M^-1 is `inside`."""
+        between = self.v[np.ix_(rows, further)]
+        solved = np.linalg.solve(self.v[np.ix_(rows, rows)], between)
+        w = self.x[further] - solved.T @ self.x[rows]
+        s = self.v[further, further] - np.einsum("rc,rc->c", between, solved)
         reach = w @ inside
         gained = np.einsum("cp,cp->c", reach, w)
-        d, a = np.log1p(gained / s), (reach**2).sum(axis=1) / (s + gained)
-        best = int(np.argmax(np.round(d if criterion == "D" else a, 9)))  # of equals the first
-        after = inside - np.outer(reach[best], reach[best]) / (s[best] + gained[best])
-        resolved = tuple(
-            t for t, part in starts.items() if _lost(inside, part) > LOST >= _lost(after, part)
+        return _Gains(
+            d=np.log1p(gained / s),
+            a=(reach**2).sum(axis=1) / (s + gained),
+            reach=reach,
+            sizes=s + gained,
         )
-        found.append(
-            Addition(int(usable[left[best] - n]), float(d[best]), float(a[best]), resolved)
-        )
-        rows.append(left[best])
-    return found
+
+    def resolved(self, before: np.ndarray, after: np.ndarray) -> tuple[str, ...]:
+        """The terms that are estimable with M^-1 `after`, and not with `before`."""
+        terms = []
+        for term, part in self.parts.items():
+            if _lost(before, part) > LOST >= _lost(after, part):
+                terms.append(term)
+        return tuple(terms)
+
+
+def _factors(terms: Sequence[str]) -> list[str]:
+    """The factors of all terms, each once."""
+    return list(dict.fromkeys(name for term in terms for name in term.split(":")))
 
 
 def estimability(
@@ -110,23 +175,21 @@ def estimability(
 
     0 for a term with a factor that does not vary: what is known of it there is the mean.
     """
-    factors = list(dict.fromkeys(name for term in terms for name in term.split(":")))
-    here = frame[np.logical_and.reduce([known(frame[n]).to_numpy() for n in factors])].reset_index(
-        drop=True
-    )
-    x, starts = _coded(here, len(here), terms, numeric)
-    v = np.eye(len(here)) + _shared(here, len(here), factors, numeric, nuisance)
-    inside = np.linalg.inv(x.T @ np.linalg.solve(v, x) + np.eye(x.shape[1]) / PRIOR**2)
-    varies = {name: here[name].nunique() > 1 for name in factors}
+    factors = _factors(terms)
+    here = frame[known_in_all(frame, factors)].reset_index(drop=True)
+    model = _Model.of(here, len(here), terms, numeric, nuisance)
+    inside = model.variances(range(len(here)))
+    constant = {name for name in factors if here[name].nunique() < 2}
     return {
-        term: 1 - _lost(inside, part) if all(varies[n] for n in term.split(":")) else 0.0
-        for term, part in starts.items()
+        term: 0.0 if constant.intersection(term.split(":")) else 1 - _lost(inside, part)
+        for term, part in model.parts.items()
     }
 
 
 def _lost(inverse: np.ndarray, part: slice) -> float:
     """The largest variance of a contrast of a term, of its prior variance."""
-    return float(np.linalg.eigvalsh(inverse[part, part])[-1] / PRIOR**2)
+    variances = np.linalg.eigvalsh(inverse[part, part])
+    return float(variances[-1] / PRIOR**2)
 
 
 def _coded(
@@ -135,16 +198,19 @@ def _coded(
     """Intercept and the columns of all terms, [unit, column], and where each term's are; `n` units
     are at hand.
     """
-    parts, starts, at = [np.ones((len(both), 1))], {}, 1
+    blocks = [np.ones((len(both), 1))]
+    parts = {}
+    start = 1
     for term in terms:
         product = np.ones((len(both), 1))
         for name in term.split(":"):
             own = _factor(both[name], n, name in numeric)
-            product = np.einsum("ri,rj->rij", product, own).reshape(len(both), -1)
-        starts[term] = slice(at, at + product.shape[1])
-        at += product.shape[1]
-        parts.append(product)
-    return np.hstack(parts), starts
+            product = products(product, own)
+        end = start + product.shape[1]
+        parts[term] = slice(start, end)
+        start = end
+        blocks.append(product)
+    return np.hstack(blocks), parts
 
 
 def _factor(values: pd.Series, n: int, numeric: bool) -> np.ndarray:
@@ -154,22 +220,22 @@ def _factor(values: pd.Series, n: int, numeric: bool) -> np.ndarray:
     if numeric:
         logs = np.log10(values.to_numpy(float))
         low, high = float(logs[:n].min()), float(logs[:n].max())
+        middle = (low + high) / 2
         scale = (high - low) / 2 or 0.5  # one value: a tenfold is 2, as from end to end
-        return np.clip((logs - (low + high) / 2) / scale, -REACH, REACH)[:, None]
+        return np.clip((logs - middle) / scale, -REACH, REACH)[:, None]
     levels = list(pd.unique(values[:n].astype(object)))
     if len(levels) == 1:
-        return np.where(values.astype(object) == levels[0], -1.0, 1.0)[:, None]
+        same = values.astype(object) == levels[0]
+        return np.where(same, -1.0, 1.0)[:, None]
     fresh = ~values.isin(levels).to_numpy()
-    runs = [{"f": levels[0] if new else value} for value, new in zip(values, fresh, strict=True)]
-    return np.asarray(np.where(fresh[:, None], 0.0, columns(runs, "f", {"f": levels})))
+    known_levels = values.astype(object).where(~fresh, levels[0])
+    runs = [{"f": level} for level in known_levels]
+    coding = columns(runs, "f", {"f": levels})
+    return np.asarray(np.where(fresh[:, None], 0.0, coding))
 
 
 def _shared(
-    both: pd.DataFrame,
-    n: int,
-    factors: Sequence[str],
-    numeric: Collection[str],
-    nuisance: Sequence[str],
+    both: pd.DataFrame, n: int, categories: Sequence[str], nuisance: Sequence[str]
 ) -> np.ndarray:
     """The nuisances that two units have in common, [unit, unit]: levels of what is no term, and
     levels that no unit at hand has.
@@ -178,8 +244,9 @@ def _shared(
     for name in nuisance:
         codes = pd.factorize(both[name].astype(str))[0]
         total += codes[:, None] == codes[None, :]
-    for name in (f for f in factors if f not in numeric):
+    for name in categories:
         codes = pd.factorize(both[name].astype(object))[0]
         fresh = ~np.isin(codes, codes[:n])
-        total += (codes[:, None] == codes[None, :]) & fresh[:, None]
+        same = codes[:, None] == codes[None, :]
+        total += same & fresh[:, None]
     return total

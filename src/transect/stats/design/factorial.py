@@ -17,6 +17,7 @@ Source: Atkinson, Donev & Tobias 2007, Optimum Experimental Designs with SAS, ch
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -38,22 +39,26 @@ def columns(runs: Runs, term: str, factors: Factors, numeric: Iterable[str] = ()
     """The columns of one term, [run, df]. Raises KeyError for a factor that is not in `factors`,
     ValueError for a level that is not.
     """
-    parts = [
-        _factor_columns([run[name] for run in runs], factors[name], name in numeric)
-        for name in term.split(":")
-    ]
-    product = parts[0]
-    for part in parts[1:]:
-        product = np.einsum("ri,rj->rij", product, part).reshape(len(product), -1)
-    return product
+    parts = []
+    for name in term.split(":"):
+        values = [run[name] for run in runs]
+        parts.append(_factor_columns(values, factors[name], name in numeric))
+    return reduce(products, parts)
+
+
+def products(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Every column of one [row, column] times every column of the other, the other's the fastest."""
+    return np.einsum("ri,rj->rij", one, other).reshape(len(one), -1)
 
 
 def _factor_columns(values: Sequence[Any], levels: Sequence[Any], numeric: bool) -> np.ndarray:
     if numeric:
         low, high = min(levels), max(levels)
         return np.array([[2 * (value - low) / (high - low) - 1] for value in values])
-    coding = np.vstack([np.eye(len(levels) - 1), -np.ones(len(levels) - 1)])
-    return coding[[list(levels).index(value) for value in values]]
+    n_contrasts = len(levels) - 1
+    coding = np.vstack([np.eye(n_contrasts), -np.ones(n_contrasts)])
+    places = [list(levels).index(value) for value in values]
+    return coding[places]
 
 
 def model_matrix(

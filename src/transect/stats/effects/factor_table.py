@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from transect.stats.formula.notation import Term, parse, values
@@ -41,53 +42,74 @@ def read_table(rows: pd.DataFrame, factors: Sequence[str], items: bool) -> Table
     """Sort the factors into those with an effect here and those without, and add the margins of
     interactions.
     """
-    terms = set(parse("value ~ " + (" + ".join(factors) or "1")).fixed)
-    terms |= {
-        part for term in terms for size in range(len(term)) for part in combinations(term, size)
-    }
-    refused, within = {}, set()
-    for variable in sorted({v for term in terms for v in term}):
+    written = parse("value ~ " + (" + ".join(factors) or "1")).fixed
+    terms = _with_margins(written)
+    variables = list(dict.fromkeys(v for term in written for v in term))
+    refused: dict[str, str] = {}
+    within = set()
+    for variable in sorted(variables):
         column = values(variable, rows)
-        rows = rows[column.notna()]
-        levels = column.dropna().nunique()
-        if levels < 2:
-            refused[variable] = (
-                f"only one level in the sample ({column.dropna().iloc[0] if levels else 'none known'})"
-            )
-        elif column.groupby(rows["run"]).nunique().max() > 1:
+        rows, column = rows[column.notna()], column.dropna()
+        if _varies_within(column, rows["run"]):
             within.add(variable)
-        elif column.groupby(rows["configuration"]).nunique().max() > 1:
-            refused[variable] = (
-                "it varies within configurations, whose runs differ in the seed only"
-            )
-    if within and not items:
+        elif reason := _no_effect(column, rows["configuration"]):
+            refused[variable] = reason
+    if not items:
         refused |= dict.fromkeys(within, "it varies within runs: needs items: true")
-    kept = [t for t in terms if not set(t) & set(refused)]
-    order = list(
-        dict.fromkeys(v for t in parse("value ~ " + (" + ".join(factors) or "1")).fixed for v in t)
-    )
-    kept.sort(key=lambda t: (len(t), [order.index(v) for v in t]))
+    kept = [term for term in terms if refused.keys().isdisjoint(term)]
+    kept.sort(key=lambda term: (len(term), [variables.index(v) for v in term]))
     return Table(rows.reset_index(drop=True), tuple(kept), refused, frozenset(within))
+
+
+def _no_effect(column: pd.Series, configurations: pd.Series) -> str:
+    """Why a variable that is constant within runs has no effect; '' where it can have one."""
+    if column.nunique() < 2:
+        level = column.iloc[0] if len(column) else "none known"
+        return f"only one level in the sample ({level})"
+    if _varies_within(column, configurations):
+        return "it varies within configurations, whose runs differ in the seed only"
+    return ""
+
+
+def _with_margins(terms: Sequence[Term]) -> set[Term]:
+    """The terms and all margins of their interactions, the intercept too."""
+    margins = {
+        margin for term in terms for size in range(len(term)) for margin in combinations(term, size)
+    }
+    return margins.union(terms)
+
+
+def _varies_within(column: pd.Series, units: pd.Series) -> bool:
+    """Whether some unit has several values of a column."""
+    return bool(column.groupby(units).nunique().max() > 1)
 
 
 def differs_together(one: pd.DataFrame, other: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """The columns that share no value between two sides, with the values where there are few:
     "objective (masked against causal)".
     """
-    found = []
+    apart = []
     for column in columns:
         sides = [part[column].dropna().unique() for part in (one, other)]
-        number = pd.api.types.is_numeric_dtype(one[column]) and not pd.api.types.is_bool_dtype(
-            one[column]
-        )
-        if (
-            not all(map(len, sides))
-            or set(sides[0]) & set(sides[1])
-            or (number and max(map(len, sides)) > 1)
-        ):
+        if not _apart(sides, _is_number(one[column])):
             continue
-        said = [" and ".join(sorted(map(str, side))) for side in sides]
-        found.append(
-            f"{column} ({' against '.join(said)})" if max(map(len, sides)) <= SHOWN else column
-        )
-    return found
+        if max(map(len, sides)) > SHOWN:
+            apart.append(column)
+            continue
+        texts = [" and ".join(sorted(map(str, side))) for side in sides]
+        apart.append(f"{column} ({' against '.join(texts)})")
+    return apart
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _apart(sides: Sequence[np.ndarray], number: bool) -> bool:
+    """Whether both sides have values and share none; of a number, only where it has one value on
+    either side.
+    """
+    sizes = [len(side) for side in sides]
+    if min(sizes) == 0 or (number and max(sizes) > 1):
+        return False
+    return set(sides[0]).isdisjoint(sides[1])

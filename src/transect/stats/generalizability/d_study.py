@@ -11,7 +11,7 @@ are those of the components of the G study, see generalizability.py. Source: Bre
 and 5; cost-constrained D studies: Marcoulides & Goldstein (1990), Educ. Psychol. Meas. 50.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from math import prod
@@ -24,6 +24,8 @@ from transect.stats.generalizability.facets import Effect, FacetDesign, parse_de
 from transect.stats.generalizability.g_study import QUANTITIES, GStudy, planned_weights
 
 WISHES = ("phi", "e_rho2", "absolute_error_sd", "relative_error_sd")
+COEFFICIENTS = ("phi", "e_rho2")
+ABSOLUTE = ("phi", "absolute_error_sd")  # the others are of the relative error
 RESERVED = ("scores", "cost", *QUANTITIES)
 MOST_ROWS = 2_000  # of a D study table
 MOST_BRANCHES = 500_000  # about a minute
@@ -73,14 +75,12 @@ def d_study(
 def _row(
     study: GStudy, n: dict[str, int], prices: Mapping[Effect, float], plan: FacetDesign
 ) -> dict[str, float]:
-    found = study.precision(planned_weights(study, n, plan)).set_index("quantity")
+    precision = study.precision(planned_weights(study, n, plan)).set_index("quantity")
     row: dict[str, float] = {**n, "scores": prod(n.values()), "cost": _cost(n, prices)}
-    for quantity, value in found.iterrows():
-        row |= {
-            f"{quantity}": value["estimate"],
-            f"{quantity}_lower": value["lower"],
-            f"{quantity}_upper": value["upper"],
-        }
+    for quantity, value in precision.iterrows():
+        row[f"{quantity}"] = value["estimate"]
+        row[f"{quantity}_lower"] = value["lower"]
+        row[f"{quantity}_upper"] = value["upper"]
     return row
 
 
@@ -88,51 +88,72 @@ def _planned(
     study: GStudy, levels: Levels, plan: FacetDesign | None
 ) -> tuple[FacetDesign, dict[str, list[int]]]:
     """The plan and the numbers of levels of each of its facets but the object's, in rising order."""
-    plan, design = plan or study.design, study.design
-    own = design.closure(frozenset({study.object}))
+    plan = plan or study.design
+    _refuse_other_nesting(study, plan)
+    own = plan.closure(frozenset({study.object}))
+    free = [facet for facet in plan.facets if facet not in own]
+    _refuse_facets(free, levels)
+    return plan, {facet: _numbers(study, facet, levels.get(facet, [])) for facet in free}
+
+
+def _refuse_other_nesting(study: GStudy, plan: FacetDesign) -> None:
+    """Raise InputError for a plan whose error variances the effects of the study do not give."""
+    design = study.design
     if set(plan.facets) != set(design.facets):
         raise InputError(
-            f"the plan must have the facets of the study ({', '.join(design.facets)}), not {', '.join(plan.facets)}"
+            f"the plan must have the facets of the study ({', '.join(design.facets)}), "
+            f"not {', '.join(plan.facets)}"
         )
-    for f in design.facets:
-        if lost := design.within[f] - plan.within[f]:
+    for facet in design.facets:
+        if crossed := design.within[facet] - plan.within[facet]:
             raise InputError(
-                f"'{f}' is nested in '{min(lost)}' in the study: its effects cannot be told apart for a plan that crosses them"
+                f"'{facet}' is nested in '{min(crossed)}' in the study: "
+                "its effects cannot be told apart for a plan that crosses them"
             )
-    if plan.closure(frozenset({study.object})) != own:
+    own = frozenset({study.object})
+    if plan.closure(own) != design.closure(own):
         raise InputError(
-            f"the object of measurement '{study.object}' must not be nested otherwise in the plan than in the study"
+            f"the object of measurement '{study.object}' must not be nested otherwise in the plan "
+            "than in the study"
         )
-    free = [f for f in plan.facets if f not in own]
-    for f in free:
-        if f in RESERVED:
+
+
+def _refuse_facets(free: Sequence[str], levels: Levels) -> None:
+    """Raise InputError for a facet named as a column of the table is, and for levels of what is not
+    planned.
+    """
+    for facet in free:
+        if facet in RESERVED:
             raise InputError(
-                f"a facet cannot be called '{f}' in a D study, which has a column of that name"
+                f"a facet cannot be called '{facet}' in a D study, which has a column of that name"
             )
-    for f in levels:
-        if f not in free:
+    for facet in levels:
+        if facet not in free:
             raise InputError(
-                f"levels of '{f}': the facets with a number of levels to plan are {', '.join(free)}.{nearest(f, free)}"
+                f"levels of '{facet}': the facets with a number of levels to plan are "
+                f"{', '.join(free)}.{nearest(facet, free)}"
             )
-    full = {}
-    for f in free:
-        seen = (
-            study.observations.sizes[design.within[f] | {f}]
-            / study.observations.sizes[design.within[f]]
+
+
+def _numbers(study: GStudy, facet: str, wanted: Sequence[int]) -> list[int]:
+    """The numbers of levels of a facet that are compared: those wanted, else the table's."""
+    sizes, within = study.observations.sizes, study.design.within[facet]
+    seen = sizes[within | {facet}] / sizes[within]
+    chosen = sorted(set(wanted))
+    if not chosen:
+        if seen != int(seen):
+            raise InputError(
+                f"the number of levels of '{facet}' varies in the table: "
+                f"say how many the plan has, e.g. {facet}={round(seen)}"
+            )
+        return [int(seen)]
+    if facet in study.fixed and chosen != [seen]:
+        raise InputError(f"'{facet}' is fixed: it keeps its {seen:g} levels in every plan")
+    if chosen[0] < 1 or any(n != int(n) for n in chosen):
+        raise InputError(
+            f"levels of '{facet}': {chosen[0]} is no number of levels; they are integers from 1"
         )
-        chosen = sorted(set(levels.get(f, [])))
-        if not chosen and seen != int(seen):
-            raise InputError(
-                f"the number of levels of '{f}' varies in the table: say how many the plan has, e.g. {f}={round(seen)}"
-            )
-        if f in study.fixed and chosen not in ([], [seen]):
-            raise InputError(f"'{f}' is fixed: it keeps its {seen:g} levels in every plan")
-        if chosen and (chosen[0] < 1 or any(n != int(n) for n in chosen)):
-            raise InputError(
-                f"levels of '{f}': {chosen[0]} is no number of levels; they are integers from 1"
-            )
-        full[f] = [int(n) for n in chosen] or [int(seen)]
-    return plan, full
+    return [int(n) for n in chosen]
 
 
 def _prices(
@@ -176,78 +197,134 @@ def cheapest(
     """
     plan, full = _planned(study, levels, plan)
     prices = _prices(study, plan, costs)
-    bounds = _bounds(study, wish, {f: v[-1] for f, v in full.items()}, plan)
-    idle = [f for f in full if not any(f in c for c in prices)]
-    notes = [
-        f"no cost depends on {f}: taken at its most, {full[f][-1]}"
-        for f in idle
-        if len(full[f]) > 1
-    ]
-    full = {f: v[-1:] if f in idle else v for f, v in full.items()}
+    bounds = _bounds(study, wish, {facet: numbers[-1] for facet, numbers in full.items()}, plan)
+    notes = []
+    priced = frozenset().union(*prices)
+    for facet in [f for f in full if f not in priced]:
+        full[facet], idle = full[facet][-1:], full[facet]
+        if len(idle) > 1:
+            notes.append(f"no cost depends on {facet}: taken at its most, {idle[-1]}")
     search = _Search(full, prices, bounds)
-    found = search.run()
-    role = "absolute" if next(iter(wish)) in ("phi", "absolute_error_sd") else "relative"
-    rows = pd.DataFrame([_row(study, n, prices, plan) for n in found[:MOST_ROWS]])
+    designs = search.run()
+    rows = pd.DataFrame([_row(study, n, prices, plan) for n in designs[:MOST_ROWS]])
+    role = "absolute" if next(iter(wish)) in ABSOLUTE else "relative"
+    rows, why = _most_precise_first(rows, role)
+    if why:
+        notes.append(f"{len(rows)} designs cost the same; the one named first {why}")
+    return Cheapest(rows, tuple(notes), search.examined)
+
+
+def _most_precise_first(rows: pd.DataFrame, role: str) -> tuple[pd.DataFrame, str]:
+    """Designs of equal cost by their error variance, then by their scores, and why the first is
+    first ('' of one).
+    """
     error = rows[f"{role}_error_variance"]
-    rows = rows.assign(_key=(error / error.min()).round(9)).sort_values(
+    errors = (error / error.min()).round(9)  # of the least
+    ordered = rows.assign(_key=errors).sort_values(
         ["_key", "scores"], kind="stable", ignore_index=True
     )
-    if len(rows) > 1:
-        why = (
-            "has the smallest " + role + " error"
-            if (rows["_key"] > rows["_key"][0]).any()
-            else "needs no more scores"
+    first = ordered["_key"] == ordered["_key"][0]
+    ordered = ordered.drop(columns="_key")
+    if len(ordered) == 1:
+        return ordered, ""
+    if first.all():
+        return ordered, "needs no more scores"
+    why = f"has the smallest {role} error"
+    if first.sum() > 1:
+        why += ", and among those no more scores"
+    return ordered, why
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A coefficient of at least `value`, or the SD of an error of at most `value`."""
+
+    name: str
+    value: float
+
+    @property
+    def coefficient(self) -> bool:
+        return self.name in COEFFICIENTS
+
+    def refuse(self) -> None:
+        """Raise InputError for a quantity that nobody can wish for, and a value that none can have."""
+        if self.name not in WISHES:
+            raise InputError(
+                f"unknown wish '{self.name}'; allowed: {', '.join(WISHES)}."
+                f"{nearest(self.name, WISHES)}"
+            )
+        possible = 0 < self.value < 1 if self.coefficient else self.value > 0
+        if not possible:
+            where = "between 0 and 1" if self.coefficient else "above 0"
+            raise InputError(f"the wish {self.name}={self.value:g} must lie {where}")
+
+    def allowed(self, tau: float) -> float:
+        """The highest error variance that fulfils it, with the universe score variance tau."""
+        variance = tau * (1 - self.value) / self.value if self.coefficient else self.value**2
+        return variance * (1 + 1e-12)
+
+
+@dataclass(frozen=True)
+class _ErrorBound:
+    """An error variance and the highest value allowed of it; parts: {facets that divide:
+    component}.
+    """
+
+    parts: dict[Effect, float]
+    allowed: float
+
+    def error(self, n: Mapping[str, int]) -> float:
+        """The error variance with these numbers of levels."""
+        return sum(
+            component / prod(n[facet] for facet in divided)
+            for divided, component in self.parts.items()
         )
-        if (rows["_key"] == rows["_key"][0]).sum() > 1 and (rows["_key"] > rows["_key"][0]).any():
-            why += ", and among those no more scores"
-        notes.append(f"{len(rows)} designs cost the same; the one named first {why}")
-    return Cheapest(rows.drop(columns="_key"), tuple(notes), search.examined)
 
 
 def _bounds(
     study: GStudy, wish: Mapping[str, float], most: Mapping[str, int], plan: FacetDesign
-) -> list[tuple[dict[Effect, float], float]]:
-    """Per wish: the error variance as {facets that divide: component} and the highest value allowed
-    of it.
+) -> list[_ErrorBound]:
+    """The bound that each wish sets. Raises InputError for wishes that not even `most` levels
+    fulfil.
     """
-    own = plan.closure(frozenset({study.object}))
     if not wish:
         raise InputError(f"no wish: give at least one of {', '.join(WISHES)}")
-    weights = planned_weights(
-        study, dict.fromkeys(most, 1) | {f: most[f] for f in study.fixed}, plan
-    )
-    tau, out = float(study.variance @ weights.universe), []
+    single = dict.fromkeys(most, 1) | {facet: most[facet] for facet in study.fixed}
+    weights = planned_weights(study, single, plan)
+    tau = float(study.variance @ weights.universe)
     reached = study.precision(planned_weights(study, most, plan)).set_index("quantity")["estimate"]
-    for name, value in wish.items():
-        if name not in WISHES:
-            raise InputError(
-                f"unknown wish '{name}'; allowed: {', '.join(WISHES)}.{nearest(name, WISHES)}"
-            )
-        coefficient = name in ("phi", "e_rho2")
-        if not (0 < value < 1 if coefficient else value > 0):
-            raise InputError(
-                f"the wish {name}={value:g} must lie {'between 0 and 1' if coefficient else 'above 0'}"
-            )
-        role = weights.absolute if name in ("phi", "absolute_error_sd") else weights.relative
-        parts: dict[Effect, float] = {}
-        for s, variance, used in zip(
-            study.observations.effects, study.variance, role > 0, strict=True
-        ):
-            divided = plan.closure(s) - own
-            parts[divided] = parts.get(divided, 0.0) + float(variance) * used
-        allowed = (tau * (1 - value) / value if coefficient else value**2) * (1 + 1e-12)
-        least = sum(v / prod(most[f] for f in divided) for divided, v in parts.items())
-        if least > allowed or np.isnan(reached[name]):
+    bounds = []
+    for one in (_Wish(name, value) for name, value in wish.items()):
+        one.refuse()
+        role = weights.absolute if one.name in ABSOLUTE else weights.relative
+        bound = _ErrorBound(_error_parts(study, role > 0, plan), one.allowed(tau))
+        if bound.error(most) > bound.allowed or np.isnan(reached[one.name]):
             widest = max(most, key=lambda f: most[f])
-            more = f"allow more levels, e.g. --levels {widest}=1..{10 * most[widest]}"
-            if coefficient and tau == 0:
-                more = f"the universe score variance of {study.object} is estimated as 0"
-            raise InputError(
-                f"no design reaches {name} {'>=' if coefficient else '<='} {value:g}: the largest allowed "
-                f"({', '.join(f'{f}={n}' for f, n in most.items())}) has {reached[name]:.4g}; {more}"
-            )
-        out.append((parts, allowed))
-    return out
+            remedy = f"allow more levels, e.g. --levels {widest}=1..{10 * most[widest]}"
+            if one.coefficient and tau == 0:
+                remedy = f"the universe score variance of {study.object} is estimated as 0"
+            raise InputError(f"{_out_of_reach(one, most, reached[one.name])}; {remedy}")
+        bounds.append(bound)
+    return bounds
+
+
+def _error_parts(study: GStudy, used: np.ndarray, plan: FacetDesign) -> dict[Effect, float]:
+    """Facets that divide -> the sum of the components `used` [effect] of an error that they divide."""
+    own = plan.closure(frozenset({study.object}))
+    parts: dict[Effect, float] = {}
+    for s, variance, counts in zip(study.observations.effects, study.variance, used, strict=True):
+        divided = plan.closure(s) - own
+        parts[divided] = parts.get(divided, 0.0) + float(variance) * counts
+    return parts
+
+
+def _out_of_reach(wish: _Wish, most: Mapping[str, int], reached: float) -> str:
+    sign = ">=" if wish.coefficient else "<="
+    largest = ", ".join(f"{facet}={n}" for facet, n in most.items())
+    return (
+        f"no design reaches {wish.name} {sign} {wish.value:g}: "
+        f"the largest allowed ({largest}) has {reached:.4g}"
+    )
 
 
 class _Search:
@@ -255,82 +332,102 @@ class _Search:
     (all its numbers at once).
     """
 
-    def __init__(self, levels: dict[str, list[int]], prices: Mapping[Effect, float], bounds: list):
-        self.order = sorted(levels, key=lambda f: len(levels[f]))
+    def __init__(
+        self,
+        levels: dict[str, list[int]],
+        prices: Mapping[Effect, float],
+        bounds: Sequence[_ErrorBound],
+    ):
+        self.order = sorted(levels, key=lambda facet: len(levels[facet]))
         self.written = list(levels)
-        self.levels = [np.array(levels[f], float) for f in self.order]
+        self.levels = [np.array(levels[facet], float) for facet in self.order]
         self.price = np.array(list(prices.values()))
-        self.counted = np.array([[f in c for f in self.order] for c in prices]).reshape(
-            len(prices), len(self.order)
-        )
-        self.errors = [np.array(list(parts.values())) for parts, _ in bounds]
-        self.divided = [
-            np.array([[f in d for f in self.order] for d in parts]) for parts, _ in bounds
-        ]
-        self.allowed = [allowed for _, allowed in bounds]
+        self.counted = self._holds(prices)
+        self.errors = [np.array(list(bound.parts.values())) for bound in bounds]
+        self.divided = [self._holds(bound.parts) for bound in bounds]
+        self.allowed = [bound.allowed for bound in bounds]
         self.examined = 0
         self.best = np.inf
-        self.found: list[tuple[float, tuple[int, ...]]] = []
+        self.sufficient: list[tuple[float, tuple[int, ...]]] = []
+
+    def _holds(self, sets: Collection[Effect]) -> np.ndarray:
+        """Whether each set holds each facet [set, facet in the order searched]."""
+        rows = [[facet in facets for facet in self.order] for facets in sets]
+        return np.array(rows, bool).reshape(len(sets), len(self.order))
 
     def run(self) -> list[dict[str, int]]:
         """All designs of the least cost."""
-        most = np.array([v[-1] for v in self.levels])
-        for k, values in enumerate(
-            self.levels
-        ):  # what does not suffice with all others at their most never does
-            tried = np.tile(most, (len(values), 1))
-            tried[:, k] = values
-            self.levels[k] = values[self._meets(tried)]
+        most = np.array([numbers[-1] for numbers in self.levels])
+        # what does not suffice with all others at their most never does
+        for k, numbers in enumerate(self.levels):
+            self.levels[k] = numbers[self._meets(self._varied(most, k))]
         self.best = min(
             float(self._cost_of(self._descend(order)))
             for order in permutations(range(len(self.order)))
         )
         self._visit(0, np.empty(0))
-        least = min(cost for cost, _ in self.found)
-        chosen = [n for cost, n in self.found if cost <= least * (1 + CLOSE)]
-        return [{f: n[self.order.index(f)] for f in self.written} for n in chosen]
+        least = min(cost for cost, _ in self.sufficient)
+        chosen = [n for cost, n in self.sufficient if cost <= least * (1 + CLOSE)]
+        places = {facet: self.order.index(facet) for facet in self.written}
+        return [{facet: n[k] for facet, k in places.items()} for n in chosen]
 
     def _visit(self, k: int, chosen: np.ndarray) -> None:
         """Go on from the first k numbers: keep what can still cost no more than the best and can
         still be precise enough.
         """
-        values, size = self.levels[k], len(self.levels[k])
         self.examined += 1
         if self.examined > MOST_BRANCHES:
             raise InputError(
-                f"more than {MOST_BRANCHES:,} groups of designs would have to be looked at: give fewer numbers of levels"
+                f"more than {MOST_BRANCHES:,} groups of designs would have to be looked at: "
+                "give fewer numbers of levels"
             )
-        ends = [[v[i] for v in self.levels[k + 1 :]] for i in (0, -1)]
-        low, high = (
-            np.column_stack([np.tile(chosen, (size, 1)), values, np.tile(e, (size, 1))])
-            for e in ends
-        )
-        left = values[self._meets(high) & (self._cost_of(low) <= self.best * (1 + CLOSE))]
+        values = self.levels[k]
+        precise = self._meets(self._completed(chosen, k, -1))
+        cheap = self._cost_of(self._completed(chosen, k, 0)) <= self.best * (1 + CLOSE)
+        open_values = values[precise & cheap]
         if k + 1 < len(self.levels):
-            for value in left:
+            for value in open_values:
                 self._visit(k + 1, np.append(chosen, value))
-        elif len(left):
-            n = np.append(chosen, left[0])
+        elif len(open_values):
+            n = np.append(chosen, open_values[0])
             cost = float(self._cost_of(n))
             self.best = min(self.best, cost)
-            self.found.append((cost, tuple(int(v) for v in n)))
+            self.sufficient.append((cost, tuple(int(v) for v in n)))
+
+    def _completed(self, chosen: np.ndarray, k: int, end: int) -> np.ndarray:
+        """The first k numbers as chosen, every number of facet k, and the fewest (end 0) or the
+        most (-1) of the rest.
+        """
+        rest = [numbers[end] for numbers in self.levels[k + 1 :]]
+        size = len(self.levels[k])
+        return np.column_stack(
+            [np.tile(chosen, (size, 1)), self.levels[k], np.tile(rest, (size, 1))]
+        )
+
+    def _varied(self, n: np.ndarray, k: int) -> np.ndarray:
+        """A design with every number of facet k in turn."""
+        designs = np.tile(n, (len(self.levels[k]), 1))
+        designs[:, k] = self.levels[k]
+        return designs
 
     def _descend(self, order: Sequence[int]) -> np.ndarray:
         """A sufficient design: each facet in turn as low as the others allow."""
-        n = np.array([v[-1] for v in self.levels])
+        n = np.array([numbers[-1] for numbers in self.levels])
         for k in order:
-            tried = np.tile(n, (len(self.levels[k]), 1))
-            tried[:, k] = self.levels[k]
-            n[k] = self.levels[k][np.argmax(self._meets(tried))]
+            sufficient = self._meets(self._varied(n, k))
+            n[k] = self.levels[k][np.argmax(sufficient)]
         return n
 
     def _meets(self, n: np.ndarray) -> np.ndarray:
         """Whether designs [..., facet] fulfil all wishes."""
-        parts = zip(self.errors, self.divided, self.allowed, strict=True)
-        return np.all(
-            [(e / np.where(d, n[..., None, :], 1).prod(-1)).sum(-1) <= a for e, d, a in parts],
-            axis=0,
-        )
+        fulfilled = []
+        for components, divided, allowed in zip(
+            self.errors, self.divided, self.allowed, strict=True
+        ):
+            divisors = np.where(divided, n[..., None, :], 1).prod(-1)
+            fulfilled.append((components / divisors).sum(-1) <= allowed)
+        return np.all(fulfilled, axis=0)
 
     def _cost_of(self, n: np.ndarray) -> np.ndarray:
-        return (self.price * np.where(self.counted, n[..., None, :], 1).prod(-1)).sum(-1)
+        multiples = np.where(self.counted, n[..., None, :], 1).prod(-1)
+        return (self.price * multiples).sum(-1)
