@@ -10,7 +10,7 @@ told as 6 N D operations.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,36 @@ ELSEWHERE = (
 )
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Runs that are not sampled, and what each would cost: seconds of a core, bytes to download."""
+
+    runs: Sequence[Run]
+    seconds: Sequence[float]
+    sizes: Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of the sample: terms, which of their factors are numbers, and nuisances."""
+
+    terms: list[str]
+    numeric: list[str]
+    nuisance: list[str]
+
+    def best(
+        self, here: pd.DataFrame, candidates: pd.DataFrame, k: int, criterion: str
+    ) -> list[augmentation.Addition]:
+        """The k additions to `here` that bring most."""
+        return augmentation.rank(
+            here, candidates, self.terms, self.numeric, self.nuisance, k=k, criterion=criterion
+        )
+
+
 def suggestions(
     study: Study,
     check: DesignCheck,
-    pool: Sequence[Run],
-    prices: Sequence[float],
-    sizes: Sequence[int],
+    pool: Candidates,
     tokens: Mapping[str, int],
     k: int,
     criterion: str,
@@ -46,48 +70,48 @@ def suggestions(
     """JSON: the terms, `existing` runs and `untrained` designs, best first. Raises InputError for
     an unknown factor.
     """
-    both = factor_table([*check.runs, *pool], study.registry, tokens, sample=check.runs)
+    both = factor_table([*check.runs, *pool.runs], study.registry, tokens, sample=check.runs)
     here = both.frame.iloc[: len(check.runs)]
     there = both.frame.iloc[len(check.runs) :].reset_index(drop=True)
     terms = in_question(study, check, both, contrasts)
-    factors = {n for term in terms for n in term.split(":")}
-    numeric = [n for n in both.numeric if n in factors]
-    nuisance = [
-        n for n in both.factors if n not in factors and n not in both.numeric and n not in SEEDS
-    ] + ["family"]
-    # the seeds of a configuration are its replicates: what they share is one more nuisance
-    nuisance = [*nuisance, "configuration"]
-    allowed = _comparable(study, check, pool, factors)
-    ranked = augmentation.rank(
-        here, there[allowed], terms, numeric, nuisance, k=k, criterion=criterion
-    )
+    factors = {factor for term in terms for factor in term.split(":")}
+    question = _question(terms, factors, both)
+    allowed = _comparable(study, check, pool.runs, factors)
     places = np.flatnonzero(allowed)
-    ranked = [replace(a, row=int(places[a.row])) for a in ranked]
-    existing = [
-        _gain(a, terms)
-        | {
-            "run": pool[a.row].id,
-            "suite": pool[a.row].suite,
-            "download_gb": round(sizes[a.row] / 1e9, 3),
-            "cpu_hours": round(prices[a.row] / 3600, 3),
-            "brings": _fresh(here, there.iloc[a.row], both),
-        }
-        for a in ranked
-    ]
-    designs = untrained(check, both, here, there, sorted(factors - set(SEEDS)))
-    added = (
-        augmentation.rank(here, designs, terms, numeric, nuisance, k=k, criterion=criterion)
-        if len(designs)
-        else []
-    )
+    existing = []
+    for addition in question.best(here, there[allowed], k, criterion):
+        row = int(places[addition.row])
+        new_levels = _fresh(here, there.iloc[row], both)
+        existing.append(_gain(addition, terms) | _run(pool, row) | {"brings": new_levels})
+    designs = untrained(both, here, there, sorted(factors - set(SEEDS)))
+    added = question.best(here, designs, k, criterion) if len(designs) else []
     return {
         "terms": terms,
         "criterion": criterion,
-        "known_now": augmentation.estimability(here, terms, numeric, nuisance),
+        "known_now": augmentation.estimability(here, terms, question.numeric, question.nuisance),
         "existing": existing,
         "untrained": [_gain(a, terms) | _design(designs.iloc[a.row], both, here) for a in added],
         "not_comparable": int((~allowed).sum()),
         "not_ranked": int((allowed & ~_usable(there, factors).to_numpy()).sum()),
+    }
+
+
+def _question(terms: list[str], factors: set[str], both: FactorTable) -> _Question:
+    """The terms, and all other factors as nuisances; so is what the seeds of a configuration share,
+    its replicates.
+    """
+    others = [n for n in both.factors if n not in {*factors, *both.numeric, *SEEDS}]
+    numeric = [n for n in both.numeric if n in factors]
+    return _Question(terms, numeric, [*others, "family", "configuration"])
+
+
+def _run(pool: Candidates, row: int) -> dict[str, Any]:
+    """A run of the registry and its cost."""
+    return {
+        "run": pool.runs[row].id,
+        "suite": pool.runs[row].suite,
+        "download_gb": round(pool.sizes[row] / 1e9, 3),
+        "cpu_hours": round(pool.seconds[row] / 3600, 3),
     }
 
 
@@ -99,15 +123,13 @@ def _comparable(
 
     What masked and causal models are scored by are two quantities.
     """
-    objectives = {field_value(r, "objective") for r in check.runs}
-    return np.array(
-        [
-            any(not not_applicable(r, entry) for entry in study.entries)
-            and ("objective" in factors or field_value(r, "objective") in objectives)
-            for r in pool
-        ],
-        dtype=bool,
-    )
+    objectives = {field_value(run, "objective") for run in check.runs}
+
+    def is_comparable(run: Run) -> bool:
+        applies = any(not not_applicable(run, entry) for entry in study.entries)
+        return applies and ("objective" in factors or field_value(run, "objective") in objectives)
+
+    return np.array([is_comparable(run) for run in pool], dtype=bool)
 
 
 def in_question(
@@ -116,41 +138,48 @@ def in_question(
     """The terms, in names of design factors; a term of a seed or of a field that expresses no
     factor is left out.
     """
-    for asked in contrasts:
-        if not set(asked.split(":")) <= set(both.factors):
+    for contrast in contrasts:
+        if not set(contrast.split(":")) <= set(both.factors):
             raise InputError(
-                f"--contrast: {asked!r} is no design factor of this sample; there are: {', '.join(both.factors)}."
-                f"{nearest(asked, both.factors)}"
+                f"--contrast: {contrast!r} is no design factor of this sample; there are: {', '.join(both.factors)}."
+                f"{nearest(contrast, both.factors)}"
             )
-    given = list(contrasts) or study.data.get("design", {}).get("terms", [])
-    terms = []
-    for term in given:
-        parts = [
-            n if n in both.factors else f.factor if (f := study.registry.fields.get(n)) else None
-            for n in term.split(":")
-        ]
-        if all(p in both.factors and p not in SEEDS for p in parts):
-            terms.append(":".join(dict.fromkeys(str(p) for p in parts)))
-    varying = [
-        f.factor
-        for f in check.factors
-        if f.n_levels > 1 and f.factor not in (*SEEDS, "training_details", "modality")
-    ]
-    found = list(dict.fromkeys(terms)) or varying or ["size"]
+    wanted = list(contrasts) or study.data.get("design", {}).get("terms", [])
+    terms = [_in_factors(term, study, both) for term in wanted]
+    terms = [term for term in dict.fromkeys(terms) if term] or _varying(check) or ["size"]
     # an interaction needs its factors
-    return list(dict.fromkeys([*(p for t in found for p in t.split(":")), *found]))
+    mains = [factor for term in terms for factor in term.split(":")]
+    return list(dict.fromkeys([*mains, *terms]))
+
+
+def _in_factors(term: str, study: Study, both: FactorTable) -> str:
+    """A term of factors and fields in design factors; "" where one expresses none, or a seed."""
+    fields = study.registry.fields
+    parts = [
+        name if name in both.factors or name not in fields else fields[name].factor
+        for name in term.split(":")
+    ]
+    if not set(parts) <= set(both.factors) - set(SEEDS):
+        return ""
+    return ":".join(dict.fromkeys(map(str, parts)))
+
+
+def _varying(check: DesignCheck) -> list[str]:
+    """Every factor of which the sample has several levels, if it says what a model is."""
+    uninteresting = (*SEEDS, "training_details", "modality")
+    return [f.factor for f in check.factors if f.n_levels > 1 and f.factor not in uninteresting]
 
 
 def _usable(there: pd.DataFrame, factors: set[str]) -> pd.Series:
     return pd.concat([aliasing.known(there[n]) for n in sorted(factors)], axis=1).all(axis=1)
 
 
-def _gain(a: augmentation.Addition, terms: Sequence[str]) -> dict[str, Any]:
+def _gain(addition: augmentation.Addition, terms: Sequence[str]) -> dict[str, Any]:
     return {
-        "d_gain": a.d_gain,
-        "d_efficiency_gain": a.d_gain / max(len(terms), 1),
-        "a_gain": a.a_gain,
-        "resolved": list(a.resolved),
+        "d_gain": addition.d_gain,
+        "d_efficiency_gain": addition.d_gain / max(len(terms), 1),
+        "a_gain": addition.a_gain,
+        "resolved": list(addition.resolved),
     }
 
 
@@ -161,11 +190,7 @@ def _fresh(here: pd.DataFrame, row: pd.Series, both: FactorTable) -> list[str]:
 
 
 def untrained(
-    check: DesignCheck,
-    both: FactorTable,
-    here: pd.DataFrame,
-    there: pd.DataFrame,
-    factors: Sequence[str],
+    both: FactorTable, here: pd.DataFrame, there: pd.DataFrame, factors: Sequence[str]
 ) -> pd.DataFrame:
     """Sampled runs with one factor changed to a level of another run, where no run of the registry
     is like that.
@@ -173,42 +198,58 @@ def untrained(
     Columns of the factors, and `like` (the sampled run), `changed` (the factor). A number is
     changed to three times the largest sampled.
     """
-    design = [n for n in both.factors if n not in SEEDS]
+    identity = [n for n in both.factors if n not in SEEDS]
     whole = pd.concat([here, there], ignore_index=True)
-    plain = [n for n in design if n not in both.numeric]
-    made = []
+    distinct = here.drop_duplicates(identity)
+    designs = []
     for factor in factors:
-        values = whole.loc[aliasing.known(whole[factor]), factor]
-        if factor in both.numeric:
-            top = float(here[factor].max())
-            levels: list[Any] = [top * 3] if pd.notna(top) else []
-        else:
-            levels = values.value_counts().index[:ELSEWHERE].tolist()
-        for _, run in here.drop_duplicates(design).iterrows():
-            # a corpus and a tokenizer are of a language: no English corpus for a Spanish model
-            near = (
-                whole[whole["language"] == run["language"]]
-                if factor in OF_A_LANGUAGE and "language" in whole
-                else whole
-            )
-            own = (
-                levels
-                if factor in both.numeric
-                else [v for v in levels if v in set(near[factor]) and "?" not in v]
-            )
-            made += [
-                dict(run) | {factor: v, "like": run["run"], "changed": factor}
-                for v in own
-                if v != run[factor]
+        levels = _new_levels(factor, both, here, whole)
+        for _, run in distinct.iterrows():
+            designs += [
+                dict(run) | {factor: level, "like": run["run"], "changed": factor}
+                for level in _possible(levels, factor, run, both, whole)
             ]
-    if not made:
+    if not designs:
         return pd.DataFrame(columns=[*whole.columns, "like", "changed"])
-    designs = pd.DataFrame(made).drop_duplicates(design).reset_index(drop=True)
+    fresh = _without_trained(pd.DataFrame(designs).drop_duplicates(identity), both, whole)
+    # a model that would be trained is a configuration of its own
+    return fresh.assign(configuration=[f"untrained-{i}" for i in range(len(fresh))])
+
+
+def _without_trained(designs: pd.DataFrame, both: FactorTable, whole: pd.DataFrame) -> pd.DataFrame:
+    """The designs that no run of the registry has."""
+    plain = [n for n in both.factors if n not in {*SEEDS, *both.numeric}]
     trained = {key: part for key, part in whole.groupby([whole[n].astype(str) for n in plain])}
     fresh = [not _exists(row, trained, plain, both.numeric) for _, row in designs.iterrows()]
-    designs = designs[fresh].reset_index(drop=True)
-    # a model that would be trained is a configuration of its own
-    return designs.assign(configuration=[f"untrained-{i}" for i in range(len(designs))])
+    return designs[fresh].reset_index(drop=True)
+
+
+def _new_levels(
+    factor: str, both: FactorTable, here: pd.DataFrame, whole: pd.DataFrame
+) -> list[Any]:
+    """The levels that an untrained design could take: the most frequent ones; of a number three
+    times the largest sampled.
+    """
+    if factor in both.numeric:
+        largest = float(here[factor].max())
+        return [] if pd.isna(largest) else [largest * 3]
+    values = whole.loc[aliasing.known(whole[factor]), factor]
+    return values.value_counts().index[:ELSEWHERE].tolist()
+
+
+def _possible(
+    levels: list[Any], factor: str, run: pd.Series, both: FactorTable, whole: pd.DataFrame
+) -> list[Any]:
+    """Those of the levels that a run like this one, but of another level, could have."""
+    others = [level for level in levels if level != run[factor]]
+    if factor in both.numeric:
+        return others
+    near = whole
+    if factor in OF_A_LANGUAGE and "language" in whole:
+        # a corpus and a tokenizer are of a language: no English corpus for a Spanish model
+        near = whole[whole["language"] == run["language"]]
+    present = set(near[factor])
+    return [level for level in others if level in present and "?" not in level]
 
 
 def _exists(
@@ -230,78 +271,81 @@ def _exists(
 
 
 def _design(row: pd.Series, both: FactorTable, here: pd.DataFrame) -> dict[str, Any]:
-    factor, value = row["changed"], row[row["changed"]]
-    told = number(float(value)) if factor in both.numeric else both.label(factor, value)
-    if told == both.label(
-        factor, here.loc[here["run"] == row["like"], factor].iloc[0]
-    ):  # they differ in what the label leaves out
-        told = str(value)
-    flop = (
-        6 * float(row["size"]) * float(row["amount"])
-        if {"size", "amount"} <= set(row.index)
-        else float("nan")
-    )
+    """An untrained design: what it changes in which run, and what it costs."""
+    flop = None
+    if {"size", "amount"} <= set(row.index):
+        flop = 6 * float(row["size"]) * float(row["amount"])
     return {
         "like": row["like"],
-        "changed": factor,
-        "to": told,
+        "changed": row["changed"],
+        "to": _level_text(row, both, here),
         "training_flop": None if pd.isna(flop) else flop,
     }
 
 
-def text(found: Mapping[str, Any]) -> list[str]:
+def _level_text(row: pd.Series, both: FactorTable, here: pd.DataFrame) -> str:
+    """The changed level as a reader knows it; in full where the short form is that of the run too."""
+    factor, level = row["changed"], row[row["changed"]]
+    text = number(float(level)) if factor in both.numeric else both.label(factor, level)
+    before = here.loc[here["run"] == row["like"], factor].iloc[0]
+    return str(level) if text == both.label(factor, before) else text
+
+
+def text(advice: Mapping[str, Any]) -> list[str]:
     """The lists, then what they mean."""
-    known = ", ".join(f"{name(t)} {share:.0%}" for t, share in found["known_now"].items())
+    known = ", ".join(f"{name(term)} {share:.0%}" for term, share in advice["known_now"].items())
+    criterion = advice["criterion"]
     lines = [
         f"Contrasts in question, and how much of each (its worst contrast) this sample tells: {known}.",
         "",
         "Runs of the registry, each given those above it:",
-    ]
-    for i, row in enumerate(found["existing"], 1):
-        brings = f"; brings another {listed(map(name, row['brings']))}" if row["brings"] else ""
-        resolved = (
-            f"; makes {listed(map(name, row['resolved']))} estimable" if row["resolved"] else ""
-        )
-        lines.append(
-            f"{i:2}. {row['run']} ({row['suite']}): {_amount(row, found['criterion'])}, {row['download_gb']:.3g} GB, {row['cpu_hours']:.3g} core hours{resolved}{brings}."
-        )
-    lines += ["", "Models that nobody has trained, as far as the registry knows:"]
-    for i, row in enumerate(found["untrained"], 1):
-        flop = (
-            f", about {row['training_flop']:.1e} operations to train"
-            if row["training_flop"]
-            else ""
-        )
-        resolved = (
-            f"; makes {listed(map(name, row['resolved']))} estimable" if row["resolved"] else ""
-        )
-        lines.append(
-            f"{i:2}. as {row['like']}, but {name(row['changed'])} {row['to']}: {_amount(row, found['criterion'])}{flop}{resolved}."
-        )
-    lines += [
+        *(f"{i:2}. {_run_text(row, criterion)}." for i, row in enumerate(advice["existing"], 1)),
         "",
-        f"Gain: {_meaning(found['criterion'])}. What is not in question counts as a nuisance as large as the error.",
+        "Models that nobody has trained, as far as the registry knows:",
+        *(
+            f"{i:2}. {_design_text(row, criterion)}."
+            for i, row in enumerate(advice["untrained"], 1)
+        ),
+        "",
+        f"Gain: {_meaning(criterion)}. What is not in question counts as a nuisance as large as the error.",
     ]
-    if found["not_ranked"]:
+    if advice["not_ranked"]:
         lines.append(
-            f"{found['not_ranked']} runs are not ranked: a factor in question is unknown of them."
+            f"{advice['not_ranked']} runs are not ranked: a factor in question is unknown of them."
         )
-    if found["not_comparable"]:
+    if advice["not_comparable"]:
         lines.append(
-            f"{found['not_comparable']} runs are left out: no measure applies, or they have another objective, which is not in question."
+            f"{advice['not_comparable']} runs are left out: no measure applies, or they have another objective, which is not in question."
         )
     return lines
 
 
+def _run_text(row: Mapping[str, Any], criterion: str) -> str:
+    brings = f"; brings another {listed(map(name, row['brings']))}" if row["brings"] else ""
+    cost = f"{row['download_gb']:.3g} GB, {row['cpu_hours']:.3g} core hours"
+    return (
+        f"{row['run']} ({row['suite']}): {_amount(row, criterion)}, {cost}{_resolved(row)}{brings}"
+    )
+
+
+def _design_text(row: Mapping[str, Any], criterion: str) -> str:
+    flop = row["training_flop"]
+    cost = f", about {flop:.1e} operations to train" if flop else ""
+    change = f"{name(row['changed'])} {row['to']}"
+    return f"as {row['like']}, but {change}: {_amount(row, criterion)}{cost}{_resolved(row)}"
+
+
+def _resolved(row: Mapping[str, Any]) -> str:
+    return f"; makes {listed(map(name, row['resolved']))} estimable" if row["resolved"] else ""
+
+
 def _amount(row: Mapping[str, Any], criterion: str) -> str:
-    return f"gain {row['d_gain']:.3g}" if criterion == "D" else f"gain {row['a_gain']:.3g}"
+    return f"gain {row['d_gain' if criterion == 'D' else 'a_gain']:.3g}"
 
 
 def _meaning(criterion: str) -> str:
+    if criterion == "D":
+        return "by how much the log determinant of the information on these contrasts grows (D-criterion)"
     return (
-        "by how much the log determinant of the information on these contrasts grows (D-criterion)"
-        if criterion == "D"
-        else (
-            "by how much the summed variance of these contrasts falls, in error variances (A-criterion)"
-        )
+        "by how much the summed variance of these contrasts falls, in error variances (A-criterion)"
     )

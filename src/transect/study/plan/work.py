@@ -61,9 +61,7 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
         found["suggestions"] = suggestions.suggestions(
             study,
             judged,
-            pool,
-            prices,
-            [_bytes(r, loads) for r in pool],
+            plan_suggestions.Candidates(pool, prices, [_bytes(r, loads) for r in pool]),
             tokens,
             wishes.suggest,
             wishes.criterion,
