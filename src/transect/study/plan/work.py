@@ -61,7 +61,7 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
         found["suggestions"] = suggestions.suggestions(
             study,
             judged,
-            plan_suggestions.Candidates(pool, prices, [_bytes(r, loads) for r in pool]),
+            suggestions.Candidates(pool, prices, [_bytes(r, loads) for r in pool]),
             tokens,
             wishes.suggest,
             wishes.criterion,
