@@ -81,7 +81,8 @@ class _InverseParts:
 
     def through(self) -> np.ndarray:
         """back spread [level, effect, column]."""
-        flat = self.back.reshape(-1, self.back.shape[2])
+        n_levels, k, m = self.back.shape  # m may be 0, so that -1 has no meaning
+        flat = self.back.reshape(n_levels * k, m)
         return (flat @ self.spread).reshape(self.back.shape)
 
 
