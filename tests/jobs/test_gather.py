@@ -12,14 +12,15 @@ import pytest
 
 from tests.jobs.hub_project import GOOD, hub_project, load_study, measure_all, publish
 from tests.shelf import tiny_model
-from transect.jobs.analyse import analyse, draw, figures_of
+from transect.jobs.analyse import analyse, draw
 from transect.jobs.gather import copy_as_csv, gather
-from transect.jobs.measure import stale
 from transect.jobs.workflow.runner import outcome
 from transect.report.assemble import render
 from transect.store import cell_store
 from transect.store.cell_store import Store
 from transect.store.project import Project, find_project
+from transect.study.analyses import figures_of
+from transect.study.stale import stale
 from transect.study.study_file import Study
 
 LINE = "- {measure: minimal_pair, stimuli: pairs}\n"

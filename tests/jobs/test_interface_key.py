@@ -15,11 +15,12 @@ from tests.jobs.hub_project import hub_project, load_study, measure_all
 from tests.lm.chat_server import KEY, Chat, answer, serve
 from tests.store.hub.test_post import dresses
 from transect.cli import main
-from transect.jobs.analyse import analyse, draw, figures_of
+from transect.jobs.analyse import analyse, draw
 from transect.jobs.gather import gather
 from transect.report.assemble import render
 from transect.store.cell_store import FAILED, MEASURED
 from transect.store.project import Project
+from transect.study.analyses import figures_of
 
 RUN = (
     "- {{id: {id}, model_type: unknown, params_total: unknown, access: api, endpoint: {url!r}, api_model: tiny, "

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from transect.jobs.train import DONE, train, weights_folder
+from transect.jobs.train import train
+from transect.registry.recipe import DONE, weights_folder
 from transect.registry.run import Run
 from transect.store.project import SHIPPED, Project
 from transect.study import study_file as studies

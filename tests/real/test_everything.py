@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from tests.real import world
-from transect.jobs.analyse import analyse, draw, figures_of
+from transect.jobs.analyse import analyse, draw
 from transect.jobs.gather import gather
 from transect.jobs.measure import measure
 from transect.report.assemble import render
 from transect.store import units
 from transect.store.cell_store import Store
 from transect.study import study_file as studies
+from transect.study.analyses import figures_of
 
 pytestmark = pytest.mark.real
 

@@ -76,7 +76,7 @@ def test_disk_and_download_follow_the_sizes(world: Project) -> None:
     """Four bytes per weight; runs that are trained here are not downloaded."""
     of = study_file.load("tiny", world)
     assert cost.checkpoint_bytes(of.runs[0]) == 4 * of.runs[0].get("params_total")
-    spent = cost.estimate(
+    spent = cost.cost_of(
         of, Store(world.store).index(), lambda cell, index: True, lambda run: False
     )
     assert spent.download_bytes == 0 < spent.disk_bytes

@@ -1,7 +1,7 @@
 # From cells to tables to figures: cheap, so it follows the files (study, registry, analysis script) by their times.
 import json
 from transect.store import code_imports, units
-from transect.jobs.analyse import figures_of
+from transect.study.analyses import figures_of
 
 FIGURES = figures_of(STUDY)
 ANALYSES = [spec["analysis"] for spec in STUDY.data["analyses"]]

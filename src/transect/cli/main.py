@@ -123,11 +123,12 @@ def status(args: argparse.Namespace) -> int:
     from transect.jobs.progress import running
     from transect.jobs.workflow import runner
     from transect.report.grid import entry_label  # here: it imports pandas and jinja2
+    from transect.study import cost
 
     study = _unedited(args)
     ended = runner.outcome(study)
     jobs = running(study.results / "progress")
-    cost = runner.estimate(study)
+    left = cost.estimate(study)
     if not args.json:
         for names, part in ended.measures.groupby(["measure", "stimuli", "entry"], sort=False):
             print(
@@ -138,7 +139,7 @@ def status(args: argparse.Namespace) -> int:
                 f"running  {job['job']}{': ' if job['what'] else ''}{job['what']} ({job['done']:.0f} of {job['total']})"
             )
         print(
-            f"to do    {cost.trainings} runs to train, {cost.cells} cells to measure, about {cost.minutes(study.project.cores):.0f} min"
+            f"to do    {left.trainings} runs to train, {left.cells} cells to measure, about {left.minutes(study.project.cores):.0f} min"
         )
     return _tell(
         ended,
@@ -146,8 +147,8 @@ def status(args: argparse.Namespace) -> int:
         {
             "running": jobs,
             "measures": ended.measures.to_dict("records"),
-            "cells_to_measure": cost.cells,
-            "runs_to_train": cost.trainings,
+            "cells_to_measure": left.cells,
+            "runs_to_train": left.trainings,
         },
     )
 
@@ -292,9 +293,9 @@ def _unedited(args: argparse.Namespace) -> Any:
 
 
 def _cost_sentence(study: Any, cores: int) -> str:
-    from transect.jobs.workflow import runner
+    from transect.study.cost import estimate
 
-    cost = runner.estimate(study)
+    cost = estimate(study)
     if cost.cells == 0 and cost.trainings == 0:
         return f"{study.name}: all {cost.finished} cells are there."
     size = f"{max(cost.disk_bytes, 1e7) / 1e9:.2f} GB of disk" + (

@@ -11,12 +11,12 @@ import pandas as pd
 
 from transect.errors import InputError
 from transect.store import cell_store, names, units
-from transect.store.files import json_file
 from transect.store.files.whole_files import write_text
 from transect.store.home import without_home
+from transect.study.analyses import options, read_tables
 from transect.study.analysis_options import with_bounds
 from transect.study.outcome import label
-from transect.study.study_file import SPEC, Study, measures_needed
+from transect.study.study_file import Study, measures_needed
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -96,27 +96,3 @@ def draw(study: Study, name: str, manifest: Path) -> None:
         result["error"] = without_home(f"{type(error).__name__}: {error}")
         print(traceback.format_exc())
     write_text(manifest, json.dumps(result, indent=1) + "\n")
-
-
-def options(spec: dict[str, Any]) -> dict[str, Any]:
-    """What a line of the study's `analyses` gives to the analysis."""
-    return {k: v for k, v in spec.items() if k not in SPEC}
-
-
-def read_tables(study: Study, name: str) -> dict[str, pd.DataFrame]:
-    """The result tables of one analysis; empty where it ended with an error."""
-    folder = study.results / "tables" / name
-    made = json_file.read_object(folder / "manifest.json", "tables")
-    return {table: cell_store.read_table(folder / f"{table}.parquet") for table in made["tables"]}
-
-
-def figures_of(study: Study) -> dict[str, units.Unit]:
-    """The figures of a study: those that it names, or every one whose analyses the study runs."""
-    names = [spec["analysis"] for spec in study.data["analyses"]]
-    asked = [f for spec in study.data["analyses"] for f in spec.get("figures", [])]
-    if asked:
-        return {f: units.find("figure", f, study.project, str(study.path)) for f in asked}
-    every = {
-        f: units.find("figure", f, study.project) for f in units.available("figure", study.project)
-    }
-    return {f: u for f, u in every.items() if set(u["NEEDS"]) <= set(names)}

@@ -13,13 +13,11 @@ import pandas as pd
 from transect.jobs.items import path_of
 from transect.registry import factors
 from transect.registry.run import UNKNOWN
+from transect.report.columns import ITEMS, TABLES
 from transect.store import cell_store
 from transect.store.cell_store import MISSING, NOT_APPLICABLE, Store
 from transect.store.files.whole_files import write_folder
 from transect.study.study_file import Study
-
-TABLES = ("measurements", "grid", "registry")
-ITEMS = "items"  # folder in a study's results
 
 
 def gather(study: Study, folder: Path) -> None:

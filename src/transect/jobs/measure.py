@@ -23,17 +23,18 @@ from transect.errors import (
 from transect.jobs import drift
 from transect.jobs.items import items_of
 from transect.jobs.offers import check_offered, code_allowed
+from transect.jobs.opened import used
 from transect.jobs.progress import Progress
 from transect.jobs.self_check import SelfCheck
-from transect.jobs.train import ERROR, weights_folder
+from transect.registry.recipe import ERROR, weights_folder
 from transect.registry.run import UNKNOWN, Checkpoint, Run
 from transect.store import cell_store
 from transect.store.cell_store import FAILED, MEASURED, NOT_APPLICABLE, Record, Store
 from transect.store.environment import environment, peak_memory_mb
 from transect.store.files.whole_files import recover, write_text
 from transect.store.project import Project
-from transect.study import openings
 from transect.study.grid import Cell, identity
+from transect.study.stale import stale
 from transect.study.study_file import Study
 
 STOPPED = "stopped"  # folder in a study's results: a shard's file says why it stopped the whole run
@@ -102,20 +103,6 @@ def abandon(study: Study, name: str, marker: Path) -> None:
                 {"error": reason},
             )
     write_text(marker, json.dumps({"cells": len(shard.cells), "measured_now": 0}) + "\n")
-
-
-def stale(cell: Cell, index: pd.DataFrame, retry_failed: bool = False) -> bool:
-    """Whether a cell must be measured: it is not in the store, or its failure is one that is tried
-    again.
-    """
-    if cell.key not in index.index:
-        return True
-    state, kind = index.at[cell.key, "state"], index.at[cell.key, "kind"]
-    if state != FAILED or retry_failed or kind == "resource":
-        return bool(state == FAILED)
-    # what failed in other code of the project may go well in this
-    now = {"code": cell.entry.code, "stimuli_code": cell.entry.stimuli_code}
-    return any("=" in code and index.at[cell.key, column] != code for column, code in now.items())
 
 
 def locate(checkpoint: Checkpoint, project: Project, remote_code: bool = False) -> Path:
@@ -325,9 +312,7 @@ class _Job:
             return (
                 record,
                 rows,
-                cost
-                | openings.used(model, cell.entry.options)
-                | ({"traceback": trace} if trace else {}),
+                cost | used(model, cell.entry.options) | ({"traceback": trace} if trace else {}),
             )
 
         try:

@@ -9,9 +9,9 @@ from pathlib import Path
 from transect.errors import ResourceError, disk_full
 from transect.jobs.progress import Progress
 from transect.jobs.training_lease import Lease, lease
-from transect.registry.recipe import corpus_unit, recipe_digest
+from transect.registry.recipe import COST, DONE, ERROR, corpus_unit, weights_folder
 from transect.registry.run import Run
-from transect.store import names, unit_code
+from transect.store import unit_code
 from transect.store.environment import environment, peak_memory_mb
 from transect.store.files import json_file
 from transect.store.files.whole_files import check_inside, write_text
@@ -19,13 +19,7 @@ from transect.store.home import without_home
 from transect.store.project import Project
 from transect.study.study_file import Study
 
-ERROR, COST, DONE, CORPUS = "error.txt", "cost.json", "done.json", "corpus.json"
-
-
-def weights_folder(run: Run, project: Project) -> Path:
-    """Where the checkpoints of a run that is trained here lie: another recipe, another folder."""
-    suite, name = names.check(run.suite, "the suite"), names.check(run.id, "the run")
-    return project.store / "weights" / suite / name / recipe_digest(run, project)[:16]
+CORPUS = "corpus.json"
 
 
 def begun(run: Run, project: Project) -> bool:

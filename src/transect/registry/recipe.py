@@ -10,16 +10,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from transect.errors import InputError, nearest
 from transect.registry.run import Run
-from transect.store import units
+from transect.store import names, units
 from transect.store.project import SHIPPED, Project
 
 # Raise it whenever the same recipe gives other weights: every run that was trained here becomes
 # stale.
 TRAINER_VERSION = 1
+
+# files beside the weights of a run: why its training broke, what it took, and that it is finished
+ERROR, COST, DONE = "error.txt", "cost.json", "done.json"
 
 # Facts of a run that change its weights. Its name, sources and licence do not.
 DETERMINING = (
@@ -165,3 +169,9 @@ def recipe_digest(run: Run, project: Project | None = None) -> str:
         "trainer": TRAINER_VERSION,
     }
     return hashlib.sha256(json.dumps(determined, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def weights_folder(run: Run, project: Project) -> Path:
+    """Where the checkpoints of a run that is trained here lie: another recipe, another folder."""
+    suite, name = names.check(run.suite, "the suite"), names.check(run.id, "the run")
+    return project.store / "weights" / suite / name / recipe_digest(run, project)[:16]

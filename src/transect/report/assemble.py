@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 
 from transect.errors import InputError
-from transect.jobs.analyse import figures_of, options, read_tables
-from transect.jobs.train import COST, weights_folder
 from transect.registry import suites
+from transect.registry.recipe import COST, weights_folder
 from transect.report import codebook, page
 from transect.report.claims import UNJUDGED
 from transect.stats.design import factorial
@@ -19,6 +18,7 @@ from transect.store.cell_store import FAILED, MEASURED, MISSING, Store
 from transect.store.environment import environment
 from transect.store.files import json_file
 from transect.study import openings
+from transect.study.analyses import figures_of, options, read_tables
 from transect.study.outcome import label
 from transect.study.study_file import Study
 

@@ -13,9 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transect.jobs.gather import ITEMS, TABLES
 from transect.registry.factors import own_fields, shared_fields
-from transect.report.columns import SHARED, told
+from transect.report.columns import ITEMS, SHARED, TABLES, told
 from transect.store import cell_store, units
 from transect.store.files import json_file
 from transect.study.study_file import Study

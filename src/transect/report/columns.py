@@ -8,6 +8,9 @@ row.
 
 import re
 
+TABLES = ("measurements", "grid", "registry")  # what was measured, as files in a study's results
+ITEMS = "items"  # folder there: the items by stimulus set
+
 SHARED: dict[str, str] = {
     # what was measured, of which model
     "cell": "key of the cell: digest of everything its values depend on",

@@ -22,6 +22,7 @@ from transect.registry.run import Run
 from transect.store.cell_store import MEASURED, Store
 from transect.store.files import json_file
 from transect.study.grid import Cell, Entry
+from transect.study.stale import stale
 from transect.study.study_file import Study
 
 STEP_SECONDS = 0.009  # of a training step, whatever its size
@@ -57,32 +58,44 @@ class Cost:
         return (self.train_seconds + self.measure_seconds) / max(cores, 1) / 60
 
 
-def estimate(
+def trained(study: Study, run: Run) -> bool:
+    """Whether the training of a run is finished."""
+    return (recipe.weights_folder(run, study.project) / recipe.DONE).is_file()
+
+
+def estimate(study: Study) -> Cost:
+    """What `run` would cost now."""
+    return cost_of(
+        study, Store(study.project.store).index(), stale, lambda run: trained(study, run)
+    )
+
+
+def cost_of(
     study: Study,
     index: pd.DataFrame,
     is_stale: Callable[[Cell, pd.DataFrame], bool],
-    trained: Callable[[Run], bool],
+    is_trained: Callable[[Run], bool],
 ) -> Cost:
-    """The cost of what the store and the weights lack."""
+    """The cost of the cells that are stale and of the runs that are not trained."""
     wanted = [c for c in study.cells if not c.reason]
-    stale = [c for c in wanted if is_stale(c, index)]
-    loads = {c.checkpoint for c in stale}
-    untrained = [r for r in study.runs if r.trained_here and not trained(r)]
+    to_measure = [c for c in wanted if is_stale(c, index)]
+    loads = {c.checkpoint for c in to_measure}
+    untrained = [r for r in study.runs if r.trained_here and not is_trained(r)]
     speed = measured_speed(study, index)
     measure = sum(load_seconds(c.run, speed) for c in loads) + sum(
-        cell_seconds(c, speed) for c in stale
+        cell_seconds(c, speed) for c in to_measure
     )
     hub = [c for c in loads if c.run.on_hub]
     kept = hub + [c for r in untrained for c in r.checkpoints]
-    waiting, keys = {r.id for r in untrained}, {c.key for c in stale}
+    waiting, keys = {r.id for r in untrained}, {c.key for c in to_measure}
     processes = sum(any(r.id in waiting for r in batch.runs) for batch in study.batches)
     processes += sum(any(c.key in keys for c in shard.cells) for shard in study.shards)
     return Cost(
         trainings=len(untrained),
         loads=len(loads),
-        cells=len(stale),
+        cells=len(to_measure),
         not_applicable=len(study.cells) - len(wanted),
-        finished=len(wanted) - len(stale),
+        finished=len(wanted) - len(to_measure),
         train_seconds=calibration(study) * sum(training_seconds(r) for r in untrained),
         measure_seconds=measure + START_SECONDS * processes,
         download_bytes=sum(checkpoint_bytes(c.run) for c in hub),
@@ -104,11 +117,11 @@ def calibration(study: Study) -> float:
     """Recorded over predicted CPU seconds of the finished training of this study's runs; 1 where
     nothing is finished.
     """
-    from transect.jobs.train import COST, weights_folder
-
     train = []
     for run in study.runs:
-        path = weights_folder(run, study.project) / COST if run.trained_here else Path()
+        path = (
+            recipe.weights_folder(run, study.project) / recipe.COST if run.trained_here else Path()
+        )
         if (
             run.trained_here
             and path.is_file()

@@ -1,6 +1,4 @@
-"""What texts were opened with: kept with every cell, told where it may be wrong, shown in the plan
-and in the report.
-"""
+"""What texts were opened with: shown in the plan and in the report."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,20 +9,6 @@ from transect.study.study_file import Study
 
 TEXT = ("logits", "text", "generation")  # a measure that needs one of these reads texts
 COLUMNS = ["run", "opened with", "measures", "what speaks against it"]
-
-
-def used(model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """`opening`: the tokens that a measure opened its texts with (nothing where it opened none),
-    `opening_doubt`: see lm/text/opening.py.
-    """
-    if model.opened is None:
-        return {}
-    from transect.lm.text.opening import doubt
-
-    return {
-        "opening": list(model.opened),
-        "opening_doubt": doubt(model, options.get("bos", "auto")),
-    }
 
 
 def table(recorded: Iterable[Mapping[str, Any]], grid: pd.DataFrame) -> pd.DataFrame:

@@ -17,10 +17,10 @@ from tests.jobs.hub_project import GOOD, PAIRS
 from tests.lm.hub_server import serve
 from tests.registry.audit.listings import CONFIG, listing, project, steps, tree
 from transect.cli import main
-from transect.jobs.train import weights_folder
 from transect.registry import suites
 from transect.registry.audit import Holding, measured
 from transect.registry.audit.listing import Repository
+from transect.registry.recipe import weights_folder
 from transect.registry.suite_file import reading
 from transect.store.cell_store import MEASURED, Store, as_values
 from transect.store.project import Project

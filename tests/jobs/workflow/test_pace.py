@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from transect.jobs.train import DONE, weights_folder
 from transect.jobs.workflow import pace
 from transect.jobs.workflow.pace import Pace
 from transect.jobs.workflow.runner import time_left
+from transect.registry.recipe import DONE, weights_folder
 from transect.store.cell_store import MEASURED, Store, as_values
 from transect.store.project import Project
 from transect.study import study_file

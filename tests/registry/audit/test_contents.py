@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry.audit.listings import CONFIG, PARAMS, audited, listing, project, steps, tree
+from transect.lm.checkpoint.counting import facts
 from transect.registry.audit import Holding, audit
 from transect.registry.audit.holding import configured
 from transect.registry.audit.listing import parse
@@ -90,7 +91,9 @@ def test_a_configuration_that_contradicts_the_entry(lab: Project) -> None:
     [run] = reading.read(lab.root / "model_registry/lab.yaml").runs
     wrong = CONFIG | {"num_hidden_layers": 3, "tie_word_embeddings": True}
     held = parse({"lab/m": listing(steps(), config=wrong)}, "here")
-    found = audit([Holding(run, held["lab/m"], "here", configured=configured(held.values()))])
+    found = audit(
+        [Holding(run, held["lab/m"], "here", configured=configured(held.values(), facts))]
+    )
     told = [(f.kind, f.found, f.expected) for f in found]
     assert told == [
         (

@@ -24,6 +24,7 @@ from transect.errors import (
 from transect.jobs import drift
 from transect.jobs.measure import locate
 from transect.jobs.offers import check_offered, code_allowed
+from transect.jobs.opened import used
 from transect.jobs.self_check import Checked, SelfCheck
 from transect.registry import suites
 from transect.registry.run import Checkpoint, Run
@@ -31,7 +32,6 @@ from transect.store import cell_store, units
 from transect.store.cell_store import Store
 from transect.store.files import yaml_file
 from transect.store.project import Project
-from transect.study import openings
 from transect.study.grid import identity
 
 DEVICES = ("cpu", "auto", "cuda", "mps", "xpu", "mtia", "hpu")  # what torch calls them
@@ -55,7 +55,7 @@ class Measured:
     """`rows`: model, (of several: measure, stimuli,) item, kept columns, metric, value, where they
     apply, and the error of a refused item.
 
-    `self_check`: see jobs/self_check.py. `opening`: see study/openings.py. untold: of several
+    `self_check`: see jobs/self_check.py. `opening`: see jobs/opened.py. untold: of several
     measures, those that could not be taken, with the reason.
     """
 
@@ -117,9 +117,7 @@ def measure_model(
         _check_offered(one.unit, loaded.capabilities, model, project)
     scores = SelfCheck(loaded)
     rows, refusals = _all_rows(wanted, loaded, scores, model, seed)
-    return Measured(
-        rows, _refused(rows), scores.check(), openings.used(loaded, options or {}), refusals
-    )
+    return Measured(rows, _refused(rows), scores.check(), used(loaded, options or {}), refusals)
 
 
 def _check_drift(checkpoint: Checkpoint, loaded: Any, path: Path, project: Project) -> None:

@@ -7,9 +7,10 @@ cells of a study.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def audit_files(
     """
     loaded = registry.load(project)
     suite, chosen = _chosen(loaded, name, runs)
-    holdings, where = read(project, loaded, suite, chosen, source, save)
+    holdings, where = read(project, loaded, suite, chosen, source, save, _facts)
     notes = _not_compared(chosen, {holding.run.id for holding in holdings}, where)
     revisions = sum(len(holding.listed) for holding in holdings)
     return Report(name, len(holdings), revisions, audit(holdings), notes)
@@ -176,3 +177,9 @@ def _values(asked: study_file.Study, runs: set[str]) -> pd.DataFrame:
     facts = index[["run", "revision", "measure", "stimuli"]].reset_index(names="cell")
     of_cells = pd.DataFrame(list(steps.items()), columns=["cell", "step"])
     return store.read(index).merge(facts.merge(of_cells, on="cell"), on="cell")
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, object]:
+    from transect.lm.checkpoint.counting import facts  # here: it imports torch
+
+    return facts(content)

@@ -15,13 +15,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from transect.jobs.analyse import figures_of
-from transect.jobs.measure import stale
-from transect.jobs.train import DONE, weights_folder
 from transect.store.cell_store import Store
 from transect.store.files import json_file
 from transect.store.files.whole_files import write_text
 from transect.study import cost
+from transect.study.analyses import figures_of
+from transect.study.stale import stale
 from transect.study.study_file import Study
 
 STEPS = {
@@ -54,7 +53,7 @@ class Pace:
         index = Store(study.project.store).index()
         self.stale = frozenset(c.key for c in study.cells if not c.reason and stale(c, index))
         self.untrained = frozenset(
-            r.id for r in study.runs if r.trained_here and not _trained(study, r.id)
+            r.id for r in study.runs if r.trained_here and not cost.trained(study, r)
         )
 
     def now(self, jobs: Collection[Mapping[str, Any]]) -> tuple[cost.Cost, int, int, float]:
@@ -65,8 +64,8 @@ class Pace:
         """
         study = self.study
         index = Store(study.project.store).index()
-        left = cost.estimate(study, index, stale, lambda run: _trained(study, run.id))
-        whole = cost.estimate(
+        left = cost.cost_of(study, index, stale, lambda run: cost.trained(study, run))
+        whole = cost.cost_of(
             study, index, lambda c, _: c.key in self.stale, lambda run: run.id not in self.untrained
         )
         begun = cost.calibration(study) * sum(
@@ -139,10 +138,6 @@ def _running(text: str, finished: Mapping[str, int], rules: Collection[str]) -> 
 def _names(study: Study) -> dict[str, list[str]]:
     analyses = [spec["analysis"] for spec in study.data["analyses"]]
     return {"gather": [""], "analyse": analyses, "draw": list(figures_of(study)), "report": [""]}
-
-
-def _trained(study: Study, run: str) -> bool:
-    return (weights_folder(study.registry.runs[run], study.project) / DONE).is_file()
 
 
 def _times(study: Study) -> Path:

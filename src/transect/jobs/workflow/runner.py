@@ -18,21 +18,23 @@ from pathlib import Path
 import pandas as pd
 
 from transect.errors import InputError
-from transect.jobs.analyse import figures_of
 from transect.jobs.gather import grid_table
-from transect.jobs.measure import STOPPED, stale
+from transect.jobs.measure import STOPPED
 from transect.jobs.progress import running
-from transect.jobs.train import DONE, ERROR, corpus_of, weights_folder
+from transect.jobs.train import corpus_of
 from transect.jobs.workflow import errors as workflow_errors
 from transect.jobs.workflow import stopping
 from transect.jobs.workflow.pace import Pace
-from transect.registry.recipe import corpus_unit
+from transect.registry.recipe import ERROR, corpus_unit, weights_folder
 from transect.registry.run import Run
 from transect.store import children, unit_code
 from transect.store.cell_store import FAILED, MEASURED, MISSING, Store
 from transect.store.files import json_file, whole_files
 from transect.store.project import SHIPPED
 from transect.study import cost
+from transect.study.analyses import figures_of
+from transect.study.cost import trained
+from transect.study.stale import stale
 from transect.study.study_file import Study
 
 NO_LOCKS = (
@@ -77,22 +79,11 @@ class Outcome:
         )
 
 
-def trained(study: Study, run: Run) -> bool:
-    return (weights_folder(run, study.project) / DONE).is_file()
-
-
 def _broke(study: Study, run: Run) -> bool:
     """Its training ended with an error, on the corpus as it is now."""
     if not (weights_folder(run, study.project) / ERROR).is_file():
         return False
     return corpus_of(run, study.project) in ("", unit_code.state(corpus_unit(run, study.project)))
-
-
-def estimate(study: Study) -> cost.Cost:
-    """What `run` would cost now."""
-    return cost.estimate(
-        study, Store(study.project.store).index(), stale, lambda run: trained(study, run)
-    )
 
 
 def run(  # type: ignore[no-untyped-def]
@@ -156,7 +147,7 @@ def run(  # type: ignore[no-untyped-def]
 
 def _kept(study: Study) -> str:
     """What is finished, in words."""
-    left = estimate(study)
+    left = cost.estimate(study)
     runs = sum(trained(study, run) for run in study.runs if run.trained_here)
     told = f"{runs} of {runs + left.trainings} trained runs and " if runs + left.trainings else ""
     return f"{told}{left.finished} of {left.finished + left.cells} cells are kept"

@@ -12,6 +12,7 @@ for neural language models", for the non-embedding count.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, cast
@@ -195,6 +196,22 @@ def counts(network: PreTrainedModel) -> Counts:
         params_token_embedding=sizes.get(id(token.weight), 0),
         params_active=total - (routed * (experts - used) // experts if routed else 0),
     )
+
+
+def facts(content: Mapping[str, Any]) -> dict[str, object]:
+    """Field of the registry -> value, of a config.json: as transformers reads it, else from the
+    names that it uses.
+    """
+    kind = str(content.get("model_type"))
+    named = {"model_type": kind} if "model_type" in content else {}
+    if kind in CONFIG_MAPPING:
+        with suppress(Exception):  # what transformers refuses is read by its names
+            return named | dimensions(AutoConfig.for_model(**content))
+    found = {
+        field: next((content[n] for n in names if n in content), None)
+        for field, names in NAMES.items()
+    }
+    return named | {field: value for field, value in found.items() if value is not None}
 
 
 def dimensions(config: PreTrainedConfig) -> dict[str, Any]:

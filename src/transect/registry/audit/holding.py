@@ -4,13 +4,11 @@ this machine.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transect.errors import InputError, nearest
-from transect.jobs.train import weights_folder
 from transect.registry.audit import Holding, disk_listing, listed
 from transect.registry.audit.listing import (
     CONFIGURATION,
@@ -20,10 +18,14 @@ from transect.registry.audit.listing import (
     parse,
     to_json,
 )
+from transect.registry.recipe import weights_folder
 from transect.registry.run import Run, Suite
 from transect.registry.suites import Registry
 from transect.store.files.whole_files import write_text
 from transect.store.project import Project
+
+# what a config.json says -> field of the registry -> value
+Read = Callable[[Mapping[str, Any]], dict[str, object]]
 
 
 def read(
@@ -33,12 +35,13 @@ def read(
     runs: Sequence[Run],
     source: Path | None,
     save: Path | None,
+    facts_of: Read,
 ) -> tuple[list[Holding], str]:
     """What is held of each run, in their order, without those of which nothing is; and where that
     is, in words.
 
     source: a saved listing or a folder; without it the hub, and folders of this project. save: file
-    for what was listed.
+    for what was listed. facts_of: reads a configuration.
     """
     where = (
         f"in {source}" if source else "on the hub" if any(run.on_hub for run in runs) else "here"
@@ -56,7 +59,7 @@ def read(
         held = {run: repository for run, repository in found.items() if repository is not None}
     if save:
         write_text(save, json.dumps(to_json(repositories), indent=1) + "\n")
-    says = configured(held.values())
+    says = configured(held.values(), facts_of)
     named = _named(loaded, runs)
     holdings = []
     for run in runs:
@@ -156,7 +159,7 @@ def _named(loaded: Registry, runs: Sequence[Run]) -> dict[str, dict[str, set[str
     return found
 
 
-def configured(repositories: Iterable[Repository]) -> dict[str, dict[str, object]]:
+def configured(repositories: Iterable[Repository], facts_of: Read) -> dict[str, dict[str, object]]:
     """Digest of a config.json -> what it says, in the registry's fields."""
     files = {
         file.digest: file.content
@@ -165,26 +168,4 @@ def configured(repositories: Iterable[Repository]) -> dict[str, dict[str, object
         for file in held
         if file.path == CONFIGURATION and file.content
     }
-    if not files:
-        return {}
-    return {digest: _facts(content) for digest, content in files.items()}
-
-
-def _facts(content: Mapping[str, Any]) -> dict[str, object]:
-    """Field of the registry -> value: as transformers reads the configuration, else from the names
-    that it uses.
-    """
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    from transect.lm.checkpoint.counting import NAMES, dimensions
-
-    kind = str(content.get("model_type"))
-    named = {"model_type": kind} if "model_type" in content else {}
-    if kind in CONFIG_MAPPING:
-        with suppress(Exception):  # what transformers refuses is read by its names
-            return named | dimensions(AutoConfig.for_model(**content))
-    found = {
-        field: next((content[n] for n in names if n in content), None)
-        for field, names in NAMES.items()
-    }
-    return named | {field: value for field, value in found.items() if value is not None}
+    return {digest: facts_of(content) for digest, content in files.items()}

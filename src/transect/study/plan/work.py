@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transect.jobs.measure import stale
-from transect.jobs.workflow.runner import estimate
 from transect.registry.run import Run
 from transect.store.cell_store import Store
 from transect.study import cost, openings
 from transect.study.plan import power, refusals, suggestions
 from transect.study.plan import text as design_text
 from transect.study.plan.check import DesignCheck, check
+from transect.study.stale import stale
 from transect.study.study_file import Study
 
 DOWNLOAD_BYTES_PER_SECOND = 25e6  # to compare the costs of runs that lie on the hub with computing
@@ -72,7 +71,7 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
 
 def work(study: Study, cores: int) -> dict[str, Any]:
     """Cells, loads, bytes and hours of what is still to be done."""
-    spent = estimate(study)
+    spent = cost.estimate(study)
     roles = list(study.roles.values())
     trained = spent.disk_bytes - spent.download_bytes
     return {
