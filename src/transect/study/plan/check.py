@@ -9,7 +9,8 @@ their values mean nothing across configurations. A contrast of architectures tha
 objectives is refused, and so is one of post-training between runs that are not parent and child.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,6 +29,8 @@ from transect.study.plan.factors import (
 from transect.study.plan.remedies import Pool, Remedy, remedies
 
 FEW = 3  # units at its level, below which a factor cannot be judged
+MANY = 400  # runs, above which aliases with at most 2 factors together are looked for, not 3
+SHOWN = 5  # runs that a sentence lists before it is cut
 PLURAL = {
     "family": "families",
     "suite": "suites",
@@ -54,22 +57,28 @@ class FactorCheck:
 
 @dataclass(frozen=True)
 class DesignCheck:
-    """The check of one sample; design_text.py says it in sentences."""
+    """The check of one sample; design_text.py says it in sentences.
+
+    `besides`: factor -> factor -> fields that separate its levels; `alone`: factor -> groups of runs
+    that differ in nothing else.
+    """
 
     runs: tuple[Run, ...]
     table: FactorTable
     factors: tuple[FactorCheck, ...]
     aliases: tuple[aliasing.Alias, ...]
     by_form: tuple[tuple[str, str], ...]
-    besides: Mapping[
-        str, Mapping[str, list[str]]
-    ]  # factor -> factor -> fields that tell its levels apart
-    alone: Mapping[str, list[pd.DataFrame]]  # factor -> groups of runs that differ in nothing else
+    besides: Mapping[str, Mapping[str, list[str]]]
+    alone: Mapping[str, list[pd.DataFrame]]
     remedies: tuple[Remedy, ...]
     refused: tuple[str, ...]
 
     def factor(self, name: str) -> FactorCheck:
         return next(f for f in self.factors if f.factor == name)
+
+    def aliases_of(self, kind: str, factor: str | None = None) -> list[aliasing.Alias]:
+        """The aliases of a kind (same, explained, partial, near), of one factor or of all."""
+        return [a for a in self.aliases if a.kind == kind and factor in (None, a.factor)]
 
     @property
     def unjudged(self) -> list[str]:
@@ -92,116 +101,161 @@ def check(
     by it).
     """
     table = factor_table(runs, registry, tokens)
-    frame, names = table.frame, table.factors
-    design = [n for n in names if n not in SEEDS]
-    numeric = [n for n in table.numeric if n in names]
-    reports = {r.factor: r for r in aliasing.factor_reports(frame, names, LEVELS, numeric)}
-    found = aliasing.aliases(
-        frame, design, numeric, levels=LEVELS[:-1], largest=3 if len(runs) <= 400 else 2
-    )
-    found += aliasing.aliases(frame, [n for n in SEEDS if n in names])
-    factors = [_factor_check(reports[n], table, found, runs, within) for n in names]
+    aliases = _aliases(table, len(runs))
+    reports = aliasing.factor_reports(table.frame, table.factors, LEVELS, table.numeric)
+    factors = [_factor_check(report, table, aliases, runs, within) for report in reports]
     factors += [
-        FactorCheck(n, (), "", 0, 0, len(runs), "", "no run tells it")
-        for n in ("order_seed", "init_seed")
-        if n not in names
+        FactorCheck(seed, (), "", 0, 0, len(runs), "", "no run tells it")
+        for seed in reversed(SEEDS)
+        if seed not in table.factors
     ]
-    skip = ("size", "amount", *SEEDS)
-    varying = [n for n in design if n not in numeric and reports[n].varies]
-    beside = {
-        n: besides(runs, dict(zip(frame["run"], frame[n], strict=True)), registry.fields, skip)
-        for n in varying
-    }
-    alone = {
-        n: groups
-        for n in [*varying, *SEEDS]
-        if n in names
-        and reports[n].varies
-        and (groups := aliasing.alone(frame, n, [m for m in names if m != n]))
-    }
-    few = {
-        f.factor: (f.level, FEW - f.n_units if f.n_levels > 1 else 1)
-        for f in factors
-        if f.n_levels < 2 or f.n_units < FEW
-    }
-    few = {n: need for n, need in few.items() if need[0] != "checkpoint" and n != "post_training"}
-    mended = remedies(Pool(runs, pool, registry, tokens, prices), found, few) if pool else []
-    if pool and any(f.factor == "post_training" and f.reason for f in factors):
-        mended.append(_kin(runs, pool))
+    varying = {report.factor for report in reports if report.varies}
+    suggested: list[Remedy] = []
+    if pool:
+        candidates = Pool(runs, pool, registry, tokens, prices)
+        suggested = _suggested(candidates, aliases, factors, runs, pool)
+    configurations = table.frame.drop_duplicates("configuration")
     return DesignCheck(
-        tuple(runs),
-        table,
-        tuple(factors),
-        tuple(found),
-        tuple(aliasing.told_by_form(_configurations(frame), design, ["size"])),
-        beside,
-        alone,
-        tuple(mended),
-        tuple(_refused(found, runs, table)),
+        runs=tuple(runs),
+        table=table,
+        factors=tuple(factors),
+        aliases=tuple(aliases),
+        by_form=tuple(aliasing.told_by_form(configurations, _without_seeds(table), ["size"])),
+        besides=_besides(varying, table, runs, registry),
+        alone=_alone(varying, table),
+        remedies=tuple(suggested),
+        refused=tuple(_refused(aliases, runs, table)),
     )
 
 
-def _configurations(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.drop_duplicates("configuration")
+def _without_seeds(table: FactorTable) -> list[str]:
+    return [name for name in table.factors if name not in SEEDS]
+
+
+def _categories(varying: Collection[str], table: FactorTable) -> list[str]:
+    """The factors that vary and are neither numbers nor seeds."""
+    names = _without_seeds(table)
+    return [name for name in names if name in varying and name not in table.numeric]
+
+
+def _aliases(table: FactorTable, n_runs: int) -> list[aliasing.Alias]:
+    """The aliases of the factors, and those of the seeds among each other."""
+    seeds = [seed for seed in SEEDS if seed in table.factors]
+    among_factors = aliasing.aliases(
+        table.frame,
+        _without_seeds(table),
+        table.numeric,
+        levels=LEVELS[:-1],
+        largest=3 if n_runs <= MANY else 2,
+    )
+    return among_factors + aliasing.aliases(table.frame, seeds)
+
+
+def _besides(
+    varying: Collection[str], table: FactorTable, runs: Sequence[Run], registry: Registry
+) -> dict[str, dict[str, list[str]]]:
+    """Of each category that varies, the fields of other factors that separate its levels."""
+    skip = ("size", "amount", *SEEDS)
+    separated = {}
+    for name in _categories(varying, table):
+        levels = dict(zip(table.frame["run"], table.frame[name], strict=True))
+        separated[name] = besides(runs, levels, registry.fields, skip)
+    return separated
+
+
+def _alone(varying: Collection[str], table: FactorTable) -> dict[str, list[pd.DataFrame]]:
+    """Of each category and seed that varies alone, the groups of runs in which it does."""
+    seeds = [seed for seed in SEEDS if seed in varying]
+    alone = {}
+    for name in [*_categories(varying, table), *seeds]:
+        others = [other for other in table.factors if other != name]
+        groups = aliasing.alone(table.frame, name, others)
+        if groups:
+            alone[name] = groups
+    return alone
+
+
+def _suggested(
+    candidates: Pool,
+    aliases: Sequence[aliasing.Alias],
+    factors: Sequence[FactorCheck],
+    runs: Sequence[Run],
+    pool: Sequence[Run],
+) -> list[Remedy]:
+    """What would help with the aliases, with too few units and with runs without parent."""
+    wanting = {}
+    for factor in factors:
+        constant = factor.n_levels < 2
+        too_few = constant or factor.n_units < FEW
+        if too_few and factor.level != "checkpoint" and factor.factor != "post_training":
+            wanting[factor.factor] = (factor.level, 1 if constant else FEW - factor.n_units)
+    suggested = remedies(candidates, aliases, wanting)
+    if any(f.factor == "post_training" and f.reason for f in factors):
+        suggested.append(_kin(runs, pool))
+    return suggested
 
 
 def _factor_check(
     report: aliasing.FactorReport,
     table: FactorTable,
-    found: Sequence[aliasing.Alias],
+    aliases: Sequence[aliasing.Alias],
     runs: Sequence[Run],
     within: Sequence[str],
 ) -> FactorCheck:
     name, level, n_units = report.factor, report.level or "run", report.n_units
-    known = table.frame.loc[aliasing.known(table.frame[name]), name]
-    value = table.label(name, known.iloc[0]) if len(known) and not report.varies else ""
+    fields = table.parts[name]
     if name == "amount" and within:
-        return FactorCheck(
-            name,
-            table.parts[name],
-            "checkpoint",
-            len(within),
-            0,
-            report.unknown,
-            "",
-            "" if len(within) >= FEW else _few(len(within), "run"),
-        )
+        n_runs = len(within)
+        reason = _few(n_runs, "run") if n_runs < FEW else ""
+        return FactorCheck(name, fields, "checkpoint", n_runs, 0, report.unknown, "", reason)
     if name == "post_training" and report.varies:
         level, n_units = "pair", len(pairs(runs))
-    whole = [a for a in found if a.factor == name and a.kind in UNJUDGED and name not in SEEDS]
-    reason = ""
-    if not report.varies:
-        reason = "it does not vary" if len(known) else "it is not known for any run"
-    elif level == "pair" and not n_units:
-        reason = "no run is sampled together with the run that it was trained from"
-    elif n_units < FEW:
-        reason = _few(n_units, level)
-    elif whole:
-        reason = "it cannot be told from " + ", nor from ".join(
-            " and ".join(a.others) for a in whole
-        )
-    return FactorCheck(
-        name, table.parts[name], level, n_units, report.n_levels, report.unknown, value, reason
-    )
+    known = table.frame.loc[aliasing.known(table.frame[name]), name]
+    if report.varies:
+        value, reason = "", _too_little(level, n_units) or _inseparable(name, aliases)
+    elif len(known):
+        value, reason = table.label(name, known.iloc[0]), "it does not vary"
+    else:
+        value, reason = "", "it is not known for any run"
+    return FactorCheck(name, fields, level, n_units, report.n_levels, report.unknown, value, reason)
+
+
+def _too_little(level: str, n_units: int) -> str:
+    """Why the units of a factor that varies are too few; empty where they are not."""
+    if level == "pair" and not n_units:
+        return "no run is sampled together with the run that it was trained from"
+    return _few(n_units, level) if n_units < FEW else ""
+
+
+def _inseparable(name: str, aliases: Sequence[aliasing.Alias]) -> str:
+    """From which factors one cannot be separated at all; empty for a seed."""
+    if name in SEEDS:
+        return ""
+    whole = [" and ".join(a.others) for a in aliases if a.factor == name and a.kind in UNJUDGED]
+    return "it cannot be told from " + ", nor from ".join(whole) if whole else ""
 
 
 def _kin(runs: Sequence[Run], pool: Sequence[Run]) -> Remedy:
     """A run that was trained from a sampled one, or from which a sampled one was trained:
     post-training is compared over such pairs.
     """
-    ids, parents = {r.id for r in runs}, {r.facts.get("parent") for r in runs}
-    kin = [r.id for r in pool if r.facts.get("parent") in ids or r.id in parents]
-    return Remedy("post_training", (), tuple(kin[:1]), (), True)
+    ids = {run.id for run in runs}
+    parents = {run.facts.get("parent") for run in runs}
+    kin = [run.id for run in pool if run.facts.get("parent") in ids or run.id in parents]
+    first = tuple(kin[:1])
+    return Remedy("post_training", others=(), runs=first, brings=(), exact=True)
 
 
 def _few(n: int, level: str) -> str:
-    return f"it varies over {n} {PLURAL[level] if n != 1 else level} only, fewer than {FEW}"
+    units = level if n == 1 else PLURAL[level]
+    return f"it varies over {n} {units} only, fewer than {FEW}"
 
 
 def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
     """(parent, child) where both are among the runs: the only comparisons of post-training."""
-    by_id = {r.id: r for r in runs}
-    return [(by_id[r.facts["parent"]], r) for r in runs if r.facts.get("parent") in by_id]
+    by_id = {run.id: run for run in runs}
+    children = [run for run in runs if run.facts.get("parent") in by_id]
+    return [(by_id[child.facts["parent"]], child) for child in children]
 
 
 def refusal(factor: str, left: Sequence[Run], right: Sequence[Run]) -> str:
@@ -212,72 +266,79 @@ def refusal(factor: str, left: Sequence[Run], right: Sequence[Run]) -> str:
     architecture. Post-training compares a run with the one that it was trained from.
     """
     if factor == "architecture":
-        objectives = [
-            sorted({field_value(r, "objective") or "unknown" for r in side})
-            for side in (left, right)
-        ]
-        if not set(objectives[0]) & set(objectives[1]) - {"unknown"}:
-            return (
-                f"architecture is aliased with objective here: {', '.join(objectives[0])} on one side, "
-                f"{', '.join(objectives[1])} on the other, so a difference may be either's"
-            )
+        return _across_objectives(left, right)
     if factor == "post_training":
-        ids = [{r.id for r in side} for side in (left, right)]
-        strangers = [
-            r.id
-            for side, other in ((left, 1), (right, 0))
-            for r in side
-            if r.facts.get("parent") not in ids[other]
-            and not any(c.facts.get("parent") == r.id for c in (left, right)[other])
-        ]
-        if strangers:
-            return f"post-training is compared between parent and child only, and {', '.join(strangers[:3])} has neither on the other side"
+        return _without_kin(left, right)
     return ""
 
 
-def _refused(found: Sequence[aliasing.Alias], runs: Sequence[Run], table: FactorTable) -> list[str]:
+def _across_objectives(left: Sequence[Run], right: Sequence[Run]) -> str:
+    """Why two groups that share no known objective do not contrast architectures."""
+    ours, theirs = (
+        {field_value(run, "objective") or "unknown" for run in side} for side in (left, right)
+    )
+    if ours & theirs - {"unknown"}:
+        return ""
+    return (
+        f"architecture is aliased with objective here: {', '.join(sorted(ours))} on one side, "
+        f"{', '.join(sorted(theirs))} on the other, so a difference may be either's"
+    )
+
+
+def _without_kin(left: Sequence[Run], right: Sequence[Run]) -> str:
+    """Why two groups do not contrast post-training: runs with neither parent nor child opposite."""
+    strangers = [*_strangers(left, right), *_strangers(right, left)]
+    if not strangers:
+        return ""
+    return f"post-training is compared between parent and child only, and {', '.join(strangers[:3])} has neither on the other side"
+
+
+def _strangers(side: Sequence[Run], opposite: Sequence[Run]) -> list[str]:
+    """The runs of one side without parent and without child on the other."""
+    ids = {run.id for run in opposite}
+    parents = {run.facts.get("parent") for run in opposite}
+    return [run.id for run in side if run.facts.get("parent") not in ids and run.id not in parents]
+
+
+def _refused(
+    aliases: Sequence[aliasing.Alias], runs: Sequence[Run], table: FactorTable
+) -> list[str]:
     """The contrasts of this sample that are not of the factor whose name they bear."""
     refused = []
-    frame = table.frame
-    by_id = {r.id: r for r in runs}
-    alias = next(
-        (
-            a
-            for a in found
-            if a.factor == "architecture" and a.others == ("objective",) and a.aliased
-        ),
-        None,
-    )
-    if alias is not None:
-        groups = [[by_id[i] for i in part["run"]] for _, part in frame.groupby("objective")]
-        reason = refusal("architecture", groups[0], groups[1])
+    if any(_of_architecture_and_objective(alias) for alias in aliases):
+        by_id = {run.id: run for run in runs}
+        left, right, *_ = (
+            [by_id[i] for i in group["run"]] for _, group in table.frame.groupby("objective")
+        )
+        reason = refusal("architecture", left, right)
         if reason:
             refused.append(f"A contrast of architectures across objectives is refused: {reason}.")
-    if "post_training" in table.parts and frame["post_training"].nunique() > 1:
-        lone = [r.id for r in runs if not any(r in pair for pair in pairs(runs))]
+    if "post_training" in table.parts and table.frame["post_training"].nunique() > 1:
+        kin = pairs(runs)
+        lone = [run.id for run in runs if not any(run in pair for pair in kin)]
         if lone:
-            told = ", ".join(lone[:5]) + (f" and {len(lone) - 5} more" if len(lone) > 5 else "")
+            more = f" and {len(lone) - SHOWN} more" if len(lone) > SHOWN else ""
             refused.append(
-                f"Post-training is compared between parent and child only ({len(pairs(runs))} pairs here), so it cannot be "
-                f"compared over these: {told}."
+                f"Post-training is compared between parent and child only ({len(kin)} pairs here), so it cannot be "
+                f"compared over these: {', '.join(lone[:SHOWN])}{more}."
             )
     return refused
 
 
+def _of_architecture_and_objective(alias: aliasing.Alias) -> bool:
+    between = alias.factor == "architecture" and alias.others == ("objective",)
+    return between and bool(alias.aliased)
+
+
 def defects(runs: Sequence[Run], every: Sequence[Run]) -> dict[str, str]:
     """Run -> the reference of a defect that not all runs of the sample share."""
+    holders = Counter(reason for run in every for reason in _known_defects(run))
+    usual = {reason for reason, n in holders.items() if n > len(every) / 2}
+    own = {run.id: _known_defects(run) - usual for run in runs}
+    return {run: "; ".join(sorted(reasons)) for run, reasons in own.items() if reasons}
 
-    def known(run: Run) -> set[str]:
-        return {
-            f"{entry['reason']} ({entry['source']})"
-            for entry in run.facts.get("exclude_revisions", [])
-            if entry.get("source")
-        }
 
-    common = set.intersection(*(known(r) for r in every)) if every else set()
-    shared = {
-        reason
-        for reason in set().union(*(known(r) for r in every))
-        if sum(reason in known(r) for r in every) > len(every) / 2
-    }
-    return {r.id: "; ".join(sorted(own)) for r in runs if (own := known(r) - common - shared)}
+def _known_defects(run: Run) -> set[str]:
+    """The reasons, with source, for which checkpoints of a run are excluded."""
+    entries = run.facts.get("exclude_revisions", [])
+    return {f"{entry['reason']} ({entry['source']})" for entry in entries if entry.get("source")}
