@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -30,13 +31,12 @@ LEVELS = ("family", "suite", "configuration", "run")
 SEEDS = ("init_seed", "order_seed")
 NUMBERS = {"size": ("params_non_embedding", "params_total"), "amount": ("train_tokens",)}
 SAME_AMOUNT = 1.05  # amounts that differ by no more, 300 and 299.9 billion tokens, are one amount
-REFINED = {
-    "corpus": ("corpus", "corpus_variant")
-}  # the second refines the first, which must be known
+# the second field refines the first, which must be known
+REFINED = {"corpus": ("corpus", "corpus_variant")}
 USUAL = "standard"  # a variant that is none
-LEADING = {
-    "tokenizer": ("tokenizer",)
-}  # vocab_size counts padding rows too: equal tokenizers may differ in it
+SUFFIXES = ("", "k", "M", "B", "T")
+# vocab_size counts padding rows too: equal tokenizers may differ in it
+LEADING = {"tokenizer": ("tokenizer",)}
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ class FactorTable:
         if factor == "amount" and value == value:
             return f"{float(value):,.0f} tokens"
         text = self.labels.get((factor, str(value)), str(value))
-        if factor in ("architecture", "language"):  # its first field names it
-            return next((part for part in text.split(" | ") if part != "?"), text)
-        return text
+        if factor not in ("architecture", "language"):
+            return text
+        known = [part for part in text.split(" | ") if part != "?"]
+        return known[0] if known else text  # its first field names it
 
 
 def factor_table(
@@ -77,83 +78,99 @@ def factor_table(
     `tokens`: seen at the end, by run id.
     """
     sample = runs if sample is None else sample
-    names = [
-        *FACTORS,
-        *sorted({f.factor for f in registry.fields.values() if f.factor} - set(FACTORS)),
-    ]
-    parts = {name: found for name in names if (found := _parts(name, sample, registry.fields))}
-    columns: dict[str, list[Any]] = {name: [] for name in parts}
-    here = {f: {field_value(r, f) for r in sample} for fields in parts.values() for f in fields}
-    for run in runs:
-        for name, fields in parts.items():
-            columns[name].append(_value(name, fields, run, tokens or {}, here))
-    levels = {
-        "family": [r.get("family") for r in runs],
-        "suite": [r.suite for r in runs],
-        "configuration": [registry.configurations[r.id] for r in runs],
-        "run": [r.id for r in runs],
+    parts = _parts_of_factors(sample, registry)
+    columns: dict[str, list[Any]] = {
+        "family": [run.get("family") for run in runs],
+        "suite": [run.suite for run in runs],
+        "configuration": [registry.configurations[run.id] for run in runs],
+        "run": [run.id for run in runs],
     }
-    frame = pd.DataFrame({**levels, **columns})
+    for name, fields in parts.items():
+        sampled = {field: {field_value(run, field) for run in sample} for field in fields}
+        columns[name] = [_value(name, fields, run, tokens or {}, sampled) for run in runs]
+    frame = pd.DataFrame(columns)
     if "amount" in frame:
-        frame["amount"] = _about(
-            frame["amount"], frame.loc[frame["run"].isin({r.id for r in sample}), "amount"]
-        )
-    labels = {
-        pair: text
-        for name, fields in parts.items()
-        for pair, text in _labels(name, fields, runs, frame).items()
-    }
+        in_sample = frame["run"].isin({run.id for run in sample})
+        frame["amount"] = _about(frame["amount"], frame.loc[in_sample, "amount"])
+    labels: dict[tuple[str, str], str] = {}
+    for name, fields in parts.items():
+        labels |= _labels(name, fields, runs, frame)
     return FactorTable(frame, parts, labels)
+
+
+def _parts_of_factors(sample: Sequence[Run], registry: Registry) -> dict[str, tuple[str, ...]]:
+    """Each factor of which a sampled run knows something -> the fields that make up its value."""
+    own = {field.factor for field in registry.fields.values() if field.factor}
+    names = [*FACTORS, *sorted(own - set(FACTORS))]
+    parts = {name: _parts(name, sample, registry.fields) for name in names}
+    return {name: fields for name, fields in parts.items() if fields}
 
 
 def _parts(factor: str, runs: Sequence[Run], fields: Mapping[str, Field]) -> tuple[str, ...]:
     """The fields that make up a factor's value; none where no run knows one."""
     if factor in NUMBERS:
-        known = [f for f in NUMBERS[factor] if all(_number(r, f) for r in runs)] or list(
-            NUMBERS[factor]
-        )
-        return (known[0],) if any(_number(r, known[0]) for r in runs) else ()
+        return _number_field(NUMBERS[factor], runs)
     if factor in REFINED:
-        return REFINED[factor] if any(field_value(r, REFINED[factor][0]) for r in runs) else ()
-    bundle = list(LEADING.get(factor, fields_of(factor, fields)))
-    values = {f: [field_value(r, f) for r in runs] for f in bundle}
-    whole = [f for f in bundle if None not in values[f]]
-    varying = [f for f in whole if len(set(values[f])) > 1]
-    # what a suite varies by design counts, although other suites do not tell it, where nothing that
-    # all tell varies
-    told = [
-        f
-        for f in bundle
-        if f not in whole and 2 * values[f].count(None) <= len(runs) and _varies_within(f, runs)
+        refined, _ = REFINED[factor]
+        known = any(field_value(run, refined) for run in runs)
+        return REFINED[factor] if known else ()
+    return _bundle(list(LEADING.get(factor, fields_of(factor, fields))), runs)
+
+
+def _number_field(fields: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
+    """The first field that all runs know as a number, else the first if any run does."""
+    everywhere = [field for field in fields if all(_number(run, field) for run in runs)]
+    field = everywhere[0] if everywhere else fields[0]
+    return (field,) if any(_number(run, field) for run in runs) else ()
+
+
+def _bundle(fields: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
+    """The fields of a bundle that are joined: those that all know and that vary; else those that a
+    suite varies by design, although some others (at most half the runs) do not know them; else all
+    that are known to all; else the one that most runs know.
+    """
+    values = {field: [field_value(run, field) for run in runs] for field in fields}
+    unknown = {field: values[field].count(None) for field in fields}
+    whole = [field for field in fields if not unknown[field]]
+    varying = [field for field in whole if len(set(values[field])) > 1]
+    if varying:
+        return tuple(varying)
+    by_design = [
+        field
+        for field in fields
+        if 0 < 2 * unknown[field] <= len(runs) and _varies_within(field, runs)
     ]
-    part = max(
-        (f for f in bundle if any(values[f])),
-        key=lambda f: len(runs) - values[f].count(None),
-        default=None,
-    )
-    return tuple(varying or told or whole or ([part] if part else []))
+    if by_design or whole:
+        return tuple(by_design or whole)
+    known = [field for field in fields if any(values[field])]
+    return (min(known, key=lambda field: unknown[field]),) if known else ()
 
 
 def _about(amounts: pd.Series, sampled: pd.Series) -> pd.Series:
-    """Each amount as the smallest sampled one that is about the same, if there is one."""
+    """Each amount as the nearest of the sampled ones that is about the same, if there is one; of
+    sampled ones about the same the smallest stands for all.
+    """
     anchors: list[float] = []
     for amount in sorted(sampled.dropna().unique()):
         if not anchors or amount > SAME_AMOUNT * anchors[-1]:
             anchors.append(float(amount))
-    near = {
-        a: [b for b in anchors if 1 / SAME_AMOUNT <= a / b <= SAME_AMOUNT]
-        for a in amounts.dropna().unique()
-    }
-    return amounts.map(
-        {a: min(bs, key=lambda b: abs(b - a)) if bs else a for a, bs in near.items()}
-    )
+    return amounts.map({amount: _nearest(amount, anchors) for amount in amounts.dropna().unique()})
+
+
+def _nearest(amount: float, anchors: Sequence[float]) -> float:
+    """The nearest anchor that is about the same, else the amount itself."""
+    alike = [anchor for anchor in anchors if 1 / SAME_AMOUNT <= amount / anchor <= SAME_AMOUNT]
+    return min(alike, key=lambda anchor: abs(anchor - amount), default=amount)
 
 
 def _varies_within(field: str, runs: Sequence[Run]) -> bool:
-    found: dict[str, set[str | None]] = {}
+    """Whether some suite has more than one known value of a field."""
+    values: dict[str, set[str]] = {}
     for run in runs:
-        found.setdefault(run.suite, set()).add(field_value(run, field))
-    return any(len(values - {None}) > 1 for values in found.values())
+        value = field_value(run, field)
+        if value is not None:
+            values.setdefault(run.suite, set()).add(value)
+    return any(len(in_suite) > 1 for in_suite in values.values())
 
 
 def _value(
@@ -161,23 +178,26 @@ def _value(
     fields: Sequence[str],
     run: Run,
     tokens: Mapping[str, int],
-    here: Mapping[str, set[str | None]],
+    sampled: Mapping[str, set[str | None]],
 ) -> Any:
-    """`here`: field -> its values in the sample."""
-    if factor == "amount":
-        return tokens.get(run.id) or _number(run, fields[0]) or float("nan")
+    """`sampled`: field -> its values in the sample."""
     if factor in NUMBERS:
-        return _number(run, fields[0]) or float("nan")
-    values = [field_value(run, f) for f in fields]
-    if factor in REFINED:  # what is not told of a corpus is taken to be as usual
-        told = [v for v in values if v is not None and v != USUAL]
-        return " | ".join(told) if field_value(run, fields[0]) else UNKNOWN
-    new = any(v is not None and v not in here[f] for f, v in zip(fields, values, strict=True))
-    return (
-        UNKNOWN
-        if None in values and not new
-        else " | ".join("?" if v is None else v for v in values)
-    )
+        seen = tokens.get(run.id) if factor == "amount" else None
+        return seen or _number(run, fields[0]) or float("nan")
+    values = {field: field_value(run, field) for field in fields}
+    if factor in REFINED:
+        return _refined(list(values.values()))
+    new = any(value not in sampled[field] for field, value in values.items() if value is not None)
+    if None in values.values() and not new:
+        return UNKNOWN
+    return " | ".join("?" if value is None else value for value in values.values())
+
+
+def _refined(values: Sequence[str | None]) -> str:
+    """A value with what refines it: what is not known of a corpus is taken to be as usual."""
+    if not values[0]:
+        return UNKNOWN
+    return " | ".join(value for value in values if value is not None and value != USUAL)
 
 
 def field_value(run: Run, field: str) -> str | None:
@@ -185,20 +205,19 @@ def field_value(run: Run, field: str) -> str | None:
     value = run.facts.get(field)
     if value is None or value == UNKNOWN:
         return None
-    if field == "tokenizer":
-        return str(value.get("key") or json.dumps(value, sort_keys=True))
     if field == "languages":
         return " ".join(sorted(entry["iso"] for entry in value))
+    if field == "tokenizer" and value.get("key"):
+        return str(value["key"])
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _number(run: Run, field: str) -> int | None:
+    """A field's value where it is a number above 0."""
     value = run.facts.get(field)
-    return (
-        int(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        else None
-    )
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return int(value) if value > 0 else None
 
 
 def _labels(
@@ -207,28 +226,30 @@ def _labels(
     """Of sizes the name in the suite (160m), of joined values the first field that tells them
     apart.
     """
-    if factor in REFINED:
-        return {}
     if factor == "size":
-        return {(factor, str(v)): _size(r, v) for r, v in zip(runs, frame[factor], strict=True)}
+        return {
+            (factor, str(size)): _size(run, size)
+            for run, size in zip(runs, frame[factor], strict=True)
+        }
+    if factor in REFINED or len(fields) < 2:
+        return {}
     values = frame[factor].astype(str)
     for field in fields:
-        own = [field_value(r, field) or UNKNOWN for r in runs]
-        if (
-            len(fields) > 1
-            and len(set(zip(values, own, strict=True))) == len(set(own)) == values.nunique()
-        ):
-            return {(factor, value): text for value, text in zip(values, own, strict=True)}
+        own = [field_value(run, field) or UNKNOWN for run in runs]
+        matched = dict.fromkeys(zip(values, own, strict=True))
+        if len(matched) == len(set(own)) == values.nunique():
+            return {(factor, value): text for value, text in matched}
     return {}
 
 
 def _size(run: Run, value: float) -> str:
     """The size in the run's label (160m), else the number with a suffix."""
     label = str(run.get("label", ""))
-    if re.fullmatch(r"[\d.]+[kmb]", label, re.IGNORECASE) or pd.isna(value):
+    named = re.fullmatch(r"[\d.]+[kmb]", label, re.IGNORECASE)
+    if named or pd.isna(value):
         return label or "unknown"
-    exponent = min(int(math.log10(value) // 3), 4)
-    return f"{value / 1000**exponent:.3g}{['', 'k', 'M', 'B', 'T'][exponent]}"
+    thousands = min(int(math.log10(value) // 3), len(SUFFIXES) - 1)
+    return f"{value / 1000**thousands:.3g}{SUFFIXES[thousands]}"
 
 
 def besides(
@@ -240,17 +261,21 @@ def besides(
     `groups`: run id -> group. `skip`: factors that vary within groups by design (size, seeds,
     amount).
     """
-    found: dict[str, list[str]] = {}
-    rows = [(groups[r.id], r) for r in runs]
+    runs = list(runs)
+    separating: dict[str, list[str]] = {}
     for field in fields.values():
         if field.factor is None or field.factor in skip:
             continue
-        sets: dict[Any, set[str]] = {}
-        for group, run in rows:
-            value = field_value(run, field.name)
-            if value is not None:
-                sets.setdefault(group, set()).add(value)
-        known = list(sets.values())
-        if any(not a & b for i, a in enumerate(known) for b in known[:i]):
-            found.setdefault(field.factor, []).append(field.name)
-    return found
+        if _separates(field.name, runs, groups):
+            separating.setdefault(field.factor, []).append(field.name)
+    return separating
+
+
+def _separates(field: str, runs: Iterable[Run], groups: Mapping[str, Any]) -> bool:
+    """Whether two groups have no known value of a field in common."""
+    values: dict[Any, set[str]] = {}
+    for run in runs:
+        value = field_value(run, field)
+        if value is not None:
+            values.setdefault(groups[run.id], set()).add(value)
+    return any(a.isdisjoint(b) for a, b in combinations(values.values(), 2))
