@@ -9,6 +9,7 @@ from typing import Any
 from transect.registry.run import Run
 from transect.store.cell_store import Store
 from transect.study import cost, openings
+from transect.study.grid import Cell
 from transect.study.plan import power, refusals, suggestions
 from transect.study.plan import text as design_text
 from transect.study.plan.check import DesignCheck, check
@@ -16,10 +17,7 @@ from transect.study.stale import stale
 from transect.study.study_file import Study
 
 DOWNLOAD_BYTES_PER_SECOND = 25e6  # to compare the costs of runs that lie on the hub with computing
-SHOWN = 5  # jobs
-
-
-SHOWN = 8  # sentences of one kind
+SHOWN = 8  # jobs, and sentences of one kind
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,9 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
     loads = _loads(study)
     prices = [_price(r, study, loads, speed) for r in pool]
     judged = check(runs, study.registry, tokens=tokens, within=within, pool=pool, prices=prices)
-    found = work(study, cores) | {
-        "calibrated_by_cells": speed.cells,
-        "jobs_to_run": _jobs(study, speed, index),
-    }
-    found["measures"] = _measures(study, index)
-    found["design_check"] = design_text.facts(judged)
-    found["refused_contrasts"] = refusals.refused(study)
-    found["openings"] = openings.planned(study)
-    found["power"] = power.power(study, judged, index, wishes.effect, wishes.sd)
+    advice = {}
     if wishes.suggest:
-        found["suggestions"] = suggestions.suggestions(
+        advice["suggestions"] = suggestions.suggestions(
             study,
             judged,
             suggestions.Candidates(pool, prices, [_bytes(r, loads) for r in pool]),
@@ -66,14 +56,27 @@ def plan(study: Study, cores: int, wishes: Wishes) -> dict[str, Any]:
             wishes.criterion,
             wishes.contrasts,
         )
-    return found | {"sentences": _sentences(judged)}
+    return {
+        **work(study, cores),
+        "calibrated_by_cells": speed.cells,
+        "jobs_to_run": _jobs(study, speed, index),
+        "measures": _measures(study, index),
+        "design_check": design_text.facts(judged),
+        "refused_contrasts": refusals.refused(study),
+        "openings": openings.planned(study),
+        "power": power.power(study, judged, index, wishes.effect, wishes.sd),
+        **advice,
+        "sentences": _sentences(judged),
+    }
 
 
 def work(study: Study, cores: int) -> dict[str, Any]:
     """Cells, loads, bytes and hours of what is still to be done."""
-    spent = cost.estimate(study)
+    remaining = cost.estimate(study)
     roles = list(study.roles.values())
-    trained = spent.disk_bytes - spent.download_bytes
+    trained = remaining.disk_bytes - remaining.download_bytes
+    # each job holds one checkpoint of the hub at a time
+    held = min(remaining.download_bytes, cores * remaining.largest_load_bytes)
     return {
         "study": study.name,
         "question": study.data["question"],
@@ -81,21 +84,18 @@ def work(study: Study, cores: int) -> dict[str, Any]:
         "baselines": roles.count("baseline"),
         "suites": sorted({r.suite for r in study.runs}),
         "cells": len(study.cells),
-        "cells_finished": spent.finished,
-        "cells_not_applicable": spent.not_applicable,
-        "cells_to_measure": spent.cells,
-        "runs_to_train": spent.trainings,
-        "checkpoints_to_load": spent.loads,
+        "cells_finished": remaining.finished,
+        "cells_not_applicable": remaining.not_applicable,
+        "cells_to_measure": remaining.cells,
+        "runs_to_train": remaining.trainings,
+        "checkpoints_to_load": remaining.loads,
         "jobs": len(study.shards),
-        "download_gb": round(spent.download_bytes / 1e9, 3),
-        "disk_gb": round(spent.disk_bytes / 1e9, 3),
-        # each job holds one checkpoint of the hub at a time
-        "disk_without_keeping_gb": round(
-            (trained + min(spent.download_bytes, cores * spent.largest_load_bytes)) / 1e9, 3
-        ),
-        "largest_checkpoint_gb": round(spent.largest_load_bytes / 1e9, 3),
-        "cpu_hours": round((spent.train_seconds + spent.measure_seconds) / 3600, 2),
-        "minutes_here": round(spent.minutes(cores), 1),
+        "download_gb": round(remaining.download_bytes / 1e9, 3),
+        "disk_gb": round(remaining.disk_bytes / 1e9, 3),
+        "disk_without_keeping_gb": round((trained + held) / 1e9, 3),
+        "largest_checkpoint_gb": round(remaining.largest_load_bytes / 1e9, 3),
+        "cpu_hours": round((remaining.train_seconds + remaining.measure_seconds) / 3600, 2),
+        "minutes_here": round(remaining.minutes(cores), 1),
     }
 
 
@@ -103,100 +103,96 @@ def sampled_tokens(study: Study, runs: Sequence[Run]) -> tuple[dict[str, int], l
     """Run -> tokens seen at its last sampled checkpoint, and the runs that are sampled at several
     amounts.
     """
-    seen: dict[str, set[int]] = {}
+    amounts: dict[str, set[int]] = {}
     wanted = {r.id for r in runs}
     for cell in study.cells:
-        if cell.checkpoint.run.id in wanted and cell.checkpoint.tokens_seen:
-            seen.setdefault(cell.checkpoint.run.id, set()).add(cell.checkpoint.tokens_seen)
-    return {run: max(amounts) for run, amounts in seen.items()}, [
-        run for run, amounts in seen.items() if len(amounts) > 1
-    ]
+        run, seen = cell.checkpoint.run.id, cell.checkpoint.tokens_seen
+        if run in wanted and seen:
+            amounts.setdefault(run, set()).add(seen)
+    largest = {run: max(of_run) for run, of_run in amounts.items()}
+    return largest, [run for run, of_run in amounts.items() if len(of_run) > 1]
 
 
 def _jobs(study: Study, speed: cost.Speed, index: Any) -> list[dict[str, Any]]:
     """Of each job with something to do: cells, loads, hours of one core, the largest memory, bytes
     to download.
     """
-    found = []
+    jobs = []
     for shard in study.shards:
-        todo = [c for c in shard.cells if not c.reason and stale(c, index)]
-        if not todo:
-            continue
-        loads = {c.checkpoint for c in todo}
-        seconds = (
-            cost.START_SECONDS
-            + sum(cost.load_seconds(c.run, speed) for c in loads)
-            + sum(cost.cell_seconds(c, speed) for c in todo)
-        )
-        memory = max(cost.memory_bytes(c.run, study, speed) for c in loads)
-        download = sum(cost.checkpoint_bytes(c.run) for c in loads if not c.run.trained_here)
-        found.append(
-            {
-                "job": shard.name,
-                "cells": len(todo),
-                "loads": len(loads),
-                "cpu_hours": round(seconds / 3600, 4),
-                "memory_gb": round(memory / 1e9, 2),
-                "download_gb": round(download / 1e9, 3),
-            }
-        )
-    return found
+        todo = [cell for cell in shard.cells if not cell.reason and stale(cell, index)]
+        if todo:
+            jobs.append({"job": shard.name, **_job(todo, study, speed)})
+    return jobs
+
+
+def _job(todo: Sequence[Cell], study: Study, speed: cost.Speed) -> dict[str, Any]:
+    """What a job costs that measures these cells."""
+    loads = {cell.checkpoint for cell in todo}
+    seconds = (
+        cost.START_SECONDS
+        + sum(cost.load_seconds(load.run, speed) for load in loads)
+        + sum(cost.cell_seconds(cell, speed) for cell in todo)
+    )
+    memory = max(cost.memory_bytes(load.run, study, speed) for load in loads)
+    from_hub = [load.run for load in loads if not load.run.trained_here]
+    download = sum(map(cost.checkpoint_bytes, from_hub))
+    return {
+        "cells": len(todo),
+        "loads": len(loads),
+        "cpu_hours": round(seconds / 3600, 4),
+        "memory_gb": round(memory / 1e9, 2),
+        "download_gb": round(download / 1e9, 3),
+    }
 
 
 def _measures(study: Study, index: Any) -> list[dict[str, Any]]:
     """Of each measure on each stimulus set, by its name where it stands twice: cells in all, not
     applicable, and still to measure.
     """
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for cell in study.cells:
         names = {
             "measure": cell.entry.measure.name,
             "stimuli": cell.stimuli_name,
             "entry": cell.entry.name,
         }
-        row = found.setdefault(
-            tuple(names.values()), names | {"cells": 0, "not_applicable": 0, "to_measure": 0}
-        )
+        counts = {"cells": 0, "not_applicable": 0, "to_measure": 0}
+        row = rows.setdefault(tuple(names.values()), names | counts)
         row["cells"] += 1
-        row["not_applicable"] += bool(cell.reason)
-        row["to_measure"] += not cell.reason and stale(cell, index)
-    return list(found.values())
+        if cell.reason:
+            row["not_applicable"] += 1
+        elif stale(cell, index):
+            row["to_measure"] += 1
+    return list(rows.values())
 
 
 def _loads(study: Study) -> float:
     """Checkpoints that the study samples of a run, on average."""
-    return max(
-        1.0,
-        len({(c.checkpoint.run.id, c.checkpoint.revision) for c in study.cells})
-        / max(len(study.runs), 1),
-    )
+    loads = {(cell.checkpoint.run.id, cell.checkpoint.revision) for cell in study.cells}
+    return max(1.0, len(loads) / max(len(study.runs), 1))
 
 
 def _first(lines: Sequence[str]) -> list[str]:
+    """The first SHOWN lines, and how many more there are."""
     rest = len(lines) - SHOWN
-    return (
-        [*lines]
-        if rest <= 1
-        else [*lines[:SHOWN], f"... and {rest} more (all of them with --json)"]
-    )
+    if rest <= 1:
+        return [*lines]
+    return [*lines[:SHOWN], f"... and {rest} more (all of them with --json)"]
 
 
 def _bytes(run: Run, loads: float) -> int:
     """To download of a further run, at as many checkpoints as the study samples, if it has them."""
-    return (
-        0
-        if run.trained_here
-        else round(min(loads, len(run.checkpoints))) * cost.checkpoint_bytes(run)
-    )
+    if run.trained_here:
+        return 0
+    return round(min(loads, len(run.checkpoints))) * cost.checkpoint_bytes(run)
 
 
 def _price(run: Run, study: Study, loads: float, speed: cost.Speed) -> float:
     """Seconds that a further run would take: training or download, loads and cells."""
-    before = (
-        cost.training_seconds(run)
-        if run.trained_here
-        else _bytes(run, loads) / DOWNLOAD_BYTES_PER_SECOND
-    )
+    if run.trained_here:
+        before = cost.training_seconds(run)
+    else:
+        before = _bytes(run, loads) / DOWNLOAD_BYTES_PER_SECOND
     cells = sum(cost.entry_seconds(run, entry, speed) for entry in study.entries)
     return before + min(loads, len(run.checkpoints)) * (cost.load_seconds(run, speed) + cells)
 
@@ -211,117 +207,103 @@ def _sentences(judged: DesignCheck) -> dict[str, list[str]]:
     }
 
 
-def text(found: Mapping[str, Any]) -> str:
+def text(planned: Mapping[str, Any]) -> str:
     """The plan for a reader: short tables, then sentences."""
-    said = found["sentences"]
+    sentences = planned["sentences"]
+    factors = [
+        ("factor", "varies over", "values", "unknown in", "can be judged"),
+        *(row.split("\t") for row in sentences["factors"]),
+    ]
     blocks = [
-        _work_text(found),
-        _block(
-            "What varies",
-            table(
-                [
-                    ("factor", "varies over", "values", "unknown in", "can be judged"),
-                    *(row.split("\t") for row in said["factors"]),
-                ]
-            ),
-        ),
+        _work_text(planned),
+        _block("What varies", table(factors)),
         _block(
             "What goes together",
-            _first(said["aliased"]) or ["Nothing is aliased with anything else."],
+            _first(sentences["aliased"]) or ["Nothing is aliased with anything else."],
         ),
-        _block("What differs with it, and what varies alone", _first(said["besides"])),
-        _block("What would tell more", _first(said["remedies"])),
-        _block("Power", power.text(found["power"])),
+        _block("What differs with it, and what varies alone", _first(sentences["besides"])),
+        _block("What would tell more", _first(sentences["remedies"])),
+        _block("Power", power.text(planned["power"])),
         _block(
             "What this sample cannot show",
-            said["cannot show"] or ["Nothing that its factors name."],
+            sentences["cannot show"] or ["Nothing that its factors name."],
         ),
+        _block("What its analyses ask for and cannot be told", planned["refused_contrasts"]),
+        _block("What texts are opened with", planned["openings"]),
     ]
-    if found["refused_contrasts"]:
-        blocks.append(
-            _block("What its analyses ask for and cannot be told", found["refused_contrasts"])
-        )
-    if found["openings"]:
-        blocks.append(_block("What texts are opened with", found["openings"]))
-    if "suggestions" in found:
-        blocks.append(_block("What would teach most", suggestions.text(found["suggestions"])))
-    return "\n\n".join(b for b in blocks if b)
+    if "suggestions" in planned:
+        blocks.append(_block("What would teach most", suggestions.text(planned["suggestions"])))
+    return "\n\n".join(filter(None, blocks))
 
 
-def _work_text(found: Mapping[str, Any]) -> str:
-    jobs = sorted(found["jobs_to_run"], key=lambda j: -j["cpu_hours"])
-    how = (
-        f"calibrated by {found['calibrated_by_cells']} finished cells"
-        if found["calibrated_by_cells"]
+def _work_text(planned: Mapping[str, Any]) -> str:
+    """The question, what there is to do, the cells of each measure, and the longest jobs."""
+    jobs = sorted(planned["jobs_to_run"], key=lambda job: -job["cpu_hours"])
+    lines = [f"{planned['study']}: {planned['question']}", "", *table(_totals(planned, len(jobs)))]
+    entry = ["entry"] if any(row["entry"] for row in planned["measures"]) else []
+    columns = ["measure", "stimuli", *entry, "cells", "not_applicable", "to_measure"]
+    header = [column.replace("_", " ") for column in columns]
+    rows = [[str(row[column]) for column in columns] for row in planned["measures"]]
+    lines += ["", *table([header, *rows])]
+    if jobs:
+        header = ["longest jobs", "cells", "loads", "core hours", "memory GB", "download GB"]
+        lines += ["", *table([header, *map(_job_row, jobs[:SHOWN])])]
+    return "\n".join(lines)
+
+
+def _totals(planned: Mapping[str, Any], n_jobs: int) -> list[tuple[str, str]]:
+    """What there is to do in all, row by row."""
+    p, finished = planned, planned["calibrated_by_cells"]
+    calibration = (
+        f"calibrated by {finished} finished cells"
+        if finished
         else "not calibrated yet: no cell is finished"
     )
-    lines = [
-        f"{found['study']}: {found['question']}",
-        "",
-        *table(
-            [
-                (
-                    "runs",
-                    f"{found['runs']} (and {found['baselines']} baselines) of {', '.join(found['suites'])}",
-                ),
-                (
-                    "cells",
-                    f"{found['cells']}: {found['cells_finished']} finished, {found['cells_not_applicable']} not applicable, {found['cells_to_measure']} to measure",
-                ),
-                (
-                    "to do",
-                    f"{found['runs_to_train']} runs to train, {found['checkpoints_to_load']} checkpoints to load, in {len(jobs)} jobs",
-                ),
-                (
-                    "download",
-                    f"{found['download_gb']:.3g} GB, the largest checkpoint {found['largest_checkpoint_gb']:.3g} GB",
-                ),
-                (
-                    "disk",
-                    f"{found['disk_gb']:.3g} GB if weights are kept, {found['disk_without_keeping_gb']:.3g} GB if not (keep_weights: false)",
-                ),
-                (
-                    "time",
-                    f"{found['cpu_hours']:.3g} core hours, about {found['minutes_here']:.0f} min here ({how})",
-                ),
-            ]
+    return [
+        ("runs", f"{p['runs']} (and {p['baselines']} baselines) of {', '.join(p['suites'])}"),
+        (
+            "cells",
+            f"{p['cells']}: {p['cells_finished']} finished, "
+            f"{p['cells_not_applicable']} not applicable, {p['cells_to_measure']} to measure",
+        ),
+        (
+            "to do",
+            f"{p['runs_to_train']} runs to train, "
+            f"{p['checkpoints_to_load']} checkpoints to load, in {n_jobs} jobs",
+        ),
+        (
+            "download",
+            f"{p['download_gb']:.3g} GB, "
+            f"the largest checkpoint {p['largest_checkpoint_gb']:.3g} GB",
+        ),
+        (
+            "disk",
+            f"{p['disk_gb']:.3g} GB if weights are kept, "
+            f"{p['disk_without_keeping_gb']:.3g} GB if not (keep_weights: false)",
+        ),
+        (
+            "time",
+            f"{p['cpu_hours']:.3g} core hours, "
+            f"about {p['minutes_here']:.0f} min here ({calibration})",
         ),
     ]
-    named = ["entry"] * any(m["entry"] for m in found["measures"])
-    columns = ["measure", "stimuli", *named, "cells", "not_applicable", "to_measure"]
-    told = [[str(m[c]) for c in columns] for m in found["measures"]]
-    lines += ["", *table([[c.replace("_", " ") for c in columns], *told])]
-    if jobs:
-        rows = [
-            (
-                j["job"],
-                str(j["cells"]),
-                str(j["loads"]),
-                f"{j['cpu_hours']:.3g}",
-                f"{j['memory_gb']:.2f}",
-                f"{j['download_gb']:.3g}",
-            )
-            for j in jobs[:SHOWN]
-        ]
-        lines += [
-            "",
-            *table(
-                [
-                    ("longest jobs", "cells", "loads", "core hours", "memory GB", "download GB"),
-                    *rows,
-                ]
-            ),
-        ]
-    return "\n".join(lines)
+
+
+def _job_row(job: Mapping[str, Any]) -> list[str]:
+    return [
+        job["job"],
+        str(job["cells"]),
+        str(job["loads"]),
+        f"{job['cpu_hours']:.3g}",
+        f"{job['memory_gb']:.2f}",
+        f"{job['download_gb']:.3g}",
+    ]
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines, two spaces between columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _block(title: str, lines: Sequence[str]) -> str:
