@@ -9,10 +9,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import SoftFileLock
 
@@ -25,6 +25,11 @@ from transect.store import names
 from transect.store.files import yaml_file
 from transect.store.files.whole_files import write_text
 from transect.store.project import SHIPPED, Project
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from transect.lm.describe.description import Description
 
 PERSON = (
     "stage",
@@ -95,14 +100,12 @@ def add(
     if try_openings and not Path(model).expanduser().is_dir():
         raise InputError(f"--try-openings: it needs the weights; {model} is no directory.")
     name = _free_id(run, model, loaded)
-    found = _curve(model, checkpoints, tokens_per_step)
-    where, described = _described(model, revision, project, found)
+    training = _curve(model, checkpoints, tokens_per_step)
+    where, described = _described(model, revision, project, training)
     data = yaml_file.read(file) if before else {}
-    rule, rules = _rule(data, given, revision, None if found is None else found.rule)
-    told = [
-        *described.told,
-        *_openings(model if found is None else str(found.last), given, try_openings),
-    ]
+    rule, rules = _rule(data, given, revision, None if training is None else training.rule)
+    weights = model if training is None else str(training.last)
+    told = [*described.told, *_openings(weights, given, try_openings)]
     facts = {
         "id": name,
         **where,
@@ -112,27 +115,35 @@ def add(
         **given,
     }
     facts["tokenizer"] = _with_key(facts["tokenizer"], name, loaded)
-    unknown, missing = _left_to_a_person(facts, data.get("defaults", {}))
+    defaults = data.get("defaults", {})
+    unknown, missing = _left_to_a_person(facts, defaults)
     facts |= dict.fromkeys(unknown, UNKNOWN)
-    said = [
-        n
-        for n in given
-        if n in factors.shared_fields() and factors.shared_fields()[n].group != "identity"
-    ]
-    facts["sources"] = {"all": ["files"], **{n: ["person"] for n in said}}
-    facts["verified"] = {
-        n: how for n, how in described.how.items() if n in facts and n not in given
-    }
-    _check_required(facts, data.get("defaults", {}))
-    more = {"sources": SOURCE | (PERSON_SOURCE if said else {}), "checkpoints": rules}
-    text = (
-        append.append(content.decode("utf-8"), facts, more, unknown)
-        if before and content
-        else append.new_file(suite, facts, more, unknown)
-    )
+    facts |= _grounds(facts, given, described.how)
+    _check_required(facts, defaults)
+    sources = SOURCE | (PERSON_SOURCE if _of_a_person(given) else {})
+    more = {"sources": sources, "checkpoints": rules}
+    if before and content:
+        text = append.append(content.decode("utf-8"), facts, more, unknown)
+    else:
+        text = append.new_file(suite, facts, more, unknown)
     _check_result(text, file, before, name)
     _replace(file, content, text)
     return Added(file, facts, unknown, missing, told)
+
+
+def _grounds(
+    facts: Mapping[str, Any], given: Mapping[str, Any], how: Mapping[str, str]
+) -> dict[str, Any]:
+    """The fields that say where the facts come from: sources, verified."""
+    of_a_person = {name: ["person"] for name in _of_a_person(given)}
+    verified = {name: way for name, way in how.items() if name in facts and name not in given}
+    return {"sources": {"all": ["files"], **of_a_person}, "verified": verified}
+
+
+def _of_a_person(given: Mapping[str, Any]) -> list[str]:
+    """The given facts about the model, which a person vouches for; not those that name it."""
+    shared = factors.shared_fields()
+    return [name for name in given if name in shared and shared[name].group != "identity"]
 
 
 def _content(file: Path) -> bytes | None:
@@ -170,12 +181,14 @@ def _free_id(run: str | None, model: str, loaded: suites.Registry) -> str:
 
 
 def _curve(model: str, template: str | None, tokens_per_step: int | None) -> Curve | None:
+    """The training whose checkpoints a folder holds; None where it holds one model."""
     folder = Path(model).expanduser()
-    found = curve(folder.resolve(), template, tokens_per_step) if folder.is_dir() else None
-    for flag, value in (("--checkpoints", template), ("--tokens-per-step", tokens_per_step)):
-        if found is None and value is not None:
-            raise InputError(f"{flag} {value}: {model} is no folder that holds checkpoints.")
-    return found
+    training = curve(folder.resolve(), template, tokens_per_step) if folder.is_dir() else None
+    if training is None:
+        for flag, value in (("--checkpoints", template), ("--tokens-per-step", tokens_per_step)):
+            if value is not None:
+                raise InputError(f"{flag} {value}: {model} is no folder that holds checkpoints.")
+    return training
 
 
 def _suite_before(file: Path, suite: str, loaded: suites.Registry) -> Suite | None:
@@ -208,24 +221,26 @@ def _check_given(given: Mapping[str, Any], before: Suite | None, loaded: suites.
             )
         if name in OF_THE_COMMAND:
             raise InputError(f"--set {name}: {OF_THE_COMMAND[name]}.")
-        if told := factors.fault(name, value):
-            raise InputError(f"--set {name}: {told}")
+        if fault := factors.fault(name, value):
+            raise InputError(f"--set {name}: {fault}")
     if "checkpoints" in given and before is None:
         raise InputError(
             f"--set checkpoints: a new suite has no rule {given['checkpoints']!r}; leave it out for the last weights."
         )
-    if "parent" in given and given["parent"] not in loaded.runs:
+    parent = given.get("parent")
+    if "parent" in given and parent not in loaded.runs:
         raise InputError(
-            f"--set parent: there is no run {given['parent']!r} in the registry.{nearest(given['parent'], loaded.runs)}"
+            f"--set parent: there is no run {parent!r} in the registry.{nearest(parent, loaded.runs)}"
         )
 
 
-def _described(model: str, revision: str | None, project: Project, found: Curve | None):  # type: ignore[no-untyped-def]
+def _described(
+    model: str, revision: str | None, project: Project, training: Curve | None
+) -> "tuple[dict[str, Any], Description]":
     """Where the model lies, as fields of its entry, and what its files say; of a training, those of
     its last checkpoint.
     """
     from transect.lm.describe import description
-    from transect.store.hub import small_files
 
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -234,22 +249,28 @@ def _described(model: str, revision: str | None, project: Project, found: Curve 
                 f"--revision {revision!r}: {model} is a directory and has no revisions."
             )
         folder = folder.resolve()
-        return {"path": _place(folder, project)}, description.describe(
-            folder if found is None else found.last
-        )
+        files = folder if training is None else training.last
+        return {"path": _place(folder, project)}, description.describe(files)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise InputError(f"{model!r} is no directory and no hub id (organisation/name).")
+    path, elsewhere = _fetched(model, revision)
+    return {"hub_id": model, "commit": path.name}, description.describe(path, elsewhere)
+
+
+def _fetched(model: str, revision: str | None) -> "tuple[Path, Mapping[str, Tensor] | None]":
+    """The small files of a hub id, and the tensors of its weights, which stay on the hub."""
+    from transect.store.hub import small_files
+
     try:
-        path, elsewhere = small_files.fetch(model, revision or "main")
+        return small_files.fetch(model, revision or "main")
     except (LoadError, ResourceError) as error:
         raise type(error)(
             f"{str(error).rstrip('.')}; and there is no folder {model} here."
         ) from error
-    return {"hub_id": model, "commit": path.name}, description.describe(path, elsewhere)
 
 
 def _openings(model: str, given: Mapping[str, Any], tried: bool) -> list[str]:
-    """What is told of the opening; raises InputError for one that the tokenizer does not have."""
+    """What is reported of the opening; raises InputError for one that the tokenizer does not have."""
     folder = Path(model).expanduser()
     if "opening" in given and folder.is_dir():
         from transect.lm.text.opening import token_id
@@ -272,8 +293,10 @@ def _place(folder: Path, project: Project) -> str:
     """
     root = project.root.resolve()
     shared = Path(os.path.commonpath([root, folder]))
-    apart = project.root == SHIPPED or shared in (Path(shared.anchor), Path.home())
-    return str(folder) if apart else Path(os.path.relpath(folder, root)).as_posix()
+    only_one_disk = shared in (Path(shared.anchor), Path.home())
+    if project.root == SHIPPED or only_one_disk:
+        return str(folder)
+    return Path(os.path.relpath(folder, root)).as_posix()
 
 
 def _rule(
@@ -288,47 +311,52 @@ def _rule(
     if "checkpoints" in given:
         return given["checkpoints"], {}
     form = own or {"revision": revision or "main", "steps": [None]}
-    for name, spec in data.get("checkpoints", {}).items():
-        if spec == form or own is None and {k: spec.get(k) for k in form} == form:
+    rules = data.get("checkpoints", {})
+    for name, spec in rules.items():
+        # of one revision, what a rule says beyond it is of no account
+        compared = spec if own else {key: spec.get(key) for key in form}
+        if compared == form:
             return name, {}
-    name = (
-        "curve"
-        if own
-        else "last"
-        if revision is None
-        else re.sub(r"\W+", "_", revision, flags=re.ASCII)
-    )
-    while name in data.get("checkpoints", {}):
+    name = _name_of_rule(revision, own)
+    while name in rules:
         name += "_"
     return name, {name: form}
+
+
+def _name_of_rule(revision: str | None, own: Mapping[str, Any] | None) -> str:
+    if own:
+        return "curve"
+    if revision is None:
+        return "last"
+    return re.sub(r"\W+", "_", revision, flags=re.ASCII)
 
 
 def _with_key(tokenizer: Mapping[str, Any], name: str, loaded: suites.Registry) -> dict[str, Any]:
     """With the key of a run whose tokenizer cuts alike, else with one of its own: equal keys say
     that a tokenizer is shared.
     """
-    others = (run.get("tokenizer") or {} for run in loaded.runs.values())
-    alike = next(
-        (o["key"] for o in others if "key" in o and o.get("canary") == tokenizer.get("canary", "")),
-        name,
-    )
-    return {"key": alike, **tokenizer}
+    canary = tokenizer.get("canary", "")
+    for run in loaded.runs.values():
+        other = run.get("tokenizer") or {}
+        if "key" in other and other.get("canary") == canary:
+            return {"key": other["key"], **tokenizer}
+    return {"key": name, **tokenizer}
 
 
 def _left_to_a_person(
     facts: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
+    """The fields that only a person can know and nobody gave: those that may be unknown, and those
+    that may not.
+    """
+    known = {*facts, *defaults}
+    if "languages" in known:
+        known.add("language")
     unknown: list[str] = []
     missing: list[str] = []
     for name in PERSON:
-        if (
-            name in facts
-            or name in defaults
-            or name == "language"
-            and "languages" in {*facts, *defaults}
-        ):
-            continue
-        (missing if factors.fault(name, UNKNOWN) else unknown).append(name)
+        if name not in known:
+            (missing if factors.fault(name, UNKNOWN) else unknown).append(name)
     return unknown, missing
 
 
@@ -346,23 +374,34 @@ def _check_result(text: str, file: Path, before: Suite | None, name: str) -> Non
     """Raise InputError unless the text is a valid suite file with the run and with every other one
     as it was.
     """
+    after = {run.id: run for run in _trial(text, file).runs}
+    for run in before.runs if before else ():
+        if run.id not in after or after[run.id].facts != run.facts:
+            raise _would_change(file, run.id)
+    if name not in after:
+        raise _would_change(file, "the file")
+    _check_counts(after[name], file)
+
+
+def _trial(text: str, file: Path) -> Suite:
+    """The suite that the text would be, read beside the tables of the file. Raises InputError."""
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / file.name
         trial.write_bytes(text.encode("utf-8"))
         for table in file.parent.glob("*.csv"):
             shutil.copy(table, folder)
         try:
-            after = reading.read(trial)
+            return reading.read(trial)
         except InputError as error:
             raise InputError(
                 f"{str(error).replace(str(trial), str(file))} {file} was left as it was."
             ) from None
-    changed = [r.id for r in before.runs if _facts(after, r.id) != r.facts] if before else []
-    if changed or _facts(after, name) is None:
-        raise InputError(
-            f"{file}: the entry could not be added without changing {changed[0] if changed else 'the file'}; it was left as it was."
-        )
-    _check_counts(next(r for r in after.runs if r.id == name), file)
+
+
+def _would_change(file: Path, changed: str) -> InputError:
+    return InputError(
+        f"{file}: the entry could not be added without changing {changed}; it was left as it was."
+    )
 
 
 def _check_counts(run: Run, file: Path) -> None:
@@ -377,8 +416,3 @@ def _check_counts(run: Run, file: Path) -> None:
         raise InputError(
             f"{file}: run {run.id!r} states {field} {stated:,}, but its configuration has {computed:,}; the file was left as it was."
         )
-
-
-def _facts(suite: Suite, name: str) -> Mapping[str, Any] | None:
-    found: Sequence[Run] = [r for r in suite.runs if r.id == name]
-    return found[0].facts if found else None
