@@ -4,6 +4,7 @@ it.
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -41,48 +42,68 @@ def _as_r_reads(rows: pd.DataFrame, response: str) -> pd.DataFrame:
     """The rows with a response of true and false as 1 and 0, which glmer needs, and others of that
     kind as their levels are called.
     """
-    truths = [c for c in rows if pd.api.types.is_bool_dtype(rows[c])]
-    return rows.assign(
-        **{c: rows[c].astype(int) if c == response else level_texts(rows[c]) for c in truths}
-    )
+    truths = {}
+    for column in rows:
+        if pd.api.types.is_bool_dtype(rows[column]):
+            values = rows[column]
+            truths[column] = values.astype(int) if column == response else level_texts(values)
+    return rows.assign(**truths)
 
 
 def r_script(model: TableModel, weights: str | None) -> str:
     """R's call of this model: levels in their order, optimised as tightly as here, with the tests
     that are printed.
     """
-    mixed, binomial = bool(model.formula.random), model.family == "binomial"
-    call = ("glmer" if binomial else "lmer") if mixed else ("glm" if binomial else "lm")
-    options = ["family = binomial"] * binomial
-    options += [f"REML = {'TRUE' if model.method == 'REML' else 'FALSE'}"] * (call == "lmer")
-    options += [f"weights = {_name(weights)}"] if weights is not None else []
+    call = _function(model)
+    libraries = {"lmer": ["lmerTest"], "glmer": ["lme4"]}.get(call, [])
+    options = "".join(f", {option}" for option in _options(model, call, weights))
+    reading = f'"{TABLE}", check.names = FALSE, encoding = "UTF-8", na.strings = ""{_texts(model)}'
+    lines = [
+        f"# transect fit: {model.formula.text}",
+        *(f"library({name})" for name in libraries),
+        f"d <- read.csv({reading})",
+        *_levels(model),
+        f"m <- {call}({_formula(model)}, data = d{options})",
+        "print(summary(m))",
+    ]
+    if call == "lmer":
+        lines.append("print(anova(m, type = 3))")
+    return "\n".join([*lines, ""])
+
+
+def _function(model: TableModel) -> str:
+    """R's function: lm, glm, lmer or glmer."""
+    binomial = model.family == "binomial"
+    if model.formula.random:
+        return "glmer" if binomial else "lmer"
+    return "glm" if binomial else "lm"
+
+
+def _options(model: TableModel, call: str, weights: str | None) -> list[str]:
+    options = []
+    if model.family == "binomial":
+        options.append("family = binomial")
+    if call == "lmer":
+        options.append(f"REML = {'TRUE' if model.method == 'REML' else 'FALSE'}")
+    if weights is not None:
+        options.append(f"weights = {_name(weights)}")
     if isinstance(model.fit, GeneralizedFit) and model.fit.method != "Laplace":
         options.append(model.fit.method.replace("=", " = "))  # nAGQ
-    options += [
-        f'control = {call}Control(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-9))'
-    ] * mixed
-    libraries = {"lmer": ["lmerTest"], "glmer": ["lme4"]}.get(call, [])
-    return "\n".join(
-        [
-            f"# transect fit: {model.formula.text}",
-            *(f"library({name})" for name in libraries),
-            f'd <- read.csv("{TABLE}", check.names = FALSE, encoding = "UTF-8", na.strings = ""{_texts(model)})',
-            *_levels(model),
-            f"m <- {call}({_formula(model)}, data = d{''.join(', ' + o for o in options)})",
-            "print(summary(m))",
-            *(["print(anova(m, type = 3))"] if call == "lmer" else []),
-            "",
-        ]
-    )
+    if model.formula.random:
+        tight = 'optimizer = "bobyqa", optCtrl = list(rhoend = 1e-9)'
+        options.append(f"control = {call}Control({tight})")
+    return options
 
 
 def _texts(model: TableModel) -> str:
     """The columns whose cells are words here, whatever they look like (01, 1e1, TRUE, NA), and
     which R would read as something else.
     """
-    columns = [c for c in model.formula.columns if not _is_number(model, c)]
-    listed = ", ".join(f'{_string(column)} = "character"' for column in columns)
-    return f", colClasses = c({listed})" if columns else ""
+    columns = [column for column in model.formula.columns if not _is_number(model, column)]
+    if not columns:
+        return ""
+    classes = ", ".join(f'{_string(column)} = "character"' for column in columns)
+    return f", colClasses = c({classes})"
 
 
 def _response(model: TableModel) -> str:
@@ -91,24 +112,23 @@ def _response(model: TableModel) -> str:
 
 
 def _is_number(model: TableModel, column: str) -> bool:
-    truths = pd.api.types.is_bool_dtype(model.rows[column])
-    return (
-        column == _response(model) if truths else pd.api.types.is_numeric_dtype(model.rows[column])
-    )
+    if pd.api.types.is_bool_dtype(model.rows[column]):
+        return column == _response(model)
+    return pd.api.types.is_numeric_dtype(model.rows[column])
 
 
 def _levels(model: TableModel) -> list[str]:
     """Every category as a factor whose levels stand in the order of the model: the first is the
     reference.
     """
-    designs = [model.design, *(Design(r.terms, model.rows) for r in model.formula.random)]
-    found = {}
-    for variable, levels in {k: v for d in designs for k, v in d.levels.items()}.items():
-        column = f"d[[{_string(column_of(variable))}]]"
-        found[column] = (
-            f"{column} <- factor({column}, levels = c({', '.join(map(_string, levels))}))"
-        )
-    return list(found.values())
+    slopes = [Design(random.terms, model.rows) for random in model.formula.random]
+    factors = {}
+    for design in [model.design, *slopes]:
+        for variable, levels in design.levels.items():
+            column = f"d[[{_string(column_of(variable))}]]"
+            in_order = ", ".join(map(_string, levels))
+            factors[column] = f"{column} <- factor({column}, levels = c({in_order}))"
+    return list(factors.values())
 
 
 def _string(text: str) -> str:
@@ -116,14 +136,15 @@ def _string(text: str) -> str:
 
 
 def _formula(model: TableModel) -> str:
-    fixed = [_term(term) for term in model.formula.fixed if term] or ["1"]
-    intercept = [] if () in model.formula.fixed else ["0"]
-    offsets = [f"offset({_variable(v)})" for v in model.formula.offsets]
-    random = [part for r in model.formula.random for part in _random(model, r)]
-    counts = model.formula.counts
-    response = (
-        f"cbind({', '.join(map(_name, counts))})" if counts else _variable(model.formula.response)
-    )
+    formula = model.formula
+    intercept = [] if () in formula.fixed else ["0"]
+    fixed = [_term(term) for term in formula.fixed if term] or ["1"]
+    offsets = [f"offset({_variable(variable)})" for variable in formula.offsets]
+    random = [part for random in formula.random for part in _random(model, random)]
+    if formula.counts:
+        response = f"cbind({', '.join(map(_name, formula.counts))})"
+    else:
+        response = _variable(formula.response)
     return f"{response} ~ {' + '.join([*intercept, *fixed, *offsets, *random])}"
 
 
@@ -148,26 +169,24 @@ def _random(model: TableModel, random: Random) -> list[str]:
     """(1 + x | g); effects without correlations one by one, levels of a category as lme4's dummy()."""
     group = _term(random.group)
     if not random.apart:
-        effects = (
-            [_term(t) for t in random.terms]
-            if () in random.terms
-            else ["0", *(_term(t) for t in random.terms)]
-        )
-        return [f"({' + '.join(effects)} | {group})"]
+        intercept = [] if () in random.terms else ["0"]
+        effects = " + ".join([*intercept, *map(_term, random.terms)])
+        return [f"({effects} | {group})"]
     design = Design(random.terms, model.rows)
     columns = [column for term in random.terms for column in design.columns_of(term)]
-    return [
-        f"({'0 + ' if c else ''}{':'.join(_apart(design, *part) for part in c) or '1'} | {group})"
-        for c in columns
-    ]
+    return [f"({_single(design, column)} | {group})" for column in columns]
+
+
+def _single(design: Design, column: Sequence[tuple[str, str]]) -> str:
+    """One effect by itself: an intercept, or a column of variables, without one."""
+    if not column:
+        return "1"
+    return f"0 + {':'.join(_apart(design, variable, part) for variable, part in column)}"
 
 
 def _apart(design: Design, variable: str, part: str) -> str:
     """One column of a variable: of a level, of a degree."""
     if variable in design.levels:
         return f"dummy({_name(column_of(variable))}, {_string(part)})"
-    return (
-        f"{_variable(variable)}[, {part}]"
-        if variable in design.polynomials
-        else _variable(variable)
-    )
+    name = _variable(variable)
+    return f"{name}[, {part}]" if variable in design.polynomials else name

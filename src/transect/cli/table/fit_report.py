@@ -202,14 +202,9 @@ def _cross_check(model: TableModel) -> Iterator[str]:
 
 
 def _beside(beside: dict[str, Any]) -> Iterator[str]:
+    """What was asked for, in the order in which it is printed."""
     if "intervals" in beside:
-        yield from [
-            "",
-            f"95 % intervals by {beside['intervals_by']}:",
-            *table_lines(beside["intervals"]),
-        ]
-        if beside["intervals"][["lower", "upper"]].isna().any(axis=None):
-            yield " An empty bound could not be found: the deviance has no minimum there that the search reaches."
+        yield from _intervals(beside["intervals"], beside["intervals_by"])
     if "comparison" in beside:
         yield from _comparison(beside["comparison"])
     if "means" in beside:
@@ -219,23 +214,29 @@ def _beside(beside: dict[str, Any]) -> Iterator[str]:
     if "influence" in beside:
         yield from _influence(beside)
     if "modes" in beside:
-        yield from [
-            "",
-            "Random effects of each level (conditional modes):",
-            *table_lines(beside["modes"]),
-        ]
+        head = "Random effects of each level (conditional modes):"
+        yield from ["", head, *table_lines(beside["modes"])]
+    yield from _files(beside)
+    if "relatedness" in beside:
+        yield from _relatedness(beside["relatedness"])
+
+
+def _intervals(intervals: pd.DataFrame, method: str) -> Iterator[str]:
+    yield from ["", f"95 % intervals by {method}:", *table_lines(intervals)]
+    if intervals[["lower", "upper"]].isna().any(axis=None):
+        yield " An empty bound could not be found: the deviance has no minimum there that the search reaches."
+
+
+def _files(beside: dict[str, Any]) -> Iterator[str]:
+    """The files that were written."""
     if "predicted" in beside:
-        rows = beside["predicted"]
-        yield from [
-            "",
-            f"Fitted values and predictions: {rows['file']} ({rows['predicted']} of {rows['rows']} rows)",
-        ]
+        written = beside["predicted"]
+        rows = f"{written['predicted']} of {written['rows']} rows"
+        yield from ["", f"Fitted values and predictions: {written['file']} ({rows})"]
     if "plots" in beside:
         yield from ["", f"Figures: {', '.join(beside['plots'])}"]
     if "in_r" in beside:
         yield from ["", f"The same in R: {', '.join(beside['in_r'])}"]
-    if "relatedness" in beside:
-        yield from _relatedness(beside["relatedness"])
 
 
 def _comparison(found: dict[str, Any]) -> Iterator[str]:

@@ -84,7 +84,6 @@ def gstudy(
         )
     except InputError as error:
         raise InputError("; ".join([str(error), *notes])) from None
-    seen = study.observations
     result: dict[str, Any] = {
         "score": score,
         "design": formula.split("~")[1].strip(),
@@ -93,38 +92,54 @@ def gstudy(
         "method": method,
         "seed": seed,
         "rows": len(frame),
-        "missing": seen.missing,
-        "averaged": seen.averaged,
-        "cells": len(seen.y),
-        "empty": seen.empty,
-        "balanced": seen.balanced(),
-        "components": records(study.components()),
-        "precision": {r.pop("quantity"): r for r in records(study.precision())},
+        **_estimates(study),
         "notes": [*notes, *study.notes],
         "left_out": [asdict(part) for part in source.left_out(used)],
     }
     planned = parse_design(plan) if plan else None
     if wish:
         ranges = _ranges(study, planned or design, levels or {})
-        found = cheapest(study, ranges, wish, costs, planned)
-        result["cheapest"] = {
-            "wish": dict(wish),
-            "designs": records(found.designs),
-            "notes": list(found.notes),
-            "examined": found.examined,
-        }
-    if (levels or plan or costs) and not wish:
+        result["cheapest"] = _cheapest(study, ranges, wish, costs, planned)
+    elif levels or plan or costs:
         result["d_study"] = records(d_study(study, levels or {}, costs, planned))
     return result
 
 
+def _estimates(study: GStudy) -> dict[str, Any]:
+    """The scores that were used, the variance components and the precision of the mean."""
+    seen = study.observations
+    return {
+        "missing": seen.missing,
+        "averaged": seen.averaged,
+        "cells": len(seen.y),
+        "empty": seen.empty,
+        "balanced": seen.balanced(),
+        "components": records(study.components()),
+        "precision": {row.pop("quantity"): row for row in records(study.precision())},
+    }
+
+
+def _cheapest(
+    study: GStudy,
+    ranges: Mapping[str, Sequence[int]],
+    wish: Mapping[str, float],
+    costs: Mapping[str, float] | None,
+    planned: FacetDesign | None,
+) -> dict[str, Any]:
+    best = cheapest(study, ranges, wish, costs, planned)
+    return {
+        "wish": dict(wish),
+        "designs": records(best.designs),
+        "notes": list(best.notes),
+        "examined": best.examined,
+    }
+
+
 def _check_size(frame: pd.DataFrame, score: str) -> None:
     """Raise InputError for scores whose squares are no numbers."""
-    if (
-        score in frame
-        and pd.api.types.is_numeric_dtype(frame[score])
-        and (frame[score].abs() > LARGEST).any()
-    ):
+    if score not in frame or not pd.api.types.is_numeric_dtype(frame[score]):
+        return
+    if (frame[score].abs() > LARGEST).any():
         raise InputError(
             f"the scores '{score}' hold infinite values or some beyond {LARGEST:g}; mend those rows first"
         )
@@ -132,52 +147,57 @@ def _check_size(frame: pd.DataFrame, score: str) -> None:
 
 def parse_levels(given: Sequence[str]) -> dict[str, list[int]]:
     """``["item=5,10,20", "rater=1..4"]`` -> numbers of levels by facet."""
-    found = {}
+    levels: dict[str, list[int]] = {}
     for text in given:
         name, _, value = (part.strip() for part in text.partition("="))
-        numbers: list[int] = []
-        for part in value.split(","):
-            first, dots, last = (p.strip() for p in part.partition(".."))
-            if (
-                not name
-                or not _NUMBER.fullmatch(first)
-                or (dots and not _NUMBER.fullmatch(last))
-                or int(first) < 1
-            ):
-                raise InputError(
-                    f"--levels {text[:200]!r}: write FACET=NUMBERS from 1, e.g. item=5,10,20 or item=1..50"
-                )
-            if int(last if dots else first) > MOST_LEVELS:
-                raise InputError(
-                    f"--levels {text[:200]!r}: at most {MOST_LEVELS:,} levels of a facet are planned"
-                )
-            numbers += range(int(first), int(last if dots else first) + 1)
+        ranges = [_range(part, text) for part in value.split(",")]
+        if not name:
+            raise _no_levels(text)
+        numbers = {number for part in ranges for number in part}
         if not numbers:
             raise InputError(
                 f"--levels {text!r}: the range is empty; write the lower number first, e.g. item=1..50"
             )
-        found[name.strip("`")] = sorted(set(numbers))
-    return found
+        levels[name.strip("`")] = sorted(numbers)
+    return levels
+
+
+def _range(part: str, text: str) -> range:
+    """``5`` or ``1..4`` of the option `text`; a range that falls is empty."""
+    first, dots, last = (end.strip() for end in part.partition(".."))
+    ends = [first, last] if dots else [first]
+    if not all(map(_NUMBER.fullmatch, ends)) or int(first) < 1:
+        raise _no_levels(text)
+    if int(ends[-1]) > MOST_LEVELS:
+        raise InputError(
+            f"--levels {text[:200]!r}: at most {MOST_LEVELS:,} levels of a facet are planned"
+        )
+    return range(int(first), int(ends[-1]) + 1)
+
+
+def _no_levels(text: str) -> InputError:
+    return InputError(
+        f"--levels {text[:200]!r}: write FACET=NUMBERS from 1, e.g. item=5,10,20 or item=1..50"
+    )
 
 
 def parse_numbers(given: Sequence[str], option: str) -> dict[str, float]:
     """``["item=2", "item x rater=0.5"]`` -> numbers by name, for --cost and --wish."""
-    found = {}
+    numbers: dict[str, float] = {}
     for text in given:
         name, _, value = (part.strip() for part in text.rpartition("="))
         try:
-            found[name] = float(value)
+            numbers[name] = float(value)
         except ValueError:
             name = ""
         if not name:
-            raise InputError(
-                f"{option} {text!r}: write NAME=NUMBER, e.g. {'phi=0.8' if option == '--wish' else 'item=2'}"
-            )
+            example = "phi=0.8" if option == "--wish" else "item=2"
+            raise InputError(f"{option} {text!r}: write NAME=NUMBER, e.g. {example}")
         if option == "--wish" and name not in WISHES:
             raise InputError(
                 f"--wish {text!r}: allowed are {', '.join(WISHES)}.{nearest(name, WISHES)}"
             )
-    return found
+    return numbers
 
 
 def _ranges(
@@ -187,99 +207,100 @@ def _ranges(
     stays QUICK.
     """
     own = study.design.closure(frozenset({study.object}))
-    open_ = [f for f in plan.facets if f not in own and f not in study.fixed and f not in levels]
+    settled = {*own, *study.fixed, *levels}
     sizes, within = study.observations.sizes, study.design.within
-    most = {f: max(SEARCHED, MORE * ceil(sizes[within[f] | {f}] / sizes[within[f]])) for f in open_}
+    most = {}
+    for facet in plan.facets:
+        if facet not in settled:
+            observed = sizes[within[facet] | {facet}] / sizes[within[facet]]
+            most[facet] = max(SEARCHED, MORE * ceil(observed))
     numbers = sorted([*most.values(), *(len(v) for v in levels.values())])
     if prod(numbers[:-1]) > QUICK:
-        most = dict.fromkeys(open_, SEARCHED)
-    return {f: range(1, n + 1) for f, n in most.items()} | dict(levels)
+        most = dict.fromkeys(most, SEARCHED)
+    return {facet: range(1, number + 1) for facet, number in most.items()} | dict(levels)
 
 
 def summary(result: Mapping[str, Any]) -> str:
     """The result of `gstudy` as text of at most some 110 columns."""
-    r = result
-    how = {"anova": "ANOVA" if r["balanced"] else "ANOVA (Henderson I)", "reml": "REML"}[
-        r["method"]
-    ]
-    rows, cells = r["rows"] - r["missing"], r["cells"]
-    used = f"{cells} scores" if rows == cells else f"{cells} cells, means of {rows} scores"
-    causes = "; ".join(str(LeftOut(**part)) for part in r["left_out"])
     lines = [
-        f"G study of {r['score']} ~ {r['design']}: {used}, {'balanced' if r['balanced'] else 'unbalanced'}, {how}",
-        *([f"left out of {r['rows']} rows: {causes}"] if causes else []),
-        f"object of measurement {r['object']}; {'fixed ' + ', '.join(r['fixed']) if r['fixed'] else 'all facets random'}",
+        *_head_lines(result),
         "",
+        *_component_lines(result["components"]),
+        "",
+        "the mean of the scores at hand, per level of the object, with 95 % intervals",
+        *_precision_lines(result["precision"]),
     ]
-    parts = [
-        [
-            c["effect"],
-            c["levels"],
-            c["df"],
-            _g(c["ms"]),
-            _g(c["variance"]),
-            *_ends(c),
-            "-" if c["share"] is None else f"{100 * c['share']:.1f}",
-        ]
-        for c in r["components"]
+    if "d_study" in result:
+        lines += ["", "D study: planned measurements", *_plans(result["d_study"])]
+    if "cheapest" in result:
+        lines += ["", *_cheapest_lines(result["cheapest"])]
+    if result["notes"]:
+        lines += ["", *(f"note: {note}" for note in result["notes"])]
+    return "\n".join(lines) + "\n"
+
+
+def _head_lines(result: Mapping[str, Any]) -> list[str]:
+    """What was studied, from which scores, and how."""
+    balance = "balanced" if result["balanced"] else "unbalanced"
+    anova = "ANOVA" if result["balanced"] else "ANOVA (Henderson I)"
+    how = {"anova": anova, "reml": "REML"}[result["method"]]
+    rows, cells = result["rows"] - result["missing"], result["cells"]
+    used = f"{cells} scores" if rows == cells else f"{cells} cells, means of {rows} scores"
+    lines = [f"G study of {result['score']} ~ {result['design']}: {used}, {balance}, {how}"]
+    if causes := "; ".join(str(LeftOut(**part)) for part in result["left_out"]):
+        lines.append(f"left out of {result['rows']} rows: {causes}")
+    fixed = f"fixed {', '.join(result['fixed'])}" if result["fixed"] else "all facets random"
+    return [*lines, f"object of measurement {result['object']}; {fixed}"]
+
+
+def _component_lines(components: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = ["effect", "levels", "df", "mean square", "variance", "lower", "upper", "% of total"]
+    body = []
+    for row in components:
+        share = "-" if row["share"] is None else f"{100 * row['share']:.1f}"
+        squares = [_g(row["ms"]), _g(row["variance"])]
+        body.append([row["effect"], row["levels"], row["df"], *squares, *_ends(row), share])
+    return _aligned(head, body)
+
+
+def _precision_lines(precision: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    body = [[LABELS[name], _g(row["estimate"]), *_ends(row)] for name, row in precision.items()]
+    return _aligned(["", "estimate", "lower", "upper"], body)
+
+
+def _cheapest_lines(best: Mapping[str, Any]) -> list[str]:
+    wishes = []
+    for name, value in best["wish"].items():
+        sign = ">=" if name in ("phi", "e_rho2") else "<="
+        wishes.append(f"{name} {sign} {value:g}")
+    return [
+        f"the cheapest of all designs with {', '.join(wishes)}",
+        *_plans(best["designs"][:20]),
+        *(f"note: {note}" for note in best["notes"]),
     ]
-    lines += _aligned(
-        ["effect", "levels", "df", "mean square", "variance", "lower", "upper", "% of total"], parts
-    )
-    lines += ["", "the mean of the scores at hand, per level of the object, with 95 % intervals"]
-    lines += _aligned(
-        ["", "estimate", "lower", "upper"],
-        [[LABELS[q], _g(v["estimate"]), *_ends(v)] for q, v in r["precision"].items()],
-    )
-    if "d_study" in r:
-        lines += ["", "D study: planned measurements", *_plans(r["d_study"])]
-    if "cheapest" in r:
-        best = r["cheapest"]
-        wish = ", ".join(
-            f"{k} {'>=' if k in ('phi', 'e_rho2') else '<='} {v:g}" for k, v in best["wish"].items()
-        )
-        lines += ["", f"the cheapest of all designs with {wish}", *_plans(best["designs"][:20])]
-        lines += [f"note: {n}" for n in best["notes"]]
-    return (
-        "\n".join([*lines, *([""] if r["notes"] else []), *(f"note: {n}" for n in r["notes"])])
-        + "\n"
-    )
 
 
 def _plans(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    known = {f"{q}{end}" for q in QUANTITIES for end in ("", "_lower", "_upper")} | {
-        "scores",
-        "cost",
+    """Planned designs: levels of the facets, scores, cost, errors and coefficients."""
+    ends = ("", "_lower", "_upper")
+    results = {f"{quantity}{end}" for quantity in QUANTITIES for end in ends}
+    facets = [name for name in rows[0] if name not in {*results, "scores", "cost"}]
+    shown = {
+        "relative_error_sd": "rel. SD",
+        "absolute_error_sd": "abs. SD",
+        "e_rho2": "E rho^2",
+        "e_rho2_lower": "lower",
+        "e_rho2_upper": "upper",
+        "phi": "Phi",
+        "phi_lower": "lower",
+        "phi_upper": "upper",
     }
-    facets = [k for k in rows[0] if k not in known]
-    head = [
-        *facets,
-        "scores",
-        "cost",
-        "rel. SD",
-        "abs. SD",
-        "E rho^2",
-        "lower",
-        "upper",
-        "Phi",
-        "lower",
-        "upper",
-    ]
-    shown = (
-        "relative_error_sd",
-        "absolute_error_sd",
-        "e_rho2",
-        "e_rho2_lower",
-        "e_rho2_upper",
-        "phi",
-        "phi_lower",
-        "phi_upper",
-    )
-    body = [
-        [*(r[f] for f in facets), r["scores"], f"{r['cost']:g}", *(_g(r[q]) for q in shown)]
-        for r in rows
-    ]
-    return _aligned(head, body)
+    body = []
+    for row in rows:
+        levels = [row[facet] for facet in facets]
+        numbers = [_g(row[name]) for name in shown]
+        body.append([*levels, row["scores"], f"{row['cost']:g}", *numbers])
+    return _aligned([*facets, "scores", "cost", *shown.values()], body)
 
 
 def _g(value: float | None) -> str:
@@ -290,21 +311,17 @@ def _ends(row: Mapping[str, Any]) -> list[str]:
     """The ends of an interval; one that is 0 at both is no certainty of 0 but of a mean square
     below what chance leaves.
     """
-    return (
-        ["not above", "0"]
-        if row["lower"] == row["upper"] == 0
-        else [_g(row["lower"]), _g(row["upper"])]
-    )
+    if row["lower"] == row["upper"] == 0:
+        return ["not above", "0"]
+    return [_g(row["lower"]), _g(row["upper"])]
 
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
     """Columns under their heads, the first to the left and numbers to the right."""
     table = [list(map(str, row)) for row in (head, *body)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    lines = []
+    for first, *others in table:
+        numbers = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *numbers]).rstrip())
+    return lines

@@ -3,7 +3,7 @@ intervals from whole groups.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,20 @@ from transect.stats.table.model_input import LARGEST
 from transect.store.tables.reading import LeftOut, TableFile, json_text, read, records, table_lines
 
 
+@dataclass(frozen=True)
+class _Points:
+    """What a curve is fitted to: inputs (points, 1 or 2), values (points), groups (points)."""
+
+    inputs: np.ndarray
+    values: np.ndarray
+    groups: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, y: str, x: Sequence[str], group: str) -> "_Points":
+        inputs, values = rows[list(x)].to_numpy(float), rows[y].to_numpy(float)
+        return cls(inputs, values, rows[group].astype(str).to_numpy())
+
+
 def scaling_file(
     path: Path,
     y: str,
@@ -45,7 +59,7 @@ def scaling_file(
     column of a metric that y is a threshold of; whether it jumps too is looked at over all x.
     Raises InputError for what cannot be fitted.
     """
-    asked = _asked(forms, x)
+    compared = _forms(forms, x)
     if continuous and len(x) != 1:
         raise InputError(
             f"--continuous compares two metrics along one x; --x names {len(x)} ({', '.join(x)})"
@@ -53,26 +67,22 @@ def scaling_file(
     table, metrics = read(path), [y, *([continuous] if continuous else [])]
     notes = table.notes_on([*metrics, *x])
     rows = _rows(table, path, metrics, x, group, notes)
-    fitted = rows if beyond is None else rows[rows[x[0]] <= beyond]
-    if beyond is not None and len(fitted) in (0, len(rows)):
-        raise InputError(
-            f"--beyond {beyond:g}: {x[0]} reaches from {rows[x[0]].min():g} to {rows[x[0]].max():g} in these rows"
-        )
-    inputs, values = fitted[list(x)].to_numpy(float), fitted[y].to_numpy(float)
-    groups = fitted[group].astype(str).to_numpy()
+    fitted, held = _split(rows, x[0], beyond)
+    points = _Points.of(fitted, y, x, group)
     jump = {"jump": _jump(rows, x[0], y, continuous, group)} if continuous else {}
-    comparison, left_out = _compared(asked, bool(forms), inputs, values, groups)
+    comparison, left_out = _compared(compared, bool(forms), points)
     best = simplest(comparison)
-    curve = fit_curve(best, inputs, values)
-    parameters = parameter_intervals(curve, inputs, values, groups)
-    if constant := no_better_than_a_constant(comparison, best, values):
+    curve = fit_curve(best, points.inputs, points.values)
+    parameters = parameter_intervals(curve, points.inputs, points.values, points.groups)
+    constant = no_better_than_a_constant(comparison, best, points.values)
+    if constant:
         parameters = parameters[:0]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "table": str(path),
         "y": y,
         "x": list(x),
         "group": group,
-        "n_rows": len(values),
+        "n_rows": len(points.values),
         "n_missing": len(table.frame) - len(rows),
         "left_out": [asdict(part) for part in table.left_out([*metrics, *x, group])],
         "forms": records(comparison),
@@ -83,65 +93,72 @@ def scaling_file(
             *notes,
             *left_out,
             *_notes(comparison, best, constant),
-            *doubts(curve, parameters, inputs, values, x),
+            *doubts(curve, parameters, points.inputs, points.values, x),
         ],
     }
-    if len(x) == 1 and "segmented" in asked:
-        found |= _break(inputs, values, groups)
+    if len(x) == 1 and "segmented" in compared:
+        result |= _break(points)
     if beyond is not None:
-        found["beyond"] = _beyond(
-            curve, inputs, values, groups, rows[rows[x[0]] > beyond], y, x, n, seed
+        result["beyond"] = _beyond(curve, points, _Points.of(held, y, x, group), n, seed)
+    return result | jump
+
+
+def _split(rows: pd.DataFrame, x: str, beyond: float | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that are fitted, and those with x beyond a value, which are predicted."""
+    if beyond is None:
+        return rows, rows[:0]
+    fitted, held = rows[rows[x] <= beyond], rows[rows[x] > beyond]
+    if fitted.empty or held.empty:
+        raise InputError(
+            f"--beyond {beyond:g}: {x} reaches from {rows[x].min():g} to {rows[x].max():g} in these rows"
         )
-    return found | jump
+    return fitted, held
 
 
-def _compared(
-    forms: Sequence[str], named: bool, inputs: np.ndarray, values: np.ndarray, groups: np.ndarray
-) -> tuple[pd.DataFrame, list[str]]:
+def _compared(forms: Sequence[str], named: bool, points: _Points) -> tuple[pd.DataFrame, list[str]]:
     """The forms by their error, and notes on those that these rows cannot tell; a form that was
     named is refused instead.
     """
     parts, notes = [], []
     for form in forms:
         try:
-            parts.append(leave_groups_out([form], inputs, values, groups))
+            parts.append(leave_groups_out([form], points.inputs, points.values, points.groups))
         except InputError as error:
-            if named or form == forms[-1] and not parts:
+            none_left = form == forms[-1] and not parts
+            if named or none_left:
                 raise
             notes.append(f"the form {form} is left out: {error}")
     return pd.concat(parts).sort_values("rmse", ignore_index=True), notes
 
 
-def _break(inputs: np.ndarray, values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+def _break(points: _Points) -> dict[str, Any]:
     """The test of a break and its place, or why there is none: the rest of the answer does not hang
     on it.
     """
+    data = (points.inputs, points.values, points.groups)
     try:
-        return {
-            "break": break_test(inputs, values, groups)
-            | breakpoint_interval(inputs, values, groups)
-        }
+        return {"break": break_test(*data) | breakpoint_interval(*data)}
     except InputError as error:
         return {"no_break": str(error)}
 
 
 def _notes(comparison: pd.DataFrame, best: str, constant: bool) -> list[str]:
-    found = []
+    notes = []
     if not comparison["r2"][0] >= 0:
-        found.append("no form predicts better than the mean of the other groups")
+        notes.append("no form predicts better than the mean of the other groups")
     if constant:
-        found.append(
+        notes.append(
             f"{best} does not fit better than a constant (AICc), so it has no parameters to report"
         )
-    return found
+    return notes
 
 
-def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
+def _forms(named: Sequence[str], x: Sequence[str]) -> list[str]:
     """The forms to compare: those named, or all that take so many inputs but broken."""
-    fitting = [f for f, form in FORMS.items() if form.inputs == len(x)]
+    fitting = [name for name, form in FORMS.items() if form.inputs == len(x)]
     if not fitting:
         raise InputError(f"--x names {len(x)} columns; a form takes one, or two (size and data)")
-    for form in forms:
+    for form in named:
         if form not in FORMS:
             raise InputError(
                 f"unknown form {form!r}; there are {', '.join(FORMS)}.{nearest(form, FORMS)}"
@@ -151,7 +168,7 @@ def _asked(forms: Sequence[str], x: Sequence[str]) -> list[str]:
                 f"the form {form} takes {FORMS[form].inputs} columns in --x, not {len(x)} ({', '.join(x)}); "
                 f"with {len(x)} there are {', '.join(fitting)}"
             )
-    return list(dict.fromkeys(forms)) or [f for f in fitting if f != "broken"]
+    return list(dict.fromkeys(named)) or [form for form in fitting if form != "broken"]
 
 
 def _rows(
@@ -191,39 +208,31 @@ def _check_numbers(
                 f"the column {column!r} is {rows[column].iloc[0]} in every row: there is nothing to explain"
             )
     for column in x:
-        wrong = int((~(rows[column] > 0) | (rows[column] > LARGEST)).sum())
-        if wrong:
-            zero = (
-                "; leave the rows with 0 (step 0) out of the table"
-                if (rows[column] == 0).any()
-                else ""
-            )
-            raise InputError(
-                f"the column {column!r} holds {wrong} values that are not above 0, or beyond {LARGEST:g}; "
-                f"sizes, data and compute must be{zero}"
-            )
+        _check_positive(rows[column], column)
 
 
-def _beyond(
-    curve: Any,
-    inputs: np.ndarray,
-    values: np.ndarray,
-    groups: np.ndarray,
-    held: pd.DataFrame,
-    y: str,
-    x: Sequence[str],
-    n: int,
-    seed: int,
-) -> dict[str, Any]:
-    new, truth = held[list(x)].to_numpy(float), held[y].to_numpy(float)
-    predicted = extrapolation_interval(curve, inputs, values, groups, new, n, seed)
+def _check_positive(values: pd.Series, column: str) -> None:
+    wrong = int((~(values > 0) | (values > LARGEST)).sum())
+    if wrong:
+        zero = "; leave the rows with 0 (step 0) out of the table" if (values == 0).any() else ""
+        raise InputError(
+            f"the column {column!r} holds {wrong} values that are not above 0, or beyond {LARGEST:g}; "
+            f"sizes, data and compute must be{zero}"
+        )
+
+
+def _beyond(curve: Any, points: _Points, held: _Points, n: int, seed: int) -> dict[str, Any]:
+    """How well the curve predicts the points that were held out."""
+    predicted = extrapolation_interval(
+        curve, points.inputs, points.values, points.groups, held.inputs, n, seed
+    )
+    truth = held.values
     inside = (predicted["lower"] <= truth) & (truth <= predicted["upper"])
     errors = (predicted["predicted"] - truth).to_numpy()
-    rmse, bias = float(np.sqrt((errors**2).mean())), float(errors.mean())
     return {
-        "n_rows": len(held),
-        "rmse": rmse,
-        "mean_error": bias,
+        "n_rows": len(truth),
+        "rmse": float(np.sqrt((errors**2).mean())),
+        "mean_error": float(errors.mean()),
         "share_inside_95": float(inside.mean()),
     }
 
@@ -245,51 +254,59 @@ def as_json(found: dict[str, Any]) -> str:
 
 def summary(found: dict[str, Any]) -> str:
     """The printed summary."""
-    causes = "; ".join(str(LeftOut(**part)) for part in found["left_out"])
-    missing = f" ({found['n_missing']} more were left out: {causes})" if found["n_missing"] else ""
+    best, forms = found["best"], found["forms"]
     lines = [
-        f"{found['y']} against {' and '.join(found['x'])}: {found['n_rows']} rows{missing}, groups: {found['group']}",
+        _head_line(found),
         "",
-    ]
-    lines += [
         "Forms, by the error of predicting whole groups from the others (r2: against the mean of the other groups):",
-        *table_lines(pd.DataFrame(found["forms"])),
+        *table_lines(pd.DataFrame(forms)),
         "",
     ]
-    if found["best"] != found["forms"][0]["form"]:
+    if best != forms[0]["form"]:
         lines += [
-            f"{found['best']} is kept: the simplest form within one standard error of {found['forms'][0]['form']}.",
+            f"{best} is kept: the simplest form within one standard error of {forms[0]['form']}.",
             "",
         ]
     if found["parameters"]:
         lines += [
-            f"{found['best']}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
+            f"{best}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
             *table_lines(pd.DataFrame(found["parameters"])),
         ]
     if "break" in found or "no_break" in found:
-        lines += [""] * bool(found["parameters"]) + _break_lines(found)
+        lines += [""] if found["parameters"] else []
+        lines += _break_lines(found)
     if "beyond" in found:
-        b = found["beyond"]
-        lines += [
-            "",
-            f"Beyond: {b['n_rows']} rows, rmse {b['rmse']:.4g}, mean error {b['mean_error']:+.4g} (predicted - seen), "
-            f"{100 * b['share_inside_95']:.0f} % inside the 95 % interval",
-        ]
+        lines += ["", _beyond_line(found["beyond"])]
     if "jump" in found:
         lines += ["", *_jump_lines(found)]
-    lines += [""] * bool(found["notes"]) + [f"Note: {note}." for note in found["notes"]]
+    if found["notes"]:
+        lines += ["", *(f"Note: {note}." for note in found["notes"])]
     return "\n".join(lines)
+
+
+def _head_line(found: dict[str, Any]) -> str:
+    causes = "; ".join(str(LeftOut(**part)) for part in found["left_out"])
+    missing = f" ({found['n_missing']} more were left out: {causes})" if found["n_missing"] else ""
+    against = f"{found['y']} against {' and '.join(found['x'])}"
+    return f"{against}: {found['n_rows']} rows{missing}, groups: {found['group']}"
+
+
+def _beyond_line(beyond: dict[str, Any]) -> str:
+    return (
+        f"Beyond: {beyond['n_rows']} rows, rmse {beyond['rmse']:.4g}, mean error {beyond['mean_error']:+.4g} (predicted - seen), "
+        f"{100 * beyond['share_inside_95']:.0f} % inside the 95 % interval"
+    )
 
 
 def _break_lines(found: dict[str, Any]) -> list[str]:
     if "no_break" in found:
         return [f"No break was looked for: {found['no_break']}."]
-    b, x = found["break"], found["x"][0]
-    place = f"at log10 {x} {b['psi']:.3f} [{b['lower']:.3f}, {b['upper']:.3f}]"
-    if np.isnan(b["lower"]):
-        place = f"best at log10 {x} {b['psi']:.3f}, but no single break fits all groups"
+    test, x = found["break"], found["x"][0]
+    place = f"at log10 {x} {test['psi']:.3f} [{test['lower']:.3f}, {test['upper']:.3f}]"
+    if np.isnan(test["lower"]):
+        place = f"best at log10 {x} {test['psi']:.3f}, but no single break fits all groups"
     return [
-        f"A break of the slope? p = {b['p']:.3g} (t = {b['t']:.2f} over the bends of {b['n_groups']} groups); {place}"
+        f"A break of the slope? p = {test['p']:.3g} (t = {test['t']:.2f} over the bends of {test['n_groups']} groups); {place}"
     ]
 
 
