@@ -10,15 +10,15 @@ them (the first of a process), of loads and of the cells of each measure on each
 all cells, where a measure has none yet); of memory the median.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from transect.registry import recipe
-from transect.registry.run import Run
+from transect.registry.run import Checkpoint, Run
 from transect.store.cell_store import MEASURED, Store
 from transect.store.files import json_file
 from transect.study.grid import Cell, Entry
@@ -58,6 +58,23 @@ class Cost:
         return (self.train_seconds + self.measure_seconds) / max(cores, 1) / 60
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Recorded over predicted, of finished cells: by (measure, stimuli), of all cells, of loads, of
+    memory; `cells`: how many were read.
+
+    `largest`: weights of the largest of them. What grows with the weights is not known from models
+    of a tenth of the size, so for larger ones the ratio holds for the constant part only.
+    """
+
+    by_measure: Mapping[tuple[str, str], float]
+    cell: float
+    load: float
+    memory: float
+    cells: int
+    largest: int
+
+
 def trained(study: Study, run: Run) -> bool:
     """Whether the training of a run is finished."""
     return (recipe.weights_folder(run, study.project) / recipe.DONE).is_file()
@@ -77,31 +94,48 @@ def cost_of(
     is_trained: Callable[[Run], bool],
 ) -> Cost:
     """The cost of the cells that are stale and of the runs that are not trained."""
-    wanted = [c for c in study.cells if not c.reason]
-    to_measure = [c for c in wanted if is_stale(c, index)]
-    loads = {c.checkpoint for c in to_measure}
-    untrained = [r for r in study.runs if r.trained_here and not is_trained(r)]
-    speed = measured_speed(study, index)
-    measure = sum(load_seconds(c.run, speed) for c in loads) + sum(
-        cell_seconds(c, speed) for c in to_measure
-    )
-    hub = [c for c in loads if c.run.on_hub]
-    kept = hub + [c for r in untrained for c in r.checkpoints]
-    waiting, keys = {r.id for r in untrained}, {c.key for c in to_measure}
-    processes = sum(any(r.id in waiting for r in batch.runs) for batch in study.batches)
-    processes += sum(any(c.key in keys for c in shard.cells) for shard in study.shards)
+    wanted = [cell for cell in study.cells if not cell.reason]
+    to_measure = [cell for cell in wanted if is_stale(cell, index)]
+    to_load = {cell.checkpoint for cell in to_measure}
+    to_train = [run for run in _trained_here(study) if not is_trained(run)]
+    training = sum(map(training_seconds, to_train))
+    measuring = _measuring_seconds(to_load, to_measure, measured_speed(study, index))
+    starting = START_SECONDS * _processes(study, to_train, to_measure)
+    downloaded = sum(checkpoint_bytes(c.run) for c in to_load if c.run.on_hub)
+    written = sum(checkpoint_bytes(run) * len(run.checkpoints) for run in to_train)
     return Cost(
-        trainings=len(untrained),
-        loads=len(loads),
+        trainings=len(to_train),
+        loads=len(to_load),
         cells=len(to_measure),
         not_applicable=len(study.cells) - len(wanted),
         finished=len(wanted) - len(to_measure),
-        train_seconds=calibration(study) * sum(training_seconds(r) for r in untrained),
-        measure_seconds=measure + START_SECONDS * processes,
-        download_bytes=sum(checkpoint_bytes(c.run) for c in hub),
-        disk_bytes=sum(checkpoint_bytes(c.run) for c in kept),
-        largest_load_bytes=max((checkpoint_bytes(c.run) for c in loads), default=0),
+        train_seconds=calibration(study) * training,
+        measure_seconds=measuring + starting,
+        download_bytes=downloaded,
+        disk_bytes=downloaded + written,
+        largest_load_bytes=max((checkpoint_bytes(c.run) for c in to_load), default=0),
     )
+
+
+def _trained_here(study: Study) -> list[Run]:
+    return [run for run in study.runs if run.trained_here]
+
+
+def _measuring_seconds(
+    checkpoints: Collection[Checkpoint], cells: Sequence[Cell], speed: Speed
+) -> float:
+    """Of one core, for loads and cells."""
+    loading = sum(load_seconds(checkpoint.run, speed) for checkpoint in checkpoints)
+    return loading + sum(cell_seconds(cell, speed) for cell in cells)
+
+
+def _processes(study: Study, to_train: Sequence[Run], to_measure: Sequence[Cell]) -> int:
+    """How many batches of trainings and shards of cells have something to do."""
+    runs = {run.id for run in to_train}
+    keys = {cell.key for cell in to_measure}
+    batches = [batch for batch in study.batches if any(run.id in runs for run in batch.runs)]
+    shards = [shard for shard in study.shards if any(cell.key in keys for cell in shard.cells)]
+    return len(batches) + len(shards)
 
 
 def training_seconds(run: Run) -> float:
@@ -117,87 +151,92 @@ def calibration(study: Study) -> float:
     """Recorded over predicted CPU seconds of the finished training of this study's runs; 1 where
     nothing is finished.
     """
-    train = []
+    seconds = []
     for run in study.runs:
-        path = (
-            recipe.weights_folder(run, study.project) / recipe.COST if run.trained_here else Path()
-        )
-        if (
-            run.trained_here
-            and path.is_file()
-            and (run.get("trained_here", {}).get("recipe") == "neural")
-        ):
-            train.append(
-                (json_file.read_object(path, "cpu_seconds")["cpu_seconds"], training_seconds(run))
-            )
-    return _ratio(train)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Recorded over predicted, of finished cells: by (measure, stimuli), of all cells, of loads, of
-    memory; `cells`: how many were read.
-
-    `largest`: weights of the largest of them. What grows with the weights is not known from models
-    of a tenth of the size, so for larger ones the ratio holds for the constant part only.
-    """
-
-    by_measure: Mapping[tuple[str, str], float]
-    cell: float
-    load: float
-    memory: float
-    cells: int
-    largest: int
+        made = run.trained_here
+        if not made or made.get("recipe") != "neural":
+            continue
+        path = recipe.weights_folder(run, study.project) / recipe.COST
+        if path.is_file():
+            recorded = json_file.read_object(path, "cpu_seconds")["cpu_seconds"]
+            seconds.append((recorded, training_seconds(run)))
+    return _ratio(seconds)
 
 
 def measured_speed(study: Study, index: pd.DataFrame) -> Speed:
     """From what the store recorded of finished cells of any study, of runs that the registry knows."""
-    done = (
-        index[(index["state"] == MEASURED) & index["run"].isin(study.registry.runs)]
-        if len(index)
-        else index
-    )
-    files = done["file"].drop_duplicates().tolist() if len(done) else []
-    done = done[done["file"].isin(set(files[:: max(1, len(files) // READ)]))] if files else done
-    kinds = (
-        dict(zip(done.index, zip(done["measure"], done["stimuli"], strict=True), strict=True))
-        if files
-        else {}
-    )
-    cells: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    loads, memory, largest = [], [], 0
-    store = Store(study.project.store)
-    for file, name in (
-        done.drop_duplicates("file").set_index("file")["run"].items() if files else ()
-    ):
+    done = _some_finished(study, index)
+    if done.empty:
+        return Speed({}, 1.0, 1.0, 1.0, 0, 0)
+    kinds = {
+        str(key): (str(measure), str(stimuli))
+        for key, measure, stimuli in zip(done.index, done["measure"], done["stimuli"], strict=True)
+    }
+    store, records = Store(study.project.store), _Records()
+    for file, name in done.drop_duplicates("file").set_index("file")["run"].items():
         run = study.registry.runs[str(name)]
-        largest = max(largest, _weights(run))
-        for told in store.provenance([str(file)]):
-            if "load_seconds" in told:
-                loads.append(
-                    (told["load_seconds"], LOAD_SECONDS + LOAD_SECONDS_PER_WEIGHT * _weights(run))
-                )
-            if "peak_memory_mb" in told:
-                memory.append(
-                    told["peak_memory_mb"] * 2**20 / _job_bytes(run, study.numerics["batch_mb"])
-                )
-            for key, spent in told.get("cells", {}).items():
-                if key in kinds and "cpu_seconds" in spent:
-                    predicted = CELL_SECONDS + CELL_SECONDS_PER_WEIGHT * _weights(run)
-                    cells.setdefault(kinds[key], []).append((spent["cpu_seconds"], predicted))
-    every = [seconds for of_kind in cells.values() for seconds in of_kind]
-    by_measure = {kind: _ratio(of_kind) for kind, of_kind in cells.items()}
-    usual_memory = float(np.median(memory)) if memory else 1.0
-    return Speed(by_measure, _ratio(every), _ratio(loads), usual_memory, len(every), largest)
+        for provenance in store.provenance([str(file)]):
+            records.add(provenance, run, kinds, study.numerics["batch_mb"])
+    return records.speed()
+
+
+def _some_finished(study: Study, index: pd.DataFrame) -> pd.DataFrame:
+    """The finished cells of about READ files, spread over all."""
+    if index.empty:
+        return index
+    done = index[(index["state"] == MEASURED) & index["run"].isin(study.registry.runs)]
+    files = done["file"].drop_duplicates().tolist()
+    step = max(1, len(files) // READ)
+    return done[done["file"].isin(set(files[::step]))]
+
+
+@dataclass
+class _Records:
+    """(recorded, predicted) seconds of cells by (measure, stimuli) and of loads; recorded over
+    predicted memory of jobs; weights of the largest run.
+    """
+
+    cells: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    loads: list[tuple[float, float]] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    largest: int = 0
+
+    def add(
+        self,
+        provenance: Mapping[str, Any],
+        run: Run,
+        kinds: Mapping[str, tuple[str, str]],
+        batch_mb: float,
+    ) -> None:
+        """What one file of cells of a run recorded; `kinds`: cell -> (measure, stimuli)."""
+        weights = _weights(run)
+        self.largest = max(self.largest, weights)
+        if "load_seconds" in provenance:
+            predicted = LOAD_SECONDS + LOAD_SECONDS_PER_WEIGHT * weights
+            self.loads.append((provenance["load_seconds"], predicted))
+        if "peak_memory_mb" in provenance:
+            recorded = provenance["peak_memory_mb"] * 2**20
+            self.memory.append(recorded / _job_bytes(run, batch_mb))
+        for key, spent in provenance.get("cells", {}).items():
+            if key in kinds and "cpu_seconds" in spent:
+                predicted = CELL_SECONDS + CELL_SECONDS_PER_WEIGHT * weights
+                self.cells.setdefault(kinds[key], []).append((spent["cpu_seconds"], predicted))
+
+    def speed(self) -> Speed:
+        """The records, summed up."""
+        every = [seconds for of_kind in self.cells.values() for seconds in of_kind]
+        by_measure = {kind: _ratio(of_kind) for kind, of_kind in self.cells.items()}
+        memory = float(np.median(self.memory)) if self.memory else 1.0
+        return Speed(
+            by_measure, _ratio(every), _ratio(self.loads), memory, len(every), self.largest
+        )
 
 
 def _ratio(seconds: list[tuple[float, float]]) -> float:
     """Recorded over predicted, summed; 1 where nothing is recorded."""
-    return (
-        sum(recorded for recorded, _ in seconds) / sum(predicted for _, predicted in seconds)
-        if seconds
-        else 1.0
-    )
+    if not seconds:
+        return 1.0
+    return sum(recorded for recorded, _ in seconds) / sum(predicted for _, predicted in seconds)
 
 
 def cell_seconds(cell: Cell, speed: Speed) -> float:
@@ -207,12 +246,10 @@ def cell_seconds(cell: Cell, speed: Speed) -> float:
 
 def entry_seconds(run: Run, entry: Entry, speed: Speed) -> float:
     """Of one core, for one measure on one checkpoint of a run."""
-    ratio = speed.by_measure.get(
-        (entry.measure.name, entry.stimuli.name if entry.stimuli else ""), speed.cell
-    )
-    return ratio * CELL_SECONDS + _known(ratio, run, speed) * CELL_SECONDS_PER_WEIGHT * _weights(
-        run
-    )
+    stimuli = entry.stimuli.name if entry.stimuli else ""
+    ratio = speed.by_measure.get((entry.measure.name, stimuli), speed.cell)
+    per_weight = _known(ratio, run, speed) * CELL_SECONDS_PER_WEIGHT
+    return ratio * CELL_SECONDS + per_weight * _weights(run)
 
 
 def _known(ratio: float, run: Run, speed: Speed) -> float:
@@ -221,9 +258,8 @@ def _known(ratio: float, run: Run, speed: Speed) -> float:
 
 def load_seconds(run: Run, speed: Speed) -> float:
     """Of one checkpoint that lies on the disk."""
-    return speed.load * LOAD_SECONDS + _known(
-        speed.load, run, speed
-    ) * LOAD_SECONDS_PER_WEIGHT * _weights(run)
+    per_weight = _known(speed.load, run, speed) * LOAD_SECONDS_PER_WEIGHT
+    return speed.load * LOAD_SECONDS + per_weight * _weights(run)
 
 
 def checkpoint_bytes(run: Run) -> int:

@@ -27,9 +27,8 @@ from transect.store.files.whole_files import write_text
 from transect.store.project import SHIPPED, Project
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from transect.lm.describe.description import Description
+    from transect.store.model_files.headers import Tensor
 
 PERSON = (
     "stage",
