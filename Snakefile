@@ -11,7 +11,7 @@ sys.path[:] = [
 from transect.store import children
 from transect.study import study_file as studies
 from transect.jobs import edited
-from transect.store.project import SHIPPED, find_project
+from transect.store.project import PACKAGE, SHIPPED, find_project
 
 
 configfile: f"{SHIPPED}/workflow/config.yaml"

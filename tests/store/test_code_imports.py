@@ -6,9 +6,7 @@ import pytest
 
 from transect.errors import InputError
 from transect.store import code_imports, units
-from transect.store.project import SHIPPED, Project
-
-PACKAGE = code_imports.PACKAGE
+from transect.store.project import PACKAGE, SHIPPED, Project
 
 
 def direct(tmp_path: Path, text: str) -> set[str]:

@@ -18,7 +18,7 @@ rule gather:
                 if {r.id for r in suite.runs} & set(STUDY.roles)
             }
         ),
-        script=relative(*code_imports.of_module(code_imports.PACKAGE / "jobs/gather.py")),
+        script=relative(*code_imports.of_module(PACKAGE / "jobs/gather.py")),
     output:
         measurements=f"results/{STUDY.name}/measurements.parquet",
         grid=f"results/{STUDY.name}/grid.parquet",

@@ -6,7 +6,7 @@ rule report:
         figures=[f"results/{STUDY.name}/figures/{figure}.json" for figure in FIGURES],
         page=relative(
             *(SHIPPED / "workflow/report").iterdir(),
-            *code_imports.of_module(code_imports.PACKAGE / "report/assemble.py"),
+            *code_imports.of_module(PACKAGE / "report/assemble.py"),
         ),
     output:
         page=f"results/{STUDY.name}/report.html",

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from transect.errors import InputError, nearest
 from transect.store import unit_code, units
-
-PACKAGE = Path(__file__).resolve().parents[1]
+from transect.store.project import PACKAGE
 
 
 def direct(path: Path) -> frozenset[Path]:

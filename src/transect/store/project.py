@@ -20,7 +20,10 @@ from typing import Any
 from transect.errors import InputError, nearest
 from transect.store.files import yaml_file
 
-SHIPPED = Path(__file__).resolve().parents[3]
+PACKAGE = Path(__file__).resolve().parents[1]
+# the registry, studies, analyses and workflow that come with the package: a folder of an installed
+# one (see pyproject.toml), the repository of a checkout
+SHIPPED = PACKAGE / "shipped" if (PACKAGE / "shipped").is_dir() else PACKAGE.parents[1]
 SETTINGS_FILE = "transect.yaml"
 SETTINGS: dict[str, str] = {
     "store": "folder of the cell store and the weights (default results/store)",

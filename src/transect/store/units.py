@@ -20,15 +20,15 @@ from typing import Any
 from transect.errors import InputError, nearest
 from transect.store import names
 from transect.store.files import yaml_file
-from transect.store.project import SHIPPED, Project, tell
+from transect.store.project import PACKAGE, SHIPPED, Project, tell
 
-# kind -> (folder in a user's project, folder in the repository, searched with subfolders)
-KINDS: dict[str, tuple[str, str, bool]] = {
-    "stimuli": ("stimuli", "src/transect/stimuli", False),
-    "measure": ("measures", "src/transect/measures", True),
-    "corpus": ("corpora", "src/transect/stimuli/corpora", False),
-    "analysis": ("analyses", "analyses", False),
-    "figure": ("analyses/figures", "analyses/figures", False),
+# kind -> (folder in a user's project, folder of what is shipped, searched with subfolders)
+KINDS: dict[str, tuple[str, Path, bool]] = {
+    "stimuli": ("stimuli", PACKAGE / "stimuli", False),
+    "measure": ("measures", PACKAGE / "measures", True),
+    "corpus": ("corpora", PACKAGE / "stimuli" / "corpora", False),
+    "analysis": ("analyses", SHIPPED / "analyses", False),
+    "figure": ("analyses/figures", SHIPPED / "analyses" / "figures", False),
 }
 REQUIRED: dict[str, tuple[str, ...]] = {
     "stimuli": ("VERSION", "COLUMNS"),
@@ -119,7 +119,7 @@ class Unit:
     def root(self) -> Path | None:
         """The project folder that the unit belongs to; None of a shipped one."""
         own, shipped, _ = KINDS[self.kind]
-        if self.path.is_relative_to(SHIPPED / shipped):
+        if self.path.is_relative_to(shipped):
             return None
         return next(p for p in self.path.parents if self.path.is_relative_to(p / own))
 
@@ -128,7 +128,7 @@ class Unit:
         """Whether the project's unit stands in the place of a shipped one of the same name."""
         _, shipped, deep = KINDS[self.kind]
         pattern = f"{'**/' if deep else ''}{self.name}.py"
-        return self.root is not None and any((SHIPPED / shipped).glob(pattern))
+        return self.root is not None and any(shipped.glob(pattern))
 
     def load(self) -> ModuleType:
         """Import the file. Shipped units keep their package name, so that they may import each
@@ -137,11 +137,9 @@ class Unit:
         A project's unit may import what lies in its own folder and in the project's; Python's
         modules and what is installed come first.
         """
-        source = SHIPPED / "src"
-        if self.path.is_relative_to(source):
-            return importlib.import_module(
-                ".".join(self.path.relative_to(source).with_suffix("").parts)
-            )
+        if self.path.is_relative_to(PACKAGE):
+            parts = self.path.relative_to(PACKAGE.parent).with_suffix("").parts
+            return importlib.import_module(".".join(parts))
         name = f"transect_unit_{self.kind}_{self.name}"
         if name not in sys.modules or getattr(sys.modules[name], "__file__", None) != str(
             self.path
@@ -164,7 +162,7 @@ def available(kind: str, project: Project) -> dict[str, Path]:
     """Name -> file of every unit of a kind; a user's own unit hides a shipped one of the same name."""
     own, shipped, deep = KINDS[kind]
     found: dict[str, Path] = {}
-    for folder in (SHIPPED / shipped, *([project.root / own] if project.has_own else [])):
+    for folder in (shipped, *([project.root / own] if project.has_own else [])):
         for path in sorted(folder.glob("**/*.py" if deep else "*.py")):
             if not path.name.startswith("_"):
                 found[path.stem] = path

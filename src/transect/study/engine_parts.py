@@ -21,8 +21,9 @@ from typing import Any
 from transect.errors import InputError
 from transect.registry.run import Run
 from transect.store import code_imports, unit_code, units
+from transect.store.project import PACKAGE
 
-ENGINE = code_imports.PACKAGE / "lm"
+ENGINE = PACKAGE / "lm"
 
 
 def versions(measure: units.Unit, run: Run) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""Corpora on which small models are trained, one file each."""

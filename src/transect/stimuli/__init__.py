@@ -1,0 +1,1 @@
+"""What models read: stimulus sets, one file each, found by their name."""
