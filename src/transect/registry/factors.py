@@ -6,13 +6,12 @@ Two runs differ in a factor if both know a field of it and the values are unequa
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 import jsonschema
 
-from transect.registry.run import UNKNOWN, Run
+from transect.registry.run import UNKNOWN, Field, Run
 from transect.store.files import yaml_file
 from transect.store.project import SHIPPED
 
@@ -36,19 +35,6 @@ FACTORS = (
 # fields of a design factor that are lists; what follows from them (n_languages, language_family)
 # has fields of its own
 OF_LISTS = ("languages", "modalities", "config")
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field: what it means, the group whose sources it rests on, the design factor it expresses
-    (None: none), its unit if it has one.
-    """
-
-    name: str
-    description: str
-    group: str
-    factor: str | None
-    unit: str = ""
 
 
 @lru_cache(maxsize=1)

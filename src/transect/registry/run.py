@@ -9,12 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transect.registry import languages
-
-if TYPE_CHECKING:
-    from transect.registry.factors import Field
 
 CAUSAL = {"causal"}
 MASKED = {"masked", "masked+nsp", "masked+sop", "mntp"}
@@ -50,6 +47,19 @@ def access_needed(requires: Iterable[str]) -> str:
         if needed <= {*OF_LOGITS, "tokenizer"}
         else "weights"
     )
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: what it means, the group whose sources it rests on, the design factor it expresses
+    (None: none), its unit if it has one.
+    """
+
+    name: str
+    description: str
+    group: str
+    factor: str | None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ class Run:
         }
         return f"{self.id} offers {offers.get(self.get('access', ''), 'no weights that can be loaded')} (access: {self.get('access', UNKNOWN)})"
 
-    def sources_of(self, field: "Field") -> list[str]:
+    def sources_of(self, field: Field) -> list[str]:
         """Keys of the suite's sources that a field of this run rests on: its own, its group's, or
         those of everything.
         """
@@ -198,7 +208,7 @@ class Run:
         )
         return found
 
-    def known_by(self, field: "Field") -> str:
+    def known_by(self, field: Field) -> str:
         """source, count, memory or inferred; unknown where the value is."""
         verified = self.facts.get("verified", {})
         known = self.facts.get(field.name) not in (None, UNKNOWN)

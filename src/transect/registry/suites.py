@@ -10,8 +10,7 @@ from typing import Any
 
 from transect.errors import InputError
 from transect.registry import factors, query
-from transect.registry.factors import Field
-from transect.registry.run import Run, Suite
+from transect.registry.run import Field, Run, Suite
 from transect.registry.suite_file import lines, reading
 from transect.store import names
 from transect.store.project import Project

@@ -23,8 +23,8 @@ from typing import Any
 
 import pandas as pd
 
-from transect.registry.factors import FACTORS, UNKNOWN, Field, fields_of
-from transect.registry.run import Run
+from transect.registry.factors import FACTORS, UNKNOWN, fields_of
+from transect.registry.run import Field, Run
 from transect.registry.suites import Registry
 
 LEVELS = ("family", "suite", "configuration", "run")
