@@ -13,7 +13,7 @@ from transect.errors import InputError
 from transect.store import cell_store, names, units
 from transect.store.files.whole_files import write_text
 from transect.store.home import without_home
-from transect.study.analyses import options, read_tables
+from transect.study.analyses import options, read_analysis
 from transect.study.analysis_options import with_bounds
 from transect.study.outcome import label
 from transect.study.study_file import Study, measures_needed
@@ -84,7 +84,7 @@ def draw(study: Study, name: str, manifest: Path) -> None:
     unit = units.find("figure", name, study.project)
     result: dict[str, Any] = {"figure": name, "needs": unit["NEEDS"], "caption": "", "error": ""}
     try:
-        tables = {analysis: read_tables(study, analysis) for analysis in unit["NEEDS"]}
+        tables = {analysis: read_analysis(study, analysis).tables for analysis in unit["NEEDS"]}
         if broken := [analysis for analysis, found in tables.items() if not found]:
             raise InputError(
                 f"its analysis {broken[0]} ended with an error, so there is nothing to draw"

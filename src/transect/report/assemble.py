@@ -1,13 +1,13 @@
 """The last step: result tables, figures, claims, grid and provenance -> one page."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from transect.errors import InputError
-from transect.registry import suites
 from transect.registry.recipe import COST, weights_folder
 from transect.report import codebook, page
 from transect.report.claims import UNJUDGED
@@ -18,7 +18,7 @@ from transect.store.cell_store import FAILED, MEASURED, MISSING, Store
 from transect.store.environment import environment
 from transect.store.files import json_file
 from transect.study import openings
-from transect.study.analyses import figures_of, options, read_tables
+from transect.study.analyses import Written, figures_of, options, read_analysis, read_figures
 from transect.study.outcome import label
 from transect.study.study_file import Study
 
@@ -36,10 +36,11 @@ def report_data(study: Study) -> page.ReportData:
     """All that the page shows of a study."""
     grid = cell_store.read_table(study.results / "grid.parquet")
     runs = cell_store.read_table(study.results / "registry.parquet")
-    figures = _figures_by_analysis(study)
-    tables = {
-        spec["analysis"]: read_tables(study, spec["analysis"]) for spec in study.data["analyses"]
-    }
+    drawn = read_figures(study)
+    figures = _figures_by_analysis(study, drawn)
+    specs = study.data["analyses"]
+    analyses = {spec["analysis"]: read_analysis(study, spec["analysis"]) for spec in specs}
+    tables = {name: written.tables for name, written in analyses.items()}
     claims = judged(study.data.get("claims", []), tables)
     return page.ReportData(
         name=study.name,
@@ -51,34 +52,38 @@ def report_data(study: Study) -> page.ReportData:
         summary=[
             *study.data.get("notes", []),
             *_grid_sentences(grid),
-            *_error_sentences(study),
+            *_error_sentences(analyses.values(), drawn.values()),
             *_silent_sentences(study, tables),
             *_claim_sentences(claims),
         ],
         not_sampled=not_sampled(study),
         design=_design(study),
         population_figures=figures.get("", []),
-        sections=[_section(study, spec, figures) for spec in study.data["analyses"]],
+        sections=[_section(spec, analyses[spec["analysis"]], figures) for spec in specs],
         provenance=_provenance(study, grid),
     )
 
 
-def _figures_by_analysis(study: Study) -> dict[str, list[page.Figure]]:
+def _figures_by_analysis(
+    study: Study, figures: Mapping[str, Written]
+) -> dict[str, list[page.Figure]]:
     """Analysis -> the figures that stand with it, the last of those that they need; "": those that
-    need none.
+    need none. Figures that ended with an error are left out.
     """
-    figures: dict[str, list[page.Figure]] = {}
-    for name, unit in figures_of(study).items():
-        figure = _figure(study, name, unit)
-        if figure is not None:
-            analysis = unit["NEEDS"][-1] if unit["NEEDS"] else ""
-            figures.setdefault(analysis, []).append(figure)
-    return figures
+    by_analysis: dict[str, list[page.Figure]] = {}
+    for name, written in figures.items():
+        if written.manifest["error"]:
+            continue
+        needs = written.unit["NEEDS"]
+        folders = tuple(f"tables/{analysis}/" for analysis in needs)
+        caption = written.manifest["caption"]
+        figure = page.Figure(study.results / "figures" / name, caption, data=folders)
+        by_analysis.setdefault(needs[-1] if needs else "", []).append(figure)
+    return by_analysis
 
 
 def not_sampled(study: Study) -> pd.DataFrame:
     """Suites of the registry with the number of runs that this study does not sample."""
-    every = suites.load(study.project)
     rows = [
         {
             "suite": s.name,
@@ -86,47 +91,32 @@ def not_sampled(study: Study) -> pd.DataFrame:
             "runs in the registry": len(s.runs),
             "sampled": sum(r.id in study.roles for r in s.runs),
         }
-        for s in every.suites
+        for s in study.registry.suites
     ]
     return pd.DataFrame(rows)
 
 
 def _section(
-    study: Study, spec: dict[str, Any], figures: dict[str, list[page.Figure]]
+    spec: dict[str, Any], written: Written, figures: dict[str, list[page.Figure]]
 ) -> page.Section:
     """One analysis of the study with its figures and tables."""
     name = spec["analysis"]
-    manifest = json_file.read_object(study.results / "tables" / name / "manifest.json")
-    unit = units.find("analysis", name, study.project)
-    text = str(unit.get("TEXT", ""))
-    if manifest["error"]:
-        text = f"This analysis ended with an error, so its part of the report is missing: {manifest['error']}"
+    text = str(written.unit.get("TEXT", ""))
+    if error := written.manifest["error"]:
+        text = f"This analysis ended with an error, so its part of the report is missing: {error}"
     return page.Section(
         title=spec.get("title") or name.replace("_", " ").capitalize(),
-        question=unit["QUESTION"],
+        question=written.unit["QUESTION"],
         text=text,
         figures=figures.get(name, []),
-        tables=read_tables(study, name),
+        tables=written.tables,
     )
 
 
-def _figure(study: Study, name: str, unit: units.Unit) -> page.Figure | None:
-    """A figure with its caption; None where it ended with an error."""
-    drawn = json_file.read_object(study.results / "figures" / f"{name}.json")
-    if drawn["error"]:
-        return None
-    folders = tuple(f"tables/{analysis}/" for analysis in unit["NEEDS"])
-    return page.Figure(study.results / "figures" / name, drawn["caption"], data=folders)
-
-
-def _error_sentences(study: Study) -> list[str]:
+def _error_sentences(analyses: Iterable[Written], figures: Iterable[Written]) -> list[str]:
     """Analyses and figures that ended with an error: a hole in the report is never silent."""
-    folders = [study.results / "tables" / spec["analysis"] for spec in study.data["analyses"]]
-    analyses = [json_file.read_object(folder / "manifest.json") for folder in folders]
-    paths = [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
-    figures = [json_file.read_object(path) for path in paths]
-    ended = [(f"The analysis {m['analysis']}", m["error"]) for m in analyses]
-    ended += [(f"The figure {m['figure']}", m["error"]) for m in figures]
+    ended = [(f"The analysis {a.manifest['analysis']}", a.manifest["error"]) for a in analyses]
+    ended += [(f"The figure {f.manifest['figure']}", f.manifest["error"]) for f in figures]
     return [f"{what} is missing: it ended with {error}" for what, error in ended if error]
 
 

@@ -34,7 +34,7 @@ def codebook(study: Study) -> pd.DataFrame:
     fields = _fields(study)
     items = _conditions(study)
     rows = []
-    for table, path, declared in _tables(study):
+    for table, path, declared in _tables(study, fields):
         for column in pq.read_schema(path):
             text = (
                 declared.get(column.name)
@@ -46,12 +46,14 @@ def codebook(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _tables(study: Study) -> Iterator[tuple[str, Path, Mapping[str, str]]]:
+def _tables(
+    study: Study, fields: Mapping[str, str]
+) -> Iterator[tuple[str, Path, Mapping[str, str]]]:
     """Name, file, and what is declared of its columns alone."""
     for name in TABLES:
         path = study.results / f"{name}.parquet"
         if path.is_file():
-            yield name, path, _fields(study) if name == "registry" else {}
+            yield name, path, fields if name == "registry" else {}
     for path in sorted((study.results / ITEMS).glob("*.parquet")):
         unit = units.find("stimuli", path.stem, study.project)
         yield f"{ITEMS}/{path.stem}", path, _declared(unit)
