@@ -73,7 +73,7 @@ def test_measures_are_listed_without_torch() -> None:
     """`transect measures`: what each is, its columns, options with defaults, metrics with units;
     torch is not imported.
     """
-    code = "import sys; from transect import cli; cli.main(['measures']); assert 'torch' not in sys.modules"
+    code = "import sys; from transect.cli.main import main; main(['measures']); assert 'torch' not in sys.modules"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
