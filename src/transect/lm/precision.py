@@ -1,10 +1,16 @@
-"""The precision that a network computes in: which it has, and a wider one for a while."""
+"""The precision that a network computes in: which it has, and a wider one for a while.
+
+One part of keys with lm/score/forward.py, which reads it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+ENGINE_PART = "forward"  # the name of both in the keys of cells: it stays when a file moves
+VERSION = 2  # raise it when values of either change
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -9,6 +9,8 @@ in the cache: a softmax over logits in memory costs a tenth of the product. All 
 once per network against the whole forward; a network that fails is run whole. In half precision it
 is checked in float32 too: half the largest logit may be rounding there, and a soft cap or a scaling
 would pass for it.
+
+Where its values change, the VERSION of lm/precision.py is raised: the two are one part of keys.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +23,6 @@ from transformers import PreTrainedModel
 from transect.lm.anatomy.anatomy import example
 from transect.lm.memory import out_of_memory
 from transect.lm.precision import HALF, in_float32, in_half
-
-ENGINE_PART = "forward"  # its name in the keys of cells: it stays when the file moves
-VERSION = 2  # raise it when values change
 
 # units of rounding: more than another shape of the same product costs, less than another function
 # would
