@@ -38,6 +38,21 @@ def curve(folder: Path, template: str | None, tokens_per_step: int | None) -> Cu
         if not names:
             return None
         template = _template(folder, names)
+    steps = _steps(folder, template, names)
+    _check_one_network(folder, list(steps.values()))
+    rule: dict[str, Any] = {"revision": Template(template), "steps": list(steps)}
+    odd = {s: name for s, name in steps.items() if name != template.replace("{step}", str(s))}
+    if odd:
+        rule["names"] = odd
+    if tokens_per_step is not None:
+        rule["tokens_per_step"] = tokens_per_step
+    return Curve(rule, folder / list(steps.values())[-1])
+
+
+def _steps(folder: Path, template: str, names: list[str]) -> dict[int, str]:
+    """Step -> name of its folder, in the order of training. Raises InputError for a template that
+    fits none of the names, and for two that are one step.
+    """
     if template.count("{step}") != 1:
         raise InputError(
             f"--checkpoints {template!r}: write the names of the folders with {{step}} for the number, e.g. 'step{{step}}'."
@@ -45,40 +60,33 @@ def curve(folder: Path, template: str | None, tokens_per_step: int | None) -> Cu
     before, after = map(re.escape, template.split("{step}"))
     steps: dict[int, str] = {}
     for name in names:
-        if match := re.fullmatch(f"{before}([0-9]+){after}", name):
-            if int(match[1]) in steps:
-                raise InputError(f"{folder}: {steps[int(match[1])]} and {name} are the same step.")
-            steps[int(match[1])] = name
+        match = re.fullmatch(f"{before}([0-9]+){after}", name)
+        if match is None:
+            continue
+        step = int(match[1])
+        if step in steps:
+            raise InputError(f"{folder}: {steps[step]} and {name} are the same step.")
+        steps[step] = name
     if not steps:
         raise InputError(
             f"--checkpoints {template!r}: no folder in {folder} is called so and holds a config.json; there are {', '.join(names) or 'none'}."
         )
-    ordered = sorted(steps)
-    _check_one_network(folder, [steps[step] for step in ordered])
-    rule: dict[str, Any] = {"revision": Template(template), "steps": ordered}
-    other = {
-        step: steps[step]
-        for step in ordered
-        if steps[step] != template.replace("{step}", str(step))
-    }
-    rule |= {"names": other} if other else {}
-    rule |= {"tokens_per_step": tokens_per_step} if tokens_per_step is not None else {}
-    return Curve(rule, folder / steps[ordered[-1]])
+    return dict(sorted(steps.items()))
 
 
 def _template(folder: Path, names: list[str]) -> str:
     """What the names of checkpoints have in common, with {step} for the number."""
     prefixes = [match[1] for name in names if (match := STEP.fullmatch(name))]
-    alike = sorted(set(prefixes))
-    if len(alike) == 1 and len(prefixes) > 1:
-        return f"{alike[0]}{{step}}"
-    told = " and ".join(repr(f"{prefix}{{step}}") for prefix in alike[:3])
-    how = (
-        f", or say with --checkpoints that those named {told} are of one training" if alike else ""
-    )
+    distinct = sorted(set(prefixes))
+    if len(distinct) == 1 and len(prefixes) > 1:
+        return f"{distinct[0]}{{step}}"
+    advice = ""
+    if distinct:
+        templates = " and ".join(repr(f"{prefix}{{step}}") for prefix in distinct[:3])
+        advice = f", or say with --checkpoints that those named {templates} are of one training"
     some = ", ".join(names[:6]) + (" ..." if names[6:] else "")
     raise InputError(
-        f"{folder} holds no config.json; there are models in its folders {some}: add one of them{how}."
+        f"{folder} holds no config.json; there are models in its folders {some}: add one of them{advice}."
     )
 
 
@@ -91,10 +99,9 @@ def _check_one_network(folder: Path, names: list[str]) -> None:
         other = _network(folder / name)
         differing = sorted(key for key in {*first, *other} if first.get(key) != other.get(key))
         if differing:
-            told = f"{names[0]} and {name} are no checkpoints of one training"
             keys = ", ".join(differing[:4])
             raise InputError(
-                f"{folder}: {told}: their configurations differ in {keys}; add each by itself."
+                f"{folder}: {names[0]} and {name} are no checkpoints of one training: their configurations differ in {keys}; add each by itself."
             )
 
 

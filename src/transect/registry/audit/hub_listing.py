@@ -22,6 +22,11 @@ COMMITS = 20
 T = TypeVar("T")
 
 
+Refusal = LoadError | ResourceError
+Place = tuple[str, str]  # hub id, revision
+Tree = tuple[File, ...]
+
+
 def read_hub(wanted: Mapping[str, set[str]], history: set[str]) -> dict[str, Repository]:
     """Hub id -> what lies at the wanted revisions of it and at `main`; the names of all others.
     history: of which commits are read.
@@ -33,42 +38,64 @@ def read_hub(wanted: Mapping[str, set[str]], history: set[str]) -> dict[str, Rep
         raise ResourceError(
             "HF_HUB_OFFLINE is set, so the hub cannot be asked; a saved listing is read with --listing FILE."
         )
+
+    def names_of(hub_id: str) -> list[str] | Refusal:
+        return _names(hub_id, wanted[hub_id], hub_id in history)
+
     with ThreadPoolExecutor(THREADS) as pool:
-        told = pool.map(lambda hub_id: _names(hub_id, wanted[hub_id], hub_id in history), wanted)
-        names = dict(zip(wanted, told, strict=True))
-        refused = [answer for answer in names.values() if isinstance(answer, Exception)]
-        if refused and len(refused) == len(names):
-            raise refused[0]
-        asked = [
-            (hub_id, revision)
-            for hub_id, found in names.items()
-            if not isinstance(found, Exception)
-            for revision in found
-            if _is_wanted(revision, wanted[hub_id])
-        ]
-        trees = dict(zip(asked, pool.map(_tree, asked), strict=True))
-        read = dict(pool.map(_content, _configurations(trees).items()))
-    repositories = {}
-    for hub_id, found in names.items():
-        if isinstance(found, Exception):
-            repositories[hub_id] = Repository(error=str(found))
-            continue
-        mine = {revision: trees.get((hub_id, revision)) for revision in found}
-        unread = {r: str(tree or "") for r, tree in mine.items() if not isinstance(tree, tuple)}
-        listed = {
-            r: tuple(_filled(f, read.get((hub_id, f.digest))) for f in tree)
-            for r, tree in mine.items()
-            if isinstance(tree, tuple)
-        }
-        repositories[hub_id] = Repository(listed, unread)
-    return repositories
+        names = dict(zip(wanted, pool.map(names_of, wanted), strict=True))
+        refusals = [answer for answer in names.values() if isinstance(answer, Exception)]
+        if refusals and len(refusals) == len(names):
+            raise refusals[0]
+        places = _places(names, wanted)
+        trees = dict(zip(places, pool.map(_tree, places), strict=True))
+        contents = dict(pool.map(_content, _configurations(trees).items()))
+    return {
+        hub_id: _repository(hub_id, revisions, trees, contents)
+        for hub_id, revisions in names.items()
+    }
+
+
+def _places(
+    names: Mapping[str, list[str] | Refusal], wanted: Mapping[str, set[str]]
+) -> list[Place]:
+    """The revisions whose trees are to be read."""
+    return [
+        (hub_id, revision)
+        for hub_id, revisions in names.items()
+        if not isinstance(revisions, Exception)
+        for revision in revisions
+        if _is_wanted(revision, wanted[hub_id])
+    ]
+
+
+def _repository(
+    hub_id: str,
+    revisions: list[str] | Refusal,
+    trees: Mapping[Place, Tree | Refusal],
+    contents: Mapping[tuple[str, str], Any],
+) -> Repository:
+    """What was read of a repository: files of the revisions, with what their config.json says, and
+    the revisions of which nothing was.
+    """
+    if isinstance(revisions, Exception):
+        return Repository(error=str(revisions))
+    listed: dict[str, Tree] = {}
+    unread: dict[str, str] = {}
+    for revision in revisions:
+        tree = trees.get((hub_id, revision))
+        if isinstance(tree, tuple):
+            listed[revision] = tuple(_filled(f, contents.get((hub_id, f.digest))) for f in tree)
+        else:
+            unread[revision] = str(tree or "")
+    return Repository(listed, unread)
 
 
 def _is_wanted(revision: str, wanted: set[str]) -> bool:
     return revision in wanted or revision == "main" or COMMIT.fullmatch(revision) is not None
 
 
-def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | LoadError | ResourceError:
+def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | Refusal:
     """Branches and tags of a repository, what is wanted by commit or proposal, and its newest
     commits where `history` is asked for.
     """
@@ -79,11 +106,7 @@ def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | LoadErro
     def ask() -> list[str]:
         refs = api.list_repo_refs(hub_id)
         names = [ref.name for ref in [*refs.branches, *refs.tags]]
-        names += [
-            r
-            for r in sorted(wanted)
-            if r not in names and (COMMIT.fullmatch(r) or r.startswith("refs/"))
-        ]
+        names += [r for r in sorted(wanted) if COMMIT.fullmatch(r) or r.startswith("refs/")]
         if history:
             names += [commit.commit_id for commit in api.list_repo_commits(hub_id)[:COMMITS]]
         return list(dict.fromkeys(names))
@@ -91,14 +114,14 @@ def _names(hub_id: str, wanted: set[str], history: bool) -> list[str] | LoadErro
     return _asked(ask, hub_id, "main")
 
 
-def _tree(at: tuple[str, str]) -> tuple[File, ...] | LoadError | ResourceError:
+def _tree(place: Place) -> Tree | Refusal:
     """The files of the top folder of a revision."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    hub_id, revision = at
+    hub_id, revision = place
 
-    def ask() -> tuple[File, ...]:
+    def ask() -> Tree:
         entries = HfApi(**access.access()).list_repo_tree(hub_id, revision=revision)
         return tuple(
             File(e.path, e.size, e.lfs.sha256 if e.lfs else e.blob_id)
@@ -130,11 +153,10 @@ def _content(item: tuple[tuple[str, str], str]) -> tuple[tuple[str, str], Any]:
     (hub_id, digest), revision = item
 
     def ask() -> Any:
-        at = access.access()
-        url = hf_hub_url(hub_id, CONFIGURATION, revision=revision, endpoint=at["endpoint"])
-        response = http_backoff(
-            "GET", url, headers=build_hf_headers(token=at["token"]), follow_redirects=True
-        )
+        options = access.access()
+        url = hf_hub_url(hub_id, CONFIGURATION, revision=revision, endpoint=options["endpoint"])
+        headers = build_hf_headers(token=options["token"])
+        response = http_backoff("GET", url, headers=headers, follow_redirects=True)
         hf_raise_for_status(response)
         return json.loads(response.content)
 
@@ -142,18 +164,17 @@ def _content(item: tuple[tuple[str, str], str]) -> tuple[tuple[str, str], Any]:
 
 
 def _filled(file: File, content: Any) -> File:
+    """A config.json with what it says, or why that is not known; other files as they are."""
     if file.path != CONFIGURATION or content is None:
         return file
     if isinstance(content, Exception):
         return replace(file, error=str(content))
-    return (
-        replace(file, content=content)
-        if isinstance(content, dict)
-        else replace(file, error="it is no JSON object")
-    )
+    if not isinstance(content, dict):
+        return replace(file, error="it is no JSON object")
+    return replace(file, content=content)
 
 
-def _asked(ask: Callable[[], T], hub_id: str, revision: str) -> T | LoadError | ResourceError:
+def _asked(ask: Callable[[], T], hub_id: str, revision: str) -> T | Refusal:
     """The answer, or in one sentence why there is none."""
     try:
         return ask()
