@@ -9,7 +9,7 @@ known satisfies no condition (ask for it with ``name == unknown``).
 import ast
 import operator
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from transect.errors import InputError, nearest
 
@@ -23,13 +23,18 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.In: lambda a, b: a in b,
     ast.NotIn: lambda a, b: a not in b,
 }
+ALLOWED = (
+    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub),
+    *(ast.Compare, *COMPARE),
+    *(ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
+)
 UNKNOWN = "unknown"
 NAMED = {UNKNOWN: UNKNOWN, "true": True, "false": False}
 DEEPEST = 100  # parts in each other: the walk of each run's values must not end Python's stack
 LISTED = 20  # values of a factor that an error names
 SHOWN = 80  # characters of a query that an error repeats
 BITS = 128  # of an integer; no factor has more
-TOLD: dict[type[ast.AST], str] = {
+FORBIDDEN: dict[type[ast.AST], str] = {
     ast.Call: "a call",
     ast.Attribute: "a dot",
     ast.Subscript: "an index",
@@ -64,9 +69,9 @@ def parse(
             if fault := not_held(name, value, held or {}):
                 raise InputError(f"{where}: {fault} It stands in {_shown(text)}.")
     except SyntaxError as error:
-        at = f"at character {error.offset}" if error.offset else "at its end"
+        place = f"at character {error.offset}" if error.offset else "at its end"
         raise InputError(
-            f"{where}: cannot read the query {_shown(text)} {at}; "
+            f"{where}: cannot read the query {_shown(text)} {place}; "
             "allowed are and, or, not, in, ==, !=, <, <=, >, >=, names, numbers, strings and lists."
         ) from None
     except UnicodeEncodeError as error:  # what a terminal gave that is no text: a lone surrogate
@@ -88,25 +93,13 @@ def _depth(tree: ast.expr) -> int:
 
 
 def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
-    allowed = (
-        ast.BoolOp,
-        ast.And,
-        ast.Or,
-        ast.UnaryOp,
-        ast.Not,
-        ast.USub,
-        ast.Compare,
-        ast.Name,
-        ast.Load,
-        ast.Constant,
-        ast.List,
-        ast.Tuple,
-        *COMPARE,
-    )
+    """Raise InputError for a part that is not allowed, an unknown name, and a condition that
+    compares nothing.
+    """
     for part in ast.walk(node):
-        if not _allowed(part, allowed):
+        if not _allowed(part):
             raise InputError(
-                f"{where}: the query {_shown(text)} holds {_told(part)}; "
+                f"{where}: the query {_shown(text)} holds {_in_words(part)}; "
                 "allowed are and, or, not, in, comparisons, names, numbers, strings and lists."
             )
         if isinstance(part, ast.Name) and part.id not in names:
@@ -114,10 +107,8 @@ def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
                 f"{where}: unknown factor {_shown(part.id)} in {_shown(text)}.{nearest(part.id, names)}"
             )
     for condition in _conditions(node):
-        if (
-            isinstance(condition, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp)
-            or getattr(condition, "id", "") == UNKNOWN
-        ):
+        is_value = isinstance(condition, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp)
+        if is_value or getattr(condition, "id", "") == UNKNOWN:
             raise InputError(
                 f"{where}: in the query {_shown(text)}, {_short(ast.unparse(condition))} is no condition; compare it with something."
             )
@@ -125,23 +116,26 @@ def _check(node: ast.expr, names: set[str], text: str, where: str) -> None:
 
 def _equalities(tree: ast.expr) -> list[tuple[str, Any]]:
     """Factor and constant of every comparison for (un)equality, and of each element of a list."""
-    found = []
-    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Compare)):
-        sides = [node.left, *node.comparators]
-        for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
-            if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple):
-                pairs = [(left, element) for element in right.elts]
-            else:
-                pairs = [(left, right), (right, left)] if isinstance(op, ast.Eq | ast.NotEq) else []
-            constants = (
-                (a.id, b) for a, b in pairs if isinstance(a, ast.Name) and a.id not in NAMED
-            )
-            found += [
-                (a, _value(b, {}))
-                for a, b in constants
-                if not isinstance(b, ast.Name) or b.id in NAMED
-            ]
-    return [(name, value) for name, value in found if value != UNKNOWN]
+    equalities = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
+                for factor, other in _compared(op, left, right):
+                    if _is_factor(factor) and not _is_factor(other):
+                        equalities.append((factor.id, _value(other, {})))
+    return [(name, value) for name, value in equalities if value != UNKNOWN]
+
+
+def _compared(op: ast.cmpop, left: ast.expr, right: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """What is compared for (un)equality, each side with the other; of a list each element."""
+    if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple):
+        return [(left, element) for element in right.elts]
+    return [(left, right), (right, left)] if isinstance(op, ast.Eq | ast.NotEq) else []
+
+
+def _is_factor(node: ast.expr) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and node.id not in NAMED
 
 
 def not_held(
@@ -150,34 +144,39 @@ def not_held(
     """A sentence about a value that a factor has in no run, with what there is and the nearest;
     empty where some run has it.
     """
-    there = [v for v in held.get(name, ()) if v != UNKNOWN]
-    if value in there:
+    known = [other for other in held.get(name, ()) if other != UNKNOWN]
+    if value in known:
         return ""
-    what = (
-        f"there is {whose} {_shown(value)}"
-        if name == "run"
-        else f"{whose} has {name} {_told_value(value)}"
-    )
-    listed = sorted(map(_told_value, there))
-    shown = f"e.g. {', '.join(listed[:5])}" if len(listed) > LISTED else ", ".join(listed)
-    few = f"; there are {shown}" if there and name != "run" else ""
-    others = sorted(other for other, values in held.items() if other != name and value in values)
-    elsewhere = f" {others[0]} has it." if others else ""
-    return f"{what}{few}.{_near(value, there) or elsewhere}"
+    elsewhere = ""
+    holders = [factor for factor, values in held.items() if factor != name and value in values]
+    if holders:
+        elsewhere = f" {min(holders)} has it."
+    suggestion = _near(value, known) or elsewhere
+    if name == "run":  # their ids are too many to be listed
+        return f"there is {whose} {_shown(value)}.{suggestion}"
+    choice = f"; there are {_listed(known)}" if known else ""
+    return f"{whose} has {name} {_written(value)}{choice}.{suggestion}"
 
 
-def _near(value: Any, there: Collection[Any]) -> str:
+def _listed(values: Collection[Any]) -> str:
+    """Values of a factor in words; of many some examples."""
+    texts = sorted(map(_written, values))
+    return f"e.g. {', '.join(texts[:5])}" if len(texts) > LISTED else ", ".join(texts)
+
+
+def _near(value: Any, known: Collection[Any]) -> str:
     """A clause that offers the nearest of the values."""
-    written = [v for v in there if str(v) == str(value)]
+    written = [other for other in known if str(other) == str(value)]
     if written:
-        return f" Write it as {_told_value(written[0])}."
-    numbers = [v for v in there if isinstance(v, int | float) and not isinstance(v, bool)]
+        return f" Write it as {_written(written[0])}."
+    numbers = [v for v in known if isinstance(v, int | float) and not isinstance(v, bool)]
     if isinstance(value, int | float) and numbers:
         return f" The nearest is {min(numbers, key=lambda v: abs(v - value))!r}."
-    return nearest(value, there)
+    return nearest(value, known)
 
 
-def _told_value(value: Any) -> str:
+def _written(value: Any) -> str:
+    """A value as a query writes it, shortened."""
     return str(value).lower() if isinstance(value, bool) else _shown(value)
 
 
@@ -190,25 +189,22 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 4 :]}"
 
 
-def _allowed(part: ast.AST, allowed: tuple[type[ast.AST], ...]) -> bool:
+def _allowed(part: ast.AST) -> bool:
     if isinstance(part, ast.Constant):
-        return (
-            isinstance(part.value, str | float)
-            or isinstance(part.value, int)
-            and part.value.bit_length() <= BITS
-        )
+        if isinstance(part.value, int):
+            return part.value.bit_length() <= BITS
+        return isinstance(part.value, str | float)
     if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub):
-        return isinstance(part.operand, ast.Constant) and isinstance(
-            part.operand.value, int | float
-        )
-    return isinstance(part, allowed)
+        operand = part.operand
+        return isinstance(operand, ast.Constant) and isinstance(operand.value, int | float)
+    return isinstance(part, ALLOWED)
 
 
-def _told(part: ast.AST) -> str:
+def _in_words(part: ast.AST) -> str:
     """A forbidden part of a query in words."""
     if isinstance(part, ast.Constant) and isinstance(part.value, int):
         return f"an integer of {part.value.bit_length()} bits"
-    return TOLD.get(type(part)) or _short(ast.unparse(part)) or f"a {type(part).__name__}"
+    return FORBIDDEN.get(type(part)) or _short(ast.unparse(part)) or f"a {type(part).__name__}"
 
 
 def _conditions(node: ast.expr) -> list[ast.expr]:
@@ -223,18 +219,23 @@ def _conditions(node: ast.expr) -> list[ast.expr]:
 def _truth(node: ast.expr, values: Mapping[str, Any]) -> bool | None:
     """True, False, or None where an unknown value leaves it open (Kleene's three-valued logic)."""
     if isinstance(node, ast.BoolOp):
-        results = [_truth(v, values) for v in node.values]
-        decisive = isinstance(node.op, ast.Or)
-        return decisive if decisive in results else (None if None in results else not decisive)
+        return _joined([_truth(v, values) for v in node.values], isinstance(node.op, ast.Or))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = _truth(node.operand, values)
         return None if inner is None else not inner
     if isinstance(node, ast.Compare):
         sides = [_value(side, values) for side in (node.left, *node.comparators)]
-        results = [_compare(op, a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False)]
-        return False if False in results else (None if None in results else True)
+        pairs = zip(node.ops, sides, sides[1:], strict=False)
+        return _joined([_compare(op, left, right) for op, left, right in pairs], False)
     value = _value(node, values)
     return None if value is None else bool(value)
+
+
+def _joined(results: list[bool | None], decisive: bool) -> bool | None:
+    """Results joined by `or` (decisive: True) or `and` (False)."""
+    if decisive in results:
+        return decisive
+    return None if None in results else not decisive
 
 
 def _compare(op: ast.cmpop, left: Any, right: Any) -> bool | None:
