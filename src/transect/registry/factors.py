@@ -80,7 +80,7 @@ def fault(name: str, value: Any) -> str:
     nothing, or does not know the field.
     """
     error = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
-    return "" if error is None else yaml_file.told(error)
+    return "" if error is None else yaml_file.fault(error)
 
 
 @cache

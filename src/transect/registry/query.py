@@ -23,7 +23,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.In: lambda a, b: a in b,
     ast.NotIn: lambda a, b: a not in b,
 }
-ALLOWED = (
+ALLOWED: tuple[type[ast.AST], ...] = (
     *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub),
     *(ast.Compare, *COMPARE),
     *(ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),

@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 from transect.registry.suite_file import reading
 from transect.store.files import yaml_file
@@ -12,7 +13,7 @@ def entries(path: Path, run: str) -> list[str]:
     """``FILE, line N`` of every entry that a run of this id comes from."""
     data = yaml_file.read(path)
     return [
-        f"{path}, line {yaml_file.line(path, ['runs', index])}"
+        str(yaml_file.Place(path, "runs", index))
         for index, entry in enumerate(data["runs"])
         if any(facts["id"] == run for facts in reading.expand(entry, data, path, index))
     ]
@@ -26,22 +27,34 @@ def place(path: Path, run: str, field: str) -> str:
     """
     data = yaml_file.read(path)
     for index, entry in enumerate(data["runs"]):
-        per_row = math.prod(len(values) for values in entry.get("each", {}).values())
         for number, facts in enumerate(reading.expand(entry, data, path, index)):
-            if facts["id"] != run:
-                continue
-            if "table" in entry and field not in entry.get("each", {}):
-                table = path.parent / entry["table"]
-                line = _cell_line(table, number // per_row, field)
-                if line:
-                    return f"{table}, line {line}"
-            keys: list[str | int] = ["runs", index, field] if field in entry else ["runs", index]
-            if field in entry.get("each", {}):
-                keys = ["runs", index, "each", field]
-            elif field not in entry:
-                keys = _joined(data, facts, field) or keys
-            return f"{path}, line {yaml_file.line(path, keys)}"
+            if facts["id"] == run:
+                in_table = _place_in_table(path, entry, number, field)
+                keys: list[str | int] = ["runs", index, *_keys_in_entry(entry, field)]
+                if len(keys) == 2:
+                    keys = _joined(data, facts, field) or keys
+                return in_table or str(yaml_file.Place(path, *keys))
     return str(path)
+
+
+def _place_in_table(path: Path, entry: dict[str, Any], number: int, field: str) -> str:
+    """``FILE, line N`` of a field of an entry's run with this number, in its CSV table; empty where
+    it does not stand there.
+    """
+    each = entry.get("each", {})
+    if "table" not in entry or field in each:
+        return ""
+    runs_per_row = math.prod(len(values) for values in each.values())
+    table = path.parent / entry["table"]
+    line = _cell_line(table, number // runs_per_row, field)
+    return f"{table}, line {line}" if line else ""
+
+
+def _keys_in_entry(entry: dict[str, Any], field: str) -> list[str]:
+    """The keys to a field within an entry; none where the entry does not give it."""
+    if field in entry.get("each", {}):
+        return ["each", field]
+    return [field] if field in entry else []
 
 
 def _cell_line(table: Path, row: int, field: str) -> int:
@@ -56,11 +69,11 @@ def _cell_line(table: Path, row: int, field: str) -> int:
     return 0
 
 
-def _joined(data: dict, facts: dict, field: str) -> list[str | int]:  # type: ignore[type-arg]
+def _joined(data: dict[str, Any], facts: dict[str, Any], field: str) -> list[str | int]:
     """The keys to a field in the last table whose row is joined to a run, or in the defaults."""
-    found: list[str | int] = ["defaults", field] if field in data.get("defaults", {}) else []
+    keys: list[str | int] = ["defaults", field] if field in data.get("defaults", {}) else []
     for i, table in enumerate(data.get("tables", [])):
         for j, row in enumerate(table["rows"]):
             if field in row and all(facts.get(name) == row.get(name) for name in table["by"]):
-                found = ["tables", i, "rows", j, field]
-    return found
+                keys = ["tables", i, "rows", j, field]
+    return keys

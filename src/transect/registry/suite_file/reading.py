@@ -1,7 +1,7 @@
 """Reading a suite file: its entries expanded to runs, joined with their tables, every name checked."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from transect.registry.suite_file import bounds, templates
 from transect.registry.suite_file import table as suite_table
 from transect.store import names
 from transect.store.files import yaml_file
+from transect.store.files.yaml_file import Place
 from transect.store.hub import addresses
 
 REQUIRED = ("id", "model_type", "objective", "mixer", "architecture", "checkpoints")
@@ -48,11 +49,12 @@ def read(path: Path) -> Suite:
         )
     names.check(data["suite"], f"{path}: the suite")
     own = data.get("fields", {})
+    _check_values_of_each(data, path)
     _check_fields(data, set(factors.shared_fields()) | set(own), path)
     for name in own:
         if name in factors.shared_fields():
             raise InputError(
-                f"{path}, line {yaml_file.line(path, ['fields', name])}: {name!r} is a field of model_registry/schema.yaml already."
+                f"{Place(path, 'fields', name)}: {name!r} is a field of model_registry/schema.yaml already."
             )
     _check_cited(data, path)
     rules = {name: _rule(spec, path, name) for name, spec in data["checkpoints"].items()}
@@ -78,88 +80,76 @@ def read(path: Path) -> Suite:
     )
 
 
+def _check_values_of_each(data: dict[str, Any], path: Path) -> None:
+    """The values of `each` are allowed ones; templates are filled in later."""
+    for i, entry in enumerate(data["runs"]):
+        for name, values in entry.get("each", {}).items():
+            for j, value in enumerate(values):
+                if "{" in str(value):
+                    continue
+                if fault := factors.fault(name, value):
+                    raise InputError(f"{Place(path, 'runs', i, 'each', name, j)}: {name} {fault}")
+
+
 def _check_fields(data: dict[str, Any], known: set[str], path: Path) -> None:
     """Every field is one that schema.yaml or the suite's own `fields` declare: a misspelt one would
     silently be unknown.
     """
-    places: list[tuple[list[str | int], Mapping[str, Any]]] = [
-        (["defaults"], data.get("defaults", {}))
-    ]
-    for i, table in enumerate(data.get("tables", [])):
-        places += [(["tables", i, "rows", j], row) for j, row in enumerate(table["rows"])]
-    for i, entry in enumerate(data["runs"]):
-        places += [
-            (["runs", i], {k: v for k, v in entry.items() if k not in ENTRY}),
-            (["runs", i, "each"], entry.get("each", {})),
-        ]
-    for i, entry in enumerate(data["runs"]):
-        for name, values in entry.get("each", {}).items():
-            for j, value in enumerate(values):
-                if "{" not in str(value) and (told := factors.fault(name, value)):
-                    raise InputError(
-                        f"{path}, line {yaml_file.line(path, ['runs', i, 'each', name, j])}: {name} {told}"
-                    )
-    for i, table in enumerate(data.get("tables", [])):
-        places.append((["tables", i, "by"], dict.fromkeys(table["by"])))
-    for keys, fields in places:
+    for keys, fields in _named_fields(data):
         for name in fields:
             if name not in known:
                 raise InputError(
-                    f"{path}, line {yaml_file.line(path, [*keys, name])}: unknown field {name!r}; the fields are those of "
+                    f"{Place(path, *keys, name)}: unknown field {name!r}; the fields are those of "
                     f"model_registry/schema.yaml and those that the suite declares under `fields`.{nearest(name, known)}"
                 )
 
 
+def _named_fields(data: dict[str, Any]) -> Iterator[tuple[list[str | int], Iterable[str]]]:
+    """Keys to every part of a file that names fields, and the names."""
+    yield ["defaults"], data.get("defaults", {})
+    for i, table in enumerate(data.get("tables", [])):
+        for j, row in enumerate(table["rows"]):
+            yield ["tables", i, "rows", j], row
+    for i, entry in enumerate(data["runs"]):
+        yield ["runs", i], [name for name in entry if name not in ENTRY]
+        yield ["runs", i, "each"], entry.get("each", {})
+    for i, table in enumerate(data.get("tables", [])):
+        yield ["tables", i, "by"], table["by"]
+
+
 def _check_cited(data: dict[str, Any], path: Path) -> None:
     """The sources of rules and contrasts are sources of the file."""
-    cited = [(["checkpoints", name], spec) for name, spec in data["checkpoints"].items()]
-    for keys, spec in [
-        *cited,
-        *((["contrasts", i], spec) for i, spec in enumerate(data.get("contrasts", []))),
-    ]:
-        for key in spec.get("source", []):
-            if key not in data["sources"]:
+    parts: list[tuple[str, str | int, Any]] = [
+        *(("checkpoints", name, spec) for name, spec in data["checkpoints"].items()),
+        *(("contrasts", i, spec) for i, spec in enumerate(data.get("contrasts", []))),
+    ]
+    for part, key, spec in parts:
+        for source in spec.get("source", []):
+            if source not in data["sources"]:
                 raise InputError(
-                    f"{path}, line {yaml_file.line(path, [*keys, 'source'])}: there is no source {key!r}; "
-                    f"the file has {', '.join(data['sources'])}.{nearest(key, data['sources'])}"
+                    f"{Place(path, part, key, 'source')}: there is no source {source!r}; "
+                    f"the file has {', '.join(data['sources'])}.{nearest(source, data['sources'])}"
                 )
 
 
 def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
-    try:
-        steps = bounds.steps(spec["steps"])
-    except bounds.TooMany as error:
-        raise InputError(
-            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the rule {name!r} {error}."
-        ) from None
-    numbers = [step for step in steps if step is not None]
-    if numbers != sorted(set(numbers)) or min(numbers, default=0) < 0:
-        raise InputError(
-            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'steps'])}: the steps of the rule {name!r} do not "
-            "rise from 0 or more, each of them once."
-        )
+    steps = _steps(spec, path, name)
     tokens = tuple(spec.get("tokens", ()))
     if tokens and len(tokens) != len(steps):
         raise InputError(
-            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'tokens'])}: the rule {name!r} has "
+            f"{Place(path, 'checkpoints', name, 'tokens')}: the rule {name!r} has "
             f"{len(tokens)} tokens for {len(steps)} steps."
         )
-    called = tuple(spec.get("names", {}).items())
-    if missing := [step for step, _ in called if step not in steps]:
-        raise InputError(
-            f"{path}, line {yaml_file.line(path, ['checkpoints', name, 'names'])}: the rule {name!r} names step "
-            f"{missing[0]}, which is none of its steps."
-        )
-    for key, text in (
-        ("revision", spec["revision"]),
-        ("hub_id", spec.get("hub_id", "")),
-        *(("names", n) for _, n in called),
-    ):
-        _check_template(
-            text,
-            None not in steps,
-            f"{path}, line {yaml_file.line(path, ['checkpoints', name, key])}",
-        )
+    own_names = tuple(spec.get("names", {}).items())
+    for step, _ in own_names:
+        if step not in steps:
+            raise InputError(
+                f"{Place(path, 'checkpoints', name, 'names')}: the rule {name!r} names step "
+                f"{step}, which is none of its steps."
+            )
+    texts = [("revision", spec["revision"]), ("hub_id", spec.get("hub_id", ""))]
+    for key, text in [*texts, *(("names", revision) for _, revision in own_names)]:
+        _check_template(text, None not in steps, Place(path, "checkpoints", name, key))
     return Rule(
         spec["revision"],
         tuple(steps),
@@ -167,19 +157,34 @@ def _rule(spec: dict[str, Any], path: Path, name: str) -> Rule:
         spec.get("billions", "ceil"),
         tokens,
         spec.get("tokens_before", 0),
-        called,
+        own_names,
         spec.get("hub_id", ""),
     )
 
 
-def _check_template(text: str, numbered: bool, place: str) -> None:
+def _steps(spec: dict[str, Any], path: Path, name: str) -> list[int | None]:
+    """The steps of a rule, rising; None for the last weights."""
+    place = Place(path, "checkpoints", name, "steps")
+    try:
+        steps = bounds.steps(spec["steps"])
+    except bounds.TooMany as error:
+        raise InputError(f"{place}: the rule {name!r} {error}.") from None
+    numbers = [step for step in steps if step is not None]
+    if numbers != sorted(set(numbers)) or min(numbers, default=0) < 0:
+        raise InputError(
+            f"{place}: the steps of the rule {name!r} do not "
+            "rise from 0 or more, each of them once."
+        )
+    return steps
+
+
+def _check_template(text: str, numbered: bool, place: Place) -> None:
     """Fields in braces, and nothing else in braces; numbered: whether every step has a number, as a
     width needs it.
     """
     try:
-        templates.filled(
-            text, dict.fromkeys(templates.fields(text), 1) | {"step": 1 if numbered else None}
-        )
+        facts = dict.fromkeys(templates.fields(text), 1) | {"step": 1 if numbered else None}
+        templates.filled(text, facts)
     except ValueError as error:
         raise InputError(
             f"{place}: {text[:100]!r} is no template ({error}); braces hold the name of a field or one of "
@@ -195,32 +200,35 @@ def expand(
     An entry's own fact wins over that of a joined table, a table's over the defaults'.
     """
     each = entry.get("each", {})
-    shared = {k: v for k, v in entry.items() if k not in ENTRY}
+    shared = {name: value for name, value in entry.items() if name not in ENTRY}
     for row in _rows(entry, data, path, index):
         for combination in itertools.product(*each.values()):
             own = {**shared, **row, **dict(zip(each, combination, strict=True))}
-            general = data.get("defaults", {})
-            for table in data.get("tables", []):
-                facts = {**general, **own}
-                for joined in table["rows"]:
-                    if all(facts.get(k) == joined.get(k) for k in table["by"]):
-                        general = {**general, **joined}
-            yield _filled({**general, **own}, entry, path, index)
+            yield _filled({**_general(own, data), **own}, entry, path, index)
+
+
+def _general(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """The defaults of a suite and the rows of its tables that are joined to a run."""
+    general = data.get("defaults", {})
+    for table in data.get("tables", []):
+        facts = {**general, **own}
+        for row in table["rows"]:
+            if all(facts.get(name) == row.get(name) for name in table["by"]):
+                general = {**general, **row}
+    return general
 
 
 def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int) -> dict[str, Any]:
     try:
-        return {k: _template(v, facts) for k, v in facts.items()}
+        return {name: _template(value, facts) for name, value in facts.items()}
     except KeyError as error:
-        line = yaml_file.line(path, ["runs", index])
         raise InputError(
-            f"{path}, line {line}: a template of run {entry['id']!r} names the field {error}, which it lacks."
+            f"{Place(path, 'runs', index)}: a template of run {entry['id']!r} names the field {error}, which it lacks."
             f"{nearest(error.args[0], facts)}"
         ) from None
     except ValueError as error:
-        line = yaml_file.line(path, ["runs", index])
         raise InputError(
-            f"{path}, line {line}: a text of run {entry['id']!r} is no template ({error}); "
+            f"{Place(path, 'runs', index)}: a text of run {entry['id']!r} is no template ({error}); "
             "braces hold the name of a field, and {{ and }} stand for braces."
         ) from None
 
@@ -239,65 +247,79 @@ def _rows(
     """The rows of an entry's CSV file; one empty row without one."""
     if "table" not in entry:
         return [{}]
-    named_at = f"{path}, line {yaml_file.line(path, ['runs', index, 'table'])}"
-    if told := names.fault(entry["table"]):
+    place = Place(path, "runs", index, "table")
+    if fault := names.fault(entry["table"]):
         raise InputError(
-            f"{named_at}: the table {names.short(entry['table'])} {told}; it lies beside this file."
+            f"{place}: the table {names.short(entry['table'])} {fault}; it lies beside this file."
         )
-    return suite_table.rows(path.parent / entry["table"], data.get("fields", {}), named_at)
+    return suite_table.rows(path.parent / entry["table"], data.get("fields", {}), place)
 
 
 def _run(
     facts: dict[str, Any], data: dict[str, Any], rules: dict[str, Rule], path: Path, index: int
 ) -> Run:
-    facts.setdefault("family", data["suite"])
-    if (
-        "language" in facts
-        and "languages" not in facts
-        and languages.is_named_by(str(facts["language"]))
-    ):
-        facts["languages"] = [{"iso": facts["language"]}]
+    """A run of an entry, whose facts are checked here."""
+    _add_implied(facts, data["suite"])
+    place = Place(path, "runs", index)
+    _check_identity(facts, rules, place)
+    _check_weights(facts, place)
+    _check_sources(facts, data, place)
+    _check_languages(facts, place)
+    rule = _of_run(rules[facts["checkpoints"]], facts, path)
+    if fault := _revision_fault(rule):
+        of_rule = Place(path, "checkpoints", facts["checkpoints"])
+        raise InputError(f"{of_rule}: of run {facts['id']!r} {fault}.")
+    return Run(facts["id"], data["suite"], rule, facts)
+
+
+def _add_implied(facts: dict[str, Any], suite: str) -> None:
+    """Family, languages and seeds where other facts imply them and the run does not state them."""
+    facts.setdefault("family", suite)
+    if "language" in facts and "languages" not in facts:
+        if languages.is_named_by(str(facts["language"])):
+            facts["languages"] = [{"iso": facts["language"]}]
+    varies = facts.get("seed_varies")
+    if varies in (None, "unknown") or facts.get("seed") is None:
+        return
     for name, other in (("init_seed", "order"), ("order_seed", "init")):
-        if (
-            facts.get("seed_varies") not in (None, "unknown", other)
-            and facts.get("seed") is not None
-        ):
+        if varies != other:
             facts.setdefault(name, facts["seed"])
+
+
+def _check_identity(facts: dict[str, Any], rules: dict[str, Rule], place: Place) -> None:
+    """What every run must have: the required fields, an id, a rule of checkpoints."""
     for name in REQUIRED:
         if name not in facts:
             raise InputError(
-                f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}."
+                f"{place}: run {facts.get('id')!r} lacks the field {name!r}; required are {', '.join(REQUIRED)}."
             )
-    if told := names.fault(facts["id"]):
-        raise InputError(
-            f"{path}, line {yaml_file.line(path, ['runs', index])}: the id {names.short(facts['id'])} {told}."
-        )
+    if fault := names.fault(facts["id"]):
+        raise InputError(f"{place}: the id {names.short(facts['id'])} {fault}.")
     if facts["checkpoints"] not in rules:
         raise InputError(
-            f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
+            f"{place}: run {facts['id']!r} names the checkpoint rule {facts['checkpoints']!r}; "
             f"there are: {', '.join(rules)}.{nearest(facts['checkpoints'], rules)}"
         )
+
+
+def _check_weights(facts: dict[str, Any], place: Place) -> None:
+    """Where a run is asked or loaded from: its endpoint, or its weights, unless it has none."""
     if "endpoint" in facts and (missing := _unaskable(facts)):
         raise InputError(
-            f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has an endpoint, where a model is asked "
+            f"{place}: run {facts['id']!r} has an endpoint, where a model is asked "
             f"for text, {missing}."
         )
-    _check_addresses(facts, path, index)
-    if (
-        not any(name in facts for name in ("hub_id", "path", "trained_here"))
-        and facts.get("access") not in WITHOUT_WEIGHTS
-    ):
+    _check_addresses(facts, place)
+    if not _weights(facts) and facts.get("access") not in WITHOUT_WEIGHTS:
         raise InputError(
-            f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing "
+            f"{place}: run {facts['id']!r} has neither hub_id nor path nor trained_here, so nothing "
             f"can be loaded; if that is so, its access is one of {', '.join(WITHOUT_WEIGHTS)}."
         )
-    _check_sources(facts, data, path, index)
-    _check_languages(facts, path, index)
-    rule = _of_run(rules[facts["checkpoints"]], facts, path)
-    if told := _revision_fault(rule):
-        place = yaml_file.line(path, ["checkpoints", facts["checkpoints"]])
-        raise InputError(f"{path}, line {place}: of run {facts['id']!r} {told}.")
-    return Run(facts["id"], data["suite"], rule, facts)
+
+
+def _weights(facts: dict[str, Any]) -> list[str]:
+    """The fields that say where a run's weights are."""
+    return [name for name in ("hub_id", "path", "trained_here") if name in facts]
 
 
 @lru_cache(maxsize=4096)
@@ -307,69 +329,61 @@ def _revision_fault(rule: Rule) -> str:
     """
     revisions = list(map(rule.revision_of, rule.steps))
     for revision in revisions:
-        if told := names.revision_fault(revision):
-            return f"the revision {names.short(revision)} {told}"
-    alike = names.one_folder(revisions)
-    return (
-        f"the revisions {alike[0]!r} and {alike[1]!r} differ in capitals only, which is one folder on some systems"
-        if alike
-        else ""
-    )
+        if fault := names.revision_fault(revision):
+            return f"the revision {names.short(revision)} {fault}"
+    if alike := names.one_folder(revisions):
+        return f"the revisions {alike[0]!r} and {alike[1]!r} differ in capitals only, which is one folder on some systems"
+    return ""
 
 
 def _unaskable(facts: dict[str, Any]) -> str:
     """Why a run with an endpoint cannot be asked there; empty where it can."""
-    weights = [name for name in ("hub_id", "path", "trained_here") if name in facts]
-    if weights:
+    if weights := _weights(facts):
         return f"and {weights[0]}, where its weights are: it is one or the other"
     if "api_model" not in facts:
         return "and no api_model, its name there"
-    return (
-        "" if facts.get("access") == "api" else f"so its access is api, not {facts.get('access')}"
-    )
+    access = facts.get("access")
+    return "" if access == "api" else f"so its access is api, not {access}"
 
 
-def _check_addresses(facts: dict[str, Any], path: Path, index: int) -> None:
+def _check_addresses(facts: dict[str, Any], place: Place) -> None:
     """The endpoint can be called, and no address carries a secret: what is written in a table or a
     template too.
     """
     for name, value in facts.items():
-        told = addresses.fault(str(value)) if name == "endpoint" else ""
-        if not told and isinstance(value, str) and "://" in value:
-            told = addresses.secret(value)
-        if told:
+        fault = addresses.fault(str(value)) if name == "endpoint" else ""
+        if not fault and isinstance(value, str) and "://" in value:
+            fault = addresses.secret(value)
+        if fault:
             raise InputError(
-                f"{path}, line {yaml_file.line(path, ['runs', index])}: the {name} of run {facts['id']!r} {told}; the key is read from "
+                f"{place}: the {name} of run {facts['id']!r} {fault}; the key is read from "
                 "the environment variable TRANSECT_API_KEY."
             )
 
 
-def _check_languages(facts: dict[str, Any], path: Path, index: int) -> None:
+def _check_languages(facts: dict[str, Any], place: Place) -> None:
     for spoken in facts.get("languages", []):
         try:
             languages.find(spoken["iso"])
         except InputError as error:
-            line = yaml_file.line(path, ["runs", index])
-            raise InputError(
-                f"{path}, line {line}: run {facts['id']!r}, languages: {error}"
-            ) from None
+            raise InputError(f"{place}: run {facts['id']!r}, languages: {error}") from None
 
 
-def _check_sources(facts: dict[str, Any], data: dict[str, Any], path: Path, index: int) -> None:
+def _check_sources(facts: dict[str, Any], data: dict[str, Any], place: Place) -> None:
     known = set(factors.shared_fields()) | set(data.get("fields", {}))
     sources = data["sources"]
     for kind in ("sources", "verified"):
         for name in facts.get(kind, {}):
             if name not in GROUPS and name not in known:
                 raise InputError(
-                    f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r}, {kind}: {name!r} is neither a field "
+                    f"{place}: run {facts['id']!r}, {kind}: {name!r} is neither a field "
                     f"nor a group of fields ({', '.join(GROUPS)}).{nearest(name, {*GROUPS, *known})}"
                 )
     for keys in facts.get("sources", {}).values():
         for key in keys:
             if key not in sources:
                 raise InputError(
-                    f"{path}, line {yaml_file.line(path, ['runs', index])}: run {facts['id']!r} names the source {key!r}; "
+                    f"{place}: run {facts['id']!r} names the source {key!r}; "
                     f"the file has {', '.join(sources)}.{nearest(key, sources)}"
                 )
 

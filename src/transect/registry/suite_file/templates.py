@@ -31,16 +31,24 @@ def filled(text: str, facts: Mapping[str, Any], kept: Collection[str] = ()) -> s
 
 
 def _parts(text: str, facts: Mapping[str, Any], kept: Collection[str]) -> Iterable[str]:
+    in_text = _doubled if kept else str
     for literal, name, width in _pieces(text):
-        yield _doubled(literal) if kept else literal
-        if name is not None and name in kept:
+        yield in_text(literal)
+        if name is None:
+            continue
+        if name in kept:
             yield f"{{{name}:{width}}}" if width else f"{{{name}}}"
-        elif name is not None:
-            value = facts[name]
-            if width and (isinstance(value, bool) or not isinstance(value, int)):
-                raise ValueError(f"{{{name}:{width}}} needs a whole number")
-            value = format(value, width) if width else str(value)
-            yield _doubled(value) if kept else value
+        else:
+            yield in_text(_value(facts[name], name, width))
+
+
+def _value(value: Any, name: str, width: str) -> str:
+    """The value of a field as it is written. Raises ValueError for a width of no whole number."""
+    if not width:
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{{{name}:{width}}} needs a whole number")
+    return format(value, width)
 
 
 def _bounded(parts: Iterable[str]) -> Iterable[str]:
@@ -59,13 +67,15 @@ def _doubled(text: str) -> str:
 @lru_cache(maxsize=10_000)
 def _pieces(text: str) -> tuple[tuple[str, str | None, str], ...]:
     """Literal text, the field behind it (None at the end) and its width."""
-    found = []
+    pieces = []
     for literal, name, width, conversion in Formatter().parse(text):
-        if name is not None and (
-            not name.isidentifier() or conversion or not WIDTH.fullmatch(width or "")
-        ):
-            raise ValueError(
-                f"{'{'}{(name + (':' + width if width else ''))[:40]}{'}'} is not the name of a field"
-            )
-        found.append((literal, name, width or ""))
-    return tuple(found)
+        if name is not None:
+            _check_field(name, width or "", conversion)
+        pieces.append((literal, name, width or ""))
+    return tuple(pieces)
+
+
+def _check_field(name: str, width: str, conversion: str | None) -> None:
+    if not name.isidentifier() or conversion or not WIDTH.fullmatch(width):
+        written = f"{name}:{width}" if width else name
+        raise ValueError(f"{{{written[:40]}}} is not the name of a field")

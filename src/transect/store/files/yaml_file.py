@@ -1,7 +1,7 @@
 """Reading YAML that people write: fast, checked against a JSON Schema, with the line of a fault."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,8 @@ class LOADER(FAST):  # type: ignore[misc, valid-type]
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
     def flatten_mapping(self, node: Any) -> None:
-        if not hasattr(
-            node, "was_read"
-        ):  # a mapping that is merged comes again, with what was merged into it
+        # a mapping that is merged comes again, with what was merged into it
+        if not hasattr(node, "was_read"):
             node.was_read = True
             seen = set()
             for key, _ in node.value:
@@ -97,10 +96,10 @@ def _check_addresses(text: str, path: Path) -> None:
     """Refuse a secret in an address, also in a comment: the file is shared, archived and told in
     errors.
     """
-    if found := addresses.secret_in(text):
-        at, told = found
+    if secret := addresses.secret_in(text):
+        position, sentence = secret
         raise InputError(
-            f"{path}, line {text[:at].count(chr(10)) + 1}: an address {told}. An interface's key is read from the environment variable "
+            f"{path}, line {text[:position].count(chr(10)) + 1}: an address {sentence}. An interface's key is read from the environment variable "
             "TRANSECT_API_KEY, the hub's token from HF_TOKEN."
         )
 
@@ -126,9 +125,8 @@ def _problem(error: Exception) -> str:
 
 def inline(value: Any) -> str:
     """A value on one line, as it is written in a study or on the command line."""
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).split("\n")[
-        0
-    ]
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.split("\n")[0]
 
 
 def line(path: Path, keys: Sequence[str | int]) -> int:
@@ -139,16 +137,32 @@ def line(path: Path, keys: Sequence[str | int]) -> int:
     if node is None:  # an empty file
         return 1
     for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            inner = next((v for k, v in node.value if k.value == str(key)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            inner = node.value[key]
-        else:
-            inner = None
+        inner = _inner(node, key)
         if inner is None:
             break
         node = inner
     return int(node.start_mark.line) + 1
+
+
+def _inner(node: Any, key: str | int) -> Any:
+    """The value under a key of a mapping or a place in a sequence; None where there is none."""
+    if isinstance(node, yaml.MappingNode):
+        return next((value for name, value in node.value if name.value == str(key)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        return node.value[key]
+    return None
+
+
+class Place:
+    """``FILE, line N`` of the value under a path of keys. The file is read for it only when the
+    place is written, which is in an error.
+    """
+
+    def __init__(self, path: Path, *keys: str | int):
+        self.path, self.keys = path, keys
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {line(self.path, self.keys)}"
 
 
 def _pattern(
@@ -177,33 +191,62 @@ def check(data: Any, validator: Any, path: Path) -> None:
         return
     keys = list(error.absolute_path)
     field = ".".join(str(k) for k in keys) or "the file"
-    place = f"{path}, line {line(path, keys)}: {field}"
-    raise InputError(f"{place} {told(error)}")
+    raise InputError(f"{Place(path, *keys)}: {field} {fault(error)}")
 
 
-def told(error: Any) -> str:
+def fault(error: Any) -> str:
     """What a fault against a JSON Schema is, as the end of a sentence about the field."""
     value, allowed = error.instance, error.validator_value
-    if error.validator == "enum":
-        called = error.schema.get("called", {}).get(str(value).lower().replace("_", "-"))
-        guess = f" Did you mean {called!r}?" if called else nearest(value, allowed)
-        return f"is {_shown(value)}; allowed are {', '.join(map(str, allowed))}.{guess}"
-    if error.validator == "type":
-        return f"is {_shown(value)}; it must be of type {allowed if isinstance(allowed, str) else ' or '.join(allowed)}."
-    if error.validator == "required":
-        missing = [name for name in allowed if name not in value]
-        return f"lacks {', '.join(missing)}; required are {', '.join(allowed)}."
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        extra = [name for name in value if name not in known]
-        return f"holds the unknown field {_shown(extra[0])}; allowed are {', '.join(known)}.{nearest(extra[0], known)}"
-    if error.validator == "pattern":
-        return f"is {_shown(value)}; it must be {error.schema.get('description', f'of the form {allowed}')}."
-    if error.validator == "oneOf" and "description" in error.schema:
-        return f"is wrong: {error.schema['description']}."
-    if error.schema.get("anyOf") and error.validator == "anyOf":
-        return f"is {_shown(value)}; allowed is {error.schema.get('description', ' or '.join(str(s) for s in allowed))}."
-    return f"is not allowed: {_cut(error.message)}."
+    describe = FAULTS.get(error.validator)
+    sentence = describe(value, allowed, error.schema) if describe else ""
+    return sentence or f"is not allowed: {_cut(error.message)}."
+
+
+def _no_choice(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    called = schema.get("called", {}).get(str(value).lower().replace("_", "-"))
+    guess = f" Did you mean {called!r}?" if called else nearest(value, allowed)
+    return f"is {_shown(value)}; allowed are {', '.join(map(str, allowed))}.{guess}"
+
+
+def _other_type(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    types = allowed if isinstance(allowed, str) else " or ".join(allowed)
+    return f"is {_shown(value)}; it must be of type {types}."
+
+
+def _incomplete(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    missing = [name for name in allowed if name not in value]
+    return f"lacks {', '.join(missing)}; required are {', '.join(allowed)}."
+
+
+def _unknown_field(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    known = schema.get("properties", {})
+    extra = next(name for name in value if name not in known)
+    return f"holds the unknown field {_shown(extra)}; allowed are {', '.join(known)}.{nearest(extra, known)}"
+
+
+def _other_form(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    return f"is {_shown(value)}; it must be {schema.get('description', f'of the form {allowed}')}."
+
+
+def _no_single_form(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    return f"is wrong: {schema['description']}." if "description" in schema else ""
+
+
+def _none_of(value: Any, allowed: Any, schema: Mapping[str, Any]) -> str:
+    forms = schema.get("description", " or ".join(map(str, allowed)))
+    return f"is {_shown(value)}; allowed is {forms}."
+
+
+# keyword of JSON Schema -> the sentence about a value, what the keyword allows, and the schema
+FAULTS: dict[str, Callable[[Any, Any, Mapping[str, Any]], str]] = {
+    "enum": _no_choice,
+    "type": _other_type,
+    "required": _incomplete,
+    "additionalProperties": _unknown_field,
+    "pattern": _other_form,
+    "oneOf": _no_single_form,
+    "anyOf": _none_of,
+}
 
 
 def _shown(value: Any) -> str:
