@@ -23,11 +23,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.In: lambda a, b: a in b,
     ast.NotIn: lambda a, b: a not in b,
 }
-ALLOWED: tuple[type[ast.AST], ...] = (
-    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub),
-    *(ast.Compare, *COMPARE),
-    *(ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
-)
+JOINED = (ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, *COMPARE)
+ALLOWED = (*JOINED, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple)
 UNKNOWN = "unknown"
 NAMED = {UNKNOWN: UNKNOWN, "true": True, "false": False}
 DEEPEST = 100  # parts in each other: the walk of each run's values must not end Python's stack
