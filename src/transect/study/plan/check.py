@@ -307,22 +307,27 @@ def _refused(
     refused = []
     if any(_of_architecture_and_objective(alias) for alias in aliases):
         by_id = {run.id: run for run in runs}
-        left, right, *_ = (
-            [by_id[i] for i in group["run"]] for _, group in table.frame.groupby("objective")
-        )
+        groups = [list(group["run"]) for _, group in table.frame.groupby("objective")]
+        left, right = ([by_id[run] for run in group] for group in groups[:2])
         reason = refusal("architecture", left, right)
         if reason:
             refused.append(f"A contrast of architectures across objectives is refused: {reason}.")
     if "post_training" in table.parts and table.frame["post_training"].nunique() > 1:
-        kin = pairs(runs)
-        lone = [run.id for run in runs if not any(run in pair for pair in kin)]
-        if lone:
-            more = f" and {len(lone) - SHOWN} more" if len(lone) > SHOWN else ""
-            refused.append(
-                f"Post-training is compared between parent and child only ({len(kin)} pairs here), so it cannot be "
-                f"compared over these: {', '.join(lone[:SHOWN])}{more}."
-            )
+        refused += _lone_runs(runs)
     return refused
+
+
+def _lone_runs(runs: Sequence[Run]) -> list[str]:
+    """A sentence on the runs that are sampled without parent and without child, if any are."""
+    kin = pairs(runs)
+    lone = [run.id for run in runs if not any(run in pair for pair in kin)]
+    if not lone:
+        return []
+    further = f" and {len(lone) - SHOWN} more" if len(lone) > SHOWN else ""
+    return [
+        f"Post-training is compared between parent and child only ({len(kin)} pairs here), so it cannot be "
+        f"compared over these: {', '.join(lone[:SHOWN])}{further}."
+    ]
 
 
 def _of_architecture_and_objective(alias: aliasing.Alias) -> bool:

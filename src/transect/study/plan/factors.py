@@ -79,23 +79,28 @@ def factor_table(
     """
     sample = runs if sample is None else sample
     parts = _parts_of_factors(sample, registry)
-    columns: dict[str, list[Any]] = {
-        "family": [run.get("family") for run in runs],
-        "suite": [run.suite for run in runs],
-        "configuration": [registry.configurations[run.id] for run in runs],
-        "run": [run.id for run in runs],
-    }
+    columns = _level_columns(runs, registry)
     for name, fields in parts.items():
         sampled = {field: {field_value(run, field) for run in sample} for field in fields}
         columns[name] = [_value(name, fields, run, tokens or {}, sampled) for run in runs]
     frame = pd.DataFrame(columns)
     if "amount" in frame:
-        in_sample = frame["run"].isin({run.id for run in sample})
+        in_sample = frame["run"].isin([run.id for run in sample])
         frame["amount"] = _about(frame["amount"], frame.loc[in_sample, "amount"])
     labels: dict[tuple[str, str], str] = {}
     for name, fields in parts.items():
         labels |= _labels(name, fields, runs, frame)
     return FactorTable(frame, parts, labels)
+
+
+def _level_columns(runs: Sequence[Run], registry: Registry) -> dict[str, list[Any]]:
+    """The columns that group the rows."""
+    return {
+        "family": [run.get("family") for run in runs],
+        "suite": [run.suite for run in runs],
+        "configuration": [registry.configurations[run.id] for run in runs],
+        "run": [run.id for run in runs],
+    }
 
 
 def _parts_of_factors(sample: Sequence[Run], registry: Registry) -> dict[str, tuple[str, ...]]:
@@ -126,24 +131,30 @@ def _number_field(fields: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]
 
 def _bundle(fields: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
     """The fields of a bundle that are joined: those that all know and that vary; else those that a
-    suite varies by design, although some others (at most half the runs) do not know them; else all
-    that are known to all; else the one that most runs know.
+    suite varies by design, although some others do not know them; else all that are known to all;
+    else the one that most runs know.
     """
     values = {field: [field_value(run, field) for run in runs] for field in fields}
-    unknown = {field: values[field].count(None) for field in fields}
-    whole = [field for field in fields if not unknown[field]]
+    whole = [field for field, of_runs in values.items() if None not in of_runs]
     varying = [field for field in whole if len(set(values[field])) > 1]
     if varying:
         return tuple(varying)
-    by_design = [
+    return tuple(_by_design(values, runs) or whole or _best_known(values))
+
+
+def _by_design(values: Mapping[str, list[str | None]], runs: Sequence[Run]) -> list[str]:
+    """The fields that a suite varies and that at most half of the runs, but some, do not know."""
+    return [
         field
-        for field in fields
-        if 0 < 2 * unknown[field] <= len(runs) and _varies_within(field, runs)
+        for field, of_runs in values.items()
+        if 0 < 2 * of_runs.count(None) <= len(runs) and _varies_within(field, runs)
     ]
-    if by_design or whole:
-        return tuple(by_design or whole)
-    known = [field for field in fields if any(values[field])]
-    return (min(known, key=lambda field: unknown[field]),) if known else ()
+
+
+def _best_known(values: Mapping[str, list[str | None]]) -> list[str]:
+    """The field that most runs know, if any is known."""
+    known = [field for field, of_runs in values.items() if any(of_runs)]
+    return sorted(known, key=lambda field: values[field].count(None))[:1]
 
 
 def _about(amounts: pd.Series, sampled: pd.Series) -> pd.Series:
@@ -187,10 +198,16 @@ def _value(
     values = {field: field_value(run, field) for field in fields}
     if factor in REFINED:
         return _refined(list(values.values()))
-    new = any(value not in sampled[field] for field, value in values.items() if value is not None)
-    if None in values.values() and not new:
+    return _joined(values, sampled)
+
+
+def _joined(values: Mapping[str, str | None], sampled: Mapping[str, set[str | None]]) -> str:
+    """The values of a bundle; unknown where one is, unless another is none of the sample's."""
+    known = {field: value for field, value in values.items() if value is not None}
+    new = any(value not in sampled[field] for field, value in known.items())
+    if len(known) < len(values) and not new:
         return UNKNOWN
-    return " | ".join("?" if value is None else value for value in values.values())
+    return " | ".join(known.get(field, "?") for field in values)
 
 
 def _refined(values: Sequence[str | None]) -> str:

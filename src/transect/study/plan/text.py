@@ -323,14 +323,16 @@ def cannot_show(check: DesignCheck) -> list[str]:
 def _constant_sentences(check: DesignCheck) -> list[str]:
     """The factors that have one value, and those that no run knows."""
     constant = [f for f in check.factors if f.n_levels < 2 and f.level != "checkpoint"]
-    valued = [f for f in constant if f.value]
+    valued = {name(f.factor): f.value[:40] for f in constant if f.value}
     unknown = [f.factor for f in constant if not f.value]
     sentences = []
     if valued:
-        runs = f"all {len(check.runs)} runs" if len(check.runs) > 1 else "the run"
-        names = named(f.factor for f in valued)
-        values = listed(f"{name(f.factor)} {f.value[:40]}" for f in valued)
-        sentences.append(f"{_capital(names)} cannot be judged: {runs} have one value ({values}).")
+        n = len(check.runs)
+        runs = f"all {n} runs" if n > 1 else "the run"
+        values = listed(f"{factor} {value}" for factor, value in valued.items())
+        sentences.append(
+            f"{_capital(listed(valued))} cannot be judged: {runs} have one value ({values})."
+        )
     if unknown:
         sentences.append(f"{_capital(named(unknown))} cannot be judged: no run tells.")
     return sentences
