@@ -13,7 +13,7 @@ estimates of the whole table and ends where any fit does. Sources: Cook (1977); 
 Grotenhuis & Pelzer (2012), R Journal 4(2), on levels of mixed models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,28 +55,36 @@ def groupings(model: TableModel) -> tuple[list[str], list[str]]:
     The columns with at most 60 levels, and the grouping factors that have more. Predictors are no
     groupings: without one of their levels there is another question.
     """
-    rows, predictors = model.rows, {column_of(v) for term in model.formula.fixed for v in term}
-    grouped = [
-        c
-        for c in dict.fromkeys(column_of(v) for r in model.formula.random for v in r.group)
-        if c not in predictors
+    predictors = {column_of(v) for term in model.formula.fixed for v in term}
+    grouped = dict.fromkeys(column_of(v) for r in model.formula.random for v in r.group)
+    n_levels = {name: model.rows[name].nunique() for name in grouped if name not in predictors}
+    n_levels |= _coarser(n_levels, model)
+    few = [column for column, n in n_levels.items() if n <= MOST]
+    return few, [column for column in n_levels if column not in few]
+
+
+def _coarser(groupings: Mapping[str, int], model: TableModel) -> dict[str, int]:
+    """The text columns outside the formula in whose levels those of a grouping lie, and their
+    numbers of levels. `groupings`: the same of these.
+    """
+    rows = model.rows
+    outside = [
+        column
+        for column in rows
+        if column not in {*groupings, *model.formula.columns}
+        and not pd.api.types.is_numeric_dtype(rows[column])
     ]
-    levels = {c: rows[c].nunique() for c in grouped}
-    for column in rows:
-        if (
-            column in grouped
-            or column in model.formula.columns
-            or pd.api.types.is_numeric_dtype(rows[column])
-        ):
-            continue
-        n = rows[column].nunique()
-        nested = [
-            g
-            for g in grouped
-            if 2 <= n < rows[g].nunique() and rows.groupby(g)[column].nunique().max() == 1
-        ]
-        levels |= {column: n} if nested else {}
-    return [c for c, n in levels.items() if n <= MOST], [c for c, n in levels.items() if n > MOST]
+    n_levels = {column: rows[column].nunique() for column in outside}
+    return {
+        column: n
+        for column, n in n_levels.items()
+        if any(2 <= n < m and _nested(finer, column, rows) for finer, m in groupings.items())
+    }
+
+
+def _nested(grouping: str, column: str, rows: pd.DataFrame) -> bool:
+    """Whether every level of a grouping lies in one level of a column."""
+    return bool(rows.groupby(grouping)[column].nunique().max() == 1)
 
 
 def influence(
@@ -90,31 +98,38 @@ def influence(
     """
     data = _Data.of(model, frame, weights)
     for group in groups:
-        if group not in data.rows:
-            known = ", ".join(map(str, data.rows))
-            raise InputError(
-                f"unknown column '{group}'; the table has {known}.{nearest(group, data.rows)}"
-            )
-        if data.rows[group].nunique() < 2:
-            raise InputError(
-                f"'{group}' has {data.rows[group].nunique()} level in these rows; leaving it out leaves nothing"
-            )
-    found = []
+        _refuse_grouping(group, data.rows)
+    refits: list[dict[str, object]] = []
     for group in dict.fromkeys(groups):
         column = data.rows[group]
         for level in sorted(column.dropna().unique(), key=lambda v: (str(type(v)), v)):
-            found += [
-                {"group": group, "left_out": level, **row}
-                for row in _without(data, (column != level).to_numpy())
-            ]
+            rows = _without(data, (column != level).to_numpy())
+            refits += [{"group": group, "left_out": level, **row} for row in rows]
     whole = model.effects.set_index("term")[["estimate", "lower", "upper"]]
-    table = pd.DataFrame(found)
-    before = whole.loc[table["term"]].reset_index(drop=True)
-    known = table["estimate"].notna()
-    table["sign_flips"] = known & (np.sign(table["estimate"]) != np.sign(before["estimate"]))
-    table["verdict_changes"] = (
-        table["lower"].notna() & before["lower"].notna() & (_verdict(table) != _verdict(before))
-    )
+    table = _compared(pd.DataFrame(refits), whole)
+    return Influence(table.drop(columns="lost"), _summary(whole, table))
+
+
+def _refuse_grouping(group: str, rows: pd.DataFrame) -> None:
+    """Raise InputError where there is no such column, or no second level of it."""
+    if group not in rows:
+        known = ", ".join(map(str, rows))
+        raise InputError(f"unknown column '{group}'; the table has {known}.{nearest(group, rows)}")
+    if rows[group].nunique() < 2:
+        raise InputError(
+            f"'{group}' has {rows[group].nunique()} level in these rows; leaving it out leaves nothing"
+        )
+
+
+def _compared(refits: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
+    """The refits in the order of columns of `Influence`, with lost, and with whether the sign and
+    the verdict are others than in the whole table.
+    """
+    before = whole.loc[refits["term"]].reset_index(drop=True)
+    signs = np.sign(refits["estimate"]) != np.sign(before["estimate"])
+    refits["sign_flips"] = refits["estimate"].notna() & signs
+    with_verdict = refits["lower"].notna() & before["lower"].notna()
+    refits["verdict_changes"] = with_verdict & (_verdict(refits) != _verdict(before))
     columns = [
         "term",
         "group",
@@ -128,8 +143,7 @@ def influence(
         "reason",
         "lost",
     ]
-    table = table[columns]
-    return Influence(table.drop(columns="lost"), _summary(whole, table))
+    return refits[columns]
 
 
 @dataclass(frozen=True)
@@ -166,34 +180,39 @@ def _without(data: _Data, kept: np.ndarray) -> list[dict[str, object]]:
     reason, where there is none.
     """
     names = data.design.names
-    empty = {"estimate": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan, "lost": False}
     factor = linear.column_factor(data.x[kept])
     columns = linear.independent_columns(factor)
-    lost = [bool(linear.undetermined(e, factor).any()) for e in np.eye(len(names))]
+    lost = [bool(linear.undetermined(weights, factor).any()) for weights in np.eye(len(names))]
     try:
         fit = _refit(data, kept, columns)
     except (InputError, np.linalg.LinAlgError) as error:
-        return [empty | {"term": name, "reason": f"not fitted: {error}"} for name in names]
+        return [_no_estimate(name, f"not fitted: {error}", lost=False) for name in names]
     rows, x = data.rows[kept], data.x[kept]
     units = inference_units(data.model.formula, data.design, rows, x)
-    units = bounded(units, [u.column for u in data.model.units], rows, x)
-    found: list[dict[str, object]] = []
+    units = bounded(units, [unit.column for unit in data.model.units], rows, x)
+    coefficients: list[dict[str, object]] = []
     for j, name in enumerate(names):
         if lost[j]:
-            found.append(
-                empty
-                | {
-                    "term": name,
-                    "reason": "cannot be estimated from the rows that are left",
-                    "lost": True,
-                }
-            )
+            reason = "cannot be estimated from the rows that are left"
+            coefficients.append(_no_estimate(name, reason, lost=True))
             continue
-        row = fit.contrasts(np.eye(len(columns))[columns.index(j)], [units[j].bound]).iloc[0]
-        found.append(
-            {"term": name, **row[["estimate", "lower", "upper", "p"]], "reason": "", "lost": False}
-        )
-    return found
+        weights = np.eye(len(columns))[columns.index(j)]
+        row = fit.contrasts(weights, [units[j].bound]).iloc[0]
+        numbers = row[["estimate", "lower", "upper", "p"]]
+        coefficients.append({"term": name, **numbers, "reason": "", "lost": False})
+    return coefficients
+
+
+def _no_estimate(term: str, reason: str, lost: bool) -> dict[str, object]:
+    return {
+        "estimate": np.nan,
+        "lower": np.nan,
+        "upper": np.nan,
+        "p": np.nan,
+        "lost": lost,
+        "term": term,
+        "reason": reason,
+    }
 
 
 def _refit(data: _Data, kept: np.ndarray, columns: list[int]) -> MixedFit | GeneralizedFit:
@@ -202,14 +221,31 @@ def _refit(data: _Data, kept: np.ndarray, columns: list[int]) -> MixedFit | Gene
     for term in terms:
         if term.n_levels < 2:
             raise InputError(f"the grouping factor {term.name} has one level left")
-    x, y, fit = data.x[kept][:, columns], data.y[kept], data.model.mixed
+    x, y = data.x[kept][:, columns], data.y[kept]
+    fit = data.model.mixed
     if isinstance(fit, GeneralizedFit):
-        trials, offset = fit.laplace.trials[kept], fit.laplace.offset[kept]
         return binomial.fit_binomial(
-            y, trials, x, names, terms, fit.method, start=fit, offset=offset
+            y,
+            fit.laplace.trials[kept],
+            x,
+            names,
+            terms,
+            fit.method,
+            start=fit,
+            offset=fit.laplace.offset[kept],
         )
-    weights = None if fit.deviance.weights is None else fit.deviance.weights[kept]
-    return gaussian.fit(y, x, names, terms, fit.deviance.reml, weights=weights, start=fit)
+    weights = fit.deviance.weights
+    if weights is not None:
+        weights = weights[kept]
+    return gaussian.fit(
+        y,
+        x,
+        names,
+        terms,
+        fit.deviance.reml,
+        weights=weights,
+        start=fit,
+    )
 
 
 def _verdict(table: pd.DataFrame) -> pd.Series:
@@ -219,33 +255,33 @@ def _verdict(table: pd.DataFrame) -> pd.Series:
 def _summary(whole: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for term, part in table.groupby("term", sort=False):
-        reasons = []
-        for column, text in (
-            ("sign_flips", "the sign flips"),
-            ("verdict_changes", ""),
-            ("lost", "it cannot be estimated"),
-        ):
-            hits = part[part[column]]
-            if hits.empty:
-                continue
-            excluded = bool(_verdict(whole.loc[[term]]).iloc[0])
-            said = text or (
-                "the 95 % interval includes 0" if excluded else "the 95 % interval excludes 0"
-            )
-            levels = [
-                f"{group} {level_text(level)}"
-                for group, level in hits[["group", "left_out"]].to_numpy()
-            ]
-            more = f" and {len(levels) - SHOWN} more" if len(levels) > SHOWN else ""
-            reasons.append(f"{said} without {', '.join(levels[:SHOWN])}{more}")
-        estimates = {"lowest": part["estimate"].min(), "highest": part["estimate"].max()}
+        now = "includes" if _verdict(whole.loc[[term]]).iloc[0] else "excludes"
+        sentences = {
+            "sign_flips": "the sign flips",
+            "verdict_changes": f"the 95 % interval {now} 0",
+            "lost": "it cannot be estimated",
+        }
+        reasons = [
+            _without_levels(sentence, part[part[column]])
+            for column, sentence in sentences.items()
+            if part[column].any()
+        ]
         rows.append(
             {
                 "term": term,
                 **whole.loc[term],
-                **estimates,
+                "lowest": part["estimate"].min(),
+                "highest": part["estimate"].max(),
                 "fragile": bool(reasons),
                 "reason": "; ".join(reasons),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _without_levels(sentence: str, refits: pd.DataFrame) -> str:
+    """What happens without which levels, the first of them."""
+    left_out = refits[["group", "left_out"]].to_numpy()
+    levels = [f"{group} {level_text(level)}" for group, level in left_out]
+    further = f" and {len(levels) - SHOWN} more" if len(levels) > SHOWN else ""
+    return f"{sentence} without {', '.join(levels[:SHOWN])}{further}"

@@ -14,8 +14,9 @@ the odds ratio. Source: Searle, Speed & Milliken (1980); Lenth's emmeans.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -43,22 +44,16 @@ def marginal_means(model: TableModel, factors: Sequence[str]) -> tuple[pd.DataFr
     differences.
     """
     grid = Grid(model.design, model.rows)
-    logit, offset = model.family == "binomial", float(offset_of(model.formula, model.rows).mean())
-    means, differences = [], []
+    means: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for text in dict.fromkeys(factors):
         variables = [_variable(name, model.design) for name in _factors(text, model.design)]
-        for cell in product(*(model.design.levels[v] for v in variables)):
-            row = _row(
-                model,
-                grid.weights({v: {level: 1.0} for v, level in zip(variables, cell, strict=True)}),
-                offset,
-            )
-            label = ", ".join(f"{v}[{level}]" for v, level in zip(variables, cell, strict=True))
-            on_scale = {k: expit(row[c]) for k, c in _PROBABILITY.items()} if logit else {}
-            means.append({"factors": text, "label": label, **row, **on_scale})
-        differences += _adjusted(text, list(_differences(model, grid, variables)))
+        means += [{"factors": text, **mean} for mean in _means(model, grid, variables)]
+        of_factors = list(_differences(model, grid, variables))
+        _adjust(of_factors)
+        differences += [{"factors": text, **difference} for difference in of_factors]
     table = pd.DataFrame(differences)
-    if logit and len(table):
+    if model.family == "binomial" and len(table):
         table["odds_ratio"] = np.exp(table["estimate"])
     return pd.DataFrame(means), table
 
@@ -68,6 +63,31 @@ _PROBABILITY = {
     "probability_lower": "lower",
     "probability_upper": "upper",
 }
+
+
+def _means(model: TableModel, grid: Grid, variables: list[str]) -> Iterator[dict[str, Any]]:
+    """label and mean of every level, or cell; of a binomial model the probability too."""
+    offset = float(offset_of(model.formula, model.rows).mean())
+    for cell in _cells(variables, model.design):
+        weights = grid.weights(_at(cell))
+        row = _row(model, weights, offset)
+        if model.family == "binomial":
+            row = row | {name: expit(row[column]) for name, column in _PROBABILITY.items()}
+        yield {"label": _named(cell), **row}
+
+
+def _cells(variables: Sequence[str], design: Design) -> Iterator[dict[str, str]]:
+    """Every combination of the levels: variable -> level."""
+    for levels in product(*(design.levels[variable] for variable in variables)):
+        yield dict(zip(variables, levels, strict=True))
+
+
+def _at(cell: Mapping[str, str]) -> Choice:
+    return {variable: {level: 1.0} for variable, level in cell.items()}
+
+
+def _named(cell: Mapping[str, str]) -> str:
+    return ", ".join(f"{variable}[{level}]" for variable, level in cell.items())
 
 
 def _factors(text: str, design: Design) -> list[str]:
@@ -80,27 +100,31 @@ def _factors(text: str, design: Design) -> list[str]:
 
 def _variable(name: str, design: Design) -> str:
     """The variable of a factor, named as in the formula or by its column."""
-    known = [v for v in dict.fromkeys(v for term in design.terms for v in term)]
-    found = next((v for v in known if name.strip() in (v, column_of(v))), None)
-    if found is None:
-        factors = [v for v in known if v in design.levels]
+    variables = list(dict.fromkeys(v for term in design.terms for v in term))
+    named = [v for v in variables if name.strip() in (v, column_of(v))]
+    if not named:
+        factors = [v for v in variables if v in design.levels]
         raise InputError(
             f"--means {name}: this is no factor of the fixed effects, which have {', '.join(factors) or 'none'}."
             f"{nearest(name, factors)}"
         )
-    if found not in design.levels:
+    variable = named[0]
+    if variable not in design.levels:
         raise InputError(
-            f"--means {name}: this is a number, whose effect is its coefficient; for means write factor({column_of(found)}) "
+            f"--means {name}: this is a number, whose effect is its coefficient; for means write factor({column_of(variable)}) "
             "in the formula"
         )
-    return found
+    return variable
 
 
 def _row(model: TableModel, weights: np.ndarray, offset: float = 0.0) -> dict[str, Any]:
     """The row of weights @ beta + offset."""
-    bounds = [u.bound for u, used in zip(model.units, _used(model, weights), strict=True) if used]
+    used = _used(model, weights)
+    bounds = [unit.bound for unit, carries in zip(model.units, used, strict=True) if carries]
     row = model.fit.contrasts(weights, bounds).iloc[0].to_dict()
-    return t_interval(row["estimate"] + offset, row["se"], row["df"]) if offset else row
+    if not offset:
+        return row
+    return t_interval(row["estimate"] + offset, row["se"], row["df"])
 
 
 def _used(model: TableModel, weights: np.ndarray) -> np.ndarray:
@@ -110,26 +134,43 @@ def _used(model: TableModel, weights: np.ndarray) -> np.ndarray:
 def _differences(model: TableModel, grid: Grid, variables: list[str]) -> Iterator[dict[str, Any]]:
     """label, kind and contrast of every difference and interaction that the model has."""
     levels = model.design.levels
-    pairs = {v: list(combinations(levels[v], 2)) for v in variables}
-    n = sum(
-        len(pairs[v]) * int(np.prod([len(levels[w]) for w in variables if w != v]))
-        for v in variables
-    )
+    pairs = {variable: list(combinations(levels[variable], 2)) for variable in variables}
+    _refuse_too_many(variables, model.design)
+    for variable in variables:
+        others = [other for other in variables if other != variable]
+        for (a, b), cell in product(pairs[variable], list(_cells(others, model.design))):
+            label = f"{variable}[{a} - {b}]"
+            if cell:
+                label += f" in {_named(cell)}"
+            choice: Choice = {variable: {a: 1.0, b: -1.0}, **_at(cell)}
+            yield from _contrast(model, grid, label, "difference", choice)
+    if len(variables) < 2:
+        return
+    for combination in product(*pairs.values()):
+        chosen = dict(zip(variables, combination, strict=True))
+        label = " x ".join(f"{variable}[{a} - {b}]" for variable, (a, b) in chosen.items())
+        choice = {variable: {a: 1.0, b: -1.0} for variable, (a, b) in chosen.items()}
+        yield from _contrast(model, grid, label, "interaction", choice)
+
+
+def _refuse_too_many(variables: Sequence[str], design: Design) -> None:
+    """Raise InputError for more differences than anyone reads."""
+    n_levels = [len(design.levels[variable]) for variable in variables]
+    # of each factor n (n - 1) / 2 pairs within every cell of the others
+    n = sum(prod(n_levels) * (own - 1) // 2 for own in n_levels)
     if n > MOST:
         raise InputError(
             f"--means {':'.join(variables)}: {n} differences are too many to read; take fewer factors"
         )
-    for v in variables:
-        others = [w for w in variables if w != v]
-        for (a, b), held in product(pairs[v], product(*(levels[w] for w in others))):
-            within: Choice = {w: {level: 1.0} for w, level in zip(others, held, strict=True)}
-            inside = ", ".join(f"{w}[{level}]" for w, level in zip(others, held, strict=True))
-            label = f"{v}[{a} - {b}]" + (f" in {inside}" if inside else "")
-            yield from _contrast(model, grid, label, "difference", {v: {a: 1.0, b: -1.0}, **within})
-    for chosen in product(*pairs.values()) if len(variables) > 1 else ():
-        label = " x ".join(f"{v}[{a} - {b}]" for v, (a, b) in zip(variables, chosen, strict=True))
-        choice: Choice = {v: {a: 1.0, b: -1.0} for v, (a, b) in zip(variables, chosen, strict=True)}
-        yield from _contrast(model, grid, label, "interaction", choice)
+
+
+def _adjust(rows: list[dict[str, Any]]) -> None:
+    """Add p_holm to the rows that have a p, among those of a kind."""
+    for kind in ("difference", "interaction"):
+        tested = [row for row in rows if row["kind"] == kind and np.isfinite(row["p"])]
+        adjusted = holm([row["p"] for row in tested])
+        for row, p in zip(tested, adjusted, strict=True):
+            row["p_holm"] = p
 
 
 def _contrast(
@@ -139,11 +180,3 @@ def _contrast(
     used = _used(model, weights) | np.isnan(weights)
     if used.any():
         yield {"label": label, "kind": kind, **_row(model, np.where(used, weights, 0.0))}
-
-
-def _adjusted(factors: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for kind in ("difference", "interaction"):
-        part = [r for r in rows if r["kind"] == kind and np.isfinite(r["p"])]
-        for row, p in zip(part, holm([r["p"] for r in part]), strict=True):
-            row["p_holm"] = p
-    return [{"factors": factors, **row} for row in rows]

@@ -158,7 +158,7 @@ def _refuse_repeated(random: Random, formula: Formula) -> None:
 
 def apart(formula: Formula, rows: pd.DataFrame) -> list[str]:
     """A note on categories in (f || g), whose meaning programs differ in."""
-    groups = {}
+    groups: dict[str, str] = {}
     for random in formula.random:
         if random.apart:
             group = ":".join(random.group)
@@ -251,7 +251,7 @@ def refuse_aliased(design: Design, x: np.ndarray, where: str = "") -> None:
         )
 
 
-def _refuse_extreme(names: Sequence[str], size: np.ndarray, where: str) -> None:
+def _refuse_extreme(names: list[str], size: np.ndarray, where: str) -> None:
     """Raise InputError for a column whose largest number has a square, or 1 over it, that is none."""
     if size.max(initial=0.0) > LARGEST:
         name = names[int(size.argmax())]
@@ -294,7 +294,7 @@ def refuse_nearly_aliased(design: Design, x: np.ndarray) -> None:
         )
 
 
-def _refuse_flat(names: Sequence[str], x: np.ndarray) -> None:
+def _refuse_flat(names: list[str], x: np.ndarray) -> None:
     """Raise InputError with the first column that varies by next to nothing of its size."""
     spread = x.std(axis=0)
     size = np.abs(x).max(axis=0, initial=0.0)

@@ -15,7 +15,8 @@ another grouping widens the mixed model's se and not this one.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -41,35 +42,74 @@ def on_means(
     """Columns term, unit, n_units, by ("means", "intercepts" or "slopes") and those of a contrast;
     one row per effect that has a check.
     """
-    found = []
-    weights = np.ones(len(response)) if weights is None else weights
+    if weights is None:
+        weights = np.ones(len(response))
     scale = np.maximum(np.abs(x).max(0), 1e-300)
-    x = x / scale
-    for name in dict.fromkeys(u.unit for u in units if u.unit != ROW):
+    rows_of_terms = []
+    for name in dict.fromkeys(unit.unit for unit in units if unit.unit != ROW):
         group = next(r.group for r in formula.random if ":".join(r.group) == name)
-        codes = codes_of(group, rows)
-        constant = constant_columns(x, codes)
-        mine = [j for j, u in enumerate(units) if u.unit == name and design.term_of[j]]
-        between, within = [j for j in mine if constant[j]], [j for j in mine if not constant[j]]
-        checks = _by_means(between, response, x, weights, codes, constant, design)
-        rest = [j for j in between if j not in checks]
-        if rest or within:
-            own = _own_lines(response, x[:, ~constant], codes)
-            checks |= _by_intercepts(rest, own[0], x[:, constant], codes, np.flatnonzero(constant))
-            checks |= _by_slopes(within, *own[1:], np.flatnonzero(~constant))
-        for j in (j for j in mine if j in checks):
-            by, n_units, *row = (checks[j][c] for c in ("by", "n_units", "estimate", "se", "df"))
-            row[:2] = row[0] / scale[j], row[1] / scale[j]
-            found.append(
-                {
-                    "term": design.names[j],
-                    "unit": name,
-                    "n_units": n_units,
-                    "by": by,
-                    **t_interval(*row),
-                }
-            )
-    return pd.DataFrame(found)
+        data = _Data(response, x / scale, weights, design, codes_of(group, rows))
+        carried = [j for j, u in enumerate(units) if u.unit == name and design.term_of[j]]
+        checks = _checks(carried, data)
+        for j in carried:
+            if j in checks:
+                check = checks[j]
+                estimate, se = check.estimate / scale[j], check.se / scale[j]
+                rows_of_terms.append(
+                    {
+                        "term": design.names[j],
+                        "unit": name,
+                        "n_units": check.n_units,
+                        "by": check.by,
+                        **t_interval(estimate, se, check.df),
+                    }
+                )
+    return pd.DataFrame(rows_of_terms)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the checks of one unit are made of; x scaled to 1, `codes` the unit of each row."""
+
+    response: np.ndarray
+    x: np.ndarray
+    weights: np.ndarray
+    design: Design
+    codes: np.ndarray
+
+    @cached_property
+    def constant(self) -> np.ndarray:
+        """Whether each column has one value within every unit."""
+        return constant_columns(self.x, self.codes)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """statsmodels' estimate, se and df of one effect."""
+
+    n_units: int
+    estimate: float
+    se: float
+    df: float
+    by: str
+
+
+def _checks(columns: list[int], data: _Data) -> dict[int, _Check]:
+    """By means where they say something of a column that is constant within the unit, else by the
+    units' intercepts; by their slopes where it varies.
+    """
+    constant = data.constant
+    between = [j for j in columns if constant[j]]
+    within = [j for j in columns if not constant[j]]
+    checks = _by_means(between, data)
+    rest = [j for j in between if j not in checks]
+    if rest or within:
+        intercepts, slopes, multipliers = _own_lines(
+            data.response, data.x[:, ~constant], data.codes
+        )
+        checks |= _by_intercepts(rest, intercepts, data)
+        checks |= _by_slopes(within, slopes, multipliers, np.flatnonzero(~constant))
+    return checks
 
 
 def disagreements(means: pd.DataFrame, effects: pd.DataFrame) -> list[str]:
@@ -77,72 +117,74 @@ def disagreements(means: pd.DataFrame, effects: pd.DataFrame) -> list[str]:
     model's effect.
     """
     model = effects.set_index("term").loc[means["term"]] if len(means) else means
-    found = []
+    differing = []
     for (_, check), (_, effect) in zip(means.iterrows(), model.iterrows(), strict=True):
-        sign = np.sign(check["estimate"]) != np.sign(effect["estimate"])
-        verdicts = [row["lower"] > 0 or row["upper"] < 0 for row in (check, effect)]
-        found.append(
-            ", ".join(
-                [*(["sign"] if sign else []), *(["verdict"] if verdicts[0] != verdicts[1] else [])]
-            )
-        )
-    return found
+        differences = []
+        if np.sign(check["estimate"]) != np.sign(effect["estimate"]):
+            differences.append("sign")
+        if _excludes_0(check) != _excludes_0(effect):
+            differences.append("verdict")
+        differing.append(", ".join(differences))
+    return differing
 
 
-def _by_means(
-    columns: list[int],
-    response: np.ndarray,
-    x: np.ndarray,
-    weights: np.ndarray,
-    codes: np.ndarray,
-    constant: np.ndarray,
-    design: Design,
-) -> dict[int, dict[str, Any]]:
+def _excludes_0(row: pd.Series) -> bool:
+    return bool(row["lower"] > 0 or row["upper"] < 0)
+
+
+def _by_means(columns: list[int], data: _Data) -> dict[int, _Check]:
+    codes, weights = data.codes, data.weights
     total = np.bincount(codes, weights)
-    averaged = np.column_stack([np.bincount(codes, weights * c) / total for c in x.T])
+    averaged = np.column_stack([np.bincount(codes, weights * c) / total for c in data.x.T])
     averaged = averaged.round(12)  # a mean of equal values is equal
-    means = np.bincount(codes, weights * response) / total
+    means = np.bincount(codes, weights * data.response) / total
     determined = [
         j
         for j in columns
-        if not _at_a_reference(j, design, constant, averaged)
-        and not linear.undetermined(np.eye(x.shape[1])[j], averaged).any()
+        if not _at_a_reference(j, data.design, data.constant, averaged)
+        and _is_determined(j, averaged)
     ]
-    return {j: row | {"by": "means"} for j, row in _ols(means, averaged, determined).items()}
+    return _ols(means, averaged, determined, "means")
 
 
-def _by_intercepts(
-    columns: list[int], own: np.ndarray, x: np.ndarray, codes: np.ndarray, constant: np.ndarray
-) -> dict[int, dict[str, Any]]:
-    """The units' own intercepts over the units; x [row, constant column]."""
+def _is_determined(j: int, x: np.ndarray) -> bool:
+    """Whether the rows of x determine the coefficient of its column j."""
+    weights = np.eye(x.shape[1])[j]
+    return not linear.undetermined(weights, x).any()
+
+
+def _by_intercepts(columns: list[int], own: np.ndarray, data: _Data) -> dict[int, _Check]:
+    """The units' own intercepts over the units."""
     usable = np.isfinite(own)
-    design = x[np.unique(codes, return_index=True)[1]][usable]
-    places = {j: constant.tolist().index(j) for j in columns}
-    known = {
-        j: k
-        for j, k in places.items()
-        if not linear.undetermined(np.eye(x.shape[1])[k], design).any()
-    }
-    rows = _ols(own[usable], design, list(known.values()))
-    return {j: rows[k] | {"by": "intercepts"} for j, k in known.items() if rows}
+    first = np.unique(data.codes, return_index=True)[1]
+    x = data.x[:, data.constant][first][usable]
+    places = {j: place for place, j in enumerate(np.flatnonzero(data.constant).tolist())}
+    known = {j: places[j] for j in columns if _is_determined(places[j], x)}
+    checks = _ols(own[usable], x, list(known.values()), "intercepts")
+    return {j: checks[place] for j, place in known.items() if checks}
 
 
 def _by_slopes(
     columns: list[int], own: np.ndarray, multipliers: np.ndarray, varying: np.ndarray
-) -> dict[int, dict[str, Any]]:
+) -> dict[int, _Check]:
     """The units' own slopes over the units; for a column that one of them carries alone."""
-    found: dict[int, dict[str, Any]] = {}
-    for j, place in ((j, varying.tolist().index(j)) for j in columns):
-        carried = np.flatnonzero((multipliers[:, :, place] != 0).any(0))
-        if len(carried) != 1:
+    checks: dict[int, _Check] = {}
+    places = {j: place for place, j in enumerate(varying.tolist())}
+    for j in columns:
+        carriers = np.flatnonzero((multipliers[:, :, places[j]] != 0).any(0))
+        if len(carriers) != 1:
             continue
-        usable, a = np.isfinite(own[:, carried[0]]), carried[0]
-        together = np.flatnonzero((multipliers[usable, a] != 0).any(0))
-        design, here = multipliers[usable, a][:, together], together.tolist().index(place)
-        if not linear.undetermined(np.eye(len(together))[here], design).any():
-            rows = _ols(own[usable, a], design, [here])
-            found |= {j: rows[here] | {"by": "slopes"}} if rows else {}
-    return found
+        carrier = carriers[0]
+        usable = np.isfinite(own[:, carrier])
+        factors = multipliers[usable, carrier]
+        together = np.flatnonzero((factors != 0).any(0))
+        x = factors[:, together]
+        here = together.tolist().index(places[j])
+        if _is_determined(here, x):
+            checks_here = _ols(own[usable, carrier], x, [here], "slopes")
+            if checks_here:
+                checks[j] = checks_here[here]
+    return checks
 
 
 def _own_lines(
@@ -156,41 +198,61 @@ def _own_lines(
     for another level.
     """
     n_columns = inner.shape[1]
-    parts = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    intercepts, own = np.full(len(parts), np.nan), np.full((len(parts), n_columns), np.nan)
+    by_unit = np.argsort(codes, kind="stable")
+    parts = np.split(by_unit, np.cumsum(np.bincount(codes))[:-1])
+    intercepts = np.full(len(parts), np.nan)
+    slopes = np.full((len(parts), n_columns), np.nan)
     multipliers = np.zeros((len(parts), n_columns, n_columns))
     for unit, part in enumerate(parts):
-        mean = inner[part].mean(0)
-        centred = inner[part] - mean
-        kept = linear.independent_columns(np.column_stack([np.ones(len(part)), inner[part]]))
-        kept = [k - 1 for k in kept if k]
-        own[unit, kept] = np.linalg.lstsq(
-            centred[:, kept], response[part] - response[part].mean(), rcond=None
-        )[0]
-        multipliers[unit, kept] = np.linalg.lstsq(centred[:, kept], centred, rcond=None)[0]
-        intercepts[unit] = response[part].mean() - mean[kept] @ own[unit, kept]
-    multipliers[
-        np.abs(multipliers) < NEARLY_0 * max(np.abs(multipliers).max(initial=0.0), NEARLY_0)
-    ] = 0.0
-    known = np.isfinite(own).sum(1)
+        line = _own_line(response[part], inner[part])
+        intercepts[unit] = line.intercept
+        slopes[unit, line.kept] = line.slopes
+        multipliers[unit, line.kept] = line.multipliers
+    largest = np.abs(multipliers).max(initial=0.0)
+    multipliers[np.abs(multipliers) < NEARLY_0 * max(largest, NEARLY_0)] = 0.0
+    known = np.isfinite(slopes).sum(1)
     intercepts[known < known.max()] = np.nan
-    return intercepts, own, multipliers
+    return intercepts, slopes, multipliers
 
 
-def _ols(y: np.ndarray, x: np.ndarray, columns: list[int]) -> dict[int, dict[str, Any]]:
-    """statsmodels' estimate, se and df of columns that the rows determine."""
+@dataclass(frozen=True)
+class _Line:
+    """Least squares in one unit: the independent columns, their slopes and their multipliers for
+    all columns.
+    """
+
+    kept: list[int]
+    intercept: float
+    slopes: np.ndarray
+    multipliers: np.ndarray
+
+
+def _own_line(response: np.ndarray, inner: np.ndarray) -> _Line:
+    mean = inner.mean(0)
+    centred = inner - mean
+    with_constant = np.column_stack([np.ones(len(inner)), inner])
+    kept = [k - 1 for k in linear.independent_columns(with_constant) if k]
+    slopes = np.linalg.lstsq(centred[:, kept], response - response.mean(), rcond=None)[0]
+    multipliers = np.linalg.lstsq(centred[:, kept], centred, rcond=None)[0]
+    return _Line(kept, response.mean() - mean[kept] @ slopes, slopes, multipliers)
+
+
+def _ols(y: np.ndarray, x: np.ndarray, columns: list[int], by: str) -> dict[int, _Check]:
+    """The checks of columns that the rows determine; none where no df are left."""
     kept = linear.independent_columns(x)
     if not columns or len(y) <= len(kept):
         return {}
     fitted = OLS(y, x[:, kept]).fit()
+    places = {j: kept.index(j) for j in columns}
     return {
-        j: {
-            "n_units": len(y),
-            "estimate": float(fitted.params[kept.index(j)]),
-            "se": float(fitted.bse[kept.index(j)]),
-            "df": float(fitted.df_resid),
-        }
-        for j in columns
+        j: _Check(
+            n_units=len(y),
+            estimate=float(fitted.params[place]),
+            se=float(fitted.bse[place]),
+            df=float(fitted.df_resid),
+            by=by,
+        )
+        for j, place in places.items()
     }
 
 
