@@ -1,9 +1,12 @@
-"""The commands that compute nothing."""
+"""The commands that compute nothing, and what the program does with any command line."""
 
+import importlib.metadata
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,16 +160,17 @@ def test_a_list_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
         ["fit", "https://user:S3CRET@h.example/t.csv", "y ~ x"],
         ["gstudy", "https://h.example/t.csv?api-key=S3CRET", "--score", "y", "--object", "a"],
         ["verify", "small", "https://h.example/s.yaml?api-key=S3CRET"],
+        ["https://user:S3CRET@h.example/"],
+        ["fit", "t.csv", "y ~ x", "--https://user:S3CRET@h.example/=1"],
+        ["fit", "t.csv", "y ~ x", "--family", "https://h.example/?token=S3CRET"],
+        ["plan", "small", "--effect", "https://h.example/?token=S3CRET"],
     ],
 )
 def test_an_error_repeats_no_secret(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An address in the place of a model, a study or a table is told without its password or key."""
-    try:
-        assert main.main(arguments) == 2
-    except SystemExit as ended:  # argparse's own
-        assert ended.code == 2
+    assert main.main(arguments) == 2
     told = capsys.readouterr().err
     assert "S3CRET" not in told and "transect" in told
 
@@ -184,3 +188,58 @@ def test_a_project_is_not_made_through_a_link(
         "is a project already" in capsys.readouterr().err
         and not (tmp_path / "elsewhere.yaml").exists()
     )
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """`transect --version`: what the installed package's metadata say."""
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"transect {importlib.metadata.version('transect')}\n"
+
+
+@pytest.mark.parametrize("given", [[], ["registry"]])
+def test_without_a_command_the_commands_are_named(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence on stderr, nothing on stdout, code 2."""
+    assert main.main(given) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and f"`{' '.join(['transect', *given])}` needs a command: " in err
+
+
+def test_options_stand_before_or_after_the_arguments() -> None:
+    """The parser reads the same command in both orders, an option of a list as often as given."""
+    orders = (
+        ["fit", "t.csv", "y ~ x", "--means", "a", "-n", "200", "--means=b"],
+        ["fit", "--means", "a", "-n200", "--means", "b", "t.csv", "y ~ x"],
+    )
+    first, second = (_bound(words) for words in orders)
+    assert first == second
+    assert first["more"].means == ("a", "b") and first["more"].n == 200
+
+
+def test_what_follows_two_dashes_is_for_snakemake() -> None:
+    """Also what looks like an option of `run`; options of `run` stand before or after the study."""
+    given = ["run", "-j", "2", "small", "--csv", "--", "-j", "9", "--", "x"]
+    command = inspect.getclosurevars(main.read(given, main.program())).nonlocals
+    assert command["more"] == {"snakemake_arguments": ("-j", "9", "--", "x")}
+    assert command["bound"].arguments["cores"] == 2 and command["bound"].arguments["csv"]
+
+
+def test_the_last_of_a_repeated_option_counts() -> None:
+    """As everywhere in shells; a number below zero is a value, not an option."""
+    assert _bound(["plan", "s", "--effect", "1", "--effect", "-0.5"])["question"].effect == -0.5
+
+
+def test_a_command_imports_its_own_room_only() -> None:
+    """`registry list` reads no command on tables or models, no torch and no rich."""
+    code = (
+        "import sys; from transect.cli.main import main; main(['registry', 'list']);"
+        "assert not {'torch', 'rich.console', 'transect.cli.table.commands',"
+        " 'transect.cli.model.commands'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def _bound(words: list[str]) -> dict[str, Any]:
+    command = main.read(words, main.program())
+    return dict(inspect.getclosurevars(command).nonlocals["bound"].arguments)

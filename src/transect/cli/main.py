@@ -1,17 +1,19 @@
-"""The program `transect`: every command, and the exit codes."""
+"""The program `transect`: every command, the exit codes, and what is shown of an error.
 
-import argparse
+A command is imported when it is called, and imports its work when it runs.
+"""
+
 import contextlib
-import json
-import os
+import inspect
 import sys
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from transect.cli.arguments import Parser, above_zero, positive
-from transect.cli.model import commands as model_commands
-from transect.cli.registry import commands as registry_commands
-from transect.cli.table import commands as table_commands
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from transect.cli.arguments import default_text
+from transect.cli.help_panels import Panels
+from transect.cli.usage_errors import refusal
 from transect.errors import (
     InputError,
     LoadError,
@@ -22,328 +24,148 @@ from transect.errors import (
     panics_are_errors,
 )
 from transect.jobs.workflow.stopping import Stopped, stoppable
-from transect.store import children
-from transect.store.files.whole_files import write_text
 from transect.store.hub import addresses
-from transect.store.project import FOLDERS, SETTINGS, SETTINGS_FILE, find_project
 
 EXIT_CODES = (
-    "Exit codes: 0 all asked for is there; 1 finished, but cells failed, a model cannot be loaded, or a resource gave out (a full disk); 2 the input is wrong, or "
-    "a place cannot be written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP: what is finished is kept."
+    "Exit codes: 0 everything asked for is done; 1 finished, but cells failed, a model cannot be "
+    "loaded, or a resource gave out (a full disk); 2 the input is wrong, or a place cannot be "
+    "written; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP: what is finished is kept."
 )
+# the rooms of the commands and their titles in the help; where the function of each command is
+ROOMS = {
+    "study": "Studies",
+    "model": "Models without a study",
+    "table": "Tables of any origin",
+    "registry": "Registry",
+}
+COMMANDS = {
+    "init": "study.commands:init",
+    "plan": "study.commands:plan",
+    "run": "study.commands:run",
+    "status": "study.commands:status",
+    "verify": "study.commands:verify",
+    "measures": "model.commands:measures",
+    "measure": "model.commands:measure",
+    "fit": "table.commands:fit",
+    "gstudy": "table.commands:gstudy",
+    "scaling": "table.commands:scaling",
+    "registry list": "registry.commands:list_runs",
+    "registry show": "registry.commands:show_run",
+    "registry tree": "registry.commands:show_tree",
+    "registry contrasts": "registry.commands:show_contrasts",
+    "registry languages": "registry.commands:show_languages",
+    "registry add": "registry.commands:add_model",
+    "registry check": "registry.commands:check_suites",
+    "registry audit": "registry.commands:audit_suite",
+}
+# where the parser's own line says less
+USAGE = {
+    "run": "transect run [OPTIONS] STUDY [-- SNAKEMAKE_ARGUMENTS]",
+    "measures": "transect measures [OPTIONS] [NAME]",
+}
+HELP = ("--help", "-h")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; errors of the input are one sentence on stderr."""
-    given = sys.argv[1:] if argv is None else argv
-    # what follows -- is for Snakemake, wherever the options of `run` stand
-    end = given.index("--") if given[:1] == ["run"] and "--" in given else len(given)
-    args = _parser().parse_args(given[:end])
-    args.snakemake = given[end + 1 :]
+def _version() -> str:
+    from importlib.metadata import version  # here: it costs as much as a command's parser
+
+    return f"transect {version('transect')}"
+
+
+def program() -> App:
+    """The parser of all commands; each is imported when it is asked for."""
+    app = App(
+        name="transect",
+        help="How far does a finding about one language model reach?",
+        help_epilogue=EXIT_CODES,
+        help_format="plaintext",
+        version=_version,
+        help_formatter=Panels(),
+        group_parameters=Group("Options", sort_key=9),  # after the groups of each command
+        default_parameter=Parameter(
+            negative=(),
+            json_list=False,
+            json_dict=False,
+            allow_repeating=True,
+            show_default=default_text,
+        ),
+    )
+    groups = {
+        room: Group(title, sort_key=order) for order, (room, title) in enumerate(ROOMS.items())
+    }
+    registry = App(
+        name="registry",
+        help="List, add, check and audit the models that studies can use.",
+        group=groups["registry"],
+        help_epilogue="",
+    )
+    for order, (name, place) in enumerate(COMMANDS.items()):
+        *parent, word = name.split()
+        group = None if parent else groups[place.partition(".")[0]]
+        (registry if parent else app).command(
+            f"transect.cli.{place}",
+            name=word,
+            sort_key=order,
+            group=group,
+            help_epilogue="",
+            usage=USAGE.get(name),
+        )
+    app.command(registry)
+    return app
+
+
+def read(words: Sequence[str], app: App) -> Callable[[], Any]:
+    """The command that the words of a command line ask for, ready to be called.
+
+    What follows `--` after `run` is for Snakemake, wherever the options of `run` stand. Raises
+    CycloptsError for words that no command takes, InputError where no command is named.
+    """
+    end = words.index("--") if words[:1] == ["run"] and "--" in words else len(words)
+    command, bound, unparsed = app.parse_args(
+        words[:end], exit_on_error=False, print_error=False, verbose=False
+    )
+    more = {"snakemake_arguments": tuple(words[end + 1 :])} if unparsed else {}
+    if inspect.ismethod(command) and command.__func__ is App.help_print:
+        group = app["registry"] if words[:1] == ["registry"] else app
+        if not set(HELP) & set(words):
+            names = ", ".join(name for name in group if not name.startswith("-"))
+            raise InputError(
+                f"`transect {' '.join(words)}".rstrip() + f"` needs a command: {names}."
+            )
+        group.resolved_commands()  # a command that is not imported has no summary in a list
+    return lambda: command(*bound.args, **bound.kwargs, **more)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors of the input are one sentence on stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
         with stoppable(), panics_are_errors():
-            return args.command(args) or 0
+            return read(words, program())() or 0
+    except CycloptsError as error:
+        return _ended(refusal(error), 2)
     except InputError as error:
-        print(_of_error(error), file=sys.stderr)
-        return 2
+        return _ended(error, 2)
     except (LoadError, NotApplicable, ResourceError) as error:
-        print(_of_error(error), file=sys.stderr)
-        return 1
+        return _ended(error, 1)
     except BrokenPipeError:
         return 0
     except Stopped as stopped:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(_of_error(stopped), file=sys.stderr, flush=True)
+            _ended(stopped, 2)
         return 128 + stopped.number
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        if (told := of_disk(error)) is None:
+        if (sentence_and_code := of_disk(error)) is None:
             raise
-        print(_of_error(told[0]), file=sys.stderr)
-        return told[1]
+        return _ended(*sentence_and_code)
 
 
-def _of_error(error: object) -> str:
-    """What is shown of an error, without the passwords and keys of the addresses that it repeats."""
-    return f"transect: {brief(addresses.shown(str(error)))}"
-
-
-def run(args: argparse.Namespace) -> int:
-    """Train, measure, analyse, report."""
-    from transect.jobs.workflow import runner
-
-    study = _unedited(args)
-    cores = args.cores or study.project.cores
-    if args.dry_run:
-        import subprocess
-
-        (study.project.root / ".snakemake").mkdir(
-            exist_ok=True
-        )  # Snakemake needs it, and has no sentence for a disk without it
-        command = runner.snakemake(
-            study, cores, args.retry_failed, ("--dry-run", *args.snakemake), args.trust_remote_code
-        )
-        return subprocess.call(command, env=children.environment())
-    print(_cost_sentence(study, cores), flush=True)
-    ended = runner.run(
-        study,
-        cores,
-        retry_failed=args.retry_failed,
-        trust_remote_code=args.trust_remote_code,
-        say=_say,
-        arguments=tuple(args.snakemake),
-    )
-    if args.csv:
-        from transect.jobs.gather import copy_as_csv
-
-        copied = copy_as_csv(study.results)
-        if not args.json:
-            print(
-                f"csv      {', '.join(path.name for path in copied) or 'nothing is gathered yet'} in {study.results}"
-            )
-    return _tell(ended, args.json)
-
-
-def plan(args: argparse.Namespace) -> int:
-    """What `run` would do and cost, what the sample can tell apart, and with what power; before any
-    computing.
-    """
-    from transect.study.plan import work as job
-
-    study = _unedited(args)
-    wishes = job.Wishes(args.effect, args.sd, args.suggest, args.criterion, tuple(args.contrast))
-    found = job.plan(study, args.cores or study.project.cores, wishes)
-    print(json.dumps(found, indent=1) if args.json else job.text(found))
-    return 0
-
-
-def status(args: argparse.Namespace) -> int:
-    """What is there, what is running, how long still."""
-    from transect.jobs.progress import running
-    from transect.jobs.workflow import runner
-    from transect.report.grid import entry_label  # here: it imports pandas and jinja2
-    from transect.study import cost
-
-    study = _unedited(args)
-    ended = runner.outcome(study)
-    jobs = running(study.results / "progress")
-    left = cost.estimate(study)
-    if not args.json:
-        for names, part in ended.measures.groupby(["measure", "stimuli", "entry"], sort=False):
-            print(
-                f"measure  {entry_label(*names)}: {', '.join(f'{n} {s}' for s, n in zip(part['state'], part['cells'], strict=True))}"
-            )
-        for job in jobs:
-            print(
-                f"running  {job['job']}{': ' if job['what'] else ''}{job['what']} ({job['done']:.0f} of {job['total']})"
-            )
-        print(
-            f"to do    {left.trainings} runs to train, {left.cells} cells to measure, about {left.minutes(study.project.cores):.0f} min"
-        )
-    return _tell(
-        ended,
-        args.json,
-        {
-            "running": jobs,
-            "measures": ended.measures.to_dict("records"),
-            "cells_to_measure": left.cells,
-            "runs_to_train": left.trainings,
-        },
-    )
-
-
-def verify(args: argparse.Namespace) -> int:
-    """Read every cell of a study again and compare its values with the digest that was stored."""
-    from transect.jobs.verify import damages
-
-    n, damaged = damages(_study(args))
-    for sentence in damaged:
-        print(sentence)
-    print(f"{n} cells read, {len(damaged)} damaged.")
-    return int(bool(damaged))
-
-
-def init(args: argparse.Namespace) -> int:
-    """Make a project folder for your own studies, models and measures."""
-    folder: Path = args.folder
-    if os.path.lexists(
-        folder / SETTINGS_FILE
-    ):  # a link that leads nowhere would be written through
-        raise InputError(f"{folder} is a project already ({SETTINGS_FILE} is there).")
-    for place in (folder / name for name in FOLDERS):
-        in_the_way = next(
-            (p for p in (place, *place.parents) if os.path.lexists(p) and not p.is_dir()), None
-        )
-        if in_the_way is not None:
-            raise InputError(
-                f"{in_the_way} is no folder, and {place} must be one; move it, or choose another folder."
-            )
-        place.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"# {name}:   # {meaning}\n" for name, meaning in SETTINGS.items())
-    write_text(
-        folder / SETTINGS_FILE,
-        f"# Settings of this project; remove the first # to set one.\n{lines}",
-    )
-    print(
-        f"{folder}: put studies into studies/, models into model_registry/, your own units into stimuli/, measures/, corpora/ and analyses/."
-    )
-    print(
-        "They are read beside those that are shipped. Then, inside this folder: transect run STUDY"
-    )
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="transect",
-        description="How far does a finding about one language model reach?",
-        epilog=EXIT_CODES,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(
-        name: str, function: Any, group: Any = commands, study: bool = False
-    ) -> argparse.ArgumentParser:
-        command = group.add_parser(
-            name, help=(function.__doc__ or "").strip().rstrip("."), description=function.__doc__
-        )
-        command.set_defaults(command=function)
-        command.add_argument("--json", action="store_true", help="machine-readable output")
-        if study:
-            command.add_argument(
-                "study", metavar="STUDY", help="a study's name or the path of its file"
-            )
-            command.add_argument(
-                "-j", "--cores", type=positive, help="cores to use (default: the setting, else all)"
-            )
-        return command
-
-    runs = add("run", run, study=True)
-    runs.add_argument("-n", "--dry-run", action="store_true", help="show the jobs, compute nothing")
-    runs.add_argument(
-        "--csv",
-        action="store_true",
-        help="measurements, grid and registry as CSV too, beside their Parquet files",
-    )
-    runs.add_argument("--retry-failed", action="store_true", help="measure failed cells again")
-    runs.add_argument("--trust-remote-code", action="store_true", help=model_commands.REMOTE_CODE)
-    runs.epilog = "What follows -- goes to Snakemake as it is, e.g. -- --executor slurm --jobs 100."
-    plans = add("plan", plan, study=True)
-    plans.add_argument(
-        "--effect",
-        type=float,
-        metavar="X",
-        help="tell the power for a difference (or a change per tenfold) of X",
-    )
-    plans.add_argument(
-        "--sd",
-        type=above_zero,
-        metavar="S",
-        help="of a unit beside the factors (default: from finished cells)",
-    )
-    plans.add_argument(
-        "--suggest",
-        type=positive,
-        default=0,
-        metavar="K",
-        help="the K runs, and untrained designs, that would add most",
-    )
-    plans.add_argument(
-        "--criterion", choices=["D", "A"], default="D", help="by which additions are ranked"
-    )
-    plans.add_argument(
-        "--contrast",
-        action="append",
-        default=[],
-        metavar="FACTOR",
-        help="a factor in question (default: the study's design)",
-    )
-    states = add("status", status, study=True)
-    for command in (runs, plans, states):
-        command.add_argument(
-            "--same-values",
-            action="store_true",
-            help="units that were edited at an equal VERSION give the same values: keep what was measured",
-        )
-    add("verify", verify, study=True)
-    model_commands.add_to(add)
-    table_commands.add_to(add)
-    entries = commands.add_parser("registry", help="the models").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    registry_commands.add_to(add, entries)
-    add("init", init).add_argument("folder", metavar="DIR", type=Path)
-    return parser
-
-
-def _study(args: argparse.Namespace) -> Any:
-    from transect.study import study_file as study
-
-    return study.load(args.study, find_project())
-
-
-def _unedited(args: argparse.Namespace) -> Any:
-    """The study, where its units are still what its cells were measured with."""
-    from transect.jobs import edited
-
-    study = _study(args)
-    edited.check(study, args.same_values)
-    return study
-
-
-def _cost_sentence(study: Any, cores: int) -> str:
-    from transect.study.cost import estimate
-
-    cost = estimate(study)
-    if cost.cells == 0 and cost.trainings == 0:
-        return f"{study.name}: all {cost.finished} cells are there."
-    size = f"{max(cost.disk_bytes, 1e7) / 1e9:.2f} GB of disk" + (
-        f" ({cost.download_bytes / 1e9:.2f} GB to download)" if cost.download_bytes else ""
-    )
-    return (
-        f"{study.name}: {cost.trainings} runs to train, {cost.cells} cells to measure on {cost.loads} checkpoints; "
-        f"about {cost.minutes(cores):.0f} min on {cores} cores and {size}."
-    )
-
-
-def _tell(ended: Any, as_json: bool, more: dict[str, Any] | None = None) -> int:
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "states": ended.states,
-                    "failures": ended.failures.to_dict("records"),
-                    "refused": ended.refused.to_dict("records"),
-                    "errors": ended.errors,
-                    "report": str(ended.report) if ended.report.is_file() else None,
-                    **(more or {}),
-                },
-                indent=1,
-            )
-        )
-        return ended.exit_code
-    from transect.report.grid import entry_label  # here: it imports pandas and jinja2
-
-    print("cells    " + ", ".join(f"{n} {state}" for state, n in ended.states.items()))
-    for row in ended.refused.head(10).to_dict("records"):
-        print(
-            f"refused  {row['run']}, {entry_label(row['measure'], row['stimuli'], row['entry'])} ({row['cells']} cells): {row['reason']}"
-        )
-    for row in ended.failures.head(10).to_dict("records"):
-        print(f"failed   {row['run']} ({row['cells']} cells): {row['reason']}")
-    for name, error in ended.errors.items():
-        print(f"failed   {name}: {error}")
-    if ended.report.is_file():
-        print(f"report   {ended.report}")
-        print(
-            "beside   figures/ (SVG, PDF, PNG), their data in tables/ (CSV, Parquet), items/, and codebook.csv, which explains every column"
-        )
-    return ended.exit_code
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _ended(error: object, code: int) -> int:
+    """Show an error, without the passwords and keys of the addresses that it repeats."""
+    print(f"transect: {brief(addresses.shown(str(error)))}", file=sys.stderr, flush=True)
+    return code
 
 
 if __name__ == "__main__":

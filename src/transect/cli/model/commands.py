@@ -2,74 +2,185 @@
 measures`, which lists what it can measure.
 """
 
-import argparse
 import json
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from cyclopts import Group, Parameter
+
+from transect.cli.arguments import REMOTE_CODE, File, Json, Megabytes, Seed
 from transect.errors import LONGEST_NAME, brief
 from transect.store.project import find_project
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REMOTE_CODE = "run the Python files of a model whose registry entry says `remote_code: true`"
+    from transect.cli.model.single import Measured
 
 
-def measure(args: argparse.Namespace) -> int:
-    """One or several measures of one model, loaded once, without a study; `transect measures` lists
-    them.
+@Parameter(name="*", group=Group("Measures", sort_key=1))
+@dataclass(frozen=True)
+class What:
+    """What is measured.
+
+    Parameters
+    ----------
+    measure
+        name of a measure (`transect measures` lists them); may be repeated: the model is loaded
+        once
+    option
+        set an option of the measure, as YAML (`transect measures NAME` lists them); may be repeated
+    """
+
+    measure: Annotated[tuple[str, ...], Parameter(metavar="NAME")]
+    option: Annotated[
+        tuple[str, ...], Parameter(metavar="KEY=VALUE", show_default="those of the measure")
+    ] = ()
+    seed: Seed = 1
+
+
+@Parameter(name="*", group=Group("Stimuli", sort_key=2))
+@dataclass(frozen=True)
+class Stimuli:
+    """On what it is measured.
+
+    Parameters
+    ----------
+    stimuli
+        file of stimuli (JSON lines, CSV or TSV), name of a stimulus set, or pattern such as
+        'blimp/*.jsonl'; may be repeated
+    columns
+        name the column of the file that holds a needed column, e.g. sentence_good=good; may be
+        repeated
+    stimuli_option
+        set an option or factor of the stimulus set, as YAML; may be repeated
+    keep
+        copy a column of the stimuli into the rows; may be repeated
+    """
+
+    stimuli: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="FILE_OR_NAME", show_default="none, for measures that bring their own"),
+    ] = ()
+    columns: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="NAME=COLUMN", show_default="columns are called as the measure calls them"
+        ),
+    ] = ()
+    stimuli_option: Annotated[
+        tuple[str, ...], Parameter(metavar="KEY=VALUE", show_default="those of the stimulus set")
+    ] = ()
+    keep: Annotated[tuple[str, ...], Parameter(metavar="COLUMN")] = ()
+
+
+@Parameter(name="*", group=Group("Loading the model", sort_key=3))
+@dataclass(frozen=True)
+class Load:
+    """How the model is loaded.
+
+    Parameters
+    ----------
+    revision
+        revision of the model: a branch, tag or commit of a hub id, a checkpoint of a run
+    device
+        device to compute on: cpu, cuda, cuda:1 ..., or auto, which spreads a model over several
+        devices where it does not fit on one
+    dtype
+        number format of weights and activations
+    budget
+        memory in MB for the activations of one batch
+    """
+
+    revision: Annotated[
+        str | None,
+        Parameter(metavar="REVISION", show_default="main; of a run, its last checkpoint"),
+    ] = None
+    device: Annotated[str, Parameter(metavar="DEVICE")] = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    budget: Annotated[Megabytes | None, Parameter(show_default="chosen by the engine")] = None
+    trust_remote_code: Annotated[bool, Parameter(help=f"{REMOTE_CODE}, or of a directory")] = False
+
+
+DEFAULT_STIMULI = Stimuli()
+DEFAULT_LOAD = Load()
+
+
+def measure(
+    model: str,
+    /,
+    *,
+    what: What,
+    stimuli: Stimuli = DEFAULT_STIMULI,
+    load: Load = DEFAULT_LOAD,
+    out: File,
+    as_json: Json = False,
+) -> int:
+    """Measure one model, loaded once, by one or several measures, without a study.
+
+    The exit code is 1 where items were refused or a check of the model failed.
+
+    For example:
+
+      transect measure pythia-70m --measure induction --out rows.parquet
+      transect measure ./model --measure surprisal --stimuli t.csv --out r.csv
+
+    Parameters
+    ----------
+    model
+        run of the registry, hub id, or directory
+    out
+        write the rows to FILE.parquet or FILE.csv
     """
     from transect.cli.model.rows_file import check_out, write_rows
     from transect.cli.model.single import Loading, measure_model, parse_options
     from transect.stimuli.readers.own_file import parse_names
 
-    options, stimuli_options = (
-        parse_options(args.option),
-        parse_options(args.stimuli_option, "--stimuli-option"),
-    )
-    check_out(args.out)
-    budget = None if args.budget is None else int(args.budget * 2**20)
+    options = parse_options(list(what.option))
+    stimuli_options = parse_options(list(stimuli.stimuli_option), "--stimuli-option")
+    check_out(out)
+    budget = None if load.budget is None else int(load.budget * 2**20)
     done = measure_model(
-        args.model,
-        args.measure,
+        model,
+        what.measure,
         find_project(),
-        stimuli=args.stimuli,
-        revision=args.revision,
+        stimuli=stimuli.stimuli,
+        revision=load.revision,
         options=options,
         stimuli_options=stimuli_options,
-        keep=args.keep,
-        named=parse_names(args.columns),
-        seed=args.seed,
-        loading=Loading(args.device, args.dtype, budget, args.trust_remote_code),
+        keep=stimuli.keep,
+        named=parse_names(stimuli.columns),
+        seed=what.seed,
+        loading=Loading(load.device, load.dtype, budget, load.trust_remote_code),
     )
-    rows, refused = done.rows, done.refused
-    write_rows(args.out, rows)
-    metrics = {name: _summary(part) for name, part in _by_metric(rows.dropna(subset="value"))}
-    if args.json:
-        facts = {"out": str(args.out), "metrics": metrics, "refused": refused.to_dict("records")}
-        print(
-            json.dumps(
-                facts | {"self_check_nats": done.self_check.difference, **done.opening}, indent=1
-            )
-        )
-    else:
-        for metric, facts in metrics.items():
-            print(f"{metric:28} {facts['size']:8} rows  {_told(facts)}")
-        print(f"{len(rows)} rows in {args.out}")
-    _tell_refused(rows, refused, args.out)
+    write_rows(out, done.rows)
+    _print_measured(done, out, as_json)
+    _print_refused(done.rows, done.refused, out)
     if done.opening.get("opening_doubt"):
         print(f"transect: {done.opening['opening_doubt']}.", file=sys.stderr)
-    for told in done.untold:
-        print(f"transect: {told}", file=sys.stderr)
+    for sentence in done.untold:
+        print(f"transect: {sentence}", file=sys.stderr)
     if fault := done.self_check.sentence:
         print(f"transect: {fault}.", file=sys.stderr)
-    return int(bool(len(refused) or fault or done.untold))
+    return int(bool(len(done.refused) or fault or done.untold))
 
 
-def _tell_refused(rows: "pd.DataFrame", refused: "pd.DataFrame", out: Path) -> None:
+def _print_measured(done: "Measured", out: Path, as_json: bool) -> None:
+    """Print the number of rows and the mean or the largest value of each metric."""
+    metrics = {name: _summary(part) for name, part in _by_metric(done.rows.dropna(subset="value"))}
+    if as_json:
+        facts = {"out": str(out), "metrics": metrics, "refused": done.refused.to_dict("records")}
+        checked = {"self_check_nats": done.self_check.difference, **done.opening}
+        print(json.dumps(facts | checked, indent=1))
+        return
+    for metric, facts in metrics.items():
+        print(f"{metric:28} {facts['size']:8} rows  {_summary_text(facts)}")
+    print(f"{len(done.rows)} rows in {out}")
+
+
+def _print_refused(rows: "pd.DataFrame", refused: "pd.DataFrame", out: Path) -> None:
     """How many items were refused, and the first three; of several measures and sets, in each of
     them.
     """
@@ -143,104 +254,38 @@ def _summary(rows: "pd.DataFrame") -> dict[str, Any]:
     }
 
 
-def _told(facts: dict[str, Any]) -> str:
+def _summary_text(facts: dict[str, Any]) -> str:
     if "largest" not in facts:
         return f"mean {facts['mean']:.6g}"
-    found = dict(facts["largest"])
-    value, items = found.pop("value"), found.pop("items", None)
-    where = ", ".join(f"{name} {place}" for name, place in found.items())
+    largest = dict(facts["largest"])
+    value, items = largest.pop("value"), largest.pop("items", None)
+    where = ", ".join(f"{name} {place}" for name, place in largest.items())
     return f"largest {value:.6g} at {where}{f' (mean over {items} items)' if items and items > 1 else ''}"
 
 
-def measures(args: argparse.Namespace) -> int:
-    """The measures: what each is, reads, takes as options and gives."""
+def measures(
+    name: Annotated[str | None, Parameter(show_default="all, briefly")] = None,
+    /,
+    *,
+    as_json: Json = False,
+) -> int:
+    """List the measures with their inputs, options and metrics.
+
+    For example:
+
+      transect measures
+      transect measures surprisal
+
+    Parameters
+    ----------
+    name
+        show one measure, with the whole text of its file
+    """
     from transect.cli.model.measure_list import described, told
 
-    found = described(args.name, find_project())
-    if args.json:
-        print(json.dumps(found, indent=1))
+    listed = described(name, find_project())
+    if as_json:
+        print(json.dumps(listed, indent=1))
     else:
-        print("\n\n".join(told(facts, whole=args.name is not None) for facts in found))
+        print("\n\n".join(told(facts, whole=name is not None) for facts in listed))
     return 0
-
-
-def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands; `add(name, function)` makes the parser of one."""
-    add("measures", measures).add_argument(
-        "name", metavar="NAME", nargs="?", help="one measure, with all that its file says"
-    )
-    single = add("measure", measure)
-    single.add_argument(
-        "model", metavar="MODEL", help="a run of the registry, a hub id or a directory"
-    )
-    single.add_argument(
-        "--measure",
-        required=True,
-        action="append",
-        metavar="NAME",
-        help="one of `transect measures`; may be repeated: the model is loaded once",
-    )
-    single.add_argument(
-        "--stimuli",
-        action="append",
-        default=[],
-        metavar="FILE_OR_NAME",
-        help="JSON lines, CSV or TSV, the name of a stimulus set, or a pattern as 'blimp/*.jsonl'; may be repeated",
-    )
-    single.add_argument(
-        "--columns",
-        action="append",
-        default=[],
-        metavar="NAME=COLUMN",
-        help="what a file calls a column that is read, e.g. sentence_good=good",
-    )
-    single.add_argument("--revision")
-    single.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="K=V",
-        help="an option of the measure, as YAML; `transect measures NAME` lists them",
-    )
-    single.add_argument(
-        "--stimuli-option",
-        action="append",
-        default=[],
-        metavar="K=V",
-        help="an option or factor of the stimulus set",
-    )
-    single.add_argument(
-        "--keep",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="a column of the stimuli to copy into the rows",
-    )
-    single.add_argument("--seed", type=int, default=1)
-    single.add_argument(
-        "--device",
-        default="cpu",
-        help="cpu, cuda, cuda:1 ..., or auto: spread where it does not fit one",
-    )
-    single.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    single.add_argument(
-        "--budget", type=_megabytes, metavar="MB", help="memory for the activations of one batch"
-    )
-    single.add_argument(
-        "--trust-remote-code", action="store_true", help=f"{REMOTE_CODE}, or of a directory"
-    )
-    single.add_argument(
-        "--out", required=True, type=Path, metavar="FILE", help="FILE.parquet or FILE.csv"
-    )
-
-
-def _megabytes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < 1e9:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no memory budget; it must be a number of megabytes, at least 1."
-        )
-    return value
