@@ -338,26 +338,26 @@ def _checked(records: Any) -> list[Record]:
     """
     if not isinstance(records, list) or not records:
         raise ValueError("it has no list of records")
-    found = []
-    for number, given in enumerate(records, 1):
-        if not isinstance(given, dict):
-            raise ValueError(f"record {number} is {type(given).__name__}, no object")
-        told = {name: given[name] for name in Record.__dataclass_fields__ if name in given}
-        for name, field in Record.__dataclass_fields__.items():
-            value = told.get(name, field.default)
-            if (
-                type(value) is not field.type
-                or (name == "key" and not value)
-                or not _storable(value)
-            ):
-                what = f"{name} {str(value)[:40]!r}" if name in told else f"no {name}"
-                raise ValueError(f"record {number} has {what}")
-        if told["state"] not in STATES:
-            raise ValueError(
-                f"record {number} has the state {told['state'][:40]!r}; there are {', '.join(STATES)}"
-            )
-        found.append(Record(**told))
-    return found
+    return [_record(values, number) for number, values in enumerate(records, 1)]
+
+
+def _record(values: Any, number: int) -> Record:
+    """One record; number: its place in the file, for errors."""
+    if not isinstance(values, dict):
+        raise ValueError(f"record {number} is {type(values).__name__}, no object")
+    fields = Record.__dataclass_fields__
+    known = {name: values[name] for name in fields if name in values}
+    for name, field in fields.items():
+        value = known.get(name, field.default)
+        empty_key = name == "key" and not value
+        if type(value) is not field.type or empty_key or not _storable(value):
+            what = f"{name} {str(value)[:40]!r}" if name in known else f"no {name}"
+            raise ValueError(f"record {number} has {what}")
+    if known["state"] not in STATES:
+        raise ValueError(
+            f"record {number} has the state {known['state'][:40]!r}; there are {', '.join(STATES)}"
+        )
+    return Record(**known)
 
 
 def _storable(value: str | int) -> bool:

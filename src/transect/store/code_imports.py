@@ -58,14 +58,19 @@ def of_module(path: Path) -> list[Path]:
 def _direct(path: Path, modified: int) -> frozenset[Path]:
     targets: set[Path] = set()
     for node in _run(units.syntax(path)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _ours(alias.name):
-                    targets.add(_module(alias.name, path, node.lineno))
-        elif isinstance(node, ast.ImportFrom) and not node.level and _ours(node.module or ""):
-            for alias in node.names:
-                targets.add(_imported(node.module or "", alias.name, path, node.lineno))
+        targets.update(_targets(node, path))
     return frozenset(targets - {path})
+
+
+def _targets(node: ast.AST, path: Path) -> list[Path]:
+    """The files of the package that a statement of a file imports."""
+    if isinstance(node, ast.Import):
+        modules = [alias.name for alias in node.names if _ours(alias.name)]
+        return [_module(module, path, node.lineno) for module in modules]
+    if isinstance(node, ast.ImportFrom) and not node.level and _ours(node.module or ""):
+        source = node.module or ""
+        return [_imported(source, alias.name, path, node.lineno) for alias in node.names]
+    return []
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
@@ -89,22 +94,31 @@ def _imported(module: str, name: str, path: Path, line: int) -> Path:
     submodule = _file_of(f"{module}.{name}")
     if submodule is not None:
         return submodule
-    for node in ast.walk(units.syntax(source)):  # also those that run on first use
-        if isinstance(node, ast.ImportFrom) and _ours(node.module or ""):
-            names = {alias.asname or alias.name: alias.name for alias in node.names}
-            if name in names:
-                return _imported(node.module or "", names[name], source, node.lineno)
+    passed_on = _passed_on(source, name)
+    if passed_on is not None:
+        return passed_on
     if name in _assigned(units.syntax(source)):
         return source
     raise InputError(_no_file(f"{module}.{name}", path, line))
 
 
+def _passed_on(source: Path, name: str) -> Path | None:
+    """The file behind a name that a package itself imports, also on first use; None where it does
+    not.
+    """
+    for node in ast.walk(units.syntax(source)):
+        if isinstance(node, ast.ImportFrom) and _ours(node.module or ""):
+            names = {alias.asname or alias.name: alias.name for alias in node.names}
+            if name in names:
+                return _imported(node.module or "", names[name], source, node.lineno)
+    return None
+
+
 def _assigned(tree: ast.Module) -> set[str]:
     """The names that a module itself defines."""
+    definitions = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return names | {
-        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    }
+    return names | {node.name for node in definitions}
 
 
 def _module(module: str, path: Path, line: int) -> Path:

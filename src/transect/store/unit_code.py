@@ -33,20 +33,19 @@ def state(
     """
     if unit is None or (root := unit.root) is None:
         return SHIPPED_STATE
-    found = {*files(unit, options), *(p for p in more if p.is_file())}
-    digests = {
-        p: _of_syntax(p, p.stat().st_mtime_ns) if p.suffix == ".py" else _of_content(p)
-        for p in found
-    }
-    return " ".join(sorted(f"{_told(path, root)}={digest}" for path, digest in digests.items()))
+    paths = {*files(unit, options), *(path for path in more if path.is_file())}
+    return " ".join(sorted(f"{_name(path, root)}={_digest(path)}" for path in paths))
 
 
 def changed(before: str, now: str) -> list[str]:
     """The files in which two states differ."""
-    states = [
-        dict(part.rsplit("=", 1) for part in text.split() if "=" in part) for text in (before, now)
-    ]
-    return sorted(f for f in {*states[0], *states[1]} if states[0].get(f) != states[1].get(f))
+    old, new = _digests(before), _digests(now)
+    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+
+
+def _digests(text: str) -> dict[str, str]:
+    """File -> digest, of a state."""
+    return dict(part.rsplit("=", 1) for part in text.split() if "=" in part)
 
 
 def files(unit: Unit, options: Mapping[str, Any] | None = None) -> list[Path]:
@@ -56,36 +55,35 @@ def files(unit: Unit, options: Mapping[str, Any] | None = None) -> list[Path]:
     root = unit.root
     if root is None:
         return [unit.path]
-    code, left = [unit.path], [unit.path]
-    while left:
-        path = left.pop()
-        places = [path.parent, *_folders(path, root)]
-        for name in _modules(path):
-            for file in (
-                file
-                for place in places
-                for file in (place / f"{name}.py", place / name / "__init__.py")
-            ):
-                if file.is_file() and file not in code and file.is_relative_to(root):
-                    code.append(file)
-                    left.append(file)
+    code, ahead = [unit.path], [unit.path]
+    while ahead:
+        for file in _imported(ahead.pop(), root):
+            if file not in code:
+                code.append(file)
+                ahead.append(file)
     return [*code, *sorted(_named(unit, root, code, options or {}))]
+
+
+def _imported(path: Path, root: Path) -> Iterator[Path]:
+    """The files of the project that a file may import."""
+    places = [path.parent, *_folders(path, root)]
+    for name in _modules(path):
+        for place in places:
+            for file in (place / f"{name}.py", place / name / "__init__.py"):
+                if file.is_file() and file.is_relative_to(root):
+                    yield file
 
 
 def readable(path: Path, root: Path) -> bool:
     """Whether a file of the project is data that its author wrote: neither made by this program nor
     hidden, nor of an environment.
     """
-    if (
-        not path.is_relative_to(root)
-        or path.is_relative_to(sys.prefix)
-        or path.name.startswith(PART)
-    ):
+    if not path.is_relative_to(root) or path.is_relative_to(sys.prefix):
+        return False
+    if path.name.startswith(PART) or path.suffix in (".py", ".pyc"):
         return False
     inside = path.relative_to(root).parts
-    return path.suffix not in (".py", ".pyc") and not any(
-        p.startswith(".") or p in GENERATED for p in inside
-    )
+    return not any(part.startswith(".") or part in GENERATED for part in inside)
 
 
 def _modules(path: Path) -> Iterator[str]:
@@ -95,40 +93,34 @@ def _modules(path: Path) -> Iterator[str]:
             yield from (alias.name.replace(".", "/") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = (node.module or "").replace(".", "/")
-            yield from (
-                name.strip("/")
-                for name in (base, *(f"{base}/{alias.name}" for alias in node.names))
-                if name
-            )
+            inside = [f"{base}/{alias.name}".strip("/") for alias in node.names]
+            yield from [base, *inside] if base else inside
 
 
 def _folders(path: Path, root: Path) -> list[Path]:
     """Where a file of the project may look for others: the project, and every folder that a text in
     it names.
     """
-    named = [
-        base / text for text in _texts(path) for base in (path.parent, root) if "*" not in text
-    ]
-    return list(
-        dict.fromkeys(
-            [root, *(p for p in named if _is(p, "dir") and p.resolve().is_relative_to(root))]
-        )
-    )
+    folders = [root]
+    for text in _texts(path):
+        for folder in (path.parent / text, root / text) if "*" not in text else ():
+            if _is(folder, "dir") and folder.resolve().is_relative_to(root):
+                folders.append(folder)
+    return list(dict.fromkeys(folders))
 
 
 def _named(unit: Unit, root: Path, code: list[Path], options: Mapping[str, Any]) -> set[Path]:
     """Data that the code or an option names (a part that is computed stands for anything), and data
     called like the unit.
     """
-    found = {p for p in unit.path.parent.glob(f"{unit.path.stem}.*") if p.is_file()}
-    for path, texts in [*((p, _texts(p)) for p in code), (unit.path, list(_strings(options)))]:
-        for base in (path.parent, *_folders(path, root)):
+    texts_of = [*((path, _texts(path)) for path in code), (unit.path, list(_strings(options)))]
+    named = set(unit.path.parent.glob(f"{unit.path.stem}.*"))
+    for path, texts in texts_of:
+        for folder in (path.parent, *_folders(path, root)):
             for text in texts:
-                if "*" in text:
-                    found |= {p for p in base.glob(text) if p.is_file()}
-                elif _is(base / text, "file"):
-                    found.add(base / text)
-    return {p.resolve() for p in found if readable(p.resolve(), root)}
+                named.update(folder.glob(text) if "*" in text else [folder / text])
+    resolved = {path.resolve() for path in named if _is(path, "file")}
+    return {path for path in resolved if readable(path, root)}
 
 
 def _texts(path: Path) -> list[str]:
@@ -138,16 +130,33 @@ def _texts(path: Path) -> list[str]:
 @cache
 def _texts_at(path: Path, modified: int) -> list[str]:
     """The texts in a file's code that may name files; ``f"{language}.csv"`` -> ``*.csv``."""
-    found = []
+    texts = []
     for node in ast.walk(syntax(path)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "*" not in node.value:
-            found.append(node.value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts += [node.value] if "*" not in node.value else []
         elif isinstance(node, ast.JoinedStr):
-            parts = (str(v.value) if isinstance(v, ast.Constant) else "*" for v in node.values)
-            text = "".join(parts).replace("**", "*")
+            text = _pattern(node)
             if "." in Path(text).name and not text.startswith(("/", "*/")):
-                found.append(text)
-    return [text for text in dict.fromkeys(found) if 0 < len(text) < 200 and text.isprintable()]
+                texts.append(text)
+    return [text for text in dict.fromkeys(texts) if 0 < len(text) < 200 and text.isprintable()]
+
+
+def _pattern(node: ast.JoinedStr) -> str:
+    """An f-string as a pattern of file names: * for each part that is computed."""
+    parts = [str(v.value) if isinstance(v, ast.Constant) else "*" for v in node.values]
+    return "".join(parts).replace("**", "*")
+
+
+def _name(path: Path, root: Path) -> str:
+    """A file as a state names it: below the root, without spaces."""
+    text = str(path.relative_to(root) if path.is_relative_to(root) else path)
+    return text.replace(" ", "%20")
+
+
+def _digest(path: Path) -> str:
+    if path.suffix == ".py":
+        return _of_syntax(path, path.stat().st_mtime_ns)
+    return _of_content(path)
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -165,11 +174,6 @@ def _is(path: Path, what: str) -> bool:
         return False
 
 
-def _told(path: Path, root: Path) -> str:
-    text = str(path.relative_to(root) if path.is_relative_to(root) else path)
-    return text.replace(" ", "%20")
-
-
 @cache
 def _of_syntax(path: Path, modified: int) -> str:
     try:
@@ -184,30 +188,27 @@ def _plain(node: Any) -> Any:
     (docstrings).
     """
     if isinstance(node, ast.AST):
-        parts = {
-            name: _plain(value)
-            for name, value in ast.iter_fields(node)
-            if value is not None and name != "kind"
-        }
-        return [type(node).__name__, *([name, part] for name, part in parts.items() if part != [])]
+        parts = []
+        for name, value in ast.iter_fields(node):
+            if value is not None and name != "kind":
+                part = _plain(value)
+                parts += [[name, part]] if part != [] else []
+        return [type(node).__name__, *parts]
     if isinstance(node, list):
         return [_plain(part) for part in node if not _text_alone(part)]
     return [type(node).__name__, repr(node)]
 
 
 def _text_alone(node: Any) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
 
 
 def _of_content(path: Path) -> str:
     facts = path.stat()
-    content = (
-        f"{facts.st_size} {facts.st_mtime_ns}".encode()
-        if facts.st_size > LARGE
-        else path.read_bytes()
-    )
+    if facts.st_size > LARGE:
+        content = f"{facts.st_size} {facts.st_mtime_ns}".encode()
+    else:
+        content = path.read_bytes()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -7,6 +7,7 @@ and of the columns that factors and groups read are compared with what there is.
 declares no OPTIONS is not checked.
 """
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -62,25 +63,36 @@ def check_analysis(
     if "OPTIONS" not in analysis.declared:
         return
     known = {*factors, *MEASURED}
-    chosen = read_options(given, analysis["OPTIONS"], f"{place}: {analysis.name}")
+    place = f"{place}: {analysis.name}"
+    chosen = read_options(given, analysis["OPTIONS"], place)
     for name, value in chosen.items():
-        _check_option(name, value, known, f"{place}: {analysis.name}")
+        _check_option(name, value, known, place)
     outcomes = chosen.get("outcomes", [])
     if not isinstance(outcomes, list) or not all(isinstance(o, Mapping) for o in outcomes):
         raise InputError(
-            f"{place}: {analysis.name}: outcomes must be a list of mappings such as {{measure: ..., metric: ...}}"
+            f"{place}: outcomes must be a list of mappings such as {{measure: ..., metric: ...}}"
         )
     for number, spec in enumerate(outcomes, start=1):
-        here = f"{place}: {analysis.name}, outcome {number}"
+        here = f"{place}, outcome {number}"
         outcome, own = read_outcome(spec, analysis.get("OWN", {}), here)
-        for name, value in own.items():
-            _check_option(name, value, known, here)
-        _check_columns(outcome.where, known, f"{here}: where")
-        _check_entry(outcome, by_stimuli(entries, outcome.measure), here)
-        for metric in [outcome.metric, *(own[name] for name in METRICS if own.get(name))]:
-            _check_metric(
-                outcome.measure, metric, {e.measure.name: e.measure for e in entries}, here
-            )
+        _check_outcome(outcome, own, entries, known, here)
+
+
+def _check_outcome(
+    outcome: Outcome,
+    own: Mapping[str, Any],
+    entries: Sequence[Entry],
+    known: Collection[str],
+    place: str,
+) -> None:
+    """One outcome of an analysis; own: the options that the analysis has of each."""
+    for name, value in own.items():
+        _check_option(name, value, known, place)
+    _check_columns(outcome.where, known, f"{place}: where")
+    _check_entry(outcome, by_stimuli(entries, outcome.measure), place)
+    measures = {entry.measure.name: entry.measure for entry in entries}
+    for metric in [outcome.metric, *(own[name] for name in METRICS if own.get(name))]:
+        _check_metric(outcome.measure, metric, measures, place)
 
 
 def check_where(
@@ -96,42 +108,52 @@ def check_where(
     """
     for number, outcome in enumerate((o for o in outcomes if isinstance(o, Mapping)), start=1):
         here = f"{place}, outcome {number}"
-        where = outcome.get("where", {})
-        for column, given in where.items() if isinstance(where, Mapping) else ():
-            for value in given if isinstance(given, list) else [given]:
-                if (
-                    column in held
-                    and value != UNKNOWN
-                    and (fault := not_held(column, value, held, "no run of the study"))
-                ):
-                    raise InputError(f"{here}: where: {fault}")
+        _check_values(outcome.get("where", {}), held, f"{here}: where")
         sets = by_stimuli(entries, str(outcome.get("measure")))
-        if outcome.get("stimuli") and sets and outcome["stimuli"] not in sets:
+        stimuli = outcome.get("stimuli")
+        if stimuli and sets and stimuli not in sets:
             raise InputError(
-                f"{here}: the study does not take {outcome['measure']} on the stimuli {outcome['stimuli']!r}; it takes it on "
-                f"{', '.join(sorted(sets))}.{nearest(outcome['stimuli'], sets)}"
+                f"{here}: the study does not take {outcome['measure']} on the stimuli {stimuli!r}; it takes it on "
+                f"{', '.join(sorted(sets))}.{nearest(stimuli, sets)}"
             )
 
 
+def _check_values(where: Any, held: Mapping[str, Collection[Any]], place: str) -> None:
+    """The values that an outcome is restricted to are those of some run."""
+    if not isinstance(where, Mapping):
+        return
+    for column, values in where.items():
+        for value in _as_list(values) if column in held else ():
+            if value == UNKNOWN:
+                continue
+            if fault := not_held(column, value, held, "no run of the study"):
+                raise InputError(f"{place}: {fault}")
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _check_option(name: str, value: Any, known: Collection[str], place: str) -> None:
-    listed = value if isinstance(value, list) else [] if value is None else [value]
+    """The columns that an option names are known ones."""
+    values = [] if value is None else _as_list(value)
     if name in TERMS:
         try:
-            terms = parse("value ~ " + " + ".join(map(str, listed or ["1"]))).fixed
+            terms = parse("value ~ " + " + ".join(map(str, values or ["1"]))).fixed
         except InputError as error:
             raise InputError(f"{place}: {name}: {error}") from None
-        _check_columns({column_of(v) for term in terms for v in term}, known, f"{place}: {name}")
-    elif name in COLUMNS:
-        _check_columns(listed, known, f"{place}: {name}")
+        values = [column_of(variable) for term in terms for variable in term]
     elif name == "groups" and isinstance(value, Mapping):
-        _check_columns([v for v in value.values() if v is not None], known, f"{place}: {name}")
+        values = [column for column in value.values() if column is not None]
+    elif name not in COLUMNS:
+        return
+    _check_columns(values, known, f"{place}: {name}")
 
 
 def _check_columns(names: Iterable[Any], known: Collection[str], place: str) -> None:
     for name in names:
-        if name not in known and not str(name).startswith(
-            "item_"
-        ):  # conditions of items are known once they are made
+        # conditions of items are known once they are made
+        if name not in known and not str(name).startswith("item_"):
             raise InputError(
                 f"{place}: no run and no measure has a column '{name}'.{nearest(str(name), known)}"
             )
@@ -139,20 +161,22 @@ def _check_columns(names: Iterable[Any], known: Collection[str], place: str) -> 
 
 def _check_entry(outcome: Outcome, names: Mapping[str, list[str]], place: str) -> None:
     """names: stimulus set -> the entries of the outcome's measure on it."""
-    chosen = {s: n for s, n in names.items() if outcome.stimuli in (None, s)}
-    known = list(dict.fromkeys(name for part in chosen.values() for name in part if name))
+    chosen = {s: names[s] for s in names if outcome.stimuli in (None, s)}
+    known = list(dict.fromkeys(filter(None, itertools.chain(*chosen.values()))))
     for name in outcome.entry:
         if name not in known:
             raise InputError(
                 f"{place}: the study has no entry {name!r} of {outcome.measure}; it has {', '.join(known) or 'one, without a name'}."
                 f"{nearest(name, known)}"
             )
-    several = next((s for s, part in chosen.items() if len(part) > 1), None)
-    if several is not None and not outcome.entry:
-        raise InputError(
-            f"{place}: {' on '.join(filter(None, (outcome.measure, several)))} stands {len(chosen[several])} times in the study; say which is "
-            f"meant with `entry`: {', '.join(map(repr, chosen[several]))}."
-        )
+    if outcome.entry:
+        return
+    for stimuli, entries in chosen.items():
+        if len(entries) > 1:
+            raise InputError(
+                f"{place}: {' on '.join(filter(None, (outcome.measure, stimuli)))} stands {len(entries)} times in the study; say which is "
+                f"meant with `entry`: {', '.join(map(repr, entries))}."
+            )
 
 
 def _check_metric(measure: str, metric: str, measures: Mapping[str, Unit], place: str) -> None:
@@ -178,6 +202,6 @@ def with_bounds(given: Mapping[str, Any], measures: Mapping[str, Unit]) -> dict[
         return {"bounds": declared} | dict(outcome) if declared else outcome
 
     outcomes = given.get("outcomes")
-    return dict(given) | (
-        {"outcomes": [bound(o) for o in outcomes]} if isinstance(outcomes, list) else {}
-    )
+    if not isinstance(outcomes, list):
+        return dict(given)
+    return dict(given) | {"outcomes": [bound(outcome) for outcome in outcomes]}

@@ -29,24 +29,24 @@ def named(entries: Sequence[Entry], meet: Callable[[Entry, Entry], bool]) -> tup
     alike: dict[tuple[str, str], list[int]] = {}
     for index, entry in enumerate(entries):
         alike.setdefault((entry.measure.name, entry.stimuli_name), []).append(index)
-    found = list(entries)
+    result = list(entries)
     for places in alike.values():
         group = [entries[i] for i in places]
         if any(e.name for e in group) or any(meet(a, b) for a, b in combinations(group, 2)):
             for place, name in zip(places, _differences(group), strict=True):
-                found[place] = replace(entries[place], name=entries[place].name or name)
-    return tuple(found)
+                result[place] = replace(entries[place], name=entries[place].name or name)
+    return tuple(result)
 
 
 def by_stimuli(entries: Iterable[Entry], measure: str) -> dict[str, list[str]]:
     """Stimulus set -> the names under which a measure stands on it, in the order of the study."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.measure.name == measure and entry.name not in found.setdefault(
-            entry.stimuli_name, []
-        ):
-            found[entry.stimuli_name].append(entry.name)
-    return found
+        if entry.measure.name == measure:
+            of_set = names.setdefault(entry.stimuli_name, [])
+            if entry.name not in of_set:
+                of_set.append(entry.name)
+    return names
 
 
 def _differences(group: Sequence[Entry]) -> list[str]:
@@ -54,17 +54,19 @@ def _differences(group: Sequence[Entry]) -> list[str]:
     nothing else differs.
     """
     settings = [_settings(entry) for entry in group]
-    keys = [
-        k
-        for k in dict.fromkeys(k for s in settings for k in s)
-        if len({s.get(k) for s in settings}) > 1
-    ]
-    if not keys:
-        settings, keys = (
-            [{"checkpoints": yaml_file.inline(e.checkpoints or "all")} for e in group],
-            ["checkpoints"],
-        )
-    return [", ".join(f"{k}={_short(s[k])}" for k in keys if k in s) for s in settings]
+    every = dict.fromkeys(key for own in settings for key in own)
+    differing = [key for key in every if len({own.get(key) for own in settings}) > 1]
+    if not differing:
+        return [f"checkpoints={_checkpoints(entry)}" for entry in group]
+    return [_in_words({key: own[key] for key in differing if key in own}) for own in settings]
+
+
+def _in_words(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in settings.items())
+
+
+def _checkpoints(entry: Entry) -> str:
+    return _short(yaml_file.inline(entry.checkpoints or "all"))
 
 
 def _settings(entry: Entry) -> dict[str, str]:
@@ -76,13 +78,13 @@ def _settings(entry: Entry) -> dict[str, str]:
 
 
 def _with_defaults(unit: Unit, given: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for option, default in unit.options().items():
         if default is not None:
-            found[option] = default
-            with contextlib.suppress(ValueError):  # computed: told as it is written
-                found[option] = ast.literal_eval(default)
-    return found | dict(given)
+            options[option] = default
+            with contextlib.suppress(ValueError):  # computed: it stays as it is written
+                options[option] = ast.literal_eval(default)
+    return options | dict(given)
 
 
 def _short(text: str) -> str:
