@@ -6,7 +6,7 @@ fields `by`), as `pairs`, or as every run of a query with the run it was trained
 What differs is found from the facts, not believed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,72 +48,94 @@ def contrasts(registry: Registry) -> dict[str, Contrast]:
     """Every contrast, by name. Raises InputError for an unknown run, factor or field, and for a
     contrast that compares nothing.
     """
-    found: dict[str, Contrast] = {}
+    by_name: dict[str, Contrast] = {}
     for suite in registry.suites:
         for spec in suite.contrasts:
             place = f"{suite.path}, contrast {spec['name']}"
-            if spec["name"] in found:
+            if spec["name"] in by_name:
                 raise InputError(
-                    f"{place}: suite {found[spec['name']].suite} has a contrast of that name."
+                    f"{place}: suite {by_name[spec['name']].suite} has a contrast of that name."
                 )
-            found[spec["name"]] = _contrast(spec, suite, registry, place)
-    return found
+            by_name[spec["name"]] = _contrast(spec, suite, registry, place)
+    return by_name
 
 
 def _contrast(spec: Mapping[str, Any], suite: Suite, registry: Registry, place: str) -> Contrast:
-    fields = registry.fields
-    bundles = {f.factor for f in fields.values() if f.factor}
-    for name in (spec["factor"], *spec.get("also", [])):
-        if name not in bundles and not (name in fields and fields[name].factor):
+    named, declared = spec["factor"], spec.get("also", [])
+    factor_of = _factor_of(registry)
+    for name in (named, *declared):
+        if name not in factor_of:
+            bundles = set(factor_of.values())
             raise InputError(
                 f"{place}: there is no design factor {name!r}; there are {', '.join(sorted(bundles))}.{nearest(name, bundles)}"
             )
     sets = _sets(spec, registry, place)
-    differs: dict[str, list[str]] = {}
-    for runs in sets:
-        for factor, names in factors.differing(runs, fields).items():
-            differs[factor] = list(dict.fromkeys(differs.get(factor, []) + names))
-    compared = spec["factor"] if spec["factor"] in bundles else str(fields[spec["factor"]].factor)
-    if spec["factor"] not in {compared, *differs.get(compared, [])} or compared not in differs:
-        raise InputError(
-            f"{place}: no runs that are compared are known to differ in {spec['factor']!r}."
-        )
-    also = {f: names for f, names in differs.items() if f != compared}
+    differing = _differing(sets, registry)
+    compared = factor_of[named]
+    if named not in {compared, *differing.get(compared, [])} or compared not in differing:
+        raise InputError(f"{place}: no runs that are compared are known to differ in {named!r}.")
+    also = {factor: fields for factor, fields in differing.items() if factor != compared}
     return Contrast(
         spec["name"],
         suite.name,
-        spec["factor"],
+        named,
         spec["kind"],
         sets,
         also,
-        tuple(spec.get("also", [])),
+        tuple(declared),
         spec.get("notes", ""),
     )
 
 
+def _factor_of(registry: Registry) -> dict[str, str]:
+    """Field -> its design factor; each factor has its own."""
+    of_fields = {name: field.factor for name, field in registry.fields.items() if field.factor}
+    return {**of_fields, **{factor: factor for factor in of_fields.values()}}
+
+
+def _differing(sets: Iterable[tuple[Run, ...]], registry: Registry) -> dict[str, list[str]]:
+    """Design factor -> its fields that differ within some set."""
+    differing: dict[str, list[str]] = {}
+    for runs in sets:
+        for factor, fields in factors.differing(runs, registry.fields).items():
+            differing[factor] = list(dict.fromkeys([*differing.get(factor, []), *fields]))
+    return differing
+
+
 def _sets(spec: Mapping[str, Any], registry: Registry, place: str) -> tuple[tuple[Run, ...], ...]:
+    """The runs that are compared with each other: pairs, parents with children, or runs that agree
+    in the fields `by`.
+    """
     if "pairs" in spec:
-        return tuple(tuple(_run(name, registry, place) for name in pair) for pair in spec["pairs"])
+        return tuple(_runs(pair, registry, place) for pair in spec["pairs"])
     if "parent" in spec:
         children = [run for run in registry.select(spec["parent"], place) if run.get("parent")]
         return tuple((_run(child.facts["parent"], registry, place), child) for child in children)
-    runs = (
-        registry.select(spec["runs"], place)
-        if isinstance(spec["runs"], str)
-        else [_run(r, registry, place) for r in spec["runs"]]
-    )
-    values = registry.factors
-    for name in spec.get("by", []):
-        if name not in values:
+    if isinstance(spec["runs"], str):
+        runs = registry.select(spec["runs"], place)
+    else:
+        runs = list(_runs(spec["runs"], registry, place))
+    return _agreeing(runs, spec.get("by", []), registry, place)
+
+
+def _agreeing(
+    runs: Sequence[Run], by: Sequence[str], registry: Registry, place: str
+) -> tuple[tuple[Run, ...], ...]:
+    """Sets of two and more runs with the same values of some fields."""
+    for name in by:
+        if name not in registry.factors:
             raise InputError(
-                f"{place}: `by` names {name!r}, which no run has.{nearest(name, values)}"
+                f"{place}: `by` names {name!r}, which no run has.{nearest(name, registry.factors)}"
             )
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(
-            tuple(registry.values[run.id].get(name) for name in spec.get("by", [])), []
-        ).append(run)
+        values = registry.values[run.id]
+        groups.setdefault(tuple(values.get(name) for name in by), []).append(run)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _runs(ids: Sequence[str], registry: Registry, place: str) -> tuple[Run, ...]:
+    return tuple(_run(name, registry, place) for name in ids)
 
 
 def _run(name: str, registry: Registry, place: str) -> Run:

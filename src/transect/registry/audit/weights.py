@@ -115,13 +115,20 @@ def _known(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[bool, st
     if seed is not None:
         same = f"the same initialisation (init_seed {seed})"
         return True, f"{same}; {stated}" if stated else same
-    # a `main` among the twins is not at the last step: then the one that is left is wrong, too
-    mains = [i for i, _ in in_use if (i, "main") in nodes and "main" not in holdings[i].rule]
-    if len(in_use) <= 1 and not mains:
+    if len(in_use) <= 1 and not _has_main_twin(holdings, in_use, nodes):
         return True, stated
     if not stated:
         return False, ""
     return False, f"not excluded: {', '.join(_names(holdings, in_use))}; known: {stated}"
+
+
+def _has_main_twin(
+    holdings: Sequence[Holding], points: Sequence[Node], nodes: Sequence[Node]
+) -> bool:
+    """Whether the `main` of a point's run is among the twins. It is not at the last step: then the
+    point is wrong, too.
+    """
+    return any((i, "main") in nodes and "main" not in holdings[i].rule for i, _ in points)
 
 
 def _common_initialisation(holdings: Sequence[Holding], points: Sequence[Node]) -> Any:
@@ -129,10 +136,12 @@ def _common_initialisation(holdings: Sequence[Holding], points: Sequence[Node]) 
     these are other points or the seeds differ.
     """
     runs = {i for i, _ in points}
+    if len(points) < 2 or len(runs) < len(points):
+        return None
+    if any(holdings[i].rule[revision] != 0 for i, revision in points):
+        return None
     seeds = {holdings[i].run.get("init_seed") for i in runs}
-    one_of_each = len(runs) == len(points) > 1
-    at_start = all(holdings[i].rule[revision] == 0 for i, revision in points)
-    return seeds.pop() if one_of_each and at_start and len(seeds) == 1 else None
+    return seeds.pop() if len(seeds) == 1 else None
 
 
 def _runs(holdings: Sequence[Holding], nodes: Sequence[Node]) -> tuple[str, ...]:

@@ -53,51 +53,51 @@ def read_conllu(text: str) -> Iterator[Sentence]:
     for block in text.split("\n\n"):
         comments: dict[str, str] = {}
         words: list[Word] = []
-        surface: dict[
-            int, tuple[int, str]
-        ] = {}  # first word of a multiword token -> (last word, form)
+        surface: dict[int, tuple[int, str]] = {}  # first word of a token -> (last word, form)
         for line in filter(None, block.split("\n")):
             if line.startswith("#"):
                 key, _, value = line[1:].partition("=")
                 comments[key.strip()] = value.strip()
                 continue
-            column = line.split("\t")
-            if "-" in column[0]:
-                first, last = map(int, column[0].split("-"))
-                surface[first] = (last, column[1])
-            elif "." not in column[0]:
-                features = (
-                    dict(f.split("=", 1) for f in column[5].split("|")) if column[5] != "_" else {}
-                )
-                words.append(
-                    Word(
-                        int(column[0]),
-                        column[1],
-                        column[2],
-                        column[3],
-                        features,
-                        int(column[6]),
-                        column[7],
-                    )
-                )
+            columns = line.split("\t")
+            if "-" in columns[0]:
+                first, last = map(int, columns[0].split("-"))
+                surface[first] = (last, columns[1])
+            elif "." not in columns[0]:
+                words.append(_word(columns))
         if words and place(words, surface, comments.get("text", "")):
             yield Sentence(comments["sent_id"], comments["text"], words)
+
+
+def _word(columns: list[str]) -> Word:
+    """A word from the ten columns of its line."""
+    number, form, lemma, upos, _, features, head, relation = columns[:8]
+    pairs = [] if features == "_" else [pair.split("=", 1) for pair in features.split("|")]
+    return Word(
+        int(number),
+        form,
+        lemma,
+        upos,
+        {name: value for name, value in pairs},
+        int(head),
+        relation,
+    )
 
 
 def place(words: list[Word], surface: dict[int, tuple[int, str]], text: str) -> bool:
     """Find every word in the text, from left to right; False where something other than white space
     lies between two words.
     """
-    at, i = 0, 0
+    position, i = 0, 0
     while i < len(words):
         last, form = surface.get(words[i].id, (words[i].id, words[i].form))
-        start = text.find(form, at)
-        if start < 0 or text[at:start].strip():
+        start = text.find(form, position)
+        if start < 0 or text[position:start].strip():
             return False
         inside = words[i : i + last - words[i].id + 1]
         for word in inside:
             word.start, word.end = (start if len(inside) == 1 else None), start + len(form)
-        at, i = start + len(form), i + len(inside)
+        position, i = start + len(form), i + len(inside)
     return True
 
 
@@ -109,25 +109,28 @@ def join_sources(archive: bytes, without: Iterable[str]) -> bytes:
         files = unpacking.archive(archive)
     except unpacking.Unreadable as error:
         raise InputError(f"The archive of the treebank cannot be read ({error}).") from None
-    names = [n for n in files.namelist() if n.endswith(".conllu")]
-    blocks = {
-        n: [b.strip("\n") for b in files.read(n).decode("utf-8").split("\n\n") if b.strip()]
-        for n in names
-    }
-    excluded = {sent_id(b) for n in names if Path(n).name in without for b in blocks[n]}
-    sources = [
-        n for n in names if "/not-to-release/sources/" in n and not n.endswith(".enhanced.conllu")
-    ]
-    kept = {sent_id(b): b for n in sources for b in blocks[n]}
+    kept: dict[str, str] = {}
+    excluded: set[str] = set()
+    for name in files.namelist():
+        if not name.endswith(".conllu"):
+            continue
+        sentences = _sentences(files.read(name).decode("utf-8"))
+        if Path(name).name in without:
+            excluded |= sentences.keys()
+        if "/not-to-release/sources/" in name and not name.endswith(".enhanced.conllu"):
+            kept |= sentences
     return "".join(kept[key] + "\n\n" for key in sorted(kept.keys() - excluded)).encode("utf-8")
 
 
+def _sentences(text: str) -> dict[str, str]:
+    """sent_id -> the lines of a sentence."""
+    blocks = [block.strip("\n") for block in text.split("\n\n") if block.strip()]
+    return {sent_id(block): block for block in blocks}
+
+
 def sent_id(block: str) -> str:
-    return next(
-        (
-            line.partition("=")[2].strip()
-            for line in block.split("\n")
-            if line.startswith("# sent_id")
-        ),
-        "",
-    )
+    """The sent_id of a sentence; empty where none is given."""
+    for line in block.split("\n"):
+        if line.startswith("# sent_id"):
+            return line.partition("=")[2].strip()
+    return ""

@@ -28,6 +28,49 @@ class _Open:
     depth: int = 1
 
 
+class _Size:
+    """The size of what was read of a document so far."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self.open = [_Open(None, 0)]
+        self.anchored: dict[str, tuple[int, int]] = {}  # anchor -> values, depth
+
+    def add(self, event: Any) -> None:
+        """Count an event. Raises yaml.MarkedYAMLError where it goes beyond a limit."""
+        values, depth = self._of(event)
+        self.values += values
+        self.open[-1].depth = max(self.open[-1].depth, depth + 1)
+        if len(self.open) - 1 + depth > DEEPEST:
+            raise _error(f"it is nested more than {DEEPEST} deep", event)
+        if self.values > MOST:
+            raise _error(
+                f"it holds more than {MOST:,} values, those of an anchor counted at each alias",
+                event,
+            )
+
+    def _of(self, event: Any) -> tuple[int, int]:
+        """The values that an event adds, and how deep they are in themselves."""
+        if isinstance(event, yaml.CollectionEndEvent):
+            return 0, self._close()
+        if isinstance(event, yaml.CollectionStartEvent):
+            self.open.append(_Open(event.anchor, self.values))
+        elif isinstance(event, yaml.AliasEvent):
+            if any(collection.anchor == event.anchor for collection in self.open):
+                raise _error(f"the anchor {str(event.anchor)[:40]!r} holds itself", event)
+            return self.anchored.get(event.anchor or "", (1, 0))
+        elif event.anchor:
+            self.anchored[event.anchor] = 1, 0
+        return 1, 0
+
+    def _close(self) -> int:
+        """End the innermost collection; its depth."""
+        closed = self.open.pop()
+        if closed.anchor:
+            self.anchored[closed.anchor] = self.values - closed.before, closed.depth
+        return closed.depth
+
+
 def check(text: str, loader: Any) -> None:
     """Raise yaml.MarkedYAMLError at the place where a document goes beyond a limit, or where an
     anchor holds itself.
@@ -36,34 +79,10 @@ def check(text: str, loader: Any) -> None:
         raise yaml.MarkedYAMLError(
             problem=f"it has {len(text):,} characters; at most {LARGEST:,} are read"
         )
-    values, open_ones = 0, [_Open(None, 0)]
-    anchored: dict[str, tuple[int, int]] = {}  # anchor -> values, depth
+    size = _Size()
     for event in yaml.parse(text, Loader=loader):
-        new, depth = 1, 0
-        if isinstance(event, yaml.CollectionEndEvent):
-            closed = open_ones.pop()
-            new, depth = 0, closed.depth
-            if closed.anchor:
-                anchored[closed.anchor] = values - closed.before, depth
-        elif isinstance(event, yaml.CollectionStartEvent):
-            open_ones.append(_Open(event.anchor, values))
-        elif isinstance(event, yaml.AliasEvent):
-            new, depth = anchored.get(event.anchor or "", (1, 0))
-            if any(one.anchor == event.anchor for one in open_ones):
-                raise _error(f"the anchor {str(event.anchor)[:40]!r} holds itself", event)
-        elif not isinstance(event, yaml.ScalarEvent):
-            continue  # begins or ends a document
-        elif event.anchor:
-            anchored[event.anchor] = 1, 0
-        values += new
-        open_ones[-1].depth = max(open_ones[-1].depth, depth + 1)
-        if len(open_ones) - 1 + depth > DEEPEST:
-            raise _error(f"it is nested more than {DEEPEST} deep", event)
-        if values > MOST:
-            raise _error(
-                f"it holds more than {MOST:,} values, those of an anchor counted at each alias",
-                event,
-            )
+        if isinstance(event, yaml.CollectionEndEvent | yaml.NodeEvent):  # else of a document
+            size.add(event)
 
 
 def _error(problem: str, event: Any) -> yaml.MarkedYAMLError:
