@@ -12,7 +12,8 @@ t(df)^2 / (n - 1)), which is Student's interval where brackets are narrow. Sourc
 on interval censoring; Venzon & Moolgavkar (1988) on profile intervals.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,23 +41,26 @@ def onset(
     tokens: Sequence[float], values: Sequence[float], threshold: float, hold: int = 2
 ) -> Onset:
     """Onset of one curve; `tokens` in any order, the step before training has 0."""
-    order = np.argsort(np.asarray(tokens, float), kind="stable")
-    t, v = np.asarray(tokens, float)[order], np.asarray(values, float)[order]
+    t = np.asarray(tokens, float)
+    order = np.argsort(t, kind="stable")
+    t = t[order]
+    v = np.asarray(values, float)[order]
     if not len(t):
         return Onset("none", np.nan, np.nan, np.nan)
     above = v >= threshold
-    for i in range(len(t)):
-        if above[i : i + hold].all():
-            break
-    else:
+    held = [i for i in range(len(t)) if above[i : i + hold].all()]
+    if not held:
         return Onset("right", float(t[-1]), np.inf, np.nan)
+    i = held[0]
+    upper = float(t[i])
     if i == 0:
-        return Onset("left", 0.0, float(t[0]), np.nan)
+        return Onset("left", 0.0, upper, np.nan)
     if t[i - 1] <= 0:
-        return Onset("interval", 0.0, float(t[i]), np.nan)
+        return Onset("interval", 0.0, upper, np.nan)
     share = (threshold - v[i - 1]) / (v[i] - v[i - 1])
-    between = 10 ** (np.log10(t[i - 1]) + share * np.log10(t[i] / t[i - 1]))
-    return Onset("interval", float(t[i - 1]), float(t[i]), float(between))
+    decades = share * np.log10(t[i] / t[i - 1])
+    between = 10 ** (np.log10(t[i - 1]) + decades)
+    return Onset("interval", float(t[i - 1]), upper, float(between))
 
 
 @dataclass(frozen=True)
@@ -82,60 +86,69 @@ def pool(onsets: Sequence[Onset], units: Sequence[str] | None = None) -> PooledO
     A unit counts once: each of its runs weighs 1 / (its runs) in the log likelihood, so more seeds
     narrow nothing.
     """
-    named = list(range(len(onsets))) if units is None else list(units)
-    kept = [(o, unit) for o, unit in zip(onsets, named, strict=True) if o.status != "none"]
-    usable = [o for o, _ in kept]
-    of = [unit for _, unit in kept]
-    weights = np.array([1 / of.count(unit) for unit in of])
-    n_units = len(set(of))
-    reached = sum(o.status != "right" for o in usable)
+    names = list(map(str, range(len(onsets)))) if units is None else list(units)
+    kept = [i for i, onset in enumerate(onsets) if onset.status != "none"]
+    usable = [onsets[i] for i in kept]
+    n_runs = Counter(names[i] for i in kept)
+    n_units = len(n_runs)
     if n_units < MIN_UNITS:
         return _no_pool(f"not identifiable: {n_units} units, fewer than {MIN_UNITS}")
-    if not reached:
-        return _no_pool(
-            f"not reached in any of {len(usable)} runs",
-            lower=np.log10(min(o.lower for o in usable)),
-        )
+    n_never = sum(onset.status == "right" for onset in usable)
+    if n_never == len(usable):
+        latest = np.log10(min(onset.lower for onset in usable))
+        return _no_pool(f"not reached in any of {n_never} runs", lower=latest)
     with np.errstate(divide="ignore"):
-        bounds = np.log10(np.array([[o.lower, o.upper] for o in usable]))
+        bounds = np.log10(np.array([[onset.lower, onset.upper] for onset in usable]))
     if not np.isfinite(bounds[:, 0]).any():
-        return _no_pool(
-            "reached before the first checkpoint in every run", upper=bounds[:, 1].max()
-        )
+        reason = "reached before the first checkpoint in every run"
+        return _no_pool(reason, upper=bounds[:, 1].max())
+    weights = np.array([1 / n_runs[names[i]] for i in kept])
+    reason = f"{n_never} of {len(usable)} runs never reach it" if n_never else ""
+    return _pooled(bounds, weights, n_units, reason)
+
+
+def _pooled(bounds: np.ndarray, weights: np.ndarray, n_units: int, reason: str) -> PooledOnset:
+    """mu, sd and the intervals of mu. bounds [run, (lower, upper)] in log10 tokens."""
     finite = bounds[np.isfinite(bounds)]
     low, high = finite.min() - 3, finite.max() + 3
 
     def profile(mu: float) -> float:
         return _best_sd(bounds, mu, weights)[1]
 
-    grid = np.linspace(low, high, 201)
-    losses = np.array([profile(m) for m in grid])
-    flat = grid[
-        losses <= losses.min() + 1e-6
-    ]  # brackets that share a stretch leave the middle open: take its centre
-    centre = float(flat.mean())
-    step = grid[1] - grid[0]
-    if len(flat) < 3:
-        centre = float(
-            minimize_scalar(profile, bounds=(centre - step, centre + step), method="bounded").x
-        )
-    df, n = n_units - 1, n_units
-    limits = {}
-    for level in (95, 90):
-        cut = profile(centre) + n / 2 * np.log(
-            1 + stats.t.ppf(0.5 + level / 200, df) ** 2 / (n - 1)
-        )
-        limits[level] = _crossings(profile, centre, cut, low, high)
-    sd = _best_sd(bounds, centre, weights)[0]
-    never = len(usable) - reached
+    def limits(level: int) -> tuple[float, float]:
+        t = stats.t.ppf(0.5 + level / 200, n_units - 1)
+        cut = profile(centre) + n_units / 2 * np.log(1 + t**2 / (n_units - 1))
+        below = _crossing(profile, cut, centre, low, -np.inf)
+        above = _crossing(profile, cut, centre, high, np.inf)
+        return below, above
+
+    centre = _centre(profile, np.linspace(low, high, 201))
+    lower, upper = limits(95)
+    lower90, upper90 = limits(90)
     return PooledOnset(
-        centre,
-        sd,
-        *limits[95],
-        *limits[90],
-        df,
-        f"{never} of {len(usable)} runs never reach it" if never else "",
+        mu=centre,
+        sd=_best_sd(bounds, centre, weights)[0],
+        lower=lower,
+        upper=upper,
+        lower90=lower90,
+        upper90=upper90,
+        df=n_units - 1,
+        reason=reason,
     )
+
+
+def _centre(profile: Callable[[float], float], grid: np.ndarray) -> float:
+    """Where the loss is least: brackets that share a stretch leave its middle open, so of a flat
+    stretch the centre.
+    """
+    losses = np.array([profile(mu) for mu in grid])
+    flat = grid[losses <= losses.min() + 1e-6]
+    centre = float(flat.mean())
+    if len(flat) >= 3:
+        return centre
+    step = grid[1] - grid[0]
+    around = (centre - step, centre + step)
+    return float(minimize_scalar(profile, bounds=around, method="bounded").x)
 
 
 def _best_sd(bounds: np.ndarray, mu: float, weights: np.ndarray) -> tuple[float, float]:
@@ -147,7 +160,8 @@ def _best_sd(bounds: np.ndarray, mu: float, weights: np.ndarray) -> tuple[float,
         grid = np.linspace(low, high, 40)
         losses = _loss(bounds, mu, np.exp(grid), weights)
         best = int(np.argmin(losses))
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        low = grid[max(best - 1, 0)]
+        high = grid[min(best + 1, len(grid) - 1)]
     return float(np.exp(grid[best])), float(losses[best])
 
 
@@ -156,24 +170,33 @@ def _loss(bounds: np.ndarray, mu: float, sd: np.ndarray, weights: np.ndarray) ->
     are taken from above, for precision.
     """
     z = (bounds[:, :, None] - mu) / sd
-    flip = z[:, 0] > 0
-    a, b = np.where(flip, -z[:, 1], z[:, 0]), np.where(flip, -z[:, 0], z[:, 1])
-    upper, lower = special.log_ndtr(b), special.log_ndtr(a)
+    lower, upper = z[:, 0], z[:, 1]
+    flip = lower > 0
+    upper_tail = special.log_ndtr(np.where(flip, -lower, upper))
+    lower_tail = special.log_ndtr(np.where(flip, -upper, lower))
     with np.errstate(divide="ignore", invalid="ignore"):
-        mass = upper + np.log(-np.expm1(lower - upper))
-    return -np.sum(weights[:, None] * np.where(np.isfinite(mass), mass, -1e6), axis=0)
+        mass = upper_tail + np.log(-np.expm1(lower_tail - upper_tail))
+    mass = np.where(np.isfinite(mass), mass, -1e6)
+    return -np.sum(weights[:, None] * mass, axis=0)
 
 
-def _crossings(profile, centre: float, cut: float, low: float, high: float) -> tuple[float, float]:
-    found = []
-    for edge, infinite in ((low, -np.inf), (high, np.inf)):
-        found.append(
-            infinite
-            if profile(edge) < cut
-            else float(brentq(lambda m: profile(m) - cut, centre, edge, xtol=1e-6))
-        )
-    return found[0], found[1]
+def _crossing(
+    profile: Callable[[float], float], cut: float, centre: float, edge: float, beyond: float
+) -> float:
+    """Where the loss reaches the cut between the centre and an edge; `beyond` where it does not."""
+    if profile(edge) < cut:
+        return beyond
+    return float(brentq(lambda mu: profile(mu) - cut, centre, edge, xtol=1e-6))
 
 
 def _no_pool(reason: str, lower: float = np.nan, upper: float = np.nan) -> PooledOnset:
-    return PooledOnset(np.nan, np.nan, lower, upper, np.nan, np.nan, np.nan, reason)
+    return PooledOnset(
+        mu=np.nan,
+        sd=np.nan,
+        lower=lower,
+        upper=upper,
+        lower90=np.nan,
+        upper90=np.nan,
+        df=np.nan,
+        reason=reason,
+    )

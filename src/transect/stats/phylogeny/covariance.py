@@ -30,15 +30,14 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.spatial.distance import squareform
 
 from transect.errors import InputError, nearest
-from transect.stats.formula.notation import Design, parse, values
+from transect.stats.formula.notation import Design, Formula, parse, values
 from transect.stats.inference.intervals import t_interval
 from transect.stats.inference.linear import independent_columns
 
 MIN_GROUPS = 50
 WIDE = 0.8  # of an interval of lambda, which lies in 0 to 1
-NEARLY_ONE = (
-    1 - 1e-6
-)  # the largest lambda of a tree with groups of distance 0, whose V has no inverse
+# the largest lambda of a tree with groups of distance 0, whose V has no inverse
+NEARLY_ONE = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,14 @@ class Lambda:
 
     @property
     def sentence(self) -> str:
-        found = f"lambda {self.estimate:.2f} [{self.lower:.2f}, {self.upper:.2f}], {self.n_groups} groups"
+        interval = f"[{self.lower:.2f}, {self.upper:.2f}]"
+        estimate = f"lambda {self.estimate:.2f} {interval}, {self.n_groups} groups"
+        if self.informative:
+            return f"{estimate}; against the star phylogeny p = {self.p_star:.2g}"
+        why = f"the interval is wider than {WIDE}"
         if self.n_groups < MIN_GROUPS:
-            return f"{found}: uninformative, fewer than {MIN_GROUPS} groups; read the star and the tree as two bounds"
-        if not self.informative:
-            return f"{found}: uninformative, the interval is wider than {WIDE}; read the star and the tree as two bounds"
-        return f"{found}; against the star phylogeny p = {self.p_star:.2g}"
+            why = f"fewer than {MIN_GROUPS} groups"
+        return f"{estimate}: uninformative, {why}; read the star and the tree as two bounds"
 
 
 def tree_covariance(
@@ -80,11 +81,12 @@ def tree_covariance(
     InputError for a node or parent that is unknown, a circle, a length below 0, and a group with no
     length above it (it would not vary).
     """
+    lengths = lengths or {}
     paths = {group: _path(group, parents) for group in groups}
     if len(paths) < len(groups):
         raise InputError("the groups hold a name twice")
-    nodes = sorted({node for path in paths.values() for node in path}, key=str)
-    length = np.array([1.0 if lengths is None else lengths.get(node, 1.0) for node in nodes], float)
+    nodes = sorted(set().union(*paths.values()), key=str)
+    length = np.array([lengths.get(node, 1.0) for node in nodes], float)
     if not (np.isfinite(length) & (length >= 0)).all():
         raise InputError("branch lengths must be finite and not below 0")
     above = np.array([[node in paths[group] for node in nodes] for group in groups], float)
@@ -109,15 +111,7 @@ def distance_covariance(distances: pd.DataFrame) -> pd.DataFrame:
         raise InputError(
             "a distance matrix needs the same groups as rows and columns, in the same order"
         )
-    if (
-        not (
-            np.isfinite(d).all()
-            and np.allclose(d, d.T)
-            and (d >= 0).all()
-            and (np.diag(d) == 0).all()
-        )
-        or d.max() == 0
-    ):
+    if not _are_distances(d):
         raise InputError(
             "distances must be finite, symmetric, not below 0, 0 on the diagonal and not all 0"
         )
@@ -130,11 +124,18 @@ def distance_covariance(distances: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(v, index=distances.index, columns=distances.columns)
 
 
+def _are_distances(d: np.ndarray) -> bool:
+    if not np.isfinite(d).all() or not np.allclose(d, d.T):
+        return False
+    return bool((d >= 0).all() and (np.diag(d) == 0).all() and d.max() > 0)
+
+
 def ultrametric(distances: pd.DataFrame) -> pd.DataFrame:
     """The distances of the average-linkage (UPGMA) tree of a distance matrix: usable by
     `distance_covariance` always.
     """
-    tree = squareform(cophenet(average(squareform(distances.to_numpy(float), checks=False))))
+    condensed = squareform(distances.to_numpy(float), checks=False)
+    tree = squareform(cophenet(average(condensed)))
     return pd.DataFrame(tree, index=distances.index, columns=distances.columns)
 
 
@@ -148,37 +149,47 @@ def estimate_lambda(
     """
     gls = _Gls(np.asarray(y, float), np.asarray(x, float), covariance.to_numpy(float), reml)
     grid = np.unique(np.append(np.linspace(0, 1, 101)[:-1], gls.largest))
-    found = np.array([gls.deviance(v) for v in grid])
-    best = int(found.argmin())
-    ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    inner = minimize_scalar(gls.deviance, bounds=ends, method="bounded", options={"xatol": 1e-8})
-    estimate, minimum = (
-        (float(inner.x), float(inner.fun))
-        if inner.fun < found[best]
-        else (float(grid[best]), found[best])
-    )
-    limit = minimum + float(stats.chi2.ppf(0.95, 1))
-
-    def excess(v: float) -> float:
-        return gls.deviance(v) - limit
-
-    # the outermost crossings: a likelihood with two modes has one interval that holds both
-    inside = np.append(grid[found <= limit], estimate)
-    low, high = inside.min(), inside.max()
-    below, above = grid[grid < low], grid[grid > high]
-    lower = brentq(excess, below[-1], low) if len(below) else 0.0
-    upper = brentq(excess, high, above[0]) if len(above) else 1.0
-    p_star = float(stats.chi2.sf(found[0] - minimum, 1) / 2) if found[0] > minimum else 1.0
+    deviances = np.array([gls.deviance(value) for value in grid])
+    estimate, minimum = _least(gls, grid, deviances)
+    lower, upper = _interval(gls, grid, deviances, estimate, minimum)
+    star = float(deviances[0])
     return Lambda(
         estimate,
         lower,
         upper,
-        minimum,
-        float(found[0]),
-        p_star,
-        len(gls.y),
-        "REML" if reml else "maximum likelihood",
+        criterion=minimum,
+        criterion_star=star,
+        p_star=float(stats.chi2.sf(star - minimum, 1) / 2) if star > minimum else 1.0,
+        n_groups=len(gls.y),
+        method="REML" if reml else "maximum likelihood",
     )
+
+
+def _least(gls: "_Gls", grid: np.ndarray, deviances: np.ndarray) -> tuple[float, float]:
+    """The lambda of the least deviance, and that deviance: on the grid, then between its points."""
+    best = int(deviances.argmin())
+    ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    inner = minimize_scalar(gls.deviance, bounds=ends, method="bounded", options={"xatol": 1e-8})
+    if inner.fun < deviances[best]:
+        return float(inner.x), float(inner.fun)
+    return float(grid[best]), deviances[best]
+
+
+def _interval(
+    gls: "_Gls", grid: np.ndarray, deviances: np.ndarray, estimate: float, minimum: float
+) -> tuple[float, float]:
+    """The outermost crossings: a likelihood with two modes has one interval that holds both."""
+    limit = minimum + float(stats.chi2.ppf(0.95, 1))
+
+    def excess(value: float) -> float:
+        return gls.deviance(value) - limit
+
+    inside = np.append(grid[deviances <= limit], estimate)
+    low, high = inside.min(), inside.max()
+    below, above = grid[grid < low], grid[grid > high]
+    lower = brentq(excess, below[-1], low) if len(below) else 0.0
+    upper = brentq(excess, high, above[0]) if len(above) else 1.0
+    return lower, upper
 
 
 def phylogenetic_regression(
@@ -196,37 +207,60 @@ def phylogenetic_regression(
         raise InputError(
             f"formula '{formula}': a regression of group means has no random terms and no counts"
         )
+    means = _group_means(frame, parsed, group, covariance)
+    v = covariance.loc[means.groups, means.groups]
+    estimated = estimate_lambda(means.y, means.x, v, reml)
+    gls = _Gls(means.y, means.x, v.to_numpy(float), reml)
+    n, p = means.x.shape
+    effects = []
+    for label, value in (("star", 0.0), ("estimated", estimated.estimate), ("tree", gls.largest)):
+        beta, variance = gls.solve(value)
+        for j, name in enumerate(means.names):
+            row = t_interval(beta[j], np.sqrt(variance[j, j]), n - p)
+            effects.append({"phylogeny": label, "lambda": value, "term": name, **row})
+    return pd.DataFrame(effects), estimated
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Response y [group] and model matrix x [group, column], averaged by group."""
+
+    groups: list[str]
+    names: list[str]
+    y: np.ndarray
+    x: np.ndarray
+
+
+def _group_means(
+    frame: pd.DataFrame, formula: Formula, group: str, covariance: pd.DataFrame
+) -> _Means:
+    """The means of the groups in the covariance's order. Raises InputError where it lacks a group,
+    and for aliased predictors.
+    """
     if group not in frame:
         raise InputError(
             f"unknown column '{group}'; the table has {', '.join(map(str, frame))}.{nearest(group, frame)}"
         )
-    rows = frame.dropna(subset=[c for c in (*parsed.columns, group) if c in frame])
-    names = [g for g in covariance.index if g in set(rows[group])]
-    lacking = sorted(set(rows[group].astype(str)) - set(map(str, names)))
+    needed = [column for column in (*formula.columns, group) if column in frame]
+    rows = frame.dropna(subset=needed)
+    in_table = set(rows[group])
+    groups = [name for name in covariance.index if name in in_table]
+    lacking = sorted(set(map(str, in_table)) - set(map(str, groups)))
     if lacking:
         raise InputError(
             f"the tree or distance matrix lacks {len(lacking)} groups of '{group}', e.g. {lacking[0]}"
         )
-    design = Design(parsed.fixed, rows)
-    table = np.column_stack([values(parsed.response, rows).to_numpy(float), design.matrix(rows)])
-    means = pd.DataFrame(table).groupby(rows[group].to_numpy()).mean().loc[names].to_numpy()
-    y, x = means[:, 0], means[:, 1:]
+    design = Design(formula.fixed, rows)
+    table = np.column_stack([values(formula.response, rows).to_numpy(float), design.matrix(rows)])
+    means = pd.DataFrame(table).groupby(rows[group].to_numpy()).mean().loc[groups].to_numpy()
+    x = means[:, 1:]
     kept = independent_columns(x)
-    if len(kept) < x.shape[1]:
-        aliased = next(design.names[j] for j in range(x.shape[1]) if j not in kept)
+    aliased = [name for j, name in enumerate(design.names) if j not in kept]
+    if aliased:
         raise InputError(
-            f"'{aliased}' is aliased: between these {len(names)} groups other predictors determine it"
+            f"'{aliased[0]}' is aliased: between these {len(groups)} groups other predictors determine it"
         )
-    v = covariance.loc[names, names]
-    found = estimate_lambda(y, x, v, reml)
-    gls = _Gls(y, x, v.to_numpy(float), reml)
-    effects = []
-    for label, value in (("star", 0.0), ("estimated", found.estimate), ("tree", gls.largest)):
-        beta, variance = gls.solve(value)
-        for j, name in enumerate(design.names):
-            row = t_interval(beta[j], np.sqrt(variance[j, j]), len(y) - x.shape[1])
-            effects.append({"phylogeny": label, "lambda": value, "term": name, **row})
-    return pd.DataFrame(effects), found
+    return _Means(groups, design.names, means[:, 0], x)
 
 
 def _path(group: str, parents: Mapping[str, str | None]) -> set[str]:
@@ -261,35 +295,46 @@ class _Gls:
         if np.abs(related - np.eye(n)).max() < 1e-12:
             raise InputError("no two groups are related in this tree: lambda has no meaning for it")
         self.eigenvalues, vectors = np.linalg.eigh(related)
-        if self.eigenvalues[0] < -1e-8:
-            raise InputError(
-                f"this is no covariance: its smallest eigenvalue is {self.eigenvalues[0]:.2g}"
-            )
-        self.largest = 1.0 if self.eigenvalues[0] > 1e-8 else NEARLY_ONE
-        self.y, self.x = vectors.T @ (y / scale), vectors.T @ (x / scale[:, None])
+        smallest = self.eigenvalues[0]
+        if smallest < -1e-8:
+            raise InputError(f"this is no covariance: its smallest eigenvalue is {smallest:.2g}")
+        self.largest = 1.0 if smallest > 1e-8 else NEARLY_ONE
+        self.y = vectors.T @ (y / scale)
+        self.x = vectors.T @ (x / scale[:, None])
         self.log_scale = 2 * float(np.log(scale).sum())
-        self.reml, self.dof = reml, n - p if reml else n
+        self.reml = reml
+        self.dof = n - p if reml else n
 
     def solve(self, value: float) -> tuple[np.ndarray, np.ndarray]:
         """beta and its covariance, sigma^2 with n - p degrees of freedom."""
-        beta, inverse, rss, _ = self._at(value)
-        return beta, inverse * rss / (len(self.y) - len(beta))
+        fit = self._at(value)
+        df = len(self.y) - len(fit.beta)
+        return fit.beta, fit.inverse * fit.rss / df
 
     def deviance(self, value: float) -> float:
-        _, inverse, rss, logdet = self._at(value)
+        fit = self._at(value)
+        logdet = fit.logdet
         if self.reml:
-            logdet -= float(np.linalg.slogdet(inverse)[1])
-        return logdet + self.log_scale + self.dof * (1 + float(np.log(2 * np.pi * rss / self.dof)))
+            logdet -= float(np.linalg.slogdet(fit.inverse)[1])
+        return (
+            logdet + self.log_scale + self.dof * (1 + float(np.log(2 * np.pi * fit.rss / self.dof)))
+        )
 
-    def _at(self, value: float) -> tuple[np.ndarray, np.ndarray, float, float]:
+    def _at(self, value: float) -> "_GlsFit":
         variances = 1 + value * (np.maximum(self.eigenvalues, 0) - 1)
         weighted = self.x / variances[:, None]
         inverse = np.linalg.inv(self.x.T @ weighted)
         beta = inverse @ (weighted.T @ self.y)
         residual = self.y - self.x @ beta
-        return (
-            beta,
-            inverse,
-            float(residual @ (residual / variances)),
-            float(np.log(variances).sum()),
-        )
+        rss = residual @ (residual / variances)
+        return _GlsFit(beta, inverse, float(rss), float(np.log(variances).sum()))
+
+
+@dataclass(frozen=True)
+class _GlsFit:
+    """At one lambda: beta, (X'R^-1 X)^-1, r'R^-1 r and log |R|."""
+
+    beta: np.ndarray
+    inverse: np.ndarray
+    rss: float
+    logdet: float
