@@ -24,56 +24,76 @@ def factor_shares(frame: pd.DataFrame, factors: Sequence[str]) -> dict[str, floa
     """
     terms = list(parse("value ~ " + (" + ".join(factors) or "1")).fixed)[1:]
     y = frame["value"].to_numpy(float)
-    explained = {chosen: _adjusted(y, chosen, frame) for chosen in _families(terms)}
+    explained = {family: _adjusted(y, family, frame) for family in _families(terms)}
     weights = _orders(terms, list(explained))
-    shares = {
-        term: sum(w * (explained[c | {term}] - explained[c]) for c, w in weights[term].items())
-        for term in terms
-    }
-    return {":".join(term): float(share) for term, share in shares.items()}
+    shares = {}
+    for term in terms:
+        gains = [
+            weight * (explained[before | {term}] - explained[before])
+            for before, weight in weights[term].items()
+        ]
+        shares[":".join(term)] = float(sum(gains))
+    return shares
 
 
 def _families(terms: list[Term]) -> list[frozenset[Term]]:
     """The sets of terms that contain the parts of all their interactions."""
-    every = (frozenset(c) for size in range(len(terms) + 1) for c in combinations(terms, size))
-    return [c for c in every if all(_allowed(t, c, terms) for t in c)]
+    sizes = range(len(terms) + 1)
+    every = [frozenset(chosen) for size in sizes for chosen in combinations(terms, size)]
+    return [family for family in every if all(_allowed(t, family, terms) for t in family)]
 
 
 def _allowed(term: Term, present: frozenset[Term], terms: list[Term]) -> bool:
-    return all(other in present for other in terms if set(other) < set(term))
+    """Whether all parts of a term are present."""
+    parts = [other for other in terms if set(other) < set(term)]
+    return present.issuperset(parts)
 
 
 def _orders(
     terms: list[Term], families: list[frozenset[Term]]
 ) -> dict[Term, dict[frozenset[Term], float]]:
     """term -> set present when it enters -> share of the allowed orders of entry."""
-    before: dict[frozenset[Term], int] = {
-        frozenset(): 1
-    }  # number of orders in which a set can be the first to enter
-    for family in sorted(families, key=len)[1:]:
-        before[family] = sum(before[family - {t}] for t in family if family - {t} in before)
-    after: dict[frozenset[Term], int] = {frozenset(terms): 1}
-    for family in sorted(families, key=len, reverse=True)[1:]:
-        after[family] = sum(
-            after[family | {t}] for t in terms if t not in family and family | {t} in after
-        )
+    before = _orders_into(families)
+    after = _orders_from(terms, families)
     total = before[frozenset(terms)]
     assert 1 <= total <= factorial(len(terms))
-    return {
-        t: {
-            c: before[c] * after[c | {t}] / total
-            for c in families
-            if t not in c and c | {t} in after
+    shares: dict[Term, dict[frozenset[Term], float]] = {}
+    for term in terms:
+        entered = {family: family | {term} for family in families if term not in family}
+        shares[term] = {
+            family: before[family] * after[larger] / total
+            for family, larger in entered.items()
+            if larger in after
         }
-        for t in terms
-    }
+    return shares
 
 
-def _adjusted(y: np.ndarray, chosen: frozenset[Term], frame: pd.DataFrame) -> float:
-    x = Design(((), *sorted(chosen, key=lambda t: (len(t), t))), frame).matrix(frame)
+def _orders_into(families: list[frozenset[Term]]) -> dict[frozenset[Term], int]:
+    """In how many orders the terms of each set can enter, before all others."""
+    orders: dict[frozenset[Term], int] = {frozenset(): 1}
+    for family in sorted(families, key=len)[1:]:
+        smaller = [family - {term} for term in family]
+        orders[family] = sum(orders[part] for part in smaller if part in orders)
+    return orders
+
+
+def _orders_from(terms: list[Term], families: list[frozenset[Term]]) -> dict[frozenset[Term], int]:
+    """In how many orders all other terms can enter after those of each set."""
+    orders: dict[frozenset[Term], int] = {frozenset(terms): 1}
+    for family in sorted(families, key=len, reverse=True)[1:]:
+        larger = [family | {term} for term in terms if term not in family]
+        orders[family] = sum(orders[whole] for whole in larger if whole in orders)
+    return orders
+
+
+def _adjusted(y: np.ndarray, family: frozenset[Term], frame: pd.DataFrame) -> float:
+    """Adjusted R^2 of the terms of a set; NaN without residual df."""
+    terms = sorted(family, key=lambda term: (len(term), term))
+    x = Design(((), *terms), frame).matrix(frame)
     free = len(y) - int(np.linalg.matrix_rank(x))
     total = np.sum((y - y.mean()) ** 2) / (len(y) - 1)
     if free < 1 or total == 0:
         return float("nan")
-    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    coefficients = np.linalg.lstsq(x, y, rcond=None)[0]
+    residual = y - x @ coefficients
     return float(1 - residual @ residual / free / total)

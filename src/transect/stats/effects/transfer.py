@@ -15,7 +15,7 @@ Source: stats/effects/grouped_prediction.py for the predictions, coverage and lo
 (1981) on the jackknife.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,18 +47,19 @@ def transfer(
     predictions (left_out, observed, predicted, lower, upper), cut at the outcome's bounds after
     they were scored. A group that cannot be left out gives a reason.
     """
-    row: dict[str, Any] = {
-        "n_units": len(frame),
-        "n_groups": int(frame[group].nunique()) if group in frame else 0,
-    }
+    n_groups = int(frame[group].nunique()) if group in frame else 0
+    row: dict[str, Any] = {"n_units": len(frame), "n_groups": n_groups}
     nothing = pd.DataFrame(columns=["factor", "delta", "lower", "upper", "reason"]), pd.DataFrame()
-    if row["n_groups"] < MIN_UNITS:
-        reason = f"{row['n_groups']} level{'s' * (row['n_groups'] != 1)} of {group}, fewer than {MIN_UNITS}"
+    if n_groups < MIN_UNITS:
+        plural = "" if n_groups == 1 else "s"
+        reason = f"{n_groups} level{plural} of {group}, fewer than {MIN_UNITS}"
         return row | {"reason": f"not identifiable: {reason}"}, *nothing
-    sizes, others = (_determined(frame, group, terms) for terms in (scale, [*scale, *factors]))
+    terms = [*scale, *factors]
+    sizes = _determined(frame, group, scale)
+    others = _determined(frame, group, terms)
     row |= {
         "model": _formula(others),
-        "left_out_terms": ", ".join(t for t in [*scale, *factors] if t not in others),
+        "left_out_terms": ", ".join(term for term in terms if term not in others),
     }
     try:
         whole = predict_left_out(frame, _formula(others), group, _formula(sizes))
@@ -66,14 +67,11 @@ def transfer(
     except InputError as error:
         return row | {"reason": f"not identifiable: {error}"}, *nothing
     sums = _sums(whole, alone, frame)
-    row |= _interval(sums, "model", "mean", "r2") | _interval(
-        sums, "scale", "mean", "r2_scale_only"
-    )
-    row |= _interval(sums, "model", "scale", "r2_over_scale")
-    row |= {
-        c: float(whole.overall[c])
-        for c in ("coverage", "log_score", "log_score_mean", "log_score_scale")
-    }
+    row |= _r_squared(sums, "model", "mean", "r2")
+    row |= _r_squared(sums, "scale", "mean", "r2_scale_only")
+    row |= _r_squared(sums, "model", "scale", "r2_over_scale")
+    for score in ("coverage", "log_score", "log_score_mean", "log_score_scale"):
+        row[score] = float(whole.overall[score])
     added = [_delta(frame, group, sizes, factor, alone) for factor in factors]
     return row | {"reason": ""}, pd.DataFrame(added), cut_rows(whole.rows, bounds, "predicted")
 
@@ -89,80 +87,92 @@ def _determined(frame: pd.DataFrame, group: str, terms: Sequence[str]) -> list[s
     kept: list[str] = []
     for term in terms:
         columns = {column_of(v) for t in parse(_formula([term])).fixed for v in t}
-        if group in columns or any(frame[c].nunique() < 2 for c in columns):
+        if group in columns or any(frame[column].nunique() < 2 for column in columns):
             continue
         x = Design(parse(_formula([*kept, term])).fixed, frame).matrix(frame)
-        held = frame[group].to_numpy()
-        left = [(x[held == level], x[held != level]) for level in pd.unique(held)]
-        free = min(len(rest) - np.linalg.matrix_rank(rest) for _, rest in left)
-        if free >= 1 and not any(
-            linear.undetermined(row, rest).any() for new, rest in left for row in new
-        ):
+        if _all_predictable(x, frame[group].to_numpy()):
             kept.append(term)
     return kept
 
 
+def _all_predictable(x: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether the rows of each group lie in the span of the others', which leave a residual df."""
+    for level in pd.unique(groups):
+        outside = x[groups != level]
+        if len(outside) - np.linalg.matrix_rank(outside) < 1:
+            return False
+        if any(linear.undetermined(row, outside).any() for row in x[groups == level]):
+            return False
+    return True
+
+
 def _sums(whole: GroupedPrediction, alone: GroupedPrediction, frame: pd.DataFrame) -> pd.DataFrame:
     """Squared errors summed by group: model, scale, mean."""
-    held, n = whole.rows["left_out"], len(frame)
+    groups, n = whole.rows["left_out"], len(frame)
     y = whole.rows["observed"]
-    outside = (y.sum() - y.groupby(held).transform("sum")) / (n - y.groupby(held).transform("size"))
+    by_group = y.groupby(groups)
+    outside = (y.sum() - by_group.transform("sum")) / (n - by_group.transform("size"))
     errors = {
         "model": y - whole.rows["predicted"],
         "scale": y - alone.rows["predicted"],
         "mean": y - outside,
     }
-    return (pd.DataFrame(errors) ** 2).groupby(held).sum()
+    return (pd.DataFrame(errors) ** 2).groupby(groups).sum()
 
 
-def _interval(sums: pd.DataFrame, above: str, below: str, name: str) -> dict[str, float]:
+def _r_squared(sums: pd.DataFrame, above: str, below: str, name: str) -> dict[str, float]:
     """1 - sum above / sum below, with the jackknife's interval over the groups."""
 
     def measure(part: pd.DataFrame) -> float:
-        return (
-            1 - float(part[above].sum() / part[below].sum())
-            if part[below].sum() > 0
-            else float("nan")
-        )
+        if part[below].sum() > 0:
+            return 1 - float(part[above].sum() / part[below].sum())
+        return float("nan")
 
-    found = _jackknife(measure(sums), np.array([measure(sums.drop(index=g)) for g in sums.index]))
+    interval = _jackknife(sums, measure)
     return {
-        name: found["estimate"],
-        f"{name}_lower": found["lower"],
-        f"{name}_upper": float(np.minimum(found["upper"], 1)),
+        name: interval["estimate"],
+        f"{name}_lower": interval["lower"],
+        f"{name}_upper": float(np.minimum(interval["upper"], 1)),
     }
 
 
-def _jackknife(estimate: float, without: np.ndarray) -> Mapping[str, float]:
-    n = len(without)
+def _jackknife(sums: pd.DataFrame, measure: Callable[[pd.DataFrame], float]) -> Mapping[str, float]:
+    """The interval of a measure of the groups' sums."""
+    n = len(sums)
+    estimate = measure(sums)
+    without = np.array([measure(sums.drop(index=group)) for group in sums.index])
     pseudo = n * estimate - (n - 1) * without
-    return t_interval(estimate, float(pseudo.std(ddof=1) / np.sqrt(n)), n - 1)
+    se = float(pseudo.std(ddof=1) / np.sqrt(n))
+    return t_interval(estimate, se, n - 1)
 
 
 def _delta(
     frame: pd.DataFrame, group: str, sizes: list[str], factor: str, alone: GroupedPrediction
 ) -> dict[str, Any]:
     """What one factor (an interaction: with its parts) adds to the scale-only model."""
-    row: dict[str, Any] = {"factor": factor, "delta": np.nan, "lower": np.nan, "upper": np.nan}
-    parts = [*(factor.split(":") if ":" in factor else []), factor]
-    terms = _determined(frame, group, [*sizes, *(p for p in parts if p not in sizes)])
+    parts = factor.split(":") if ":" in factor else []
+    added = [part for part in (*parts, factor) if part not in sizes]
+    terms = _determined(frame, group, [*sizes, *added])
     if factor not in terms:
-        return row | {
-            "reason": f"not identifiable: the other levels of {group} do not determine it"
+        return {
+            "factor": factor,
+            "delta": np.nan,
+            "lower": np.nan,
+            "upper": np.nan,
+            "reason": f"not identifiable: the other levels of {group} do not determine it",
         }
     sums = _sums(predict_left_out(frame, _formula(terms), group), alone, frame)
 
     def gain(part: pd.DataFrame) -> float:
-        return (
-            float((part["scale"].sum() - part["model"].sum()) / part["mean"].sum())
-            if part["mean"].sum() > 0
-            else np.nan
-        )
+        if part["mean"].sum() > 0:
+            return float((part["scale"].sum() - part["model"].sum()) / part["mean"].sum())
+        return np.nan
 
-    found = _jackknife(gain(sums), np.array([gain(sums.drop(index=g)) for g in sums.index]))
-    return row | {
-        "delta": found["estimate"],
-        "lower": found["lower"],
-        "upper": found["upper"],
+    interval = _jackknife(sums, gain)
+    return {
+        "factor": factor,
+        "delta": interval["estimate"],
+        "lower": interval["lower"],
+        "upper": interval["upper"],
         "reason": "",
     }

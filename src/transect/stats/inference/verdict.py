@@ -56,11 +56,9 @@ class Region:
     def __str__(self) -> str:
         if np.isinf(self.high):
             return f"above {self.low:g}"
-        return (
-            f"below {self.high:g}"
-            if np.isinf(self.low)
-            else f"between {self.low:g} and {self.high:g}"
-        )
+        if np.isinf(self.low):
+            return f"below {self.high:g}"
+        return f"between {self.low:g} and {self.high:g}"
 
 
 def judge(
@@ -71,10 +69,11 @@ def judge(
     Raises InputError where a claim names no analysis, table, column or row, or has no region.
     """
     rows = [_measured(claim, tables) for claim in claims]
-    testable = [i for i, row in enumerate(rows) if np.isfinite(row["p"])]
-    for i, p in zip(testable, holm([rows[i]["p"] for i in testable]), strict=True):
-        rows[i]["p_holm"] = p
-        rows[i] |= _verdict(rows[i], len(testable))
+    testable = [row for row in rows if np.isfinite(row["p"])]
+    adjusted = holm([row["p"] for row in testable])
+    for row, p in zip(testable, adjusted, strict=True):
+        row["p_holm"] = p
+        row |= _verdict(row, len(testable))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -84,97 +83,105 @@ def _measured(
     """The claim with its row's numbers and unadjusted p; 'not identifiable' where the row has no
     interval.
     """
-    text = claim.get("claim", "")
     region = _region(claim)
     row = _row(claim, tables)
-    found = dict.fromkeys(COLUMNS, np.nan) | {
-        "claim": text,
+    measured = dict.fromkeys(COLUMNS, np.nan) | {
+        "claim": claim.get("claim", ""),
         "verdict": "not identifiable",
         "region_lower": region.low,
         "region_upper": region.high,
-    }
-    found |= {k: row.get(k, np.nan) for k in ("estimate", "lower", "upper", "lower90", "upper90")}
-    found |= {
+        "estimate": row.get("estimate", np.nan),
+        "lower": row.get("lower", np.nan),
+        "upper": row.get("upper", np.nan),
+        "lower90": row.get("lower90", np.nan),
+        "upper90": row.get("upper90", np.nan),
         "units": row.get("units", ""),
         "test": "equivalence" if region.equivalence else "effect",
+        "cut": _text(row.get("cut")),
+        "note": _text(row.get("reason")),
     }
-    found |= {"cut": _text(row.get("cut")), "note": _text(row.get("reason"))}
-    if not (
-        np.isfinite(row.get("estimate", np.nan))
-        and not np.isnan([row.get("lower", np.nan), row.get("upper", np.nan)]).any()
-    ):
-        reason = _text(row.get("reason")) or "the table gives no interval"
-        return found | {
-            "reason": reason,
-            "units": "" if found["units"] != found["units"] else found["units"],
+    if not np.isfinite(measured["estimate"]) or _has_no_interval(measured):
+        units = measured["units"]
+        return measured | {
+            "reason": measured["note"] or "the table gives no interval",
+            "units": units if units == units else "",  # NaN is no text
         }
     if row.get("se", np.nan) == 0 and bounded_mean(row) is None:
-        seen = f"all units agree exactly on {row['estimate']:.3g}, so there is neither a standard error nor a test"
-        return found | {"verdict": "unresolved", "reason": seen}
+        why = f"all units agree exactly on {row['estimate']:.3g}, so there is neither a standard error nor a test"
+        return measured | {"verdict": "unresolved", "reason": why}
     within, beyond = inside_and_outside(row, region.low, region.high)
-    inside, outside = within * (1 if region.equivalence else 2), 2 * beyond
-    return found | {
+    inside = within if region.equivalence else within * 2
+    outside = 2 * beyond
+    return measured | {
         "p": min(1.0, inside, outside),
         "reason": "inside" if inside <= outside else "outside",
     }
 
 
+def _has_no_interval(measured: Mapping[str, Any]) -> bool:
+    return bool(np.isnan([measured["lower"], measured["upper"]]).any())
+
+
 def _verdict(row: dict[str, Any], n_claims: int) -> dict[str, Any]:
     """Verdict and reason; `row["reason"]` holds the direction."""
-    inside = row["reason"] == "inside"
-    level = 90 if row["test"] == "equivalence" and inside else 95
-    low, high = (row["lower90"], row["upper90"]) if level == 90 else (row["lower"], row["upper"])
-    region = Region(row["region_lower"], row["region_upper"], row["test"] == "equivalence")
-    cut = f", cut at what is possible ({row['cut']})," if row["cut"] else ""
-    seen = f"the {level} % interval [{low:.3g}, {high:.3g}]{cut}"
-    p = f"p = {row['p_holm']:.2g}" if row["p_holm"] >= SMALLEST else f"p < {SMALLEST:f}".rstrip("0")
-    correction = f"Holm over {n_claims} claims: {p}" + (f"; {row['note']}" if row["note"] else "")
+    where = row["reason"]
+    verdict, finding = "unresolved", f"crosses the edge of '{_region_of(row)}'"
     if row["p_holm"] < ALPHA:
-        verdict = "supported" if inside else "rejected"
-        return {
-            "verdict": verdict,
-            "reason": f"{seen} lies wholly {'inside' if inside else 'outside'} '{region}' ({correction})",
-        }
-    if row["p"] < ALPHA:
-        where = "inside" if inside else "outside"
-        return {
-            "verdict": "unresolved",
-            "reason": f"{seen} lies {where} '{region}', but not after correction ({correction})",
-        }
-    return {
-        "verdict": "unresolved",
-        "reason": f"{seen} crosses the edge of '{region}' ({correction})",
-    }
+        verdict = "supported" if where == "inside" else "rejected"
+        finding = f"lies wholly {where} '{_region_of(row)}'"
+    elif row["p"] < ALPHA:
+        finding = f"lies {where} '{_region_of(row)}', but not after correction"
+    reason = f"{_interval(row)} {finding} ({_correction(row, n_claims)})"
+    return {"verdict": verdict, "reason": reason}
 
 
-def _text(given: Any) -> str:
-    return given if isinstance(given, str) else ""
+def _region_of(row: Mapping[str, Any]) -> Region:
+    return Region(row["region_lower"], row["region_upper"], row["test"] == "equivalence")
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """The interval that a claim is judged by, in words: that of 90 % to lie within a margin."""
+    level, low, high = 95, row["lower"], row["upper"]
+    if row["test"] == "equivalence" and row["reason"] == "inside":
+        level, low, high = 90, row["lower90"], row["upper90"]
+    cut = f", cut at what is possible ({row['cut']})," if row["cut"] else ""
+    return f"the {level} % interval [{low:.3g}, {high:.3g}]{cut}"
+
+
+def _correction(row: Mapping[str, Any], n_claims: int) -> str:
+    """The corrected p and the row's own note, in words."""
+    p = f"p = {row['p_holm']:.2g}"
+    if row["p_holm"] < SMALLEST:
+        p = f"p < {SMALLEST:f}".rstrip("0")
+    note = f"; {row['note']}" if row["note"] else ""
+    return f"Holm over {n_claims} claims: {p}{note}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _region(claim: Mapping[str, Any]) -> Region:
-    text, region, equivalence = (
-        claim.get("claim", ""),
-        claim.get("region"),
-        claim.get("equivalence"),
-    )
+    text = claim.get("claim", "")
+    region, equivalence = claim.get("region"), claim.get("equivalence")
     if bool(region) == bool(equivalence):
         raise InputError(
             f"claim '{text}' needs either a region or an equivalence margin, fixed in advance"
         )
-    given = dict(region or equivalence or {})
+    edges = dict(region or equivalence or {})
     allowed = ["above", "below"] if region else ["margin", "value"]
-    for name in given:
+    for name in edges:
         if name not in allowed:
             raise InputError(
                 f"claim '{text}': unknown '{name}'; allowed: {', '.join(allowed)}.{nearest(name, allowed)}"
             )
     if region:
-        return Region(float(given.get("above", -np.inf)), float(given.get("below", np.inf)), False)
-    if not given.get("margin", 0) > 0:
+        low, high = edges.get("above", -np.inf), edges.get("below", np.inf)
+        return Region(float(low), float(high), equivalence=False)
+    margin, value = edges.get("margin", 0), edges.get("value", 0.0)
+    if not margin > 0:
         raise InputError(f"claim '{text}': an equivalence claim needs a margin above 0")
-    return Region(
-        given.get("value", 0.0) - given["margin"], given.get("value", 0.0) + given["margin"], True
-    )
+    return Region(value - margin, value + margin, equivalence=True)
 
 
 def _row(
@@ -182,28 +189,24 @@ def _row(
 ) -> dict[str, Any]:
     """The one row that the claim speaks of; rows that stand for 'no measurements' match any term."""
     place = f"claim '{claim.get('claim', '')}'"
-    table = _member(
-        _member(tables, claim.get("analysis"), "analysis", place),
-        claim.get("table"),
-        "table",
-        place,
-    )
+    of_analysis = _member(tables, claim.get("analysis"), "analysis", place)
+    table = _member(of_analysis, claim.get("table"), "table", place)
     match = pd.Series(True, index=table.index)
-    unmeasured = pd.Series(
-        table["reason"].eq("no measurements") if "reason" in table else False, index=table.index
-    )
+    unmeasured = ~match
+    if "reason" in table:
+        unmeasured = table["reason"].eq("no measurements")
     for column, value in (claim.get("where") or {}).items():
         if column not in table:
             raise InputError(
                 f"{place}: table '{claim['table']}' has no column '{column}'; it has {', '.join(table)}.{nearest(column, table)}"
             )
-        here = table[column].astype(str).eq(str(value))
-        if not (match & (here | unmeasured)).any():
+        same = table[column].astype(str).eq(str(value))
+        if not (match & (same | unmeasured)).any():
             known = sorted(table.loc[match, column].astype(str).unique())
             raise InputError(
                 f"{place}: no row with {column} = '{value}'; there are: {'; '.join(known)}.{nearest(value, known)}"
             )
-        match &= here | (unmeasured & (column != "outcome"))
+        match &= same if column == "outcome" else same | unmeasured
     if match.sum() != 1:
         raise InputError(
             f"{place}: {match.sum()} rows of '{claim['table']}' match; 'where' must name exactly one"
