@@ -19,6 +19,7 @@ from transect.registry.run import Checkpoint, Run
 from transect.registry.suites import Registry
 from transect.store import cell_store, names, units
 from transect.store.files import yaml_file
+from transect.store.files.yaml_file import Place
 from transect.store.project import SHIPPED, Project, tell
 from transect.study import engine_parts
 from transect.study.analysis_options import check_analysis, check_where
@@ -38,15 +39,11 @@ from transect.study.grid import (
 # weights that one job loads before it hands over to the next, so that jobs last minutes rather than
 # hours
 SHARD_PARAMETERS = 2e9
-RUNS_PER_BATCH = (
-    3  # small runs that are trained here share a process: its start costs some 4 CPU-s of imports
-)
+# small runs that are trained here share a process: its start costs some 4 CPU-s of imports
+RUNS_PER_BATCH = 3
 SMALL = 5e6  # parameters
-SPEC = (
-    "analysis",
-    "title",
-    "figures",
-)  # of a line of `analyses`; all else are options of the analysis
+# of a line of `analyses`; all else are options of the analysis
+SPEC = ("analysis", "title", "figures")
 
 
 @dataclass(frozen=True)
@@ -82,17 +79,14 @@ class Study:
     @cached_property
     def roles(self) -> dict[str, str]:
         """Run id -> population, held_out or baseline."""
-        found = {}
+        roles = {}
         for part, role in (("baselines", "baseline"), ("population", "population")):
             if part in self.data:
-                place = (
-                    f"{self.path}, line {yaml_file.line(self.path, [part, 'where'])}: {part}.where"
-                )
+                place = f"{Place(self.path, part, 'where')}: {part}.where"
                 for run in self.registry.select(self.data[part]["where"], place):
-                    found[run.id] = (
-                        "held_out" if role == "population" and run.get("held_out") else role
-                    )
-        return found
+                    held_out = role == "population" and run.get("held_out")
+                    roles[run.id] = "held_out" if held_out else role
+        return roles
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -125,19 +119,23 @@ class Study:
         return {run.id: i for suite in self.registry.suites for i, run in enumerate(suite.runs)}
 
     def _batch_name(self, run: Run) -> str:
-        small = (run.get("params_total") or 0) < SMALL and run.get("trained_here", {}).get(
-            "batched", True
-        )
-        return f"{run.suite}-{self._position[run.id] // RUNS_PER_BATCH:03d}" if small else run.id
+        may_share = run.get("trained_here", {}).get("batched", True)
+        if not may_share or (run.get("params_total") or 0) >= SMALL:
+            return run.id
+        return f"{run.suite}-{self._position[run.id] // RUNS_PER_BATCH:03d}"
 
     def _shard_name(self, checkpoint: Checkpoint) -> str:
         run = checkpoint.run
         if run.trained_here:
             return self._batch_name(run)
-        size = run.get("params_total", 1e9)
-        per_job = max(1, int(SHARD_PARAMETERS // (size if isinstance(size, int | float) else 1e9)))
+        size = run.get("params_total")
+        if not isinstance(size, int | float):
+            size = 1e9
+        per_job = max(1, int(SHARD_PARAMETERS // size))
+        if per_job >= len(run.checkpoints):
+            return run.id
         index = run.checkpoints.index(checkpoint) // per_job
-        return f"{run.id}-{index:03d}" if per_job < len(run.checkpoints) else run.id
+        return f"{run.id}-{index:03d}"
 
     def _cells_of(self, run: Run) -> Iterable[Cell]:
         for entry in self.entries:
@@ -147,11 +145,9 @@ class Study:
     def _checkpoints(self, run: Run, entry: Entry) -> list[Checkpoint]:
         part = self.data["baselines" if self.roles[run.id] == "baseline" else "population"]
         sampled = choose(run, part.get("checkpoints", "all"), self.path)
-        return (
-            sampled
-            if entry.checkpoints is None
-            else narrow(sampled, entry.checkpoints, run, self.path)
-        )
+        if entry.checkpoints is None:
+            return sampled
+        return narrow(sampled, entry.checkpoints, run, self.path)
 
     def meet(self, one: Entry, other: Entry) -> bool:
         """Whether two entries are measured at one checkpoint."""
@@ -166,18 +162,18 @@ class Study:
         by = entry.stimuli.get("BY", []) if entry.stimuli else []
         parameters = {} if reason else {name: run.get(name) for name in by}
         items = {} if entry.stimuli is None else self._items(entry, parameters)
-        key = cell_store.digest(
-            {
-                "checkpoint": identity(checkpoint, self.project),
-                "stimuli": items,
-                "measure": [entry.measure.name, entry.measure["VERSION"]],
-                "options": entry.options,
-                "seed": self.seed,
-                "engine": engine_parts.versions(entry.measure, run),
-                "numerics": {"dtype": self.numerics["dtype"]},
-                **({"opening": run.get("opening")} if run.get("opening") else {}),
-            }
-        )
+        facts = {
+            "checkpoint": identity(checkpoint, self.project),
+            "stimuli": items,
+            "measure": [entry.measure.name, entry.measure["VERSION"]],
+            "options": entry.options,
+            "seed": self.seed,
+            "engine": engine_parts.versions(entry.measure, run),
+            "numerics": {"dtype": self.numerics["dtype"]},
+        }
+        if run.get("opening"):
+            facts["opening"] = run.get("opening")
+        key = cell_store.digest(facts)
         return Cell(checkpoint, entry, parameters, cell_store.digest(items), key, role, reason)
 
     def _items(self, entry: Entry, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -185,13 +181,13 @@ class Study:
         downloaded.
         """
         assert entry.stimuli is not None
-        corpus = entry.stimuli.get("CORPUS")
+        corpus = None
+        if name := entry.stimuli.get("CORPUS"):
+            corpus = [name, units.find("corpus", name, self.project)["VERSION"]]
         return {
             "stimuli": [entry.stimuli.name, entry.stimuli["VERSION"]],
             "source": entry.stimuli.get("SOURCE"),
-            "corpus": [corpus, units.find("corpus", corpus, self.project)["VERSION"]]
-            if corpus
-            else None,
+            "corpus": corpus,
             "parameters": parameters,
             "options": entry.stimuli_options,
             "seed": self.seed,
@@ -216,19 +212,18 @@ def load(name: str, project: Project) -> Study:
     _check_name(data["study"], path, project)
     entries = tuple(_entry(spec, path, i, project) for i, spec in enumerate(data["measures"]))
     study = Study(data["study"], path, data, project, registry.load(project), entries)
-    if "population" not in study.roles.values() and "held_out" not in study.roles.values():
+    if not {"population", "held_out"} & set(study.roles.values()):
         raise InputError(
-            f"{path}, line {yaml_file.line(path, ['population', 'where'])}: the population is empty: no run of the registry "
+            f"{Place(path, 'population', 'where')}: the population is empty: no run of the registry "
             f"satisfies {data['population']['where']!r} (`transect registry list` shows what there is)."
         )
     study = replace(study, entries=named(study.entries, study.meet))
     if "where" in data.get("design", {}):
-        study.registry.select(
-            data["design"]["where"],
-            f"{path}, line {yaml_file.line(path, ['design', 'where'])}: design.where",
-        )
+        place = f"{Place(path, 'design', 'where')}: design.where"
+        study.registry.select(data["design"]["where"], place)
     _check_cells(study)
     _check_analyses(study)
+    _check_claims(study)
     return study
 
 
@@ -236,7 +231,7 @@ def _check_name(name: str, path: Path, project: Project) -> None:
     """The name is that of the folder of the results, which are made anew: it must not be the
     store's.
     """
-    place = f"{path}, line {yaml_file.line(path, ['study'])}: the study"
+    place = f"{Place(path, 'study')}: the study"
     results, kept = project.results(names.check(name, place)).resolve(), project.store.resolve()
     if kept.is_relative_to(results) or results.is_relative_to(kept):
         raise InputError(
@@ -245,75 +240,94 @@ def _check_name(name: str, path: Path, project: Project) -> None:
 
 
 def _entry(spec: dict[str, Any], path: Path, index: int, project: Project) -> Entry:
-    place = f"{path}, line {yaml_file.line(path, ['measures', index])}: measures"
+    place = f"{Place(path, 'measures', index)}: measures"
     measure = units.find("measure", spec["measure"], project, place)
     stimuli = units.find("stimuli", spec["stimuli"], project, place) if "stimuli" in spec else None
-    needed = list(measure["STIMULI"])
-    if needed and stimuli is None:
-        raise InputError(
-            f"{place}: {measure.name} needs stimuli with the columns {', '.join(needed)}; add `stimuli: NAME`."
-        )
-    lacking = [c for c in needed if stimuli is not None and c not in stimuli["COLUMNS"]]
-    if lacking and stimuli is not None:
-        raise InputError(
-            f"{place}: {measure.name} reads the column {lacking[0]!r}, which the stimuli {stimuli.name} lack; "
-            f"they have {', '.join(stimuli['COLUMNS'])}.{nearest(lacking[0], stimuli['COLUMNS'])}"
-        )
+    _check_columns(measure, stimuli, place)
     check_requires(measure, place)
-    measure.check_options(spec.get("options", {}), place)
+    options, stimuli_options = spec.get("options", {}), spec.get("stimuli_options", {})
+    measure.check_options(options, place)
     if stimuli is not None:
-        stimuli.check_options(spec.get("stimuli_options", {}), place)
-    settings = spec.get("stimuli_options", {}), spec.get("options", {}), spec.get("checkpoints")
-    return Entry(measure, stimuli, *settings, spec.get("name", ""))
+        stimuli.check_options(stimuli_options, place)
+    checkpoints, name = spec.get("checkpoints"), spec.get("name", "")
+    return Entry(measure, stimuli, stimuli_options, options, checkpoints, name)
+
+
+def _check_columns(measure: units.Unit, stimuli: units.Unit | None, place: str) -> None:
+    """The stimuli have the columns that a measure reads."""
+    needed = list(measure["STIMULI"])
+    if stimuli is None:
+        if needed:
+            raise InputError(
+                f"{place}: {measure.name} needs stimuli with the columns {', '.join(needed)}; add `stimuli: NAME`."
+            )
+        return
+    columns = stimuli["COLUMNS"]
+    for column in needed:
+        if column not in columns:
+            raise InputError(
+                f"{place}: {measure.name} reads the column {column!r}, which the stimuli {stimuli.name} lack; "
+                f"they have {', '.join(columns)}.{nearest(column, columns)}"
+            )
 
 
 def _check_cells(study: Study) -> None:
     """Two entries that meet at a checkpoint must differ in name, else their rows could not be told
     apart, and in what they measure.
     """
-    seen: set[tuple[str, ...]] = set()
+    names_taken: set[tuple[str, ...]] = set()
+    keys_taken: set[tuple[str, ...]] = set()
     for cell in study.cells:
-        entry, at = cell.entry, (cell.checkpoint.run.id, cell.checkpoint.revision)
-        name, key = (
-            (*at, entry.measure.name, entry.stimuli_name, f"name {entry.name}"),
-            (*at, cell.key),
-        )
-        if name in seen or key in seen:
+        entry, run, revision = cell.entry, cell.checkpoint.run.id, cell.checkpoint.revision
+        name = (run, revision, entry.measure.name, entry.stimuli_name, entry.name)
+        key = (run, revision, cell.key)
+        if name in names_taken or key in keys_taken:
             line = study.entries.index(entry)
-            given = study.data["measures"][line].get("name")
+            own_name = study.data["measures"][line].get("name")
+            only_name = own_name and key not in keys_taken
+            same = f"the name {own_name!r}" if only_name else "the same options"
             raise InputError(
-                f"{study.path}, line {yaml_file.line(study.path, ['measures', line])}: measures: {entry.measure.name} {entry.stimuli_name} "
-                f"stands twice for {at[0]} at {at[1]} with {f'the name {given!r}' if given and key not in seen else 'the same options'}; give the "
+                f"{Place(study.path, 'measures', line)}: measures: {entry.measure.name} {entry.stimuli_name} "
+                f"stands twice for {run} at {revision} with {same}; give the "
                 "entries different checkpoints (`all but last` and `last`), or different options and names (`name: ...`)."
             )
-        seen |= {name, key}
+        names_taken.add(name)
+        keys_taken.add(key)
 
 
 def _check_analyses(study: Study) -> None:
-    measures = {entry.measure.name: entry.measure for entry in study.entries}
+    """Every analysis has the measures, options and columns that it needs."""
     held = registry.held(study.registry.values[run.id] for run in study.runs)
+    columns = {*study.registry.factors, *factors.of_design()}
     for index, spec in enumerate(study.data["analyses"]):
-        place = f"{study.path}, line {yaml_file.line(study.path, ['analyses', index])}: analyses"
+        place = f"{Place(study.path, 'analyses', index)}: analyses"
         unit = units.find("analysis", spec["analysis"], study.project, place)
-        lacking = [m for m in measures_needed(unit, spec) if m not in measures]
-        if lacking:
+        _check_measures(unit, spec, study, place)
+        options = {name: value for name, value in spec.items() if name not in SPEC}
+        check_analysis(unit, options, study.entries, columns, place)
+        outcomes = spec.get("outcomes", [])
+        if isinstance(outcomes, list):
+            check_where(outcomes, held, study.entries, f"{place}: {unit.name}")
+
+
+def _check_measures(unit: units.Unit, spec: Any, study: Study, place: str) -> None:
+    """The study takes the measures that an analysis needs."""
+    measures = {entry.measure.name for entry in study.entries}
+    for name in measures_needed(unit, spec):
+        if name not in measures:
             raise InputError(
-                f"{place}: the analysis {unit.name} needs the measure {lacking[0]!r}, which the study does not take; "
-                f"it takes {', '.join(sorted(measures))}.{nearest(lacking[0], measures)}"
+                f"{place}: the analysis {unit.name} needs the measure {name!r}, which the study does not take; "
+                f"it takes {', '.join(sorted(measures))}.{nearest(name, measures)}"
             )
-        given = {k: v for k, v in spec.items() if k not in SPEC}
-        check_analysis(
-            unit, given, study.entries, {*study.registry.factors, *factors.of_design()}, place
-        )
-        listed = spec.get("outcomes", [])
-        check_where(
-            listed if isinstance(listed, list) else [], held, study.entries, f"{place}: {unit.name}"
-        )
+
+
+def _check_claims(study: Study) -> None:
+    """Every claim rests on an analysis of the study."""
     names = [spec["analysis"] for spec in study.data["analyses"]]
     for index, claim in enumerate(study.data.get("claims", [])):
         if claim["analysis"] not in names:
             raise InputError(
-                f"{study.path}, line {yaml_file.line(study.path, ['claims', index])}: the claim rests on the analysis "
+                f"{Place(study.path, 'claims', index)}: the claim rests on the analysis "
                 f"{claim['analysis']!r}, which the study does not run; it runs {', '.join(names)}.{nearest(claim['analysis'], names)}"
             )
 
@@ -322,16 +336,17 @@ def measures_needed(unit: units.Unit, spec: Any) -> list[str]:
     """The measures that an analysis reads: those that it declares, and those that its options in a
     study name as `measure`.
     """
-    found = list(unit["NEEDS"])
+    measures = list(unit["NEEDS"])
     parts = [spec]
     while parts:
         part = parts.pop()
         if isinstance(part, dict):
-            found += [part["measure"]] if isinstance(part.get("measure"), str) else []
+            if isinstance(part.get("measure"), str):
+                measures.append(part["measure"])
             parts += part.values()
         elif isinstance(part, list):
             parts += part
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(measures))
 
 
 def _find(name: str, project: Project) -> Path:
@@ -341,18 +356,16 @@ def _find(name: str, project: Project) -> Path:
             raise InputError(f"There is no study file {name!r}.")
         return path.resolve()
     paths = {
-        p.stem: p
+        path.stem: path
         for root in reversed(project.roots)
-        for p in (root / "studies").glob("*.yaml")
-        if p.stem != "schema"
+        for path in (root / "studies").glob("*.yaml")
+        if path.stem != "schema"
     }
     if name not in paths:
         raise InputError(
             f"There is no study {name!r}; there are: {', '.join(sorted(paths))}.{nearest(name, paths)}"
         )
-    if (
-        paths[name].parent != SHIPPED / "studies"
-        and (SHIPPED / "studies" / paths[name].name).is_file()
-    ):
+    shipped = SHIPPED / "studies" / paths[name].name
+    if paths[name] != shipped and shipped.is_file():
         tell(f"the study {name!r} is that of {paths[name]}, in the place of the shipped one.")
     return paths[name]

@@ -76,23 +76,25 @@ def test_the_time_left_follows_what_is_done(running: Pace, seconds: float, done:
     """
     cheap_steps(running)
     measured(running.study, done, seconds)
-    left, _, _, told = running.now([])
+    forecast = running.now([])
     truth = 100 * (13 - done) / done
-    assert left.cells == 26 - 2 * done and truth / 1.5 < told < truth * 1.5
+    assert forecast.left.cells == 26 - 2 * done
+    assert truth / 1.5 < forecast.seconds < truth * 1.5
 
 
 def test_steps_are_counted_as_snakemake_plans_them(running: Pace) -> None:
     """Finished ones and all, without the target itself."""
-    assert running.now([])[1:3] == (1, 9)
+    forecast = running.now([])
+    assert (forecast.steps_done, forecast.steps) == (1, 9)
 
 
 def test_a_step_costs_what_it_cost_the_last_time(running: Pace) -> None:
     """All is measured: what is left are the steps, one of them known to be long."""
     measured(running.study, 13, 1.0)
-    usual = running.now([])[3]
+    usual = running.now([]).seconds
     pace.spent(running.study, "analyse", "emergence", 500.0)
     running.began = time.time() + 1
-    assert running.now([])[3] > 5 * usual
+    assert running.now([]).seconds > 5 * usual
 
 
 def test_what_runs_is_half_done_on_average(running: Pace) -> None:
@@ -104,7 +106,7 @@ def test_what_runs_is_half_done_on_average(running: Pace) -> None:
         f"[then]\nlocalrule measure:\n    jobid: {n}\n" for n in (1, 2)
     )
     running.log.write_text(begun)
-    assert 200 / 1.5 < running.now([])[3] < 200 * 1.5
+    assert 200 / 1.5 < running.now([]).seconds < 200 * 1.5
 
 
 @pytest.mark.parametrize(

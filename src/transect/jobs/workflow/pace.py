@@ -12,6 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ def spent(study: Study, step: str, name: str, seconds: float) -> None:
     write_text(_times(study) / f"{step}-{name}.json", json.dumps({"cpu_seconds": seconds}) + "\n")
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What is still to do: the cost of the cells and runs that are left, steps of the workflow that
+    are finished, all steps, and seconds left.
+    """
+
+    left: cost.Cost
+    steps_done: int
+    steps: int
+    seconds: float
+
+
 class Pace:
     """Of one run of a study, from its start."""
 
@@ -56,42 +69,46 @@ class Pace:
             r.id for r in study.runs if r.trained_here and not cost.trained(study, r)
         )
 
-    def now(self, jobs: Collection[Mapping[str, Any]]) -> tuple[cost.Cost, int, int, float]:
-        """The cost of the cells and runs that are left; steps of the workflow that are finished,
-        and all; seconds left.
+    def now(self, jobs: Collection[Mapping[str, Any]]) -> Forecast:
+        """The forecast of this moment. jobs: those that run now (jobs/progress.py)."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        planned, finished = _planned(text), Counter(FINISHED.findall(text))
+        if planned and not self.first:
+            self.first = time.time()
+        elapsed = time.time() - self.first if self.first else 0.0
+        left, whole = self._costs()
+        all_work = whole.train_seconds + whole.measure_seconds
+        work = left.train_seconds + left.measure_seconds - self._begun(jobs)
+        half = 0.0  # of the jobs that run: how far they are on average
+        if jobs_of_work := planned["train"] + planned["measure"]:
+            training = sum(1 for job in jobs if job["training"])  # of these it is known
+            running = _running(text, finished, ("train", "measure")) - training
+            half = 0.5 * max(running, 0) * all_work / jobs_of_work
+        half = min(half, work, elapsed * self.cores)
+        steps_done, steps_left = self._steps(planned, finished)
+        work, done = work - half, all_work - work + half + steps_done
+        prior = PRIOR * (work + steps_left + done)
+        seconds = (work + steps_left) * (elapsed + prior / self.cores) / max(done + prior, 1e-9)
+        return Forecast(left, finished.total(), sum(planned.values()), seconds)
 
-        jobs: those that run now (jobs/progress.py).
-        """
-        study = self.study
-        index = Store(study.project.store).index()
+    def _costs(self) -> tuple[cost.Cost, cost.Cost]:
+        """Of what is left, and of all that this run had to do."""
+        study, index = self.study, Store(self.study.project.store).index()
         left = cost.cost_of(study, index, stale, lambda run: cost.trained(study, run))
         whole = cost.cost_of(
             study, index, lambda c, _: c.key in self.stale, lambda run: run.id not in self.untrained
         )
-        begun = cost.calibration(study) * sum(
-            job["share"] * cost.training_seconds(study.registry.runs[job["training"]])
+        return left, whole
+
+    def _begun(self, jobs: Collection[Mapping[str, Any]]) -> float:
+        """Seconds of one core, of the parts of running trainings that are done."""
+        runs = self.study.registry.runs
+        parts = [
+            job["share"] * cost.training_seconds(runs[job["training"]])
             for job in jobs
             if job["training"]
-        )
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
-        planned, finished = _planned(text), Counter(FINISHED.findall(text))
-        steps_done, steps_left = self._steps(planned, finished)
-        work = left.train_seconds + left.measure_seconds - begun
-        self.first = self.first or (time.time() if planned else 0.0)
-        elapsed = time.time() - self.first if self.first else 0.0
-        all_work = whole.train_seconds + whole.measure_seconds
-        jobs_of_work = planned["train"] + planned["measure"]
-        running = _running(text, finished, ("train", "measure")) - sum(
-            1 for job in jobs if job["training"]
-        )
-        half = (
-            0.5 * max(running, 0) * all_work / jobs_of_work if jobs_of_work else 0.0
-        )  # how far they are on average
-        half = min(half, work, elapsed * self.cores)
-        work, done = work - half, all_work - work + half + steps_done
-        prior = PRIOR * (work + steps_left + done)
-        seconds = (work + steps_left) * (elapsed + prior / self.cores) / max(done + prior, 1e-9)
-        return left, finished.total(), sum(planned.values()), seconds
+        ]
+        return cost.calibration(self.study) * sum(parts)
 
     def _steps(
         self, planned: Mapping[str, int], finished: Mapping[str, int]
@@ -101,32 +118,34 @@ class Pace:
         """
         done = left = 0.0
         for step, names in _names(self.study).items():
-            files = {name: _times(self.study) / f"{step}-{name}.json" for name in names}
-            known = {
-                n: json_file.read_object(f, "cpu_seconds")["cpu_seconds"]
-                for n, f in files.items()
-                if f.is_file()
-            }
-            fresh = {name for name in known if files[name].stat().st_mtime >= self.began}
+            known, fresh = self._recorded(step, names)
             usual = sum(known.values()) / len(known) if known else STEPS[step]
             waiting = [known.get(name, usual) for name in names if name not in fresh]
-            to_do = max((planned[step] if planned else len(names)) - finished.get(step, 0), 0)
+            jobs = planned[step] if planned else len(names)
+            to_do = max(jobs - finished.get(step, 0), 0)
             idle = self.cores if step in ALONE else 1
             done += idle * sum(known[name] for name in fresh)
-            left += idle * sum(waiting) * min(1.0, to_do / len(waiting)) if waiting else 0.0
+            if waiting:
+                left += idle * sum(waiting) * min(1.0, to_do / len(waiting))
         return done, left
+
+    def _recorded(self, step: str, names: Collection[str]) -> tuple[dict[str, float], set[str]]:
+        """Name -> seconds that a step took the last time; and the names of those since the start."""
+        known, fresh = {}, set()
+        for name in names:
+            path = _times(self.study) / f"{step}-{name}.json"
+            if path.is_file():
+                known[name] = json_file.read_object(path, "cpu_seconds")["cpu_seconds"]
+                if path.stat().st_mtime >= self.began:
+                    fresh.add(name)
+        return known, fresh
 
 
 def _planned(text: str) -> Counter[str]:
     """Rule -> its jobs, from the table that Snakemake prints before it begins."""
-    _, _, table = text.partition("Job stats:\n")
-    return Counter(
-        {
-            rule: int(n)
-            for rule, n in PLANNED.findall(table.partition("\n\n")[0])
-            if rule not in ("total", "all")
-        }
-    )
+    table = text.partition("Job stats:\n")[2].partition("\n\n")[0]
+    jobs = {rule: int(number) for rule, number in PLANNED.findall(table)}
+    return Counter({rule: n for rule, n in jobs.items() if rule not in ("total", "all")})
 
 
 def _running(text: str, finished: Mapping[str, int], rules: Collection[str]) -> int:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,49 +34,37 @@ from transect.store.project import SHIPPED
 from transect.study import cost
 from transect.study.analyses import figures_of
 from transect.study.cost import trained
+from transect.study.grid import Cell
 from transect.study.stale import stale
 from transect.study.study_file import Study
 
-NO_LOCKS = (
-    errno.ENOSYS,
-    errno.EOPNOTSUPP,
-    errno.ENOLCK,
-)  # some shared disks are mounted without them
+# some shared disks are mounted without locks
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 USAGE = 2  # Snakemake's exit code where it does not know an argument
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What is there at the end: counts of the four states, failed cells by reason, analyses and
-    figures that broke.
+    figures that broke. broken: the workflow itself ended with an error. refused: measured cells in
+    which items were refused. measures: cells of each measure, set and entry, by state.
     """
 
     states: dict[str, int]
     failures: pd.DataFrame
     errors: dict[str, str]
     report: Path
-    broken: bool = False  # the workflow itself ended with an error
-    refused: pd.DataFrame = field(
-        default_factory=pd.DataFrame
-    )  # measured cells in which items were refused
-    measures: pd.DataFrame = field(
-        default_factory=pd.DataFrame
-    )  # cells of each measure, set and entry, by state
+    broken: bool = False
+    refused: pd.DataFrame = field(default_factory=pd.DataFrame)
+    measures: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def exit_code(self) -> int:
         """0: all asked for is there; 1: finished, but cells failed or are missing, or an analysis
         broke.
         """
-        return int(
-            bool(
-                self.states.get(FAILED)
-                or self.states.get(MISSING)
-                or self.errors
-                or self.broken
-                or not self.report.is_file()
-            )
-        )
+        lacking = self.states.get(FAILED) or self.states.get(MISSING)
+        return int(bool(lacking or self.errors or self.broken or not self.report.is_file()))
 
 
 def _broke(study: Study, run: Run) -> bool:
@@ -86,13 +74,13 @@ def _broke(study: Study, run: Run) -> bool:
     return corpus_of(run, study.project) in ("", unit_code.state(corpus_unit(run, study.project)))
 
 
-def run(  # type: ignore[no-untyped-def]
+def run(
     study: Study,
     cores: int,
     *,
     retry_failed: bool = False,
     trust_remote_code: bool = False,
-    say=print,
+    say: Callable[[str], object] = print,
     arguments: tuple[str, ...] = (),
 ) -> Outcome:
     """Run the workflow to its end. `arguments` go to Snakemake as they are (a profile for a
@@ -109,48 +97,69 @@ def run(  # type: ignore[no-untyped-def]
         shutil.rmtree(stopped, ignore_errors=True)
         due = _due(study, retry_failed)
         forced = ("--forcerun", *due) if due else ()
+        command = snakemake(study, cores, retry_failed, (*forced, *arguments), trust_remote_code)
         log = study.results / "log" / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w", encoding="utf-8") as file:
-            process = stopping.start(
-                snakemake(study, cores, retry_failed, (*forced, *arguments), trust_remote_code),
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                pass_fds=(lock,),
-                env=children.environment(),
-            )
-            try:
-                _watch(process, Pace(study, cores, log), say)
-            except KeyboardInterrupt as asked:
-                number = getattr(asked, "number", signal.SIGINT)
-                with suppress(OSError):  # the terminal may be gone
-                    say(f"Stopping on {signal.Signals(number).name} ...")
-                stopping.end(process)
-                raise stopping.Stopped(number, _kept(study)) from None
-            finally:
-                if process.poll() is None:
-                    stopping.end(process)
+        code = _attended(study, cores, command, log, lock, say)
         for reason in sorted(stopped.glob("*.txt")):
             raise InputError(reason.read_text(encoding="utf-8").strip())
-        if process.returncode != 0:
+        if code != 0:
             whole_files.check_writable(study.results, study.project.store)
-            text = log.read_text(encoding="utf-8", errors="replace")
-            if process.returncode == USAGE:
-                raise InputError(
-                    f"Snakemake refuses what it was given: {workflow_errors.own_error(text)}"
-                )
-            for line in workflow_errors.told(text, study.project.root):
-                say(line)
-            say(f"The workflow ended with an error; all of its log is in {_shown(log)}.")
-    return outcome(study, process.returncode != 0)
+            _explain(code, log, study, say)
+    return outcome(study, code != 0)
+
+
+def _attended(
+    study: Study,
+    cores: int,
+    command: list[str],
+    log: Path,
+    lock: int,
+    say: Callable[[str], object],
+) -> int:
+    """Run Snakemake with its output in the log, and say how far it is; its exit code.
+
+    lock: the open file that it inherits. On a signal it is ended, and Stopped is raised.
+    """
+    with log.open("w", encoding="utf-8") as file:
+        process = stopping.start(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            pass_fds=(lock,),
+            env=children.environment(),
+        )
+        try:
+            _watch(process, Pace(study, cores, log), say)
+        except KeyboardInterrupt as interruption:
+            number = getattr(interruption, "number", signal.SIGINT)
+            with suppress(OSError):  # the terminal may be gone
+                say(f"Stopping on {signal.Signals(number).name} ...")
+            stopping.end(process)
+            raise stopping.Stopped(number, _kept(study)) from None
+        finally:
+            if process.poll() is None:
+                stopping.end(process)
+    return int(process.returncode)
+
+
+def _explain(code: int, log: Path, study: Study, say: Callable[[str], object]) -> None:
+    """Say what the log holds of an error; InputError where Snakemake refuses its arguments."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if code == USAGE:
+        raise InputError(f"Snakemake refuses what it was given: {workflow_errors.own_error(text)}")
+    for line in workflow_errors.told(text, study.project.root):
+        say(line)
+    say(f"The workflow ended with an error; all of its log is in {_shown(log)}.")
 
 
 def _kept(study: Study) -> str:
     """What is finished, in words."""
     left = cost.estimate(study)
-    runs = sum(trained(study, run) for run in study.runs if run.trained_here)
-    told = f"{runs} of {runs + left.trainings} trained runs and " if runs + left.trainings else ""
-    return f"{told}{left.finished} of {left.finished + left.cells} cells are kept"
+    trained_runs = sum(trained(study, run) for run in study.runs if run.trained_here)
+    runs = trained_runs + left.trainings
+    of_runs = f"{trained_runs} of {runs} trained runs and " if runs else ""
+    return f"{of_runs}{left.finished} of {left.finished + left.cells} cells are kept"
 
 
 def snakemake(
@@ -191,38 +200,36 @@ def snakemake(
 def outcome(study: Study, broken: bool = False) -> Outcome:
     """What is there now."""
     grid = grid_table(study, Store(study.project.store).index())
-    failures = (
-        grid[grid["state"] == FAILED]
-        .groupby(["run", "reason"], sort=False)
-        .size()
-        .rename("cells")
-        .reset_index()
-    )
     partly = grid[(grid["state"] == MEASURED) & (grid["n_refused"] > 0)]
-    told = ["run", "measure", "stimuli", "entry", "reason"]
-    refused = partly.groupby(told, sort=False).size().rename("cells").reset_index()
-    measures = (
-        grid.groupby(told[1:4], sort=False)["state"].value_counts().rename("cells").reset_index()
+    entry = ["measure", "stimuli", "entry"]
+    states = grid.groupby(entry, sort=False)["state"].value_counts()
+    return Outcome(
+        {str(state): int(number) for state, number in grid["state"].value_counts().items()},
+        _counted(grid[grid["state"] == FAILED], ["run", "reason"]),
+        _errors(study),
+        study.results / "report.html",
+        broken,
+        _counted(partly, ["run", *entry, "reason"]),
+        states.rename("cells").reset_index(),
     )
+
+
+def _counted(grid: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The number of cells (`cells`) with each combination of values."""
+    return grid.groupby(by, sort=False).size().rename("cells").reset_index()
+
+
+def _errors(study: Study) -> dict[str, str]:
+    """Analysis or figure -> the error that it ended with."""
+    tables, figures = study.results / "tables", study.results / "figures"
+    paths = [tables / spec["analysis"] / "manifest.json" for spec in study.data["analyses"]]
+    paths += [figures / f"{name}.json" for name in figures_of(study)]
     errors = {}
-    paths = [
-        study.results / "tables" / spec["analysis"] / "manifest.json"
-        for spec in study.data["analyses"]
-    ]
-    paths += [study.results / "figures" / f"{name}.json" for name in figures_of(study)]
     for path in filter(Path.is_file, paths):
         made = json_file.read_object(path, "error")
         if made["error"]:
             errors[made.get("analysis") or made["figure"]] = made["error"]
-    return Outcome(
-        {str(k): int(v) for k, v in grid["state"].value_counts().items()},
-        failures,
-        errors,
-        study.results / "report.html",
-        broken,
-        refused,
-        measures,
-    )
+    return errors
 
 
 @contextmanager
@@ -257,26 +264,30 @@ def _due(study: Study, retry_failed: bool) -> list[str]:
     whether cells and weights are there.
     """
     index = Store(study.project.store).index()
-    batches = [
-        f"training/{batch.target}.done"
-        for batch in study.batches
-        if not all(trained(study, r) or (_broke(study, r) and not retry_failed) for r in batch.runs)
+
+    def to_train(run: Run) -> bool:
+        return not trained(study, run) and (retry_failed or not _broke(study, run))
+
+    def to_measure(cell: Cell) -> bool:
+        return not cell.reason and stale(cell, index, retry_failed)
+
+    batches = [batch for batch in study.batches if any(map(to_train, batch.runs))]
+    shards = [shard for shard in study.shards if any(map(to_measure, shard.cells))]
+    markers = [
+        *(f"training/{batch.target}.done" for batch in batches),
+        *(f"shards/{shard.target}.done" for shard in shards),
     ]
-    shards = [
-        f"shards/{shard.target}.done"
-        for shard in study.shards
-        if any(not c.reason and stale(c, index, retry_failed) for c in shard.cells)
-    ]
-    return [f"results/{study.name}/{marker}" for marker in [*batches, *shards]]
+    return [f"results/{study.name}/{marker}" for marker in markers]
 
 
-def _watch(process: subprocess.Popen, pace: Pace, say) -> None:  # type: ignore[no-untyped-def, type-arg]
-    start, told, line = time.monotonic(), 0.0, ""
+def _watch(process: subprocess.Popen[bytes], pace: Pace, say: Callable[[str], object]) -> None:
+    """Say how far a run is, every five seconds and where something has changed, until it ends."""
+    start, looked, line = time.monotonic(), 0.0, ""
     while process.poll() is None:
         time.sleep(0.2)
-        if time.monotonic() - told < 5 or time.monotonic() - start < 3:
+        if time.monotonic() - looked < 5 or time.monotonic() - start < 3:
             continue
-        told = time.monotonic()
+        looked = time.monotonic()
         now = progress_line(pace)
         if now != line:
             line = now
@@ -286,17 +297,22 @@ def _watch(process: subprocess.Popen, pace: Pace, say) -> None:  # type: ignore[
 def progress_line(pace: Pace) -> str:
     """One line: how much is done, what runs, how long still."""
     jobs = running(pace.study.results / "progress")
-    left, done, steps, seconds = pace.now(jobs)
-    total = len(pace.untrained)
-    parts = [f"{total - left.trainings} of {total} runs trained"] if left.trainings else []
-    parts += (
-        [f"{len(pace.stale) - left.cells} of {len(pace.stale)} cells measured"]
-        if left.cells
-        else []
-    )
-    parts += [f"step {min(done + 1, steps)} of {steps}"] if steps else []
-    told = "; ".join(f"{job['job']}: {job['what']}" if job["what"] else job["job"] for job in jobs)
-    return f"{', '.join(parts) or 'planning'}; about {time_left(seconds)} left | {told or 'the next step starts'}"
+    forecast = pace.now(jobs)
+    left = forecast.left
+    parts = []
+    if left.trainings:
+        n_runs = len(pace.untrained)
+        parts.append(f"{n_runs - left.trainings} of {n_runs} runs trained")
+    if left.cells:
+        n_cells = len(pace.stale)
+        parts.append(f"{n_cells - left.cells} of {n_cells} cells measured")
+    if forecast.steps:
+        step = min(forecast.steps_done + 1, forecast.steps)
+        parts.append(f"step {step} of {forecast.steps}")
+    done = ", ".join(parts) or "planning"
+    doing = [f"{job['job']}: {job['what']}" if job["what"] else job["job"] for job in jobs]
+    now = "; ".join(doing) or "the next step starts"
+    return f"{done}; about {time_left(forecast.seconds)} left | {now}"
 
 
 def time_left(seconds: float) -> str:
@@ -305,7 +321,9 @@ def time_left(seconds: float) -> str:
     """
     if seconds < 95:
         return f"{max(10, 10 * round(seconds / 10))} s"
-    return f"{round(seconds / 30) / 2:g} min" if seconds < 600 else f"{round(seconds / 60)} min"
+    if seconds < 600:
+        return f"{round(seconds / 30) / 2:g} min"
+    return f"{round(seconds / 60)} min"
 
 
 def _clock(seconds: float) -> str:
