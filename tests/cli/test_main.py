@@ -230,6 +230,18 @@ def test_the_last_of_a_repeated_option_counts() -> None:
     assert _bound(["plan", "s", "--effect", "1", "--effect", "-0.5"])["question"].effect == -0.5
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["fit", "t", "f", "--of", "run"], ["fit", "t", "f", "--relatedness-column", "run"]),
+        (["gstudy", "t", "d", "--wish", "phi=1"], ["gstudy", "t", "d", "--target", "phi=1"]),
+    ],
+)
+def test_both_names_of_an_option_are_read(first: list[str], second: list[str]) -> None:
+    """The option's new name and the one that errors and older scripts use."""
+    assert _bound(first) == _bound(second) != _bound(first[:3])
+
+
 def test_a_command_imports_its_own_room_only() -> None:
     """`registry list` reads no command on tables or models, no torch and no rich."""
     code = (

@@ -4,6 +4,9 @@ import pytest
 
 from transect.cli.main import COMMANDS, main, program, read
 from transect.cli.reference import Command, commands, words
+from transect.registry import suites
+from transect.store import units
+from transect.store.project import find_project
 
 LISTED = commands(program())
 
@@ -25,6 +28,23 @@ def test_every_command_has_an_example_that_parses(command: Command) -> None:
     for example in command.examples:
         assert example.startswith(f"transect {command.name}")
         assert callable(read(words(example), program()))
+
+
+def test_examples_name_what_is_shipped() -> None:
+    """Studies, suites, runs and measures of the examples exist, so that they can be tried."""
+    project = find_project()
+    registry = suites.load(project)
+    shipped = {
+        "run": [path.stem for path in (project.root / "studies").glob("*.yaml")],
+        "measures": units.available("measure", project),
+        "registry show": registry.runs,
+        "registry audit": registry.suites,
+    }
+    shipped |= dict.fromkeys(("plan", "status", "verify"), shipped["run"])
+    for listed in LISTED:
+        for example in listed.examples if listed.name in shipped else ():
+            name = words(example)[len(listed.name.split()) :][:1]
+            assert not name or name[0] in shipped[listed.name], example
 
 
 def test_every_option_says_what_it_is(command: Command) -> None:

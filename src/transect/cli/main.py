@@ -12,7 +12,6 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from transect.cli.arguments import default_text
-from transect.cli.help_panels import Panels
 from transect.cli.usage_errors import refusal
 from transect.errors import (
     InputError,
@@ -80,7 +79,6 @@ def program() -> App:
         help_epilogue=EXIT_CODES,
         help_format="plaintext",
         version=_version,
-        help_formatter=Panels(),
         group_parameters=Group("Options", sort_key=9),  # after the groups of each command
         default_parameter=Parameter(
             negative=(),
@@ -132,6 +130,9 @@ def read(words: Sequence[str], app: App) -> Callable[[], Any]:
             raise InputError(
                 f"`transect {' '.join(words)}".rstrip() + f"` needs a command: {names}."
             )
+        from transect.cli.help_panels import Panels  # here: it imports what draws the help
+
+        app.help_formatter = Panels()
         group.resolved_commands()  # a command that is not imported has no summary in a list
     return lambda: command(*bound.args, **bound.kwargs, **more)
 

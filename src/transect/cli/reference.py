@@ -73,18 +73,9 @@ def _command(app: App, name: str) -> Command:
     chain, path, _ = app.parse_commands(name.split())
     with app.app_stack(path):
         command = path[-1]
-        collection = command.assemble_argument_collection(parse_docstring=True)
         usage = command.usage or str(format_usage(app, chain, execution_path=path))
         summary, *paragraphs = joined(plain(format_doc(command, "plaintext"))).split("\n\n")
-        arguments: list[Option] = []
-        options: list[Option] = []
-        for group in collection.groups:
-            panel = create_parameter_help_panel(
-                group, collection.filter_by(group=group), "plaintext"
-            )
-            for entry in panel.entries:
-                listed = arguments if entry.positional_label else options
-                listed.append(_option(entry, group.name))
+        arguments, options = _arguments_and_options(command)
     examples = [line.strip() for p in paragraphs if p.startswith(" ") for line in p.splitlines()]
     text = [p for p in paragraphs if not p.startswith(" ") and p != EXAMPLES]
     return Command(
@@ -96,6 +87,19 @@ def _command(app: App, name: str) -> Command:
         tuple(options),
         tuple(examples),
     )
+
+
+def _arguments_and_options(command: App) -> tuple[list[Option], list[Option]]:
+    """What a command takes, in the order of its help."""
+    collection = command.assemble_argument_collection(parse_docstring=True)
+    arguments: list[Option] = []
+    options: list[Option] = []
+    for group in collection.groups:
+        members = collection.filter_by(group=group)
+        for entry in create_parameter_help_panel(group, members, "plaintext").entries:
+            listed = arguments if entry.positional_label else options
+            listed.append(_option(entry, group.name))
+    return arguments, options
 
 
 def _option(entry: "HelpEntry", group: str) -> Option:

@@ -2,6 +2,8 @@
 and the nearest guess.
 """
 
+from functools import singledispatch
+
 from cyclopts import (
     Argument,
     CoercionError,
@@ -18,32 +20,27 @@ from transect.store.hub import addresses
 
 def refusal(error: CycloptsError) -> str:
     """The sentence; of a kind of error that is not named here, the parser's own."""
-    command = " ".join(["transect", *(error.command_chain or ())])
-    if isinstance(error, UnknownCommandError):
-        return _unknown_command(error, command)
-    if isinstance(error, UnknownOptionError):
-        return _unknown_option(error, command)
-    if isinstance(error, UnusedCliTokensError):
-        words = ", ".join(repr(word) for word in error.unused_tokens or ())
-        return f"`{command}` takes no more arguments, but got {words}; see `{command} --help`."
-    if isinstance(error, MissingArgumentError) and error.argument is not None:
-        return f"{_missing(error.argument, error.keyword, command)}; see `{command} --help`."
-    if isinstance(error, CoercionError) and error.argument is not None:
-        return _unreadable(error, error.argument)
+    return _sentence(error, " ".join(["transect", *(error.command_chain or ())]))
+
+
+@singledispatch
+def _sentence(error: CycloptsError, command: str) -> str:
     return str(error)
 
 
-def _unknown_command(error: UnknownCommandError, command: str) -> str:
+@_sentence.register
+def _(error: UnknownCommandError, command: str) -> str:
     word = (error.unused_tokens or [""])[0]
     names = [name for name in error.app or () if not name.startswith("-")]
-    return (
-        f"`{command}` has no command {word!r}.{nearest(word, names)} Commands: {', '.join(names)}."
-    )
+    allowed = f"Commands: {', '.join(names)}."
+    return f"`{command}` has no command {word!r}.{nearest(word, names)} {allowed}"
 
 
-def _unknown_option(error: UnknownOptionError, command: str) -> str:
+@_sentence.register
+def _(error: UnknownOptionError, command: str) -> str:
     word = (error.token.keyword or error.token.value).partition("=")[0]
-    word = f"--{addresses.shown(word[2:])}" if word.startswith("--") else word
+    if word.startswith("--"):  # an address is known as one where nothing stands before it
+        word = f"--{addresses.shown(word[2:])}"
     names = [
         name
         for argument in error.argument_collection
@@ -51,7 +48,32 @@ def _unknown_option(error: UnknownOptionError, command: str) -> str:
         for name in argument.names
         if name.startswith("-")
     ]
-    return f"`{command}` has no option {word!r}.{nearest(word, names)} Options: {', '.join(names)}."
+    allowed = f"Options: {', '.join(names)}."
+    return f"`{command}` has no option {word!r}.{nearest(word, names)} {allowed}"
+
+
+@_sentence.register
+def _(error: UnusedCliTokensError, command: str) -> str:
+    words = ", ".join(repr(word) for word in error.unused_tokens or ())
+    return f"`{command}` takes no more arguments, but got {words}; see `{command} --help`."
+
+
+@_sentence.register
+def _(error: MissingArgumentError, command: str) -> str:
+    if error.argument is None:
+        return str(error)
+    return f"{_missing(error.argument, error.keyword, command)}; see `{command} --help`."
+
+
+@_sentence.register
+def _(error: CoercionError, command: str) -> str:
+    if error.argument is None or error.token is None:
+        return str(error)
+    name, word = error.token.keyword or error.argument.name, error.token.value
+    if choices := error.argument.get_choices():
+        allowed = f"choose one of {', '.join(choices)}"
+        return f"{name}: {word!r} is not allowed; {allowed}.{nearest(word, choices)}"
+    return str(error) if error.msg is None else f"{name}: {error.msg}"
 
 
 def _missing(argument: Argument, keyword: str | None, command: str) -> str:
@@ -62,13 +84,3 @@ def _missing(argument: Argument, keyword: str | None, command: str) -> str:
     if argument.index is not None:
         return f"`{command}` needs the argument {argument.name.lstrip('-').upper()}"
     return f"`{command}` needs the option {argument.name} {value}"
-
-
-def _unreadable(error: CoercionError, argument: Argument) -> str:
-    name = (error.token.keyword if error.token else None) or argument.name
-    choices = argument.get_choices()
-    if choices and error.token is not None:
-        word = error.token.value
-        allowed = f"choose one of {', '.join(choices)}"
-        return f"{name}: {word!r} is not allowed; {allowed}.{nearest(word, choices)}"
-    return str(error) if error.msg is None else f"{name}: {error.msg}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from transect.cli.model.single import Measured
 
+EXAMPLES = 3  # refused items that are printed
+
 
 @Parameter(name="*", group=Group("Measures", sort_key=1))
 @dataclass(frozen=True)
@@ -181,32 +183,33 @@ def _print_measured(done: "Measured", out: Path, as_json: bool) -> None:
 
 
 def _print_refused(rows: "pd.DataFrame", refused: "pd.DataFrame", out: Path) -> None:
-    """How many items were refused, and the first three; of several measures and sets, in each of
-    them.
+    """Print how many items were refused, and the first of them; of several measures and sets, in
+    each of them.
     """
     several = [name for name in ("measure", "stimuli") if name in rows]
     parts = rows.groupby(several, sort=False, dropna=False) if several else [((), rows)]
     for key, part in parts:
-        here = refused[
-            (refused[several].fillna("") == ["" if v != v or v is None else v for v in key]).all(
-                axis=1
-            )
-        ]
+        here = refused[(refused[several].fillna("") == _texts(key)).all(axis=1)]
         if here.empty:
             continue
-        place = (
-            f"{' on '.join(str(v) for v in key if v == v and v is not None)}: " if several else ""
-        )
-        print(
-            f"transect: {place}{len(here)} of {part['item'].nunique()} items were refused:",
-            file=sys.stderr,
-        )
-        for row in here.head(3).to_dict("records"):
-            print(
-                f"  {brief(str(row['item']), LONGEST_NAME)}: {brief(row['error'])}", file=sys.stderr
-            )
-        if len(here) > 3:
-            print(f"  and {len(here) - 3} more (column error of {out})", file=sys.stderr)
+        place = f"{_label(key)}: " if several else ""
+        count = f"{len(here)} of {part['item'].nunique()} items were refused:"
+        print(f"transect: {place}{count}", file=sys.stderr)
+        for row in here.head(EXAMPLES).to_dict("records"):
+            item = brief(str(row["item"]), LONGEST_NAME)
+            print(f"  {item}: {brief(row['error'])}", file=sys.stderr)
+        if (more := len(here) - EXAMPLES) > 0:
+            print(f"  and {more} more (column error of {out})", file=sys.stderr)
+
+
+def _texts(key: tuple[Any, ...]) -> list[str]:
+    """The values of a group's key; "" for one that is missing."""
+    return ["" if value is None or value != value else str(value) for value in key]
+
+
+def _label(key: tuple[Any, ...], between: str = " on ") -> str:
+    """The values of a group's key that are not missing."""
+    return between.join(filter(None, _texts(key)))
 
 
 def _by_metric(rows: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
@@ -215,9 +218,7 @@ def _by_metric(rows: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
     """
     columns = [name for name in ("measure", "stimuli") if name in rows and rows[name].nunique() > 1]
     parts = rows.groupby([*columns, "metric"], sort=False, dropna=False)
-    return [
-        (" ".join(str(v) for v in key if v == v and v is not None), part) for key, part in parts
-    ]
+    return [(_label(key, " "), part) for key, part in parts]
 
 
 def _summary(rows: "pd.DataFrame") -> dict[str, Any]:

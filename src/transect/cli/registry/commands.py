@@ -315,7 +315,7 @@ def audit_suite(
 
       transect registry audit pythia --save pythia.json
       transect registry audit pythia --listing pythia.json
-      transect registry audit mini --measured miniature
+      transect registry audit miniature --measured miniature
 
     Parameters
     ----------

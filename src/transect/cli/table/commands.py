@@ -198,7 +198,7 @@ def fit(
         n=more.n,
         seed=more.seed,
     )
-    fitted, found = job.fit_file(
+    fitted, results = job.fit_file(
         table,
         formula,
         beside,
@@ -208,7 +208,7 @@ def fit(
         weights=model.weights,
         allow_pseudoreplication=model.allow_pseudoreplication,
     )
-    print(fit_report.as_json(fitted, found) if as_json else fit_report.summary(fitted, found))
+    print(fit_report.as_json(fitted, results) if as_json else fit_report.summary(fitted, results))
     return 0
 
 
@@ -299,7 +299,7 @@ def gstudy(
     from transect.cli.table import gstudy as job
     from transect.store.tables import reading
 
-    found = job.gstudy(
+    result = job.gstudy(
         table,
         design,
         object=study.object,
@@ -312,7 +312,7 @@ def gstudy(
         wish=job.parse_numbers(decision.wish, "--wish"),
         seed=seed,
     )
-    print(reading.json_text(found) if as_json else job.summary(found))
+    print(reading.json_text(result) if as_json else job.summary(result))
     return 0
 
 
@@ -374,7 +374,7 @@ def scaling(
     """
     from transect.cli.table import scaling as job
 
-    found = job.scaling_file(
+    result = job.scaling_file(
         table,
         columns.y,
         columns.x.split(","),
@@ -385,5 +385,5 @@ def scaling(
         n=n,
         seed=seed,
     )
-    print(job.as_json(found) if as_json else job.summary(found))
+    print(job.as_json(result) if as_json else job.summary(result))
     return 0
