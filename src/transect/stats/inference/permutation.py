@@ -74,11 +74,8 @@ def unit_maps(
             f"{int((lacking > 0).sum())} of {len(means)} units of '{unit}' have no '{value}' in some cell, e.g. "
             f"{lacking.idxmax()} in {int(lacking.max())} of {means.shape[1]}; a map test needs the same cells in every unit"
         )
-    return (
-        means.to_numpy(float),
-        means.index,
-        means.columns.to_frame(index=False).set_axis(list(cells), axis=1),
-    )
+    columns = means.columns.to_frame(index=False).set_axis(list(cells), axis=1)
+    return means.to_numpy(float), means.index, columns
 
 
 def sign_flips(
@@ -95,13 +92,13 @@ def sign_flips(
     scaled = np.divide(flat, length * np.sqrt(n), out=np.zeros_like(flat), where=length > 0)
     # the sum of squares is the same for all signs: t is a monotone function of r = s'x / (|s| |x|),
     # its cosine with the signs
-    exact = 2**n <= n_draws
     observed = scaled.sum(0)
-    drawn = _sign_batches(n, n_draws, seed, exact, _rows_at_once(scaled))
-    b_cell, b_map, counted = _count(observed, (signs @ scaled for signs in drawn), side)
-    smallest = (2 if side == "two-sided" else 1) / 2**n
+    exact = 2**n <= n_draws
+    batches = _sign_batches(n, n_draws, seed, exact, _rows_at_once(scaled))
+    counts = _count(observed, (signs @ scaled for signs in batches), side)
+    symmetric = 2 if side == "two-sided" else 1
     t = _t(observed, n - 1).reshape(maps.shape[1:])
-    return _result(t, b_cell, b_map, n, counted, exact, smallest)
+    return _result(t, counts, n, exact, symmetric / 2**n)
 
 
 def exchange_labels(
@@ -115,41 +112,48 @@ def exchange_labels(
     than two groups.
     """
     flat = _flat(maps, side, n_draws)
+    n = len(flat)
+    codes = _group_codes(groups, n, side)
+    sizes = np.bincount(codes)
+    scaled = _centred_and_scaled(flat)
+    total = factorial(n) // prod(factorial(int(size)) for size in sizes)
+    exact = total <= n_draws
+    observed = _label_statistic(codes[None], scaled, sizes)[0]
+    at_once = _rows_at_once(scaled) // len(sizes) + 1
+    batches = _label_batches(codes, sizes, n_draws, seed, exact, at_once)
+    counts = _count(observed, (_label_statistic(c, scaled, sizes) for c in batches), side)
+    same = 1
+    if side == "two-sided":  # groups of one size can change places
+        same = prod(factorial(k) for k in Counter(sizes.tolist()).values())
+    df = n - len(sizes)
+    statistic = _t(observed, df) if len(sizes) == 2 else _f(observed, len(sizes) - 1, df)
+    return _result(statistic.reshape(maps.shape[1:]), counts, n, exact, same / total)
+
+
+def _group_codes(groups: Sequence, n: int, side: str) -> np.ndarray:
+    """The group of each unit, 0, 1, ... in sorted order. Raises InputError for what cannot be
+    compared.
+    """
     codes, levels = pd.factorize(pd.Series(list(groups)), sort=True)
-    if len(codes) != len(flat) or (codes < 0).any():
-        raise InputError(f"{len(flat)} maps need a group each; {int((codes >= 0).sum())} are given")
-    if not 2 <= len(levels) < len(flat):
+    if len(codes) != n or (codes < 0).any():
+        raise InputError(f"{n} maps need a group each; {int((codes >= 0).sum())} are given")
+    if not 2 <= len(levels) < n:
         raise InputError(
-            f"exchanging labels needs at least 2 groups and more units than groups; {len(levels)} groups of {len(flat)} units"
+            f"exchanging labels needs at least 2 groups and more units than groups; {len(levels)} groups of {n} units"
         )
     if len(levels) > 2 and side != "two-sided":
         raise InputError(
             f"side '{side}' of {len(levels)} groups: an F statistic has no side; leave it out"
         )
-    sizes = np.bincount(codes)
+    return codes
+
+
+def _centred_and_scaled(flat: np.ndarray) -> np.ndarray:
+    """Each column less its mean, of length 1; 0 where it has one value."""
     centred = flat - flat.mean(0)
     length = np.sqrt((centred**2).sum(0))
     negligible = length <= 1e-12 * np.sqrt((flat**2).sum(0))
-    scaled = np.divide(centred, length, out=np.zeros_like(flat), where=~negligible)
-    total = factorial(len(flat)) // prod(factorial(int(k)) for k in sizes)
-    exact = total <= n_draws
-    observed = _label_statistic(codes[None], scaled, sizes)[0]
-    drawn = _label_batches(
-        codes, sizes, n_draws, seed, exact, _rows_at_once(scaled) // len(levels) + 1
-    )
-    b_cell, b_map, counted = _count(
-        observed, (_label_statistic(c, scaled, sizes) for c in drawn), side
-    )
-    same = (
-        prod(factorial(k) for k in Counter(sizes.tolist()).values()) if side == "two-sided" else 1
-    )
-    df = len(flat) - len(levels)
-    with np.errstate(divide="ignore"):
-        f = observed / (len(levels) - 1) / (np.maximum(1 - observed, 0) / df)
-    statistic = _t(observed, df) if len(levels) == 2 else f
-    return _result(
-        statistic.reshape(maps.shape[1:]), b_cell, b_map, len(flat), counted, exact, same / total
-    )
+    return np.divide(centred, length, out=np.zeros_like(flat), where=~negligible)
 
 
 def _flat(maps: np.ndarray, side: str, n_draws: int) -> np.ndarray:
@@ -181,9 +185,10 @@ def _sign_batches(n: int, n_draws: int, seed: int, exact: bool, size: int) -> It
     n_rows = 2**n if exact else n_draws
     for start in range(0, n_rows, size):
         numbers = np.arange(start, min(start + size, n_rows))
-        bits = (
-            numbers[:, None] >> np.arange(n) & 1 if exact else rng.integers(0, 2, (len(numbers), n))
-        )
+        if exact:
+            bits = numbers[:, None] >> np.arange(n) & 1
+        else:
+            bits = rng.integers(0, 2, (len(numbers), n))
         yield 1.0 - 2.0 * bits
 
 
@@ -191,15 +196,15 @@ def _label_batches(
     codes: np.ndarray, sizes: np.ndarray, n_draws: int, seed: int, exact: bool, size: int
 ) -> Iterator[np.ndarray]:
     """Group codes [permutation, unit]: every assignment to groups of these sizes, or random ones."""
+    if exact:
+        every = _assignments(len(codes), sizes.tolist())
+        for start in range(0, len(every), size):
+            yield every[start : start + size]
+        return
     rng = np.random.default_rng(seed)
-    every = _assignments(len(codes), sizes.tolist()) if exact else None
-    n_rows = n_draws if every is None else len(every)
-    for start in range(0, n_rows, size):
-        n_here = min(size, n_rows - start)
-        if every is None:
-            yield rng.permuted(np.tile(codes, (n_here, 1)), axis=1)
-        else:
-            yield every[start : start + n_here]
+    for start in range(0, n_draws, size):
+        n_here = min(size, n_draws - start)
+        yield rng.permuted(np.tile(codes, (n_here, 1)), axis=1)
 
 
 def _assignments(n: int, sizes: Sequence[int]) -> np.ndarray:
@@ -207,11 +212,13 @@ def _assignments(n: int, sizes: Sequence[int]) -> np.ndarray:
     if len(sizes) == 1:
         return np.zeros((1, n), int)
     first = np.array(list(combinations(range(n), sizes[0])))
-    others = np.ones((len(first), n), bool)
-    others[np.arange(len(first))[:, None], first] = False
+    n_first = len(first)
+    others = np.ones((n_first, n), bool)
+    others[np.arange(n_first)[:, None], first] = False
     rest = _assignments(n - sizes[0], sizes[1:]) + 1
-    ways = np.zeros((len(first), len(rest), n), int)
-    ways[np.broadcast_to(others[:, None], ways.shape)] = np.tile(rest.ravel(), len(first))
+    ways = np.zeros((n_first, len(rest), n), int)
+    of_others = np.broadcast_to(others[:, None], ways.shape)
+    ways[of_others] = np.tile(rest.ravel(), n_first)
     return ways.reshape(-1, n)
 
 
@@ -222,49 +229,71 @@ def _label_statistic(codes: np.ndarray, scaled: np.ndarray, sizes: np.ndarray) -
     if len(sizes) == 2:
         n = len(scaled)
         return (codes == 1) @ scaled * np.sqrt(n / (sizes[0] * sizes[1]))
-    return sum(((codes == g) @ scaled) ** 2 / sizes[g] for g in range(len(sizes)))
+    between = [((codes == group) @ scaled) ** 2 / size for group, size in enumerate(sizes)]
+    return sum(between)
 
 
-def _count(
-    observed: np.ndarray, batches: Iterator[np.ndarray], side: str
-) -> tuple[np.ndarray, np.ndarray, int]:
+@dataclass(frozen=True)
+class _Counts:
     """Of each cell the permutations at least as extreme in that cell, and in any cell; and how many
     there were.
     """
 
-    def extreme(r: np.ndarray) -> np.ndarray:
-        return np.abs(r) if side == "two-sided" else r if side == "greater" else -r
+    cell: np.ndarray
+    map: np.ndarray
+    total: int
 
-    limit = extreme(observed) - TIE
-    b_cell, b_map, counted = np.zeros(len(observed), int), np.zeros(len(observed), int), 0
-    for drawn in batches:
-        drawn = extreme(drawn)
-        b_cell += (drawn >= limit).sum(0)
-        largest = np.sort(drawn.max(1))
-        b_map += len(largest) - np.searchsorted(largest, limit)
-        counted += len(drawn)
-    return b_cell, b_map, counted
+
+def _count(observed: np.ndarray, batches: Iterator[np.ndarray], side: str) -> _Counts:
+    limit = _extremity(observed, side) - TIE
+    cell = np.zeros(len(observed), int)
+    whole = np.zeros(len(observed), int)
+    total = 0
+    for batch in batches:
+        permuted = _extremity(batch, side)
+        cell += (permuted >= limit).sum(0)
+        largest = np.sort(permuted.max(1))
+        whole += len(largest) - np.searchsorted(largest, limit)
+        total += len(permuted)
+    return _Counts(cell, whole, total)
+
+
+def _extremity(r: np.ndarray, side: str) -> np.ndarray:
+    """How far a statistic lies to the side that is tested."""
+    if side == "two-sided":
+        return np.abs(r)
+    return r if side == "greater" else -r
 
 
 def _t(r: np.ndarray, df: int) -> np.ndarray:
     """The t of a correlation; infinite where there is no variance left."""
+    unexplained = np.maximum(1 - r**2, 0)
     with np.errstate(divide="ignore"):
-        return r * np.sqrt(df / np.maximum(1 - r**2, 0))
+        return r * np.sqrt(df / unexplained)
+
+
+def _f(eta_squared: np.ndarray, between: int, within: int) -> np.ndarray:
+    """The F with these df; infinite where there is no variance left."""
+    unexplained = np.maximum(1 - eta_squared, 0)
+    with np.errstate(divide="ignore"):
+        return eta_squared / between / (unexplained / within)
 
 
 def _result(
-    statistic: np.ndarray,
-    b_cell: np.ndarray,
-    b_map: np.ndarray,
-    n: int,
-    counted: int,
-    exact: bool,
-    smallest: float,
+    statistic: np.ndarray, counts: _Counts, n: int, exact: bool, smallest: float
 ) -> MapTest:
-    if exact:
-        p = [b / counted for b in (b_cell, b_map)]
-    else:
-        p = [(1 + b) / (1 + counted) for b in (b_cell, b_map)]
-        smallest = max(smallest, 1 / (1 + counted))
+    # of random permutations the observed one is counted too
+    observed = 0 if exact else 1
+    total = observed + counts.total
+    if not exact:
+        smallest = max(smallest, 1 / total)
     shape = statistic.shape
-    return MapTest(statistic, p[0].reshape(shape), p[1].reshape(shape), n, counted, exact, smallest)
+    return MapTest(
+        statistic,
+        p_cell=((observed + counts.cell) / total).reshape(shape),
+        p_map=((observed + counts.map) / total).reshape(shape),
+        n_units=n,
+        n_permutations=counts.total,
+        exact=exact,
+        smallest_p=smallest,
+    )
