@@ -12,7 +12,7 @@ balanced and no estimate is negative. Sources: Henderson (1953), Biometrics 9; B
 """
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations
 from math import prod
 
 import numpy as np
@@ -58,14 +58,15 @@ class Observations:
         """Whether every level of every effect has as many scores as the others, and every cell of
         every crossing is there.
         """
-        within = self.design.within
-        levels = {
-            f: self.sizes[within[f] | {f}] / self.sizes[within[f]] for f in self.design.facets
-        }
-        return all(
-            self.sizes[s] == prod(levels[f] for f in s) and np.ptp(self.counts(s)) == 0
-            for s in self.effects
-        )
+        levels = {}
+        for facet in self.design.facets:
+            within = self.design.within[facet]
+            levels[facet] = self.sizes[within | {facet}] / self.sizes[within]
+        for effect in self.effects:
+            n_crossed = prod(levels[facet] for facet in effect)
+            if self.sizes[effect] != n_crossed or np.ptp(self.counts(effect)) != 0:
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -89,54 +90,65 @@ def observe(
     Raises InputError for an unknown column, scores that are no numbers, a facet with one level,
     crossed facets that are nested.
     """
-    for column in (score, *design.facets):
-        if column not in frame:
-            raise InputError(
-                f"unknown column '{column}'; the table has {', '.join(map(str, frame.columns))}.{nearest(column, list(frame.columns))}"
-            )
-    table = frame[[score, *design.facets]].dropna()
-    if not (
-        pd.api.types.is_numeric_dtype(table[score]) or pd.api.types.is_bool_dtype(table[score])
-    ):
-        raise InputError(
-            f"the scores '{score}' are not numbers, e.g. {table[score].iloc[0]!r}"
-            if len(table)
-            else "no scores"
-        )
-    table[score] = table[score].astype(float)  # no assign: a column may be called self
-    if table.empty or not np.isfinite(table[score]).all():
-        raise InputError(
-            f"'{score}' has no scores left without missing values"
-            if table.empty
-            else f"'{score}' has infinite scores"
-        )
-    missing, rows = len(frame) - len(table), len(table)
-    cells = table.groupby(list(design.facets), sort=False, observed=True)[score]
-    averaged = 0
-    if cells.ngroups < rows:
+    complete = _complete_scores(frame, score, design)
+    cells = complete.groupby(list(design.facets), sort=False, observed=True)[score]
+    table, averaged = complete, 0
+    if cells.ngroups < len(complete):
         sizes = cells.size()
         if repeats != "average":
             raise InputError(
                 f"{int((sizes > 1).sum())} cells of the design hold more than one score, e.g. {sizes.max()} for {_cell(sizes)}; "
                 "name the facet that tells them apart, or have them averaged with --repeats average"
             )
-        averaged, table = int(sizes[sizes > 1].sum()), cells.mean().reset_index()
+        table = cells.mean().reset_index()
+        averaged = int(sizes[sizes > 1].sum())
     y = table[score].to_numpy(float)
     if np.ptp(y) <= 1e-12 * np.abs(y).max():
         raise InputError(f"all scores '{score}' are equal: there is no variance to divide")
-    codes, sizes_ = _levels(table, design)
-    _check(design, sizes_)
+    codes, n_levels = _levels(table, design)
+    _check(design, n_levels)
     return Observations(
-        design, y, codes, sizes_, missing, averaged, _cells(table, design) - len(table)
+        design,
+        y,
+        codes,
+        n_levels,
+        missing=len(frame) - len(complete),
+        averaged=averaged,
+        empty=_cells(table, design) - len(table),
     )
+
+
+def _complete_scores(frame: pd.DataFrame, score: str, design: FacetDesign) -> pd.DataFrame:
+    """The score and the facets of the complete rows. Raises InputError for scores that are no
+    finite numbers.
+    """
+    for column in (score, *design.facets):
+        if column not in frame:
+            columns = list(frame.columns)
+            raise InputError(
+                f"unknown column '{column}'; the table has {', '.join(map(str, columns))}.{nearest(column, columns)}"
+            )
+    table = frame[[score, *design.facets]].dropna()
+    values = table[score]
+    if not pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        if table.empty:
+            raise InputError("no scores")
+        raise InputError(f"the scores '{score}' are not numbers, e.g. {values.iloc[0]!r}")
+    if table.empty:
+        raise InputError(f"'{score}' has no scores left without missing values")
+    table[score] = values.astype(float)  # no assign: a column may be called self
+    if not np.isfinite(table[score]).all():
+        raise InputError(f"'{score}' has infinite scores")
+    return table
 
 
 def _cell(sizes: pd.Series) -> str:
-    level, names = sizes.idxmax(), sizes.index.names
-    return ", ".join(
-        f"{n} {v}"
-        for n, v in zip(names, level if isinstance(level, tuple) else (level,), strict=True)
-    )
+    """The cell with most scores, in words."""
+    labels = sizes.idxmax()
+    if not isinstance(labels, tuple):
+        labels = (labels,)
+    pairs = zip(sizes.index.names, labels, strict=True)
+    return ", ".join(f"{facet} {label}" for facet, label in pairs)
 
 
 def _levels(
@@ -145,29 +157,33 @@ def _levels(
     """A nested facet's label counts within the levels it is nested in: item 1 of task a is not item
     1 of task b.
     """
-    own = {f: pd.factorize(table[f]) for f in design.facets}
-    codes, sizes = {MEAN: np.zeros(len(table), np.int64)}, {MEAN: 1}
+    own = {facet: pd.factorize(table[facet]) for facet in design.facets}
+    codes = {MEAN: np.zeros(len(table), np.int64)}
+    sizes = {MEAN: 1}
     for effect in design.effects():
-        last = next(f for f in reversed(design.facets) if f in design.varying(effect))
+        varying = design.varying(effect)
+        last = next(facet for facet in reversed(design.facets) if facet in varying)
         labels, uniques = own[last]
-        codes[effect], found = pd.factorize(
-            codes[effect - {last}].astype(np.int64) * len(uniques) + labels
-        )
-        sizes[effect] = len(found)
+        before = codes[effect - {last}].astype(np.int64)
+        codes[effect], levels = pd.factorize(before * len(uniques) + labels)
+        sizes[effect] = len(levels)
     return codes, sizes
 
 
 def _check(design: FacetDesign, sizes: dict[Effect, int]) -> None:
-    for f in design.facets:
-        within = design.within[f]
-        if sizes[within | {f}] == sizes[within]:
+    """Raise InputError for a facet with one level, and for crossed facets that are nested."""
+    for facet in design.facets:
+        within = design.within[facet]
+        if sizes[within | {facet}] == sizes[within]:
             each = f" in each level of {design.name(within)}" if within else ""
             raise InputError(
-                f"the facet '{f}' has one level{each}: its variance cannot be estimated; leave it out of the design"
+                f"the facet '{facet}' has one level{each}: its variance cannot be estimated; leave it out of the design"
             )
-    for a, b in product(design.facets, repeat=2):
-        inner, both = design.closure(frozenset({a})), design.closure(frozenset({a, b}))
-        if a != b and a not in design.within[b] and b not in inner and sizes[both] == sizes[inner]:
+    for a, b in permutations(design.facets, 2):
+        inner = design.closure(frozenset({a}))
+        both = design.closure(frozenset({a, b}))
+        nested = a in design.within[b] or b in inner
+        if not nested and sizes[both] == sizes[inner]:
             raise InputError(
                 f"'{a}' and '{b}' are not crossed: every {a} occurs with one {b} only; write {a}:{b}"
             )
@@ -179,20 +195,24 @@ def _cells(table: pd.DataFrame, design: FacetDesign) -> int:
     """
     total, done = 1, MEAN
     tops = design.varying(frozenset(design.facets))
-    for facet in (f for f in design.facets if f in tops):
-        own = design.closure(frozenset({facet}))
-        if own & done:
+    groups = [design.closure(frozenset({facet})) for facet in design.facets if facet in tops]
+    for group in groups:
+        if group & done:
             continue
-        joined = table[sorted(own)].drop_duplicates()
-        for other in (f for f in design.facets if f in tops and f != facet):
-            group = design.closure(frozenset({other}))
-            if group & own:
-                joined, own = (
-                    joined.merge(table[sorted(group)].drop_duplicates(), on=sorted(group & own)),
-                    own | group,
-                )
-        total, done = total * len(joined), done | own
+        joined, columns = _levels_of(table, group), group
+        for other in groups:
+            if other is not group and other & columns:
+                levels = _levels_of(table, other)
+                joined = joined.merge(levels, on=sorted(other & columns))
+                columns = columns | other
+        total *= len(joined)
+        done = done | columns
     return total
+
+
+def _levels_of(table: pd.DataFrame, facets: Effect) -> pd.DataFrame:
+    """The combinations of levels that occur."""
+    return table[sorted(facets)].drop_duplicates()
 
 
 def analyse(observations: Observations) -> Anova:
@@ -200,21 +220,21 @@ def analyse(observations: Observations) -> Anova:
     freedom or cannot be told apart.
     """
     design, effects = observations.design, observations.effects
-    df, ss = (
-        _within({s: np.array(float(observations.sizes[s])) for s in observations.codes}),
-        _squares(observations),
-    )
-    for s in effects:
-        if df[s] < 1:
+    n_levels = {s: np.array(float(size)) for s, size in observations.sizes.items()}
+    df = _within(n_levels)
+    ss = _squares(observations)
+    for effect in effects:
+        if df[effect] < 1:
             raise InputError(
-                f"the effect '{design.name(s)}' has no degrees of freedom: its {observations.sizes[s]} cells are too few for this design"
+                f"the effect '{design.name(effect)}' has no degrees of freedom: its {observations.sizes[effect]} cells are too few for this design"
             )
-    frees = np.array([df[s] for s in effects])
-    sums = np.array([ss[s] for s in effects])
-    expected = _within(
-        {s: np.array([_overlap(observations, s, r) for r in effects]) for s in observations.codes}
-    )
-    ems = np.array([expected[s] for s in effects]) / frees[:, None]
+    frees = np.array([df[effect] for effect in effects])
+    sums = np.array([ss[effect] for effect in effects])
+    totals = {
+        s: np.array([_overlap(observations, s, r) for r in effects]) for s in observations.codes
+    }
+    expected = _within(totals)
+    ems = np.array([expected[effect] for effect in effects]) / frees[:, None]
     if np.linalg.cond(ems / np.abs(ems).max(axis=0)) > 1e8:
         raise InputError(
             "the table does not tell the effects of this design apart: too many of its cells are empty"
@@ -227,18 +247,21 @@ def _within(totals: dict[Effect, np.ndarray]) -> dict[Effect, np.ndarray]:
     from E T.
     """
     own: dict[Effect, np.ndarray] = {}
-    for s in sorted(totals, key=len):
-        own[s] = totals[s] - sum((own[r] for r in own if r < s), np.zeros_like(totals[s]))
+    for effect in sorted(totals, key=len):
+        inside = np.zeros_like(totals[effect])
+        for other in own:
+            if other < effect:
+                inside = inside + own[other]
+        own[effect] = totals[effect] - inside
     return own
 
 
 def _squares(observations: Observations) -> dict[Effect, np.ndarray]:
     y = observations.y - observations.y.mean()  # T would lose digits otherwise; SS stay as they are
     totals = {}
-    for s, codes in observations.codes.items():
-        totals[s] = np.sum(
-            np.bincount(codes, y, observations.sizes[s]) ** 2 / observations.counts(s)
-        )
+    for effect, codes in observations.codes.items():
+        sums = np.bincount(codes, y, observations.sizes[effect])
+        totals[effect] = np.sum(sums**2 / observations.counts(effect))
     return _within(totals)
 
 
@@ -248,11 +271,10 @@ def _overlap(observations: Observations, s: Effect, r: Effect) -> float:
     """
     both = s | r
     n = observations.counts(both)
-    first = np.empty(observations.sizes[both], np.int64)
-    first[observations.codes[both]] = np.arange(len(observations.y))  # some row of each cell
-    return float(
-        np.sum(n.astype(float) ** 2 / observations.counts(s)[observations.codes[s][first]])
-    )
+    row = np.empty(observations.sizes[both], np.int64)
+    row[observations.codes[both]] = np.arange(len(observations.y))  # some row of each cell
+    of_s = observations.codes[s][row]
+    return float(np.sum(n.astype(float) ** 2 / observations.counts(s)[of_s]))
 
 
 def solve(anova: Anova, mean_squares: np.ndarray) -> np.ndarray:
@@ -265,26 +287,27 @@ def restricted_likelihood(observations: Observations, anova: Anova) -> np.ndarra
     design too large for it.
     """
     effects = observations.effects[:-1]
-    columns = sum(observations.sizes[s] for s in effects) - max(
-        observations.sizes[s] for s in effects
-    )
+    sizes = [observations.sizes[effect] for effect in effects]
+    columns = sum(sizes) - max(sizes)
     if columns > SMALL_COLUMNS and observations.balanced():
         return balanced_likelihood(anova)
     if columns > REML_COLUMNS:
         raise InputError(
             f"REML of this unbalanced design needs {columns} dense columns, at most {REML_COLUMNS}; use ANOVA"
         )
-    name, ones = observations.design.name, np.ones((len(observations.y), 1))
+    name = observations.design.name
+    ones = np.ones((len(observations.y), 1))
     terms = [
         Grouping(name(s), observations.codes[s], observations.sizes[s], ones, ("(Intercept)",))
         for s in effects
     ]
     spread = observations.y.std()
-    found = fit((observations.y - observations.y.mean()) / spread, ones, ["(Intercept)"], terms)
-    variance = dict(
-        zip([t.name for t in found.deviance.terms], found.components["variance"], strict=False)
-    )
-    return spread**2 * np.array([*(variance[name(s)] for s in effects), found.sigma**2])
+    standard = (observations.y - observations.y.mean()) / spread
+    fitted = fit(standard, ones, ["(Intercept)"], terms)
+    fitted_terms = [term.name for term in fitted.deviance.terms]
+    variance = dict(zip(fitted_terms, fitted.components["variance"], strict=False))
+    components = [variance[name(effect)] for effect in effects]
+    return spread**2 * np.array([*components, fitted.sigma**2])
 
 
 def balanced_likelihood(anova: Anova) -> np.ndarray:
@@ -298,16 +321,19 @@ def balanced_likelihood(anova: Anova) -> np.ndarray:
     def deviance(sigma2: np.ndarray) -> tuple[float, np.ndarray]:
         expected = anova.ems @ sigma2
         ratio = anova.ms / scale / expected
-        return float(anova.df @ (np.log(expected) + ratio)), anova.ems.T @ (
-            anova.df * (1 - ratio) / expected
-        )
+        value = anova.df @ (np.log(expected) + ratio)
+        slope = anova.df * (1 - ratio) / expected
+        return float(value), anova.ems.T @ slope
 
-    bounds = [(0.0, None)] * (len(start) - 1) + [(1e-9, None)]
-    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000, "maxfun": 20000}
-    return (
-        scale
-        * minimize(deviance, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    least = minimize(
+        deviance,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] * (len(start) - 1) + [(1e-9, None)],
+        options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000, "maxfun": 20000},
     )
+    return scale * least.x
 
 
 def mean_square_ratios(
@@ -322,21 +348,30 @@ def mean_square_ratios(
     """
     if observations.balanced():
         return rng.chisquare(anova.df, (draws, len(anova.df))) / anova.df
-    n, sizes = len(observations.y), observations.sizes
-    sums = {
-        s: sp.csr_matrix((np.ones(n), (codes, np.arange(n))), (sizes[s], n))
-        for s, codes in observations.codes.items()
-    }
+    n = len(observations.y)
+    indicators = {}
+    for effect, codes in observations.codes.items():
+        ones, shape = np.ones(n), (observations.sizes[effect], n)
+        indicators[effect] = sp.csr_matrix((ones, (codes, np.arange(n))), shape)
+    at_once = max(1, BATCH // n)
     batches = []
-    for start in range(0, draws, max(1, BATCH // n)):
-        size = min(max(1, BATCH // n), draws - start)
-        y = np.zeros((n, size))
-        for s, sd in zip(observations.effects, np.sqrt(variance), strict=True):
-            y += (sd * rng.standard_normal((sizes[s], size)))[observations.codes[s]]
-        totals = {
-            s: np.sum((z @ y) ** 2 / observations.counts(s)[:, None], axis=0)
-            for s, z in sums.items()
-        }
+    for start in range(0, draws, at_once):
+        y = _simulated(observations, variance, min(at_once, draws - start), rng)
+        totals = {}
+        for effect, indicator in indicators.items():
+            counts = observations.counts(effect)[:, None]
+            totals[effect] = np.sum((indicator @ y) ** 2 / counts, axis=0)
         own = _within(totals)
-        batches.append(np.array([own[s] for s in observations.effects]).T)
+        batches.append(np.array([own[effect] for effect in observations.effects]).T)
     return np.concatenate(batches) / anova.df / (anova.ems @ variance)
+
+
+def _simulated(
+    observations: Observations, variance: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Normal scores with these components, [row, draw]."""
+    y = np.zeros((len(observations.y), size))
+    for effect, sd in zip(observations.effects, np.sqrt(variance), strict=True):
+        effects = sd * rng.standard_normal((observations.sizes[effect], size))
+        y += effects[observations.codes[effect]]
+    return y
