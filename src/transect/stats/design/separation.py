@@ -56,26 +56,45 @@ def separating(
     each).
     """
     names = [factor, *others]
-    here = frame[np.logical_and.reduce([known(frame[n]).to_numpy() for n in names])]
+    here = _all_known(frame, names)
     price = np.ones(len(candidates)) if costs is None else np.asarray(costs, float)
     position = _linking(here, candidates, names, numeric, price)
-    lacking, brought = _missing(here, candidates.iloc[position], factor, others, numeric)
-    if not len(lacking):
+    gap = _gap(here, candidates.iloc[position], names, numeric, price[position])
+    if not len(gap.lacking):
         return Separation((), 0.0, True)
-    directions = _directions(brought, price[position])
-    if not len(directions) or not _spans(lacking, brought[directions][None])[0]:
+    directions = _directions(gap.brought, gap.price)
+    if not len(directions) or not gap.closed_by(directions):
         return None
-    needed = len(lacking)
-    for size in range(needed, largest + 1):
+    for size in range(len(gap.lacking), largest + 1):
         if _combinations(len(directions), size) > COMBINATIONS:
             break
-        best = min(_solutions(lacking, brought, directions, size, price[position]), default=None)
-        if best is not None:
-            return Separation(tuple(sorted(int(position[i]) for i in best[1])), best[0], True)
-    chosen = _greedy(lacking, brought, directions, price[position])
-    return Separation(
-        tuple(sorted(int(position[i]) for i in chosen)), float(price[position][chosen].sum()), False
-    )
+        cheapest = min(_solutions(gap, directions, size), default=None)
+        if cheapest is not None:
+            cost, chosen = cheapest
+            return Separation(tuple(sorted(position[list(chosen)].tolist())), cost, True)
+    one_by_one = _greedy(gap, directions)
+    cost = float(gap.price[one_by_one].sum())
+    return Separation(tuple(sorted(position[one_by_one].tolist())), cost, False)
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """A basis of the contrasts that are missing, [rank L, dimension], what each candidate brings,
+    [candidate, dimension], and its price.
+    """
+
+    lacking: np.ndarray
+    brought: np.ndarray
+    price: np.ndarray
+
+    def closed_by(self, chosen: Sequence[int] | np.ndarray) -> bool:
+        """Whether the span of some candidates holds all that is missing."""
+        return bool(_spans(self.lacking, self.brought[chosen][None])[0])
+
+
+def _all_known(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The rows in which all of the factors are known."""
+    return frame[np.logical_and.reduce([known(frame[name]).to_numpy() for name in names])]
 
 
 def _linking(
@@ -91,47 +110,48 @@ def _linking(
     that level does.
     """
     pool = candidates[list(names)].reset_index(drop=True).assign(price=price)
-    pool = pool[np.logical_and.reduce([known(pool[n]).to_numpy() for n in names])]
+    pool = _all_known(pool, names)
     pool = pool.sort_values("price", kind="stable").drop_duplicates(list(names))
-    kept = -1
-    while kept != len(pool):
-        kept = len(pool)
-        for name in (n for n in names if n not in set(numeric)):
+    categories = [name for name in names if name not in numeric]
+    n_before = -1
+    while n_before != len(pool):
+        n_before = len(pool)
+        for name in categories:
             fresh = ~pool[name].isin(set(here[name]))
-            pool = pool[~fresh | pool[name].duplicated(keep=False)]
+            repeated = pool[name].duplicated(keep=False)
+            pool = pool[~fresh | repeated]
     return np.sort(pool.index.to_numpy())
 
 
-def _missing(
+def _gap(
     frame: pd.DataFrame,
     candidates: pd.DataFrame,
-    factor: str,
-    others: Sequence[str],
+    names: list[str],
     numeric: Collection[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """A basis of the contrasts that are missing, [rank L, dimension], and what each candidate
-    brings, [candidate, dimension].
-    """
-    both = pd.concat([frame[[factor, *others]], candidates[[factor, *others]]], ignore_index=True)
-    x = np.hstack(
-        [
-            np.ones((len(both), 1)),
-            *(_coded(both[n], n in numeric, len(frame)) for n in (factor, *others)),
-        ]
-    )
-    n = (
-        1 if factor in numeric else frame[factor].nunique()
-    )  # its columns come first, those of the levels at hand before new ones
+    price: np.ndarray,
+) -> _Gap:
+    """What is missing of the contrasts of the first of `names` beside the others."""
+    factor, n_here = names[0], len(frame)
+    both = pd.concat([frame[names], candidates[names]], ignore_index=True)
+    columns = [_coded(both[name], name in numeric, n_here) for name in names]
+    x = np.hstack([np.ones((len(both), 1)), *columns])
+    # the factor's columns come first, those of the levels at hand before new ones
+    n = 1 if factor in numeric else frame[factor].nunique()
     contrasts = np.zeros((n, x.shape[1]))
     contrasts[:, 1 : n + 1] = 1.0 if factor in numeric else np.eye(n) - 1 / n
-    here = x[: len(frame)]
+    here = x[:n_here]
     outside = np.eye(x.shape[1]) - np.linalg.pinv(here, rcond=1e-10) @ here
-    _, s, rows = np.linalg.svd(contrasts @ outside, full_matrices=False)
-    lacking, brought = rows[s > TOLERANCE], x[len(frame) :] @ outside
+    lacking = _basis(contrasts @ outside)
+    brought = x[n_here:] @ outside
     # in coordinates of the space that they span, which has fewer dimensions than there are levels
-    _, s, rows = np.linalg.svd(np.vstack([lacking, brought]), full_matrices=False)
-    space = rows[s > TOLERANCE].T
-    return lacking @ space, brought @ space
+    space = _basis(np.vstack([lacking, brought])).T
+    return _Gap(lacking @ space, brought @ space, price)
+
+
+def _basis(rows: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the row space, [rank, dimension]."""
+    _, s, basis = np.linalg.svd(rows, full_matrices=False)
+    return basis[s > TOLERANCE]
 
 
 def _coded(values: pd.Series, numeric: bool, n_here: int) -> np.ndarray:
@@ -150,13 +170,14 @@ def _directions(brought: np.ndarray, price: np.ndarray) -> np.ndarray:
     kept = np.flatnonzero(norms > TOLERANCE)
     unit = brought[kept] / norms[kept, None]
     first = np.argmax(np.abs(unit) > 1e-6, axis=1)
-    unit = unit * np.sign(unit[np.arange(len(unit)), first])[:, None]
-    best: dict[bytes, int] = {}
-    for i, row in zip(kept, np.round(unit, 6) + 0.0, strict=True):
-        key = row.tobytes()
-        if key not in best or price[i] < price[best[key]]:
-            best[key] = int(i)
-    return np.array(sorted(best.values()), dtype=int)
+    signs = np.sign(unit[np.arange(len(unit)), first])
+    rounded = np.round(unit * signs[:, None], 6) + 0.0
+    cheapest: dict[bytes, int] = {}
+    for i, row in zip(kept.tolist(), rounded, strict=True):
+        direction = row.tobytes()
+        if price[i] < price[cheapest.setdefault(direction, i)]:
+            cheapest[direction] = i
+    return np.array(sorted(cheapest.values()), dtype=int)
 
 
 def _combinations(n: int, size: int) -> float:
@@ -164,43 +185,46 @@ def _combinations(n: int, size: int) -> float:
 
 
 def _solutions(
-    lacking: np.ndarray, brought: np.ndarray, directions: np.ndarray, size: int, price: np.ndarray
+    gap: _Gap, directions: np.ndarray, size: int
 ) -> Iterator[tuple[float, tuple[int, ...]]]:
     """(cost, candidates) of the sets of one size that do it."""
     sets = itertools.combinations(directions.tolist(), size)
     while block := list(itertools.islice(sets, BLOCK)):
         chosen = np.array(block)
-        for i in np.flatnonzero(_spans(lacking, brought[chosen])):
-            yield float(price[chosen[i]].sum()), block[i]
+        spanning = _spans(gap.lacking, gap.brought[chosen])
+        for i in np.flatnonzero(spanning):
+            yield float(gap.price[chosen[i]].sum()), block[i]
 
 
 def _spans(lacking: np.ndarray, sets: np.ndarray) -> np.ndarray:
     """Of each set of rows, [set, candidate, dimension], whether its span holds all that is missing."""
     _, s, rows = np.linalg.svd(sets, full_matrices=False)
-    rows = rows * (s > TOLERANCE)[:, :, None]
-    left = lacking[None] - (lacking[None] @ rows.transpose(0, 2, 1)) @ rows
-    return np.asarray(np.abs(left).max(axis=(1, 2)) < TOLERANCE * 10)
+    basis = rows * (s > TOLERANCE)[:, :, None]
+    coordinates = lacking[None] @ basis.transpose(0, 2, 1)
+    outside = lacking[None] - coordinates @ basis
+    return np.asarray(np.abs(outside).max(axis=(1, 2)) < TOLERANCE * 10)
 
 
-def _greedy(
-    lacking: np.ndarray, brought: np.ndarray, directions: np.ndarray, price: np.ndarray
-) -> list[int]:
+def _greedy(gap: _Gap, directions: np.ndarray) -> list[int]:
     """Candidates one by one, each the one that leaves least of L, of equals the cheapest; what
     turns out needless is dropped.
     """
     chosen: list[int] = []
-    while not chosen or not _spans(lacking, brought[chosen][None])[0]:
-        left = [i for i in directions.tolist() if i not in chosen]
-        chosen.append(min(left, key=lambda i: (_left(lacking, brought[[*chosen, i]]), price[i])))
+    while not chosen or not gap.closed_by(chosen):
+        open_ones = [i for i in directions.tolist() if i not in chosen]
+        ranked = [
+            (_outside(gap.lacking, gap.brought[[*chosen, i]]), gap.price[i], i) for i in open_ones
+        ]
+        chosen.append(min(ranked)[-1])
     for i in list(chosen):
-        rest = [c for c in chosen if c != i]
-        if rest and _spans(lacking, brought[rest][None])[0]:
+        rest = [other for other in chosen if other != i]
+        if rest and gap.closed_by(rest):
             chosen = rest
     return chosen
 
 
-def _left(lacking: np.ndarray, rows: np.ndarray) -> float:
+def _outside(lacking: np.ndarray, rows: np.ndarray) -> float:
     """The squares of L outside the span of some rows, rounded so that equal sets are equal."""
-    _, s, basis = np.linalg.svd(rows, full_matrices=False)
-    basis = basis[s > TOLERANCE]
-    return round(float(((lacking - lacking @ basis.T @ basis) ** 2).sum()), 9)
+    basis = _basis(rows)
+    missing = lacking - lacking @ basis.T @ basis
+    return round(float((missing**2).sum()), 9)

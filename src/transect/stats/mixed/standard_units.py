@@ -32,23 +32,15 @@ class StandardColumns:
     def of(cls, given: np.ndarray) -> "StandardColumns":
         given = np.asarray(given, float)
         n, k = given.shape
-        if (
-            k == 0 or n == 0 or (k == 1 and (given == 1.0).all())
-        ):  # the usual random intercept needs no copy
+        constant = k == 1 and (given == 1.0).all()
+        if k == 0 or n == 0 or constant:  # the usual random intercept needs no copy
             return cls(given, given, np.eye(k))
         size = np.abs(given).max(0)
         size[size == 0] = 1.0
-        standard, root = np.asfortranarray(given / size), np.zeros((k, k))
+        standard = np.asfortranarray(given / size)
+        root = np.zeros((k, k))
         for j in range(k):
-            column, before = standard[:, j], standard[:, :j]
-            whole = np.sqrt(column @ column / n)
-            for _ in range(2 if j else 0):
-                part = before.T @ column / n
-                column -= before @ part
-                root[:j, j] += part
-            left = np.sqrt(column @ column / n)
-            root[j, j] = left if left > NOTHING * whole else whole or 1.0
-            column *= 1 / left if left > NOTHING * whole else 0.0
+            _orthogonalise(standard, root, j)
         return cls(given, standard, root * size)
 
     @property
@@ -64,9 +56,9 @@ class StandardColumns:
     @cached_property
     def inverse(self) -> np.ndarray:
         """root^-1."""
-        return (
-            sl.solve_triangular(self.root, np.eye(len(self.root))) if len(self.root) else self.root
-        )
+        if not len(self.root):
+            return self.root
+        return sl.solve_triangular(self.root, np.eye(len(self.root)))
 
     def coefficients(self, standard: np.ndarray) -> np.ndarray:
         """Of the given columns, from those of the standard ones."""
@@ -75,6 +67,26 @@ class StandardColumns:
     def rows(self, given: np.ndarray) -> np.ndarray:
         """Other rows of the given columns (or contrasts of their coefficients), in standard units."""
         return given @ self.inverse
+
+
+def _orthogonalise(standard: np.ndarray, root: np.ndarray, j: int) -> None:
+    """Take the columns before column j off it, twice, and divide it by its root mean square, in
+    place; what is taken off goes into root. Only rounding left: 0, and its size before in root.
+    """
+    column, before = standard[:, j], standard[:, :j]
+    n = len(column)
+    whole = np.sqrt(column @ column / n)
+    for _ in range(2 if j else 0):
+        part = before.T @ column / n
+        column -= before @ part
+        root[:j, j] += part
+    own = np.sqrt(column @ column / n)
+    if own > NOTHING * whole:
+        root[j, j] = own
+        column *= 1 / own
+    else:
+        root[j, j] = whole or 1.0
+        column *= 0.0
 
 
 @dataclass(frozen=True)
@@ -91,16 +103,21 @@ class StandardResponse:
     @classmethod
     def of(cls, y: np.ndarray, fixed: StandardColumns) -> "StandardResponse":
         largest = float(np.abs(y).max(initial=0.0)) or 1.0
-        left, fitted = y / largest, np.zeros(len(fixed.root))
+        residual = y / largest
+        fitted = np.zeros(len(fixed.root))
         for _ in range(2):
-            for j, column in enumerate(
-                fixed.standard.T
-            ):  # one by one: a large offset goes before the rest is added up
-                part = float(column @ left) / len(left)
+            # one by one: a large offset goes before the rest is added up
+            for j, column in enumerate(fixed.standard.T):
+                part = float(column @ residual) / len(residual)
                 fitted[j] += part
-                left = left - part * column
-        size = float(np.sqrt(left @ left / len(left)))
-        return cls(left / (size or 1.0), largest * fitted, largest * size, size <= EXACT)
+                residual = residual - part * column
+        size = float(np.sqrt(residual @ residual / len(residual)))
+        return cls(
+            standard=residual / (size or 1.0),
+            fitted=largest * fitted,
+            size=largest * size,
+            exact=size <= EXACT,
+        )
 
     def other(self, y: np.ndarray, fixed: StandardColumns) -> np.ndarray:
         """Another response of the same rows, in the units of this one."""
@@ -110,4 +127,5 @@ class StandardResponse:
 def lower_triangle(factor: np.ndarray) -> np.ndarray:
     """The lower-triangular L with L L' = F F', its diagonal not below 0."""
     upper: np.ndarray = np.linalg.qr(factor.T).R
-    return (upper * np.where(np.diag(upper) < 0, -1.0, 1.0)[:, None]).T
+    signs = np.where(np.diag(upper) < 0, -1.0, 1.0)
+    return (upper * signs[:, None]).T
