@@ -11,6 +11,7 @@ Satterthwaite (1946).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg as sl
@@ -33,66 +34,89 @@ def predict_rows(
     deviance = fit.deviance
     solution = deviance.solve(fit.theta)
     factors = deviance.factors(fit.theta)
-    modes = [
-        fit.response.size * u @ t.T
-        for u, t in zip(deviance.effects(fit.theta, solution), factors, strict=True)
-    ]
-    mean, residual = x @ fit.beta, np.full(len(x), fit.sigma**2)
-    own, shares = residual.copy(), residual**2 / max(deviance.n - deviance.p, 1)
-    for j, (term, factor) in enumerate(zip(terms, factors, strict=True)):
+    effects = deviance.effects(fit.theta, solution)
+    mean = x @ fit.beta
+    own = np.full(len(x), fit.sigma**2)
+    shares = own**2 / max(deviance.n - deviance.p, 1)
+    for j, (term, factor, effect) in enumerate(zip(terms, factors, effects, strict=True)):
+        modes = fit.response.size * effect @ factor.T
         here = known[j] >= 0
-        mean[here] += (modes[j][known[j][here]] * term.columns[here]).sum(1)
-        new = np.where(here, 0.0, fit.scale**2 * ((term.columns @ factor) ** 2).sum(1))
+        levels = known[j][here]
+        mean[here] += (modes[levels] * term.columns[here]).sum(1)
+        of_new_level = fit.scale**2 * ((term.columns @ factor) ** 2).sum(1)
+        new = np.where(here, 0.0, of_new_level)
         own += new
         shares += new**2 / _level_df(deviance, j)
-    columns = [c.rows(t.columns) for c, t in zip(deviance.columns, terms, strict=True)]
-    spread = np.concatenate(
-        [
-            _uncertainty(
-                deviance,
-                fit.theta,
-                solution,
-                x[part],
-                [t[part] for t in columns],
-                [known[j][part] for j in known],
-            )
-            for part in (slice(start, start + BATCH) for start in range(0, len(x), BATCH))
-        ]
-    )
+    spread = _spread(fit, solution, x, terms, known)
     return mean, np.sqrt(own + fit.scale**2 * spread), own**2 / shares
 
 
-def _uncertainty(
-    deviance: Deviance,
-    theta: np.ndarray,
-    s: Solution,
+def _spread(
+    fit: MixedFit,
+    solution: Solution,
     x: np.ndarray,
-    columns: Sequence[np.ndarray],
-    known: Sequence[np.ndarray],
+    terms: Sequence[Grouping],
+    known: Mapping[int, np.ndarray],
 ) -> np.ndarray:
-    """v' M^-1 v of each row, by the same elimination of the largest term as in `Deviance`;
-    `columns` are in its standard units.
-    """
-    factors = deviance.standard_factors(theta)
-    n, m = len(x), deviance.q + deviance.p
-    dense = np.zeros((n, m))
-    dense[:, deviance.q :] = deviance.fixed.rows(x)
-    for span, level, column in zip(deviance.spans, known[1:], columns[1:], strict=True):
-        k = column.shape[1]
-        rows = np.flatnonzero(level >= 0)
-        for a in range(k):
-            dense[rows, span.start + level[rows] * k + a] = column[rows, a]
-    here = np.flatnonzero(known[0] >= 0)
-    largest, first = known[0][here], np.zeros(columns[0].shape)
-    first[here] = np.linalg.solve(s.lower[largest], (columns[0][here] @ factors[0])[..., None])[
-        ..., 0
+    """v' M^-1 v of each row, batch by batch."""
+    deviance = fit.deviance
+    fixed = deviance.fixed
+    columns = [
+        standard.rows(term.columns) for standard, term in zip(deviance.columns, terms, strict=True)
     ]
+    parts = []
+    for start in range(0, len(x), BATCH):
+        part = slice(start, start + BATCH)
+        rows = _Rows(
+            fixed.rows(x[part]),
+            [column[part] for column in columns],
+            [levels[part] for levels in known.values()],
+        )
+        parts.append(_uncertainty(deviance, fit.theta, solution, rows))
+    return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """New rows: fixed effects [row, column] and the columns of each term [row, column], in standard
+    units, and the known level of each term [row], -1 for a new one.
+    """
+
+    fixed: np.ndarray
+    columns: Sequence[np.ndarray]
+    known: Sequence[np.ndarray]
+
+
+def _uncertainty(deviance: Deviance, theta: np.ndarray, s: Solution, rows: _Rows) -> np.ndarray:
+    """v' M^-1 v of each row, by the same elimination of the largest term as in `Deviance`."""
+    factors = deviance.standard_factors(theta)
+    dense = _dense(deviance, rows)
+    n, m = dense.shape
+    here = np.flatnonzero(rows.known[0] >= 0)
+    largest = rows.known[0][here]
+    first = np.zeros(rows.columns[0].shape)
+    of_largest = rows.columns[0][here] @ factors[0]
+    first[here] = np.linalg.solve(s.lower[largest], of_largest[..., None])[..., 0]
     for a in range(factors[0].shape[0]):
         dense[here] -= s.w[largest, a, :m] * first[here, a, None]
     for span, factor in zip(deviance.spans, factors[1:], strict=True):
-        dense[:, span] = (dense[:, span].reshape(-1, len(factor)) @ factor).reshape(n, -1)
+        by_level = dense[:, span].reshape(-1, len(factor))
+        dense[:, span] = (by_level @ factor).reshape(n, -1)
     lower = sl.cholesky(s.schur[:m, :m], lower=True)
-    return (first**2).sum(1) + (sl.solve_triangular(lower, dense.T, lower=True) ** 2).sum(0)
+    rest = sl.solve_triangular(lower, dense.T, lower=True)
+    return (first**2).sum(1) + (rest**2).sum(0)
+
+
+def _dense(deviance: Deviance, rows: _Rows) -> np.ndarray:
+    """The columns of all terms but the largest, and of the fixed effects, [row, column]."""
+    dense = np.zeros((len(rows.fixed), deviance.q + deviance.p))
+    dense[:, deviance.q :] = rows.fixed
+    for span, level, column in zip(deviance.spans, rows.known[1:], rows.columns[1:], strict=True):
+        k = column.shape[1]
+        here = np.flatnonzero(level >= 0)
+        for a in range(k):
+            dense[here, span.start + level[here] * k + a] = column[here, a]
+    return dense
 
 
 def _level_df(deviance: Deviance, position: int) -> float:
@@ -100,7 +124,8 @@ def _level_df(deviance: Deviance, position: int) -> float:
     1.
     """
     codes = deviance.terms[position].codes
-    at = deviance.x[np.unique(codes, return_index=True)[1]]
-    constant = (deviance.x == at[codes]).all(0)
-    rank = column_rank(at[:, constant]) if constant.any() else 0
-    return float(max(len(at) - rank, 1))
+    firsts = np.unique(codes, return_index=True)[1]
+    by_level = deviance.x[firsts]
+    constant = (deviance.x == by_level[codes]).all(0)
+    rank = column_rank(by_level[:, constant]) if constant.any() else 0
+    return float(max(len(by_level) - rank, 1))

@@ -9,6 +9,7 @@ z' Sigma z, and v_residual sigma^2, or pi^2 / 3 for a logit. Sources: Bates et a
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -24,17 +25,19 @@ TableFit = MixedFit | GeneralizedFit | LeastSquaresFit
 
 def conditional_modes(fit: MixedFit | GeneralizedFit) -> pd.DataFrame:
     """Columns group, level, effect, mode, se: one row for each random effect of each level."""
-    deviance, modes, scale = _modes(fit)
+    system = _system(fit)
+    deviance = system.deviance
     variances = deviance.level_variances(fit.theta, deviance.solve(fit.theta))
+    factors = deviance.factors(fit.theta)
     rows = []
-    for term, factor, mode, spread in zip(
-        deviance.terms, deviance.factors(fit.theta), modes, variances, strict=True
+    for term, factor, modes, spread in zip(
+        deviance.terms, factors, system.modes, variances, strict=True
     ):
-        se = scale * np.sqrt(np.einsum("ab,qbc,ac->qa", factor, spread, factor))
+        se = system.scale * np.sqrt(np.einsum("ab,qbc,ac->qa", factor, spread, factor))
         labels = term.levels or tuple(map(str, range(term.n_levels)))
         for level, label in enumerate(labels):
             for a, effect in enumerate(term.effects):
-                rows.append((term.name, label, effect, mode[level, a], se[level, a]))
+                rows.append((term.name, label, effect, modes[level, a], se[level, a]))
     return pd.DataFrame(rows, columns=["group", "level", "effect", "mode", "se"])
 
 
@@ -44,57 +47,64 @@ def residuals(fit: TableFit, response: np.ndarray) -> np.ndarray:
     """
     if isinstance(fit, LeastSquaresFit):
         return fit.residuals
-    deviance, modes, _ = _modes(fit)
+    system = _system(fit)
+    deviance = system.deviance
     random = np.zeros(fit.n)
-    for term, mode in zip(deviance.terms, modes, strict=True):
-        random += (mode[term.codes] * term.columns).sum(1)
+    for term, modes in zip(deviance.terms, system.modes, strict=True):
+        random += (modes[term.codes] * term.columns).sum(1)
     if isinstance(fit, GeneralizedFit):
-        trials, p = fit.laplace.trials, expit(fit.fixed_part() + random)
-        return (response - trials * p) / np.sqrt(np.maximum(trials * p * (1 - p), 1e-10))
-    left = response - deviance.x @ fit.beta - random
-    return (
-        left
-        if deviance.weights is None
-        else left * np.sqrt(deviance.weights) * fit.sigma / fit.scale
-    )
+        trials = fit.laplace.trials
+        p = expit(fit.fixed_part() + random)
+        variance = np.maximum(trials * p * (1 - p), 1e-10)
+        return (response - trials * p) / np.sqrt(variance)
+    residual = response - deviance.x @ fit.beta - random
+    if deviance.weights is None:
+        return residual
+    return residual * np.sqrt(deviance.weights) * fit.sigma / fit.scale
 
 
 def modes_of(fit: MixedFit | GeneralizedFit) -> list[np.ndarray]:
     """The conditional modes [level, effect] of each random term, in the order of the fit's terms."""
-    return _modes(fit)[1]
+    return _system(fit).modes
 
 
 def informative_trials(fit: GeneralizedFit) -> dict[str, float]:
     """Of each grouping, the median over its levels of the sum of n p (1 - p), p with the random
     effects.
     """
-    _, modes, _ = _modes(fit)
+    modes = modes_of(fit)
+    terms = fit.laplace.terms
     eta = fit.fixed_part()
-    for term, mode in zip(fit.laplace.terms, modes, strict=True):
+    for term, mode in zip(terms, modes, strict=True):
         eta = eta + (mode[term.codes] * term.columns).sum(1)
     each = fit.laplace.trials * expit(eta) * (1 - expit(eta))
-    return {
-        t.name: float(np.median(np.bincount(t.codes, each, t.n_levels))) for t in fit.laplace.terms
-    }
+    by_level = {term.name: np.bincount(term.codes, each, term.n_levels) for term in terms}
+    return {name: float(np.median(sums)) for name, sums in by_level.items()}
 
 
-def _modes(fit: MixedFit | GeneralizedFit) -> tuple[Deviance, list[np.ndarray], float]:
+@dataclass(frozen=True)
+class _System:
     """The penalised system at the estimates, b [level, effect] of each of its terms, and the scale
     of u.
     """
+
+    deviance: Deviance
+    modes: list[np.ndarray]
+    scale: float
+
+
+def _system(fit: MixedFit | GeneralizedFit) -> _System:
     if isinstance(fit, GeneralizedFit):
-        fit.laplace.at(
-            fit.theta, fit.laplace.standard(fit.beta)
-        )  # the weights of this system are those of its last evaluation
-        deviance, scale, size, u = fit.laplace.without, 1.0, 1.0, fit.laplace.u
+        # the weights of this system are those of its last evaluation
+        fit.laplace.at(fit.theta, fit.laplace.standard(fit.beta))
+        deviance, scale, size = fit.laplace.without, 1.0, 1.0
+        u = fit.laplace.u
     else:
         deviance, scale, size = fit.deviance, fit.scale, fit.response.size
         u = deviance.effects(fit.theta, deviance.solve(fit.theta))
-    return (
-        deviance,
-        [size * v @ t.T for v, t in zip(u, deviance.factors(fit.theta), strict=True)],
-        scale,
-    )
+    factors = deviance.factors(fit.theta)
+    modes = [size * v @ factor.T for v, factor in zip(u, factors, strict=True)]
+    return _System(deviance, modes, scale)
 
 
 def r_squared(fit: TableFit) -> dict[str, float]:
@@ -123,7 +133,8 @@ def correlations(fit: TableFit) -> pd.DataFrame:
             for j in range(i):
                 size = sd[i] * sd[j]
                 value = covariance[i, j] / size if size > 0 else np.nan
-                rows.append((term.name, term.effects[j], term.effects[i], value))
+                pair = term.effects[j], term.effects[i]
+                rows.append((term.name, *pair, value))
     return pd.DataFrame(rows, columns=["group", "effect", "other", "correlation"])
 
 
