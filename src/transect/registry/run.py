@@ -91,6 +91,11 @@ class Rule:
             return None
         return self.tokens_before + step * self.tokens_per_step
 
+    @cached_property
+    def revisions(self) -> tuple[str, ...]:
+        """The revision of every step."""
+        return tuple(map(self.revision_of, self.steps))
+
     def revision_of(self, step: int | None) -> str:
         tokens = max((self.tokens_at(step) or 0) - self.tokens_before, 0)
         rounded = math.ceil(tokens / 1e9) if self.billions == "ceil" else round(tokens / 1e9)
@@ -131,6 +136,13 @@ class Run:
         """Every checkpoint of the rule that is not excluded, in the order of training."""
         every = (Checkpoint(self, self.rule.revision_of(step), step) for step in self.rule.steps)
         return tuple(c for c in every if c.revision not in self.excluded)
+
+    @property
+    def n_checkpoints(self) -> int:
+        """How many checkpoints are not excluded; those of 2,700 runs are counted, not made."""
+        if not self.excluded:
+            return len(self.rule.steps)
+        return sum(revision not in self.excluded for revision in self.rule.revisions)
 
     @property
     def loadable(self) -> bool:
@@ -227,7 +239,7 @@ class Run:
             "run": self.id,
             "suite": self.suite,
             "model_class": self.model_class,
-            "checkpoints": len(self.checkpoints) if self.capabilities else 0,
+            "checkpoints": self.n_checkpoints if self.capabilities else 0,
             "modalities": "+".join(self.facts.get("modalities", ["text"])),
             "tokenizer": tokenizer.get("key"),
             "tokenizer_algorithm": tokenizer.get("algorithm"),

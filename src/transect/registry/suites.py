@@ -69,8 +69,8 @@ class Registry:
         label: dict[Any, str] = {}
         found = {}
         for run in self.runs.values():
-            facts = ((k, repr(v)) for k, v in run.facts.items() if k not in apart)
-            key = (run.suite, tuple(sorted(facts)), run.id if run.get("seed") is None else None)
+            facts = frozenset((k, repr(v)) for k, v in run.facts.items() if k not in apart)
+            key = (run.suite, facts, run.id if run.get("seed") is None else None)
             found[run.id] = run.get("configuration") or label.setdefault(key, run.id)
         return found
 

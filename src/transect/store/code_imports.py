@@ -6,13 +6,18 @@ the file that defines it.
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from transect.errors import InputError, nearest
 from transect.store import unit_code, units
 from transect.store.project import PACKAGE
+
+DEFINITION = re.compile(r"^(?:async def|def|class|@)\b|^@", re.MULTILINE)
+IMPORT = re.compile(rf"^\s+(?:from|import)\s+{PACKAGE.name}\b", re.MULTILINE)
 
 
 def direct(path: Path) -> frozenset[Path]:
@@ -54,10 +59,37 @@ def of_module(path: Path) -> list[Path]:
     return sorted({path, *closure([path])})
 
 
+def declared(path: Path) -> dict[str, Any]:
+    """The literals that a file declares above its first function or class."""
+    return _declared(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _declared(path: Path, modified: int) -> dict[str, Any]:
+    return units.literals_in(_head(path, modified)[0])
+
+
+@cache
+def _head(path: Path, modified: int) -> tuple[ast.Module, bool]:
+    """The part of a file above its first function or class, which is short, as a syntax tree; and
+    whether the rest of it imports from the package.
+    """
+    text = path.read_text(encoding="utf-8")
+    first = DEFINITION.search(text)
+    if first is None:
+        return units.syntax(path), False
+    try:
+        tree = ast.parse(text[: first.start()])
+    except SyntaxError:  # the definition was found inside a text
+        return units.syntax(path), False
+    return tree, bool(IMPORT.search(text, first.start()))
+
+
 @cache
 def _direct(path: Path, modified: int) -> frozenset[Path]:
     targets: set[Path] = set()
-    for node in _run(units.syntax(path)):
+    head, goes_on = _head(path, modified)
+    for node in _run(units.syntax(path) if goes_on else head):
         targets.update(_targets(node, path))
     return frozenset(targets - {path})
 

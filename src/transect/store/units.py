@@ -234,7 +234,11 @@ def syntax(path: Path) -> ast.Module:
 
 @cache
 def _read(path: Path, modified: int) -> dict[str, Any]:
-    tree = syntax(path)
+    return literals_in(syntax(path))
+
+
+def literals_in(tree: ast.Module) -> dict[str, Any]:
+    """The upper-case names that are assigned literals at the top level of a syntax tree."""
     declared: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:

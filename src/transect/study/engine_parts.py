@@ -31,10 +31,18 @@ def versions(measure: units.Unit, run: Run) -> dict[str, int]:
 
     Raises InputError for an import of the measure from this package that leads to no file.
     """
-    facts = tuple((factor, run.get(factor)) for factor in _telling_factors())
-    roots, local = _roots(run)
-    measured = tuple(file for file in unit_code.files(measure) if file.suffix == ".py")
-    return dict(_versions(measured, tuple(measure["REQUIRES"]), roots, local, facts))
+    roots, local, *facts = kind(run)
+    code = [file for file in unit_code.files(measure) if file.suffix == ".py"]
+    measured = tuple((file, file.stat().st_mtime_ns) for file in code)
+    return dict(_versions(measured, tuple(measure["REQUIRES"]), roots, local, tuple(facts)))
+
+
+def kind(run: Run) -> tuple[Any, ...]:
+    """What it depends on which parts a run's cells rest on: the parts by which it is loaded,
+    whether its capabilities are computed here, and the factors that parts name.
+    """
+    facts = ((factor, run.get(factor)) for factor in _telling_factors())
+    return (*_roots(run), *facts)
 
 
 def by_name() -> dict[str, Path]:
@@ -44,7 +52,7 @@ def by_name() -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for path in sorted(ENGINE.rglob("*.py")):
-        declared = units.literals(path)
+        declared = code_imports.declared(path)
         if "VERSION" not in declared:
             continue
         name = declared.get("ENGINE_PART")
@@ -76,7 +84,7 @@ def _telling_factors() -> tuple[str, ...]:
 
 @cache
 def _versions(
-    measured: tuple[Path, ...],
+    measured: tuple[tuple[Path, int], ...],
     requires: tuple[str, ...],
     roots: tuple[str, ...],
     local: bool,
@@ -104,10 +112,10 @@ def _versions(
         elsewhere = not local and _declared(path, "SERVES", ())
         return path not in model and of_these_runs(path) and not elsewhere
 
-    reached = model | code_imports.closure(measured, of_the_measure)
+    reached = model | code_imports.closure((path for path, _ in measured), of_the_measure)
     parts = {name: path for name, path in files.items() if path in reached}
     return tuple((name, _declared(path, "VERSION", 0)) for name, path in sorted(parts.items()))
 
 
 def _declared(path: Path, name: str, default: Any) -> Any:
-    return units.literals(path).get(name, default)
+    return code_imports.declared(path).get(name, default)

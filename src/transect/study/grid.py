@@ -137,17 +137,18 @@ def choose(run: Run, which: Any, path: Path) -> list[Checkpoint]:
     return every
 
 
-def identity(checkpoint: Checkpoint, project: Project) -> str:
+def identity(checkpoint: Checkpoint, project: Project, recipe: str = "") -> str:
     """What tells one set of weights from another before it is loaded: recipe and step, hub id and
     revision, or folder and revision; of a model behind an interface its name and the endpoint.
 
     A branch of the hub may come to mean another commit. That is not known before it is asked, so it
     is no part of this; the commit and fingerprints are recorded with the cells, and a later load
-    that finds others stops the run (jobs/drift.py).
+    that finds others stops the run (jobs/drift.py). recipe: the digest of the run's recipe, where
+    it is known already.
     """
     run = checkpoint.run
     if run.trained_here:
-        return f"{recipe_digest(run, project)}/{checkpoint.revision}"
+        return f"{recipe or recipe_digest(run, project)}/{checkpoint.revision}"
     if run.get("endpoint"):
         return f"{run.get('api_model')} of {run.get('endpoint')}"
     return f"{checkpoint.hub_id or run.get('path', run.id)}@{checkpoint.hub_revision}"

@@ -15,6 +15,7 @@ from typing import Any
 from transect.errors import InputError, nearest
 from transect.registry import factors
 from transect.registry import suites as registry
+from transect.registry.recipe import recipe_digest
 from transect.registry.run import Checkpoint, Run
 from transect.registry.suites import Registry
 from transect.store import cell_store, names, units
@@ -138,9 +139,33 @@ class Study:
         return f"{run.id}-{index:03d}"
 
     def _cells_of(self, run: Run) -> Iterable[Cell]:
+        recipe = recipe_digest(run, self.project) if run.trained_here else ""
         for entry in self.entries:
-            for checkpoint in self._checkpoints(run, entry):
-                yield self._cell(checkpoint, entry, self.roles[run.id])
+            yield from self._cells(run, entry, recipe)
+
+    def _cells(self, run: Run, entry: Entry, recipe: str) -> Iterable[Cell]:
+        """The cells of a run and an entry: one per checkpoint, all but that the same in their keys.
+        recipe: the digest of the run's recipe.
+        """
+        reason = not_applicable(run, entry)
+        by = entry.stimuli.get("BY", []) if entry.stimuli else []
+        parameters = {} if reason else {name: run.get(name) for name in by}
+        items = {} if entry.stimuli is None else self._items(entry, parameters)
+        made_of = {
+            "stimuli": items,
+            "measure": [entry.measure.name, entry.measure["VERSION"]],
+            "options": entry.options,
+            "seed": self.seed,
+            "engine": engine_parts.versions(entry.measure, run),
+            "numerics": {"dtype": self.numerics["dtype"]},
+        }
+        if run.get("opening"):
+            made_of["opening"] = run.get("opening")
+        items_digest, role = cell_store.digest(items), self.roles[run.id]
+        for checkpoint in self._checkpoints(run, entry):
+            weights = identity(checkpoint, self.project, recipe)
+            key = cell_store.digest({"checkpoint": weights, **made_of})
+            yield Cell(checkpoint, entry, parameters, items_digest, key, role, reason)
 
     def _checkpoints(self, run: Run, entry: Entry) -> list[Checkpoint]:
         part = self.data["baselines" if self.roles[run.id] == "baseline" else "population"]
@@ -155,26 +180,6 @@ class Study:
             set(self._checkpoints(run, one)) & set(self._checkpoints(run, other))
             for run in self.runs
         )
-
-    def _cell(self, checkpoint: Checkpoint, entry: Entry, role: str) -> Cell:
-        run = checkpoint.run
-        reason = not_applicable(run, entry)
-        by = entry.stimuli.get("BY", []) if entry.stimuli else []
-        parameters = {} if reason else {name: run.get(name) for name in by}
-        items = {} if entry.stimuli is None else self._items(entry, parameters)
-        facts = {
-            "checkpoint": identity(checkpoint, self.project),
-            "stimuli": items,
-            "measure": [entry.measure.name, entry.measure["VERSION"]],
-            "options": entry.options,
-            "seed": self.seed,
-            "engine": engine_parts.versions(entry.measure, run),
-            "numerics": {"dtype": self.numerics["dtype"]},
-        }
-        if run.get("opening"):
-            facts["opening"] = run.get("opening")
-        key = cell_store.digest(facts)
-        return Cell(checkpoint, entry, parameters, cell_store.digest(items), key, role, reason)
 
     def _items(self, entry: Entry, parameters: dict[str, Any]) -> dict[str, Any]:
         """What the items of a stimulus set depend on, known before any of them is made or

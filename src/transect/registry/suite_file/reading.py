@@ -220,7 +220,10 @@ def _general(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int) -> dict[str, Any]:
     try:
-        return {name: _template(value, facts) for name, value in facts.items()}
+        return {
+            name: _template(value, facts) if isinstance(value, str | dict) else value
+            for name, value in facts.items()
+        }
     except KeyError as error:
         raise InputError(
             f"{Place(path, 'runs', index)}: a template of run {entry['id']!r} names the field {error}, which it lacks."
@@ -327,7 +330,7 @@ def _revision_fault(rule: Rule) -> str:
     """What is wrong with the names of a rule's checkpoints: each is a folder, of the weights and of
     what was measured.
     """
-    revisions = list(map(rule.revision_of, rule.steps))
+    revisions = list(rule.revisions)
     for revision in revisions:
         if fault := names.revision_fault(revision):
             return f"the revision {names.short(revision)} {fault}"

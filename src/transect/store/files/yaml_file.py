@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def line(path: Path, keys: Sequence[str | int]) -> int:
     """The line (from 1) of the value under a path of keys; of its nearest existing ancestor where
     it is absent.
     """
-    node: Any = yaml.compose(text_of(path), Loader=LOADER)
+    node = _nodes(path, path.stat().st_mtime_ns)
     if node is None:  # an empty file
         return 1
     for key in keys:
@@ -142,6 +143,14 @@ def line(path: Path, keys: Sequence[str | int]) -> int:
             break
         node = inner
     return int(node.start_mark.line) + 1
+
+
+@lru_cache(maxsize=4)
+def _nodes(path: Path, modified: int) -> Any:
+    """The nodes of a file, which know their lines; kept, since one fault is often looked for in
+    several places of one file.
+    """
+    return yaml.compose(text_of(path), Loader=LOADER)
 
 
 def _inner(node: Any, key: str | int) -> Any:
