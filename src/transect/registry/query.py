@@ -8,7 +8,7 @@ known satisfies no condition (ask for it with ``name == unknown``).
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from transect.errors import InputError, nearest
@@ -216,23 +216,26 @@ def _conditions(node: ast.expr) -> list[ast.expr]:
 def _truth(node: ast.expr, values: Mapping[str, Any]) -> bool | None:
     """True, False, or None where an unknown value leaves it open (Kleene's three-valued logic)."""
     if isinstance(node, ast.BoolOp):
-        return _joined([_truth(v, values) for v in node.values], isinstance(node.op, ast.Or))
+        return _joined((_truth(v, values) for v in node.values), isinstance(node.op, ast.Or))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = _truth(node.operand, values)
         return None if inner is None else not inner
     if isinstance(node, ast.Compare):
         sides = [_value(side, values) for side in (node.left, *node.comparators)]
         pairs = zip(node.ops, sides, sides[1:], strict=False)
-        return _joined([_compare(op, left, right) for op, left, right in pairs], False)
+        return _joined((_compare(op, left, right) for op, left, right in pairs), False)
     value = _value(node, values)
     return None if value is None else bool(value)
 
 
-def _joined(results: list[bool | None], decisive: bool) -> bool | None:
-    """Results joined by `or` (decisive: True) or `and` (False)."""
-    if decisive in results:
-        return decisive
-    return None if None in results else not decisive
+def _joined(results: Iterable[bool | None], decisive: bool) -> bool | None:
+    """Results joined by `or` (decisive: True) or `and` (False), as far as one that decides."""
+    known = True
+    for result in results:
+        if result == decisive:
+            return decisive
+        known = known and result is not None
+    return not decisive if known else None
 
 
 def _compare(op: ast.cmpop, left: Any, right: Any) -> bool | None:

@@ -51,8 +51,7 @@ def by_name() -> dict[str, Path]:
     Raises InputError where a file with a VERSION has no name, or two have the same.
     """
     files: dict[str, Path] = {}
-    for path in sorted(ENGINE.rglob("*.py")):
-        declared = code_imports.declared(path)
+    for path, declared in _engine(ENGINE).items():
         if "VERSION" not in declared:
             continue
         name = declared.get("ENGINE_PART")
@@ -117,5 +116,11 @@ def _versions(
     return tuple((name, _declared(path, "VERSION", 0)) for name, path in sorted(parts.items()))
 
 
+@cache
+def _engine(folder: Path) -> dict[Path, dict[str, Any]]:
+    """File -> its literals, of the files of the engine: they stay while the program runs."""
+    return {path: code_imports.declared(path) for path in sorted(folder.rglob("*.py"))}
+
+
 def _declared(path: Path, name: str, default: Any) -> Any:
-    return code_imports.declared(path).get(name, default)
+    return _engine(ENGINE).get(path, {}).get(name, default)

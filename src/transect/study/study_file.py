@@ -57,6 +57,7 @@ class Study:
     project: Project = field(hash=False)
     registry: Registry = field(hash=False)
     entries: tuple[Entry, ...] = field(hash=False)
+    roles: dict[str, str] = field(hash=False)  # run id -> population, held_out or baseline
 
     @property
     def seed(self) -> int:
@@ -76,18 +77,6 @@ class Study:
     @property
     def results(self) -> Path:
         return self.project.results(self.name)
-
-    @cached_property
-    def roles(self) -> dict[str, str]:
-        """Run id -> population, held_out or baseline."""
-        roles = {}
-        for part, role in (("baselines", "baseline"), ("population", "population")):
-            if part in self.data:
-                place = f"{Place(self.path, part, 'where')}: {part}.where"
-                for run in self.registry.select(self.data[part]["where"], place):
-                    held_out = role == "population" and run.get("held_out")
-                    roles[run.id] = "held_out" if held_out else role
-        return roles
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -199,6 +188,7 @@ class Study:
         }
 
 
+@registry.collector_paused()
 def load(name: str, project: Project) -> Study:
     """Read a study by its name (looked up in studies/) or path, and check all that it names.
 
@@ -216,7 +206,8 @@ def load(name: str, project: Project) -> Study:
         )
     _check_name(data["study"], path, project)
     entries = tuple(_entry(spec, path, i, project) for i, spec in enumerate(data["measures"]))
-    study = Study(data["study"], path, data, project, registry.load(project), entries)
+    every = registry.load(project)
+    study = Study(data["study"], path, data, project, every, entries, _roles(data, path, every))
     if not {"population", "held_out"} & set(study.roles.values()):
         raise InputError(
             f"{Place(path, 'population', 'where')}: the population is empty: no run of the registry "
@@ -230,6 +221,18 @@ def load(name: str, project: Project) -> Study:
     _check_analyses(study)
     _check_claims(study)
     return study
+
+
+def _roles(data: dict[str, Any], path: Path, every: Registry) -> dict[str, str]:
+    """Run id -> the part that it has in the study: population, held_out or baseline."""
+    roles = {}
+    for part, role in (("baselines", "baseline"), ("population", "population")):
+        if part in data:
+            place = f"{Place(path, part, 'where')}: {part}.where"
+            for run in every.select(data[part]["where"], place):
+                held_out = role == "population" and run.get("held_out")
+                roles[run.id] = "held_out" if held_out else role
+    return roles
 
 
 def _check_name(name: str, path: Path, project: Project) -> None:
