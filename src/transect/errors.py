@@ -79,10 +79,10 @@ def disk_full(error: BaseException) -> bool:
     """Whether a write failed for want of room; libraries that are written in other languages say so
     in their text only.
     """
-    told = str(error)
-    return getattr(error, "errno", None) in DISK_FULL or any(
-        os.strerror(number) in told for number in DISK_FULL
-    )
+    if getattr(error, "errno", None) in DISK_FULL:
+        return True
+    sentence = str(error)
+    return any(os.strerror(number) in sentence for number in DISK_FULL)
 
 
 def of_disk(error: BaseException) -> tuple[str, int] | None:
@@ -124,5 +124,7 @@ def nearest(name: object, allowed: Iterable[object]) -> str:
 def listed(names: Iterable[object]) -> str:
     """The names, of many the first ones and how many follow."""
     every = [str(name)[:LONGEST_NAME] for name in names]
-    more = f" and {len(every) - LISTED:,} more" if len(every) > LISTED else ""
-    return f"{', '.join(every[:LISTED])}{more}"
+    first = ", ".join(every[:LISTED])
+    if len(every) <= LISTED:
+        return first
+    return f"{first} and {len(every) - LISTED:,} more"

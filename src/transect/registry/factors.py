@@ -71,8 +71,8 @@ def is_number(name: str) -> bool:
 
 
 def _types(spec: Mapping[str, Any]) -> list[str]:
-    found = spec.get("type", [])
-    return [found] if isinstance(found, str) else found
+    types = spec.get("type", [])
+    return [types] if isinstance(types, str) else types
 
 
 def fault(name: str, value: Any) -> str:
@@ -117,16 +117,20 @@ def fields_of(factor: str, fields: Mapping[str, Field]) -> list[str]:
 
 def differing(runs: Sequence[Run], fields: Mapping[str, Field]) -> dict[str, list[str]]:
     """Design factor -> the fields of it in which some of the runs differ (both values known)."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for field in fields.values():
-        if field.factor is not None and len({repr(v) for v in known(runs, field.name)}) > 1:
-            found.setdefault(field.factor, []).append(field.name)
-    return {
-        f: found[f]
-        for f in sorted(
-            found, key=lambda f: (FACTORS.index(f) if f in FACTORS else len(FACTORS), f)
-        )
-    }
+        if field.factor is None:
+            continue
+        values = {repr(value) for value in known(runs, field.name)}
+        if len(values) > 1:
+            names.setdefault(field.factor, []).append(field.name)
+    return {factor: names[factor] for factor in sorted(names, key=_rank)}
+
+
+def _rank(factor: str) -> tuple[int, str]:
+    """The place of a factor in FACTORS; others follow, by name."""
+    place = FACTORS.index(factor) if factor in FACTORS else len(FACTORS)
+    return place, factor
 
 
 def known(runs: Iterable[Run], field: str) -> list[Any]:

@@ -38,20 +38,26 @@ def parents(runs: Iterable[Run], registry: Registry) -> dict[str, str | None]:
     """Node -> node above it (None at the top), for stats/phylogeny/covariance.py: levels as nodes, a run under
     the run it was trained from.
     """
-    found: dict[str, str | None] = {}
+    parent_of: dict[str, str | None] = {}
     for run in runs:
-        chain = [run]
-        while (
-            chain[-1].get("parent") in registry.runs
-            and registry.runs[chain[-1].facts["parent"]] not in chain
-        ):
-            chain.append(registry.runs[chain[-1].facts["parent"]])
-        above: str | None = None
+        chain = _ancestry(run, registry)
         top = levels(chain[-1:], registry).iloc[0]
-        for node in [*top[list(LEVELS[:-1])], *(r.id for r in reversed(chain))]:
-            found.setdefault(node, above)
+        ids = [ancestor.id for ancestor in reversed(chain)]
+        above: str | None = None
+        for node in [*top[list(LEVELS[:-1])], *ids]:
+            parent_of.setdefault(node, above)
             above = node
-    return found
+    return parent_of
+
+
+def _ancestry(run: Run, registry: Registry) -> list[Run]:
+    """A run and the runs above it, each trained from the next."""
+    chain = [run]
+    while True:
+        parent = registry.runs.get(chain[-1].get("parent"))
+        if parent is None or parent in chain:
+            return chain
+        chain.append(parent)
 
 
 def printed(runs: Sequence[Run], registry: Registry) -> list[str]:

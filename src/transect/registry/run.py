@@ -40,13 +40,9 @@ def access_needed(requires: Iterable[str]) -> str:
     logits or weights.
     """
     needed = set(requires)
-    return (
-        "text"
-        if needed <= {"text"}
-        else "logits"
-        if needed <= {*OF_LOGITS, "tokenizer"}
-        else "weights"
-    )
+    if needed <= {"text"}:
+        return "text"
+    return "logits" if needed <= {*OF_LOGITS, "tokenizer"} else "weights"
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,10 @@ class Rule:
     tokens_per_step: int | None = None
     billions: str = "ceil"
     tokens: tuple[int, ...] = ()
-    tokens_before: int = (
-        0  # seen by the run that this one was trained from; names count from its own first step
-    )
-    names: tuple[
-        tuple[int | None, str], ...
-    ] = ()  # revisions that are not called as the template says
+    # seen by the run that this one was trained from; names count from its own first step
+    tokens_before: int = 0
+    # revisions that are not called as the template says
+    names: tuple[tuple[int | None, str], ...] = ()
     # repository of all revisions but `main`; a template with {step} where each has its own, whose
     # main is read
     hub_id: str = ""
@@ -123,13 +117,11 @@ class Run:
     @cached_property
     def excluded(self) -> dict[str, str]:
         """Revision -> why it must not be used."""
-        return {
-            revision: entry["reason"]
-            for entry in self.facts.get("exclude_revisions", [])
-            for revision in (
-                [entry["revision"]] if "revision" in entry else entry.get("revisions", [])
-            )
-        }
+        reasons: dict[str, str] = {}
+        for entry in self.facts.get("exclude_revisions", []):
+            revisions = [entry["revision"]] if "revision" in entry else entry.get("revisions", [])
+            reasons |= dict.fromkeys(revisions, entry["reason"])
+        return reasons
 
     @cached_property
     def checkpoints(self) -> tuple["Checkpoint", ...]:
@@ -162,13 +154,9 @@ class Run:
         objective, mixer = self.facts["objective"], self.facts["mixer"]
         if mixer != "attention":
             return CLASS_OF_MIXER[mixer]
-        return (
-            "encoder"
-            if objective in MASKED
-            else "encoder-decoder"
-            if objective in SEQ2SEQ
-            else "decoder"
-        )
+        if objective in MASKED:
+            return "encoder"
+        return "encoder-decoder" if objective in SEQ2SEQ else "decoder"
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -178,24 +166,21 @@ class Run:
         if not self.loadable:
             return frozenset({"text"} if self.get("endpoint") else ())
         objective, mixer = self.facts["objective"], self.facts["mixer"]
-        found = {"logits", "tokenizer"}
-        found |= (
-            {"causal", *WRITES}
-            if objective in CAUSAL
-            else {"masked"}
-            if objective in MASKED
-            else set()
-        )
-        found |= {"seq2seq", *WRITES} if objective in SEQ2SEQ else set()
+        offered = {"logits", "tokenizer"}
+        if objective in CAUSAL:
+            offered |= {"causal", *WRITES}
+        elif objective in MASKED:
+            offered |= {"masked"}
+        elif objective in SEQ2SEQ:
+            offered |= {"seq2seq", *WRITES}
         if mixer != "ngram":
-            found |= {"hidden", "gradients"}
+            offered |= {"hidden", "gradients"}
         if mixer == "attention":
-            found |= {"attention", "heads"}
-        if (
-            self.get("lm_head") is False
-        ):  # an encoder of sentences, say: it has hidden states and no logits
-            found -= OF_LOGITS
-        return frozenset(found)
+            offered |= {"attention", "heads"}
+        # an encoder of sentences, say: it has hidden states and no logits
+        if self.get("lm_head") is False:
+            offered -= OF_LOGITS
+        return frozenset(offered)
 
     @cached_property
     def lacks(self) -> str:
@@ -208,34 +193,40 @@ class Run:
             "api": "text only, through an interface",
             "closed": "nothing any more, or nothing to the public",
         }
-        return f"{self.id} offers {offers.get(self.get('access', ''), 'no weights that can be loaded')} (access: {self.get('access', UNKNOWN)})"
+        access = self.get("access", UNKNOWN)
+        offer = offers.get(access, "no weights that can be loaded")
+        return f"{self.id} offers {offer} (access: {access})"
 
     def sources_of(self, field: Field) -> list[str]:
         """Keys of the suite's sources that a field of this run rests on: its own, its group's, or
         those of everything.
         """
-        sources = self.facts.get("sources", {})
-        found: list[str] = (
-            sources.get(field.name) or sources.get(field.group) or sources.get("all") or []
-        )
-        return found
+        keys: list[str] = self._of_field("sources", field) or []
+        return keys
 
     def known_by(self, field: Field) -> str:
         """source, count, memory or inferred; unknown where the value is."""
-        verified = self.facts.get("verified", {})
-        known = self.facts.get(field.name) not in (None, UNKNOWN)
-        found: str = (
-            verified.get(field.name) or verified.get(field.group) or verified.get("all") or "source"
-        )
-        return found if known else UNKNOWN
+        if self.facts.get(field.name) in (None, UNKNOWN):
+            return UNKNOWN
+        return str(self._of_field("verified", field) or "source")
+
+    def _of_field(self, kind: str, field: Field) -> Any:
+        """What the run states (`sources`, `verified`) for a field, its group or everything."""
+        stated = self.facts.get(kind, {})
+        return stated.get(field.name) or stated.get(field.group) or stated.get("all")
 
     def values(self) -> dict[str, Any]:
         """Factor -> value, as queries and analyses see it: the scalar facts, and what follows from
         them.
         """
-        scalars = {k: v for k, v in self.facts.items() if isinstance(v, str | int | float | bool)}
+        scalars = {
+            name: value
+            for name, value in self.facts.items()
+            if isinstance(value, str | int | float | bool)
+        }
         tokenizer = self.facts.get("tokenizer") or {}
-        more = {
+        n_languages = self.facts.get("n_languages") or len(self.facts.get("languages") or [])
+        implied = {
             "run": self.id,
             "suite": self.suite,
             "model_class": self.model_class,
@@ -244,10 +235,9 @@ class Run:
             "tokenizer": tokenizer.get("key"),
             "tokenizer_algorithm": tokenizer.get("algorithm"),
             **self._language(),
-            "n_languages": self.facts.get("n_languages")
-            or (len(self.facts.get("languages") or []) or None),
+            "n_languages": n_languages or None,
         }
-        return scalars | {k: v for k, v in more.items() if v is not None}
+        return scalars | {name: value for name, value in implied.items() if value is not None}
 
     def _language(self) -> dict[str, str | None]:
         """Family and morphological type of the one language of a run."""

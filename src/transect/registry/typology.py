@@ -39,21 +39,21 @@ def features(codes: Sequence[str], kind: str = "syntax_knn") -> pd.DataFrame:
         raise InputError(
             f"There is no set of features {kind!r}; there are {', '.join(SETS)}.{nearest(kind, SETS)}"
         )
-    known = {code: find(code).uriel for code in codes}
+    names = {code: find(code).uriel for code in codes}
     table = _table(kind)
-    rows = {
-        code: table.loc[u]
-        if u is not None and u in table.index
-        else pd.Series(np.nan, table.columns)
-        for code, u in known.items()
-    }
+    rows = {}
+    for code, name in names.items():
+        if name is not None and name in table.index:
+            rows[code] = table.loc[name]
+        else:
+            rows[code] = pd.Series(np.nan, table.columns)
     return pd.DataFrame(rows).T.astype(float)
 
 
 def imputed(codes: Sequence[str]) -> pd.Series:
     """Share of a language's features of syntax that URIEL did not observe (1: none was)."""
-    found: pd.Series = features(codes, OBSERVED).isna().mean(axis=1)
-    return found
+    shares: pd.Series = features(codes, OBSERVED).isna().mean(axis=1)
+    return shares
 
 
 def distances(codes: Sequence[str], kind: str = "syntax_knn") -> pd.DataFrame:
@@ -61,20 +61,22 @@ def distances(codes: Sequence[str], kind: str = "syntax_knn") -> pd.DataFrame:
     f = features(codes, kind).to_numpy()
     length = np.sqrt((f**2).sum(1))
     cosine = f @ f.T / np.outer(length, length)
-    found = np.clip(1 - cosine, 0, 1)
-    np.fill_diagonal(found, np.where(np.isnan(length), np.nan, 0.0))
-    return pd.DataFrame(found, index=list(codes), columns=list(codes))
+    distance = np.clip(1 - cosine, 0, 1)
+    to_itself = np.where(np.isnan(length), np.nan, 0.0)
+    np.fill_diagonal(distance, to_itself)
+    languages = list(codes)
+    return pd.DataFrame(distance, index=languages, columns=languages)
 
 
 @lru_cache(maxsize=len(SETS))
 def _table(kind: str) -> pd.DataFrame:
     uriel = _uriel()
     codes = sorted(str(code) for code in uriel.available_languages())
-    found = uriel.get_features(codes, kind, header=True)
-    names = [str(name) for name in found.pop("CODE")]
-    rows = {
-        code: [np.nan if value == GAP else float(value) for value in found[code]] for code in codes
-    }
+    values = uriel.get_features(codes, kind, header=True)
+    names = [str(name) for name in values.pop("CODE")]
+    rows = {}
+    for code in codes:
+        rows[code] = [np.nan if value == GAP else float(value) for value in values[code]]
     return pd.DataFrame.from_dict(rows, orient="index", columns=names)
 
 

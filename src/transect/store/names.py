@@ -48,29 +48,25 @@ def revision_fault(revision: object) -> str:
     """The same of a revision: names with `/` between them, at most LONGEST characters in all."""
     if not isinstance(revision, str) or len(revision) > LONGEST:
         return fault(revision)
-    return next(
-        (
-            told if part == revision else f"has the part {part!r}, which {told}"
-            for part in revision.split("/")
-            if (told := fault(part))
-        ),
-        "",
-    )
+    for part in revision.split("/"):
+        if of_part := fault(part):
+            return of_part if part == revision else f"has the part {part!r}, which {of_part}"
+    return ""
 
 
 def check(name: object, what: str) -> str:
     """The name itself. Raises InputError for one that is no name; `what` says where it was given
     and of what it is the name.
     """
-    if told := fault(name):
-        raise InputError(f"{what} {short(name)} {told}.")
+    if wrong := fault(name):
+        raise InputError(f"{what} {short(name)} {wrong}.")
     return str(name)
 
 
 def check_revision(revision: object, what: str) -> str:
     """The revision itself; InputError as `check`."""
-    if told := revision_fault(revision):
-        raise InputError(f"{what} {short(revision)} {told}.")
+    if wrong := revision_fault(revision):
+        raise InputError(f"{what} {short(revision)} {wrong}.")
     return str(revision)
 
 

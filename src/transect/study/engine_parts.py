@@ -94,26 +94,35 @@ def _versions(
     served = {path for path in files.values() if {*_declared(path, "SERVES", ())} & {*requires}}
 
     def of_these_runs(path: Path) -> bool:
+        if _declared(path, "ABSTRACT", False):
+            return False
         only = _declared(path, "ONLY_RUNS", {})
-        concrete = not _declared(path, "ABSTRACT", False)
-        return concrete and all(known[factor] == value for factor, value in only.items())
+        return all(known[factor] == value for factor, value in only.items())
 
     def loads(path: Path) -> bool:
+        if not of_these_runs(path):
+            return False
         never = _declared(path, "NOT_RUNS", {})
-        apart = any(known[factor] == value for factor, value in never.items())
-        gated = path not in served and _declared(path, "SERVES", ())
-        return of_these_runs(path) and not apart and not gated
+        if any(known[factor] == value for factor, value in never.items()):
+            return False
+        return path in served or not _declared(path, "SERVES", ())
 
-    start = {files[name] for name in roots} | (served if local else set())
+    start = {files[name] for name in roots}
+    if local:
+        start |= served
     model = start | code_imports.closure(start, loads)
 
     def of_the_measure(path: Path) -> bool:
-        elsewhere = not local and _declared(path, "SERVES", ())
-        return path not in model and of_these_runs(path) and not elsewhere
+        if path in model or not of_these_runs(path):
+            return False
+        return local or not _declared(path, "SERVES", ())
 
     reached = model | code_imports.closure((path for path, _ in measured), of_the_measure)
-    parts = {name: path for name, path in files.items() if path in reached}
-    return tuple((name, _declared(path, "VERSION", 0)) for name, path in sorted(parts.items()))
+    parts = []
+    for name, path in sorted(files.items()):
+        if path in reached:
+            parts.append((name, _declared(path, "VERSION", 0)))
+    return tuple(parts)
 
 
 @cache

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from transect.errors import InputError
 from transect.lm.checkpoint import counting
+from transect.registry.run import Run
 from transect.registry.suite_file.lines import place
 from transect.registry.suites import Registry
 
@@ -26,31 +27,25 @@ def check_counts(registry: Registry) -> list[str]:
     """Sentences on what was counted and what could not be, with the reasons. Raises InputError
     where an entry contradicts its configuration.
     """
-    found = recompute(registry)
-    if found.errors:
-        raise InputError("\n".join(found.errors))
-    told = [f"the weights of {found.counted} runs were counted anew: all as stated."]
-    for reason, runs in sorted(found.not_counted.items(), key=lambda item: -len(item[1])):
-        more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
-        told.append(f"not counted: {', '.join(runs[:NAMED])}{more}: {reason}.")
-    return told
+    result = recompute(registry)
+    if result.errors:
+        raise InputError("\n".join(result.errors))
+    sentences = [f"the weights of {result.counted} runs were counted anew: all as stated."]
+    for reason, runs in sorted(result.not_counted.items(), key=lambda item: -len(item[1])):
+        others = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+        sentences.append(f"not counted: {', '.join(runs[:NAMED])}{others}: {reason}.")
+    return sentences
 
 
 def recompute(registry: Registry) -> Recomputed:
     """Build every distinct shape once, without its numbers, and compare it with what its runs
     state.
     """
-    found: dict[str, counting.Counts | str] = {}
+    of_shape: dict[str, counting.Counts | str] = {}
     result = Recomputed()
     for suite in registry.suites:
         for run in suite.runs:
-            counts = TRAINED_HERE if run.trained_here else found.get(counting.shape_of(run))
-            if counts is None:
-                try:
-                    counts = counting.of_run(run)
-                except counting.Uncountable as reason:
-                    counts = str(reason)
-                found[counting.shape_of(run)] = counts
+            counts = _counts(run, of_shape)
             if isinstance(counts, str):
                 result.not_counted.setdefault(counts, []).append(run.id)
                 continue
@@ -61,3 +56,18 @@ def recompute(registry: Registry) -> Recomputed:
                     f"{where}: run {run.id!r} states {name} {stated:,}, but its configuration has {computed:,}."
                 )
     return result
+
+
+def _counts(run: Run, of_shape: dict[str, counting.Counts | str]) -> counting.Counts | str:
+    """The counts of a run, or why there are none; of_shape: those that are known, to which it is
+    added.
+    """
+    if run.trained_here:
+        return TRAINED_HERE
+    shape = counting.shape_of(run)
+    if shape not in of_shape:
+        try:
+            of_shape[shape] = counting.of_run(run)
+        except counting.Uncountable as reason:
+            of_shape[shape] = str(reason)
+    return of_shape[shape]

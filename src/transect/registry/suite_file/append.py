@@ -16,28 +16,34 @@ class Template(str):
 
 
 def append(
-    text: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]
+    text: str,
+    entry: dict[str, Any],
+    additions: dict[str, dict[str, Any]],
+    unknown: list[str],
 ) -> str:
-    """The text of a suite file with one more run, and with what `more` has for its mappings
+    """The text of a suite file with one more run, and with what `additions` has for its mappings
     (checkpoints, sources) where they lack it.
 
     unknown: fields of the entry under a comment of their own. The text must be a valid suite file.
     """
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     nodes = {key.value: value for key, value in root.value}
-    places = [(_sequence(text, nodes["runs"], entry, unknown))]
-    for name, wanted in more.items():
-        there = {key.value for key, _ in nodes[name].value}
-        for key, value in wanted.items():
-            if key not in there:
-                places.append(_mapping(text, nodes[name], key, value))
-    for at, new in sorted(places, reverse=True):
-        text = text[:at] + new + text[at:]
+    insertions = [_sequence(text, nodes["runs"], entry, unknown)]
+    for name, mapping in additions.items():
+        existing = {key.value for key, _ in nodes[name].value}
+        for key, value in mapping.items():
+            if key not in existing:
+                insertions.append(_mapping(text, nodes[name], key, value))
+    for position, new in sorted(insertions, reverse=True):
+        text = text[:position] + new + text[position:]
     return text
 
 
 def new_file(
-    suite: str, entry: dict[str, Any], more: dict[str, dict[str, Any]], unknown: list[str]
+    suite: str,
+    entry: dict[str, Any],
+    additions: dict[str, dict[str, Any]],
+    unknown: list[str],
 ) -> str:
     """The text of a suite file with one run."""
     lines = [
@@ -45,8 +51,10 @@ def new_file(
         f"title: {suite}",
         "description: Models that were added with `transect registry add`.",
     ]
-    for name, mapping in more.items():
-        lines += [f"{name}:", *(f"  {key}: {flow(value)}" for key, value in mapping.items())]
+    for name, mapping in additions.items():
+        lines.append(f"{name}:")
+        for key, value in mapping.items():
+            lines.append(f"  {key}: {flow(value)}")
     return "\n".join([*lines, "runs:", *_block(entry, unknown, "")]) + "\n"
 
 
@@ -54,10 +62,10 @@ def flow(value: Any) -> str:
     """A value as YAML on one line; braces of a string are doubled, because a suite file's strings
     are templates.
     """
-    told: str = yaml.safe_dump(
+    text: str = yaml.safe_dump(
         _escaped(value), default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**9
     )
-    return told.removesuffix("\n").removesuffix("\n...")
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _escaped(value: Any) -> Any:
@@ -69,14 +77,16 @@ def _escaped(value: Any) -> Any:
 
 
 def _block(entry: dict[str, Any], unknown: list[str], indent: str) -> list[str]:
-    known = [(name, value) for name, value in entry.items() if name not in unknown]
-    lines = [f"{name}: {flow(value)}" for name, value in known]
+    """The lines of an entry of a sequence."""
+    lines = []
+    for name, value in entry.items():
+        if name not in unknown:
+            lines.append(f"{name}: {flow(value)}")
     if unknown:
-        lines += [
-            "# what only a person can know",
-            *(f"{name}: {flow(entry[name])}" for name in unknown),
-        ]
-    return [f"{indent}{'- ' if i == 0 else '  '}{line}" for i, line in enumerate(lines)]
+        lines.append("# what only a person can know")
+        lines += [f"{name}: {flow(entry[name])}" for name in unknown]
+    first, *others = lines
+    return [f"{indent}- {first}", *(f"{indent}  {line}" for line in others)]
 
 
 def _sequence(text: str, node: Any, entry: dict[str, Any], unknown: list[str]) -> tuple[int, str]:
@@ -93,15 +103,19 @@ def _mapping(text: str, node: Any, key: str, value: Any) -> tuple[int, str]:
 
 
 def _into_flow(text: str, node: Any, new: str) -> tuple[int, str]:
-    at = node.end_mark.index - 1  # before the bracket
-    comma = "" if not node.value or text[:at].rstrip().endswith(",") else ", "
-    return at, comma + new
+    position = node.end_mark.index - 1  # before the bracket
+    before = text[:position].rstrip()
+    if not node.value or before.endswith(","):
+        return position, new
+    return position, f", {new}"
 
 
 def _after(text: str, end: int, new: str) -> tuple[int, str]:
     """Behind the line on which `end` lies."""
-    at = text.find("\n", end)
-    return (len(text), f"\n{new}\n") if at < 0 else (at + 1, f"{new}\n")
+    line_end = text.find("\n", end)
+    if line_end < 0:
+        return len(text), f"\n{new}\n"
+    return line_end + 1, f"{new}\n"
 
 
 def _end(node: Any) -> int:

@@ -39,27 +39,31 @@ PASSED_OVER = (
 def mask(text: str, secrets: Iterable[str | None]) -> str:
     """The text without the secrets; those of fewer than PIECE characters are not looked for."""
     pieces = frozenset().union(*(_pieces(secret) for secret in secrets if secret))
-    letters, places = _letters(text) if pieces else ("", [])
-    told, end = [], 0  # end: of what was told or hidden so far
+    if not pieces:
+        return text
+    letters, places = _letters(text)
+    kept = []
+    end = 0  # of what was kept or hidden so far
     for i in range(len(letters) - PIECE + 1):
-        if letters[i : i + PIECE] in pieces:
-            start, stop = places[i][0], places[i + PIECE - 1][1]
-            if start >= end:
-                told += [text[end:start], MASK]
-            end = max(end, stop)
-    return "".join([*told, text[end:]])
+        if letters[i : i + PIECE] not in pieces:
+            continue
+        start = places[i][0]
+        if start >= end:
+            kept += [text[end:start], MASK]
+        end = max(end, places[i + PIECE - 1][1])
+    return "".join([*kept, text[end:]])
 
 
 @lru_cache(maxsize=16)
 def _pieces(secret: str) -> frozenset[str]:
-    forms = [secret, *_encoded(secret.encode("utf-8", errors="replace"))]
-    plain = [_letters(form)[0] for form in forms]
-    return frozenset(
-        letters[i : i + PIECE]
-        for form in plain
-        for letters in (form, form[::-1])
-        for i in range(len(letters) - PIECE + 1)
-    )
+    """All runs of PIECE letters in the forms in which a secret may be written, also backwards."""
+    pieces = set()
+    for form in (secret, *_encoded(secret.encode("utf-8", errors="replace"))):
+        plain = _letters(form)[0]
+        for letters in (plain, plain[::-1]):
+            for i in range(len(letters) - PIECE + 1):
+                pieces.add(letters[i : i + PIECE])
+    return frozenset(pieces)
 
 
 def _encoded(secret: bytes) -> Iterator[str]:
@@ -78,18 +82,24 @@ def _letters(text: str) -> tuple[str, list[tuple[int, int]]]:
     text each letter stands.
     """
     letters, places = [], []
-    for found in ESCAPE.finditer(text):
-        letter = _letter(found)
+    for match in ESCAPE.finditer(text):
+        letter = _letter(match)
         if letter and letter != "\\" and unicodedata.category(letter) not in PASSED_OVER:
             letters.append(letter)
-            places.append(found.span())
+            places.append(match.span())
     return "".join(letters), places
 
 
-def _letter(found: re.Match[str]) -> str:
+def _letter(match: re.Match[str]) -> str:
     """The small letter that stands there, in its plain form; empty where none does."""
-    written = next((digits for digits in found.groups() if digits), "")
-    number = min(int(written or "0", 10 if found["decimal"] else 16), sys.maxunicode)
-    letter = chr(number) if number else found[0] if len(found[0]) == 1 else ""
-    small = letter.lower() if letter.isascii() else unicodedata.normalize("NFKC", letter).lower()
+    digits = next((group for group in match.groups() if group), "0")
+    number = min(int(digits, 10 if match["decimal"] else 16), sys.maxunicode)
+    if number:
+        letter = chr(number)
+    else:
+        letter = match[0] if len(match[0]) == 1 else ""
+    if letter.isascii():
+        small = letter.lower()
+    else:
+        small = unicodedata.normalize("NFKC", letter).lower()
     return small if len(small) == 1 else letter
