@@ -25,9 +25,8 @@ from transect.store.files.whole_files import PART, write_whole
 NAME = "index.parquet"
 OF_FILE = ["file", "modified", "stamp"]  # columns besides those of a record
 DIGEST = b"transect index"
-Read = Callable[
-    [str], pd.DataFrame
-]  # the records of a file (its path within the store), one row each
+# the records of a file (its path within the store), one row each
+Read = Callable[[str], pd.DataFrame]
 
 
 def read(
@@ -41,9 +40,8 @@ def read(
     wanted = [*columns, *OF_FILE]
     files = _files(root)
     known = _kept(root / NAME, wanted) if kept else pd.DataFrame(columns=wanted)
-    known = known[
-        known["stamp"] == known["file"].map({f: stamp for f, (_, stamp) in files.items()})
-    ]
+    stamps = {file: stamp for file, (_, stamp) in files.items()}
+    known = known[known["stamp"] == known["file"].map(stamps)]
     read_before, new, faults = set(known["file"]), [], []
     for file, (modified, stamp) in sorted(files.items()):
         if file not in read_before:
@@ -61,26 +59,28 @@ def read(
 
 def _files(root: Path) -> dict[str, tuple[int, str]]:
     """File of cells -> when it was modified, and its stamp."""
-    found = {}
+    files = {}
     # a revision may be several folders deep (refs/pr/1)
     for file in (root / "cells").rglob("*.parquet"):
         if file.name.startswith(PART):  # another job's, or what a killed one left
             continue
         with suppress(OSError):  # gone meanwhile, or a link that leads nowhere
-            at = file.stat()
-            if stat.S_ISREG(at.st_mode):
-                stamp = f"{at.st_mtime_ns} {at.st_ctime_ns} {at.st_size} {at.st_ino}"
-                found[str(file.relative_to(root))] = (at.st_mtime_ns, stamp)
-    return found
+            facts = file.stat()
+            if stat.S_ISREG(facts.st_mode):
+                times = f"{facts.st_mtime_ns} {facts.st_ctime_ns}"
+                stamp = f"{times} {facts.st_size} {facts.st_ino}"
+                files[str(file.relative_to(root))] = (facts.st_mtime_ns, stamp)
+    return files
 
 
 def _kept(path: Path, columns: list[str]) -> pd.DataFrame:
     """What was kept, where it is as it was written and of this version; no row otherwise."""
     with suppress(OSError, ValueError, TypeError, KeyError, pa.ArrowException):
         table = pq.read_table(path)
-        found = table.to_pandas()
-        if list(found) == columns and (table.schema.metadata or {}).get(DIGEST) == _digest(found):
-            return found
+        records = table.to_pandas()
+        written = (table.schema.metadata or {}).get(DIGEST)
+        if list(records) == columns and written == _digest(records):
+            return records
     return pd.DataFrame(columns=columns)
 
 

@@ -103,11 +103,13 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     for i, column in enumerate(arrow.schema):
         if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
-            told = [
-                None if v is None else ", ".join(map(str, v)) for v in arrow.column(i).to_pylist()
-            ]
-            arrow = arrow.set_column(i, column.name, pa.array(told, pa.string()))
+            texts = [_joined(value) for value in arrow.column(i).to_pylist()]
+            arrow = arrow.set_column(i, column.name, pa.array(texts, pa.string()))
     write_whole(path, lambda part: pa_csv.write_csv(arrow, part))
+
+
+def _joined(values: Iterable[Any] | None) -> str | None:
+    return None if values is None else ", ".join(map(str, values))
 
 
 def read_table(path: Path, columns: list[str] | None = None, filters: Any = None) -> pd.DataFrame:
@@ -128,29 +130,39 @@ def as_values(key: str, rows: pd.DataFrame) -> pd.DataFrame:
     Raises InputError for a missing column, an unknown one, values that are not numbers, and for a
     row that holds neither a number nor an error, or both.
     """
-    allowed = set(VALUES.names) - {"cell"}
-    missing, extra = {"item", "metric", "value"} - set(rows.columns), set(rows.columns) - allowed
-    if missing or extra:
-        fault = (
-            f"lack {', '.join(sorted(missing))}"
-            if missing
-            else f"hold the unknown column {', '.join(sorted(extra))}"
-        )
-        raise InputError(
-            f"the rows of a measure {fault}; allowed are {', '.join(VALUES.names[1:])}."
-        )
+    _check_columns(set(rows.columns))
     full = rows.assign(cell=key, **{c: None for c in NULLABLE if c not in rows})
     try:
         full = full[VALUES.names].astype({"item": str, "metric": str, "value": "float64"})
     except (TypeError, ValueError) as error:
         raise InputError(f"the values of a measure must be numbers ({error}).") from None
-    full["error"] = (
-        full["error"].where(full["error"].notna() & (full["error"] != ""), None).astype(object)
-    )
-    empty, told = full["value"].isna(), full["error"].notna()
+    has_error = full["error"].notna() & (full["error"] != "")
+    full["error"] = full["error"].where(has_error, None).astype(object)
+    _check_values(full)
+    return full
+
+
+def _check_columns(columns: set[Any]) -> None:
+    """The rows of a measure have the columns that they need, and no unknown one."""
+    missing = {"item", "metric", "value"} - columns
+    extra = columns - (set(VALUES.names) - {"cell"})
+    fault = ""
+    if missing:
+        fault = f"lack {', '.join(sorted(missing))}"
+    elif extra:
+        fault = f"hold the unknown column {', '.join(sorted(extra))}"
+    if fault:
+        raise InputError(
+            f"the rows of a measure {fault}; allowed are {', '.join(VALUES.names[1:])}."
+        )
+
+
+def _check_values(full: pd.DataFrame) -> None:
+    """Every row has a number or an error, and not both."""
+    empty, refused = full["value"].isna(), full["error"].notna()
     for wrong, what in (
-        (empty & ~told, "no number and no error"),
-        (~empty & told, "a number and an error"),
+        (empty & ~refused, "no number and no error"),
+        (~empty & refused, "a number and an error"),
     ):
         if wrong.any():
             first = full[wrong].iloc[0]
@@ -158,7 +170,6 @@ def as_values(key: str, rows: pd.DataFrame) -> pd.DataFrame:
                 f"{int(wrong.sum())} of {len(full)} rows of a measure hold {what}, e.g. {first['metric']} of item "
                 f"{first['item']}; a refused item has the value NaN and an error, every other one a number."
             )
-    return full
 
 
 def refusals(values: pd.DataFrame) -> pd.DataFrame:
@@ -178,21 +189,20 @@ def values_digest(values: pd.DataFrame) -> str:
         column = values[name]
         if name == "value":
             total.update(column.to_numpy(np.float64).tobytes())
-        else:
-            # a column of places that has holes is read back as floats: 3.0 is the place 3
-            told = int if pa.types.is_integer(VALUES.field(name).type) else str
-            total.update("\x1f".join("" if pd.isna(v) else str(told(v)) for v in column).encode())
+            continue
+        # a column of places that has holes is read back as floats: 3.0 is the place 3
+        kind = int if pa.types.is_integer(VALUES.field(name).type) else str
+        texts = ["" if pd.isna(value) else str(kind(value)) for value in column]
+        total.update("\x1f".join(texts).encode())
     return total.hexdigest()
 
 
 def table_digest(table: pd.DataFrame) -> str:
     """sha256 of the cells of a table, whatever file it is kept in."""
-    return digest(
-        {
-            str(name): [None if _absent(v) else str(v) for v in table[name]]
-            for name in sorted(table, key=str)
-        }
-    )
+    columns = {}
+    for name in sorted(table, key=str):
+        columns[str(name)] = [None if _absent(value) else str(value) for value in table[name]]
+    return digest(columns)
 
 
 def _absent(value: Any) -> bool:
@@ -264,19 +274,19 @@ class Store:
         A damaged file is told on standard error, once, and passed over: its cells count as missing,
         and are measured again.
         """
-        found, faults = cell_index.read(self.root, Record.__dataclass_fields__, self._records)
+        records, faults = cell_index.read(self.root, Record.__dataclass_fields__, self._records)
         for fault in faults:
             _tell(fault)
-        return _best(found)
+        return _best(records)
 
     def recorded(self) -> tuple[pd.DataFrame, list[str]]:
         """The same table from the files alone, whatever index.parquet says, and a sentence for each
         damaged file.
         """
-        found, faults = cell_index.read(
+        records, faults = cell_index.read(
             self.root, Record.__dataclass_fields__, self._records, kept=False
         )
-        return _best(found), faults
+        return _best(records), faults
 
     def read(self, index: pd.DataFrame) -> pd.DataFrame:
         """The values of the measured cells of (a part of) the index, in the index's order."""
@@ -291,27 +301,26 @@ class Store:
         """What was recorded beside the values of these files; a damaged record is told on standard
         error, once, and left out.
         """
-        found = []
+        records = []
         for file in dict.fromkeys(files):
             path = self.root / "provenance" / Path(file).relative_to("cells").with_suffix(".json")
             if path.is_file():
                 try:
-                    found.append(json_file.read_object(path))
+                    records.append(json_file.read_object(path))
                 except InputError as error:
                     _tell(str(error))
-        return found
+        return records
 
     def provenance_of(self, run: str, revision: str) -> dict[str, dict[str, Any]]:
         """File -> what was recorded, for every file of one checkpoint, in name order. Raises
         InputError for a damaged one.
         """
         root = self.root / "provenance"
-        files = sorted(
-            p
-            for p in (root / self._place(run, revision)).glob("*.json")
-            if not p.name.startswith(PART)
-        )
-        return {str(p.relative_to(root)): json_file.read_object(p) for p in files}
+        records = {}
+        for path in sorted((root / self._place(run, revision)).glob("*.json")):
+            if not path.name.startswith(PART):
+                records[str(path.relative_to(root))] = json_file.read_object(path)
+        return records
 
     def _records(self, file: str) -> pd.DataFrame:
         """The records in the metadata of a file of cells. Raises InputError with the file where
@@ -319,15 +328,14 @@ class Store:
         """
         try:
             metadata = pq.read_schema(self.root / file).metadata or {}
-            return pd.DataFrame(
-                [asdict(r) for r in _checked(json.loads(metadata.get(b"transect", b"null")))]
-            )
+            records = _checked(json.loads(metadata.get(b"transect", b"null")))
+            return pd.DataFrame([asdict(record) for record in records])
         except RecursionError:
-            told = "its records are nested too deep"
+            damage = "its records are nested too deep"
         except (OSError, pa.ArrowException, ValueError) as error:
-            told = f"{type(error).__name__}: {error}"
+            damage = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{self.root / file}: this file of cells is damaged ({told}) and passed over; delete it, and the next run of its study "
+            f"{self.root / file}: this file of cells is damaged ({damage}) and passed over; delete it, and the next run of its study "
             "measures its cells again."
         )
 

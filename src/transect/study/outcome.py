@@ -21,7 +21,7 @@ models of one objective: masked for pll_* metrics, causal for all others, unless
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pandas as pd
@@ -66,13 +66,7 @@ class Outcome:
         runs = self._runs(registry, roles)["run"]
         measured = measurements[measurements["measure"] == self.measure]
         self._check_held(measured[measured["metric"] == self.metric])
-        rows = measured[measured["run"].isin(runs)]
-        if len(rows) and not (rows["metric"] == self.metric).any():
-            known = sorted(rows["metric"].unique())
-            raise InputError(
-                f"outcome '{self.name}': measure '{self.measure}' has no metric '{self.metric}'; it has {', '.join(known)}.{nearest(self.metric, known)}"
-            )
-        rows = rows[(rows["metric"] == self.metric) & rows["value"].notna()]
+        rows = self._of_metric(measured[measured["run"].isin(runs)])
         if self.stimuli:
             rows = rows[rows["stimuli"] == self.stimuli]
         if "entry" in rows:
@@ -89,6 +83,16 @@ class Outcome:
                 )
         return rows
 
+    def _of_metric(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the metric, without missing values, of those of the measure."""
+        of_metric = rows["metric"] == self.metric
+        if len(rows) and not of_metric.any():
+            known = sorted(rows["metric"].unique())
+            raise InputError(
+                f"outcome '{self.name}': measure '{self.measure}' has no metric '{self.metric}'; it has {', '.join(known)}.{nearest(self.metric, known)}"
+            )
+        return rows[of_metric & rows["value"].notna()]
+
     def _of_entry(self, rows: pd.DataFrame) -> pd.DataFrame:
         if self.entry:
             return rows[rows["entry"].isin(self.entry)]
@@ -104,10 +108,10 @@ class Outcome:
         """The rows; InputError where several entries meet at a checkpoint, so that a mean would mix
         them.
         """
-        if (
-            len(self.entry) > 1
-            and (rows.groupby(["run", "revision", "stimuli"])["entry"].nunique() > 1).any()
-        ):
+        if len(self.entry) < 2:
+            return rows
+        entries = rows.groupby(["run", "revision", "stimuli"])["entry"].nunique()
+        if (entries > 1).any():
             raise InputError(
                 f"outcome '{self.name}': the entries {', '.join(map(repr, self.entry))} meet at a checkpoint, and this analysis would take "
                 "their mean; name one of them, or compare them (acquisition_order with `sets: entry`)"
@@ -118,27 +122,31 @@ class Outcome:
         """Raise InputError for an item, or a value of a measured column, that no row has: a
         misspelt one would silently be left out.
         """
-        asked = {
-            column: _listed(wanted) for column, wanted in self.where.items() if column in rows
-        } | {"item": list(self.item)}
-        for column, wanted in asked.items() if len(rows) else ():
-            there = set(rows[column].dropna().unique()) if wanted else set()
-            for fault in (
-                not_held(column, v, {column: there}, f"no row of {self.measure}") for v in wanted
-            ):
+        if rows.empty:
+            return
+        chosen = {column: self.where[column] for column in self.where if column in rows}
+        chosen["item"] = self.item
+        for column, wanted in chosen.items():
+            values = _listed(wanted)
+            known = set(rows[column].dropna().unique()) if values else set()
+            for value in values:
+                fault = not_held(column, value, {column: known}, f"no row of {self.measure}")
                 if fault:
                     raise InputError(f"outcome '{self.name}': {fault}")
 
     def _runs(self, registry: pd.DataFrame, roles: Iterable[str]) -> pd.DataFrame:
+        """The rows of the registry that the outcome speaks of."""
         runs = registry[registry["objective"].isin(_listed(self.objective))]
-        runs = runs[runs["role"].isin(list(roles))] if "role" in runs else runs
+        if "role" in runs:
+            runs = runs[runs["role"].isin(list(roles))]
         for column, wanted in self.where.items():
-            if (
-                column in runs
-            ):  # a baseline has no size or layers: what is not known of it does not leave it out
-                unknown = runs[column].isna() | (runs[column] == UNKNOWN)
-                unknown &= runs["role"] == "baseline" if "role" in runs else False
-                runs = runs[runs[column].isin(_levels(wanted, runs[column])) | unknown]
+            if column in runs:
+                chosen = runs[column].isin(_levels(wanted, runs[column]))
+                if "role" in runs:
+                    # a baseline has no size or layers: what is not known of it does not leave it out
+                    unknown = runs[column].isna() | (runs[column] == UNKNOWN)
+                    chosen |= unknown & (runs["role"] == "baseline")
+                runs = runs[chosen]
         return runs
 
     def per_checkpoint(
@@ -224,109 +232,96 @@ def objective_of(metric: str) -> str:
     return "masked" if metric.startswith("pll_") else "causal"
 
 
-def label(given: Mapping[str, Any]) -> str:
+def label(spec: Mapping[str, Any]) -> str:
     """What an outcome is called in tables and figures: its name, or its measure and metric and what
     is chosen of them.
     """
-    detail = [
-        *_listed(given.get("entry", [])),
-        *_listed(given.get("item", [])),
-        *given.get("where", {}).values(),
-    ]
-    return str(
-        given.get("name") or " ".join(map(str, [given["measure"], given["metric"], *detail]))
-    )
+    if spec.get("name"):
+        return str(spec["name"])
+    entries, items = _listed(spec.get("entry", [])), _listed(spec.get("item", []))
+    parts = [spec["measure"], spec["metric"], *entries, *items, *spec.get("where", {}).values()]
+    return " ".join(map(str, parts))
 
 
 def read_outcome(
-    given: Mapping[str, Any], extra: Mapping[str, Any], place: str
+    spec: Mapping[str, Any], extra: Mapping[str, Any], place: str
 ) -> tuple[Outcome, dict[str, Any]]:
     """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (...
     = required).
     """
-    own = {
-        "name",
-        "measure",
-        "metric",
-        "stimuli",
-        "entry",
-        "item",
-        "where",
-        "reduce",
-        "at",
-        "objective",
-        "bounds",
-    }
-    missing = {"measure", "metric"} - set(given)
+    own = {f.name for f in fields(Outcome)}
+    missing = {"measure", "metric"} - set(spec)
     if missing:
         raise InputError(
-            f"{place}: an outcome needs {' and '.join(sorted(missing))}; given: {', '.join(map(str, given))}"
+            f"{place}: an outcome needs {' and '.join(sorted(missing))}; given: {', '.join(map(str, spec))}"
         )
-    rest = read_options({k: v for k, v in given.items() if k not in own}, extra, place, also=own)
-    chosen = {k: v for k, v in given.items() if k in own}
+    others = {name: value for name, value in spec.items() if name not in own}
+    options = read_options(others, extra, place, also=own)
+    chosen = {name: value for name, value in spec.items() if name in own}
     for several in ("entry", "item"):
         chosen[several] = tuple(map(str, _listed(chosen.get(several, []))))
     chosen["name"] = label(chosen)
     chosen.setdefault("objective", objective_of(chosen["metric"]))
-    if chosen.get("reduce", "mean") not in REDUCTIONS:
-        raise InputError(
-            f"{place}: unknown reduce '{chosen['reduce']}'; allowed: {', '.join(REDUCTIONS)}.{nearest(chosen['reduce'], REDUCTIONS)}"
-        )
-    if not isinstance(chosen.get("at", 0), int) and chosen["at"] not in ("last", "first"):
-        raise InputError(
-            f"{place}: 'at' is last, first or a number of tokens, not '{chosen['at']}'"
-        )
+    _check_reduction(chosen, place)
     chosen["bounds"] = _bounds(chosen.get("bounds", [None, None]), place)
-    return Outcome(**chosen), rest
+    return Outcome(**chosen), options
 
 
-def _bounds(given: Any, place: str) -> Bounds:
+def _check_reduction(chosen: Mapping[str, Any], place: str) -> None:
+    """`reduce` and `at` are ones that there are."""
+    reduce, at_tokens = chosen.get("reduce", "mean"), chosen.get("at", 0)
+    if reduce not in REDUCTIONS:
+        raise InputError(
+            f"{place}: unknown reduce '{reduce}'; allowed: {', '.join(REDUCTIONS)}.{nearest(reduce, REDUCTIONS)}"
+        )
+    if not isinstance(at_tokens, int) and at_tokens not in ("last", "first"):
+        raise InputError(f"{place}: 'at' is last, first or a number of tokens, not '{at_tokens}'")
+
+
+def _bounds(pair: Any, place: str) -> Bounds:
     """A pair of numbers, infinite for None."""
-    numbers = (
-        [float(v) if isinstance(v, int | float) else None for v in given]
-        if isinstance(given, list)
-        else []
-    )
-    if len(numbers) == 2 and all(
-        v is None or n is not None for v, n in zip(given, numbers, strict=True)
-    ):
-        least, most = (e if n is None else n for n, e in zip(numbers, UNBOUNDED, strict=True))
-        if least < most:
-            return least, most
+    if isinstance(pair, list) and len(pair) == 2:
+        if all(bound is None or isinstance(bound, int | float) for bound in pair):
+            least, most = (
+                default if bound is None else float(bound)
+                for bound, default in zip(pair, UNBOUNDED, strict=True)
+            )
+            if least < most:
+                return least, most
     raise InputError(
-        f"{place}: 'bounds' is [least, most], each a number or null, e.g. [0, 1]; given: {given}"
+        f"{place}: 'bounds' is [least, most], each a number or null, e.g. [0, 1]; given: {pair}"
     )
 
 
 def read_options(
-    given: Mapping[str, Any], allowed: Mapping[str, Any], place: str, also: Iterable[str] = ()
+    options: Mapping[str, Any], allowed: Mapping[str, Any], place: str, also: Iterable[str] = ()
 ) -> dict[str, Any]:
     """The options with their defaults; ... marks a required one. Raises InputError for unknown and
     missing ones.
     """
     known = sorted({*allowed, *also})
-    for name in given:
+    for name in options:
         if name not in allowed:
             raise InputError(
                 f"{place}: unknown option '{name}'; allowed: {', '.join(known)}.{nearest(name, known)}"
             )
-    missing = [name for name, default in allowed.items() if default is ... and name not in given]
-    if missing:
-        raise InputError(f"{place}: option '{missing[0]}' is missing")
-    return {**allowed, **given}
+    for name, default in allowed.items():
+        if default is ... and name not in options:
+            raise InputError(f"{place}: option '{name}' is missing")
+    return {**allowed, **options}
 
 
 def filled(rows: list[Any], columns: list[str]) -> pd.DataFrame:
     """The rows (mappings or frames) as one table that has these columns even where nothing was
     measured; all others follow.
     """
-    frames = [r for r in rows if isinstance(r, pd.DataFrame) and len(r)]
-    table = (
-        pd.concat(frames, ignore_index=True)
-        if frames
-        else pd.DataFrame([r for r in rows if not isinstance(r, pd.DataFrame)])
-    )
-    return table.reindex(columns=[*columns, *(c for c in table if c not in columns)])
+    frames = [part for part in rows if isinstance(part, pd.DataFrame) and len(part)]
+    if frames:
+        table = pd.concat(frames, ignore_index=True)
+    else:
+        table = pd.DataFrame([row for row in rows if not isinstance(row, pd.DataFrame)])
+    others = [column for column in table if column not in columns]
+    return table.reindex(columns=[*columns, *others])
 
 
 def with_known(frame: pd.DataFrame, terms: Iterable[str]) -> tuple[pd.DataFrame, str]:
@@ -336,19 +331,19 @@ def with_known(frame: pd.DataFrame, terms: Iterable[str]) -> tuple[pd.DataFrame,
     Second: how many rows were left out for which column, as the end of a sentence; empty where none
     was.
     """
-    told = []
-    for column in dict.fromkeys(
-        map(column_of, (part for term in terms for part in term.split(":")))
-    ):
+    losses = []
+    variables = [variable for term in terms for variable in term.split(":")]
+    for column in dict.fromkeys(map(column_of, variables)):
         if column not in frame:
             continue  # whoever fits the terms says so
+        known = frame[column].notna()
         if pd.api.types.is_numeric_dtype(frame[column]):
-            lost = int(frame[column].isna().sum())
-            told += [f"{lost} of unknown {column}"] if lost else []
-            frame = frame[frame[column].notna()]
+            if not known.all():
+                losses.append(f"{int((~known).sum())} of unknown {column}")
+            frame = frame[known]
         else:
-            frame = frame.assign(**{column: frame[column].where(frame[column].notna(), UNKNOWN)})
-    return frame, f" (left out: {', '.join(told)})" if told else ""
+            frame = frame.assign(**{column: frame[column].where(known, UNKNOWN)})
+    return frame, f" (left out: {', '.join(losses)})" if losses else ""
 
 
 def group_labels(frame: pd.DataFrame, by: Sequence[str], otherwise: str = "all runs") -> pd.Series:
@@ -359,9 +354,12 @@ def group_labels(frame: pd.DataFrame, by: Sequence[str], otherwise: str = "all r
         return pd.Series(otherwise, index=frame.index, dtype=object)
     parts = []
     for column in by:
-        levels = frame[column].astype(str).where(frame[column].notna(), UNKNOWN)
-        number = pd.api.types.is_numeric_dtype(frame[column])
-        parts.append(column.replace("_", " ") + " " + levels if number else levels)
+        values = frame[column]
+        levels = values.astype(str).where(values.notna(), UNKNOWN)
+        if pd.api.types.is_numeric_dtype(values):
+            factor = column.replace("_", " ")
+            levels = factor + " " + levels
+        parts.append(levels)
     return pd.concat(parts, axis=1).agg(", ".join, axis=1)
 
 
@@ -369,8 +367,10 @@ def _levels(wanted: Any, column: pd.Series) -> list[Any]:
     """The wanted levels as the column writes them: true and false are names where some are unknown
     (jobs/gather.py).
     """
-    truths = pd.api.types.is_bool_dtype(column)
-    return [v if truths or not isinstance(v, bool) else str(v).lower() for v in _listed(wanted)]
+    levels = _listed(wanted)
+    if pd.api.types.is_bool_dtype(column):
+        return levels
+    return [str(level).lower() if isinstance(level, bool) else level for level in levels]
 
 
 def _listed(value: Any) -> list[Any]:
