@@ -14,7 +14,6 @@ from cyclopts import Group, Parameter
 
 from transect.cli.arguments import File, Json, Query, Whole, at_most_one
 from transect.errors import InputError, nearest
-from transect.store.files import whole_files
 from transect.store.project import find_project
 
 if TYPE_CHECKING:
@@ -248,11 +247,12 @@ def show_languages(
 def _write_distances(path: Path, codes: list[str], features: str) -> None:
     """Write the typological distances of languages, and print how many lack features."""
     from transect.registry import typology
+    from transect.store.files.whole_files import write_whole
 
     if not path.absolute().parent.is_dir():
         raise InputError(f"--distances {path}: there is no such folder.")
     table = typology.distances(codes, features).rename_axis("iso")
-    whole_files.write_whole(path, table.to_csv)
+    write_whole(path, table.to_csv)
     lacking = typology.imputed(codes)
     print(
         f"{path}: {len(codes)} languages; {int((lacking == 1).sum())} have no observed feature of syntax, "
