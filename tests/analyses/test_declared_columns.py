@@ -10,7 +10,7 @@ import pytest
 
 from tests.analyses import simulated
 from transect.registry.factors import shared_fields
-from transect.report.columns import SHARED, told
+from transect.report.columns import SHARED, meaning_and_unit
 from transect.store import units
 from transect.store.project import SHIPPED, Project
 
@@ -75,4 +75,4 @@ def test_every_column_has_a_meaning(name: str, few: pd.DataFrame, registry: pd.D
 )
 def test_a_unit_ends_the_meaning(text: str, parts: tuple[str, str]) -> None:
     """In brackets; without them there is none."""
-    assert told(text) == parts
+    assert meaning_and_unit(text) == parts

@@ -81,13 +81,13 @@ def find(code: str) -> Language:
     import iso639  # half a second: only for codes that the table lacks
 
     try:
-        found = iso639.Language.from_part3(code)
+        entry = iso639.Language.from_part3(code)
     except iso639.LanguageNotFoundError:
         raise InputError(f"{code!r} is no language of ISO 639-3.{_guess(code)}") from None
     scope = {"I": "individual", "M": "macrolanguage", "S": "special"}.get(
-        found.scope or "", "individual"
+        entry.scope or "", "individual"
     )
-    return Language(code, found.name, scope, found.macrolanguage, None, None, None)
+    return Language(code, entry.name, scope, entry.macrolanguage, None, None, None)
 
 
 def _guess(code: str) -> str:

@@ -69,12 +69,12 @@ class Registry:
             if f.group in ("identity", "seed", "release") and f.name != "family"
         }
         label: dict[Any, str] = {}
-        found = {}
+        names = {}
         for run in self.runs.values():
             facts = frozenset((k, repr(v)) for k, v in run.facts.items() if k not in apart)
             key = (run.suite, facts, run.id if run.get("seed") is None else None)
-            found[run.id] = run.get("configuration") or label.setdefault(key, run.id)
-        return found
+            names[run.id] = run.get("configuration") or label.setdefault(key, run.id)
+        return names
 
     def suite_of(self, run: Run) -> Suite:
         return next(suite for suite in self.suites if suite.name == run.suite)
@@ -91,11 +91,11 @@ class Registry:
 
 def held(values: Iterable[Mapping[str, Any]]) -> dict[str, set[Any]]:
     """Factor -> the values that some of the runs have. values: of each run, as queries see it."""
-    found: dict[str, set[Any]] = {}
+    values_of: dict[str, set[Any]] = {}
     for of_run in values:
         for name, value in of_run.items():
-            found.setdefault(name, set()).add(value)
-    return found
+            values_of.setdefault(name, set()).add(value)
+    return values_of
 
 
 @contextmanager

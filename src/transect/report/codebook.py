@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transect.registry.factors import own_fields, shared_fields
-from transect.report.columns import ITEMS, SHARED, TABLES, told
+from transect.report.columns import ITEMS, SHARED, TABLES, meaning_and_unit
 from transect.store import cell_store, units
 from transect.store.files import json_file
 from transect.study.study_file import Study
@@ -42,7 +42,7 @@ def codebook(study: Study) -> pd.DataFrame:
                 or items.get(column.name)
                 or fields.get(column.name, "")
             )
-            rows.append((table, column.name, _kind(column.type), *told(text)))
+            rows.append((table, column.name, _kind(column.type), *meaning_and_unit(text)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -86,10 +86,10 @@ SHARED: dict[str, str] = {
 }
 
 
-def told(text: str) -> tuple[str, str]:
+def meaning_and_unit(text: str) -> tuple[str, str]:
     """Meaning and unit of a declared column: "size of the head [pixels]" -> ("size of the head",
     "pixels").
     """
-    found = re.fullmatch(r"(.*?)(?:\s*\[([^\[\]]*)\])?", text, re.DOTALL)
-    assert found is not None
-    return found[1], found[2] or ""
+    match = re.fullmatch(r"(.*?)(?:\s*\[([^\[\]]*)\])?", text, re.DOTALL)
+    assert match is not None
+    return match[1], match[2] or ""

@@ -50,7 +50,7 @@ def found_in(
             f"{place}: the search for {pattern!r} in {len(texts):,} texts took more than {seconds:g} seconds and was ended; a repetition "
             "within a repetition, as in (z+)+, may take for ever: write it without."
         ) from None
-    told = json.loads(ended.stdout) if ended.returncode == 0 else "it ended Python"
-    if isinstance(told, str):
-        raise InputError(f"{place}: {pattern!r} is not a regular expression ({told}).")
-    return list(told)
+    result = json.loads(ended.stdout) if ended.returncode == 0 else "it ended Python"
+    if isinstance(result, str):
+        raise InputError(f"{place}: {pattern!r} is not a regular expression ({result}).")
+    return list(result)

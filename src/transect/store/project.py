@@ -81,12 +81,12 @@ class Project:
         return self.root / "results" / study
 
     def _path(self, setting: str, variable: str) -> Path | None:
-        given = os.environ.get(variable) or self.settings.get(setting)
-        if "://" in str(given):
+        path = os.environ.get(variable) or self.settings.get(setting)
+        if "://" in str(path):
             raise InputError(
                 f"The setting `{setting}` ({variable}) is an address; it is a folder on this machine."
             )
-        return (self.root / Path(str(given)).expanduser()).resolve() if given else None
+        return (self.root / Path(str(path)).expanduser()).resolve() if path else None
 
 
 def find_project(start: Path | None = None) -> Project:
@@ -151,9 +151,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{path}: unknown setting {name!r}; allowed: {', '.join(SETTINGS)}.{nearest(name, SETTINGS)}"
             )
-        kind, told = KINDS[name]
+        kind, allowed = KINDS[name]
         value = settings[name]
         wrong = type(value) is not kind or value == "" or (type(value) is int and value < 1)
         if value is not None and wrong:
-            raise InputError(f"{path}: {name} is {str(value)[:60]!r}; it must be {told}.")
+            raise InputError(f"{path}: {name} is {str(value)[:60]!r}; it must be {allowed}.")
     return settings

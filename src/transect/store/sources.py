@@ -68,9 +68,9 @@ def fetch(
     content = _uncompress(raw, origin)
     if convert is not None:
         content = convert(content)
-    if (found := digest(content)) != source["sha256"]:
+    if (actual := digest(content)) != source["sha256"]:
         raise InputError(
-            f"{origin} is not the declared version: the sha256 of its content is {found[:12]}..., "
+            f"{origin} is not the declared version: the sha256 of its content is {actual[:12]}..., "
             f"declared is {source['sha256'][:12]}..."
         )
     write_whole(cached, lambda part: part.write_bytes(content))
@@ -85,8 +85,8 @@ def download(source: Source, *, keep: bool = False) -> bytes:
     _check_secret(url)
     if not url.startswith("https://"):
         raise InputError(f"The source {url!r} is not an https address.")
-    if told := addresses.fault(url):
-        raise InputError(f"The address of the source {url!r} {told}.")
+    if fault := addresses.fault(url):
+        raise InputError(f"The address of the source {url!r} {fault}.")
     kept = cache_folder() / "archives" / f"{digest(url.encode())}{Path(url).suffix}"
     if keep and kept.is_file():
         return kept.read_bytes()
@@ -140,14 +140,14 @@ class _OverHttps(urllib.request.HTTPRedirectHandler):
 
 
 def _check_secret(url: str) -> None:
-    if told := addresses.secret(url):
-        raise InputError(f"The address of the source {addresses.shown(url)} {told}.")
+    if clause := addresses.secret(url):
+        raise InputError(f"The address of the source {addresses.shown(url)} {clause}.")
 
 
 def cache_folder() -> Path:
     """Where verified copies are kept: TRANSECT_CACHE, else the user's cache folder."""
-    if given := os.environ.get(CACHE):
-        return Path(given).expanduser()
+    if folder := os.environ.get(CACHE):
+        return Path(folder).expanduser()
     return (
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
         / "transect"

@@ -71,10 +71,10 @@ def _checkpoints(entry: Entry) -> str:
 
 def _settings(entry: Entry) -> dict[str, str]:
     """Every option of measure and stimuli, as it was given or by its default."""
-    given = _with_defaults(entry.measure, entry.options)
+    options = _with_defaults(entry.measure, entry.options)
     if entry.stimuli is not None:
-        given = _with_defaults(entry.stimuli, entry.stimuli_options) | given
-    return {name: yaml_file.inline(value) for name, value in given.items()}
+        options = _with_defaults(entry.stimuli, entry.stimuli_options) | options
+    return {name: yaml_file.inline(value) for name, value in options.items()}
 
 
 def _with_defaults(unit: Unit, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def log_of(folder: Path, *arguments: str) -> tuple[str, int]:
 
 def test_failed_jobs_are_told_with_the_end_of_their_logs(tmp_path: Path) -> None:
     """The step, by which signal it was killed, and what it said last."""
-    told = "\n".join(errors.told(log_of(tmp_path)[0], tmp_path))
+    told = "\n".join(errors.explained(log_of(tmp_path)[0], tmp_path))
     assert (
         "A job of the step die failed (killed by SIGKILL: out of memory, or a limit of the machine?); log/die.log ends with\n  nothing"
         in told

@@ -104,7 +104,7 @@ def add(
     data = yaml_file.read(file) if before else {}
     rule, rules = _rule(data, given, revision, None if training is None else training.rule)
     weights = model if training is None else str(training.last)
-    told = [*described.told, *_openings(weights, given, try_openings)]
+    sentences = [*described.told, *_openings(weights, given, try_openings)]
     facts = {
         "id": name,
         **where,
@@ -120,14 +120,14 @@ def add(
     facts |= _grounds(facts, given, described.how)
     _check_required(facts, defaults)
     sources = SOURCE | (PERSON_SOURCE if _of_a_person(given) else {})
-    more = {"sources": sources, "checkpoints": rules}
+    additions = {"sources": sources, "checkpoints": rules}
     if before and content:
-        text = append.append(content.decode("utf-8"), facts, more, unknown)
+        text = append.append(content.decode("utf-8"), facts, additions, unknown)
     else:
-        text = append.new_file(suite, facts, more, unknown)
+        text = append.new_file(suite, facts, additions, unknown)
     _check_result(text, file, before, name)
     _replace(file, content, text)
-    return Added(file, facts, unknown, missing, told)
+    return Added(file, facts, unknown, missing, sentences)
 
 
 def _grounds(

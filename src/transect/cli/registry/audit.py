@@ -166,12 +166,14 @@ def _chosen(loaded: registry.Registry, name: str, runs: Sequence[str]) -> tuple[
     return suites[name], [known[run] for run in runs] if runs else list(known.values())
 
 
-def _values(asked: study_file.Study, runs: set[str]) -> pd.DataFrame:
+def _values(measured_in: study_file.Study, runs: set[str]) -> pd.DataFrame:
     """The measured values of the runs' cells, with run, revision, step, measure and stimuli."""
     steps = {
-        cell.key: cell.checkpoint.step for cell in asked.cells if cell.checkpoint.run.id in runs
+        cell.key: cell.checkpoint.step
+        for cell in measured_in.cells
+        if cell.checkpoint.run.id in runs
     }
-    store = Store(asked.project.store)
+    store = Store(measured_in.project.store)
     index = store.index()
     index = index[index.index.isin(list(steps)) & (index["state"] == MEASURED)]
     facts = index[["run", "revision", "measure", "stimuli"]].reset_index(names="cell")

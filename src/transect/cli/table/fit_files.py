@@ -36,6 +36,6 @@ def write_predictions(
         raise InputError(
             f"--predict {out}: the table has a column '{taken[0]}' of its own; name it otherwise"
         )
-    found = predictions(model, rows, own=new is None)
-    write_rows(out, pd.concat([rows, found], axis=1))
-    return {"rows": len(rows), "predicted": int(found[".fixed"].notna().sum())}
+    predicted = predictions(model, rows, own=new is None)
+    write_rows(out, pd.concat([rows, predicted], axis=1))
+    return {"rows": len(rows), "predicted": int(predicted[".fixed"].notna().sum())}

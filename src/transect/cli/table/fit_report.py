@@ -77,11 +77,15 @@ def _plain(value: Any) -> Any:
 
 def _quality(model: TableModel) -> Iterator[str]:
     """Information criteria, explained variance, and what is left over."""
-    found, spread, explained = information(model), residual_quantiles(model), r_squared(model.fit)
+    criteria, spread, explained = (
+        information(model),
+        residual_quantiles(model),
+        r_squared(model.fit),
+    )
     yield (
-        f"AIC {found['aic']:.2f}, BIC {found['bic']:.2f}, log likelihood {found['log_likelihood']:.4f}"
-        f"{' (restricted)' if model.method == 'REML' else ''}, {found['n_parameters']:.0f} parameters, "
-        f"residual df {found['df_residual']:.0f}"
+        f"AIC {criteria['aic']:.2f}, BIC {criteria['bic']:.2f}, log likelihood {criteria['log_likelihood']:.4f}"
+        f"{' (restricted)' if model.method == 'REML' else ''}, {criteria['n_parameters']:.0f} parameters, "
+        f"residual df {criteria['df_residual']:.0f}"
     )
     yield "R2: " + ", ".join(
         f"{explained[name]:.4f} {text}" for name, text in R_SQUARED.items() if name in explained
@@ -93,13 +97,13 @@ def _quality(model: TableModel) -> Iterator[str]:
 
 
 def _codings(model: TableModel) -> Iterator[str]:
-    for found in codings(model):
+    for coding in codings(model):
         levels = [
-            f"{level} (reference)" if level == found["reference"] else level
-            for level in found["levels"]
+            f"{level} (reference)" if level == coding["reference"] else level
+            for level in coding["levels"]
         ]
         shown = levels[:SHOWN] + [f"... {len(levels)} levels"] * (len(levels) > SHOWN)
-        yield f" {found['factor']}: {', '.join(shown)}" + CODED[found["coding"]]
+        yield f" {coding['factor']}: {', '.join(shown)}" + CODED[coding["coding"]]
 
 
 def _term_tests(tests: pd.DataFrame, logit: bool) -> Iterator[str]:
@@ -113,7 +117,9 @@ def _term_tests(tests: pd.DataFrame, logit: bool) -> Iterator[str]:
         columns = ["term", "num_df", *(["chi2", "p_chi2"] if logit else []), "F", "den_df", "p"]
         yield from table_lines(tests[columns])
         yield from (
-            f" {term}: {said}" for term, said in tests[["term", "hypothesis"]].to_numpy() if said
+            f" {term}: {hypothesis}"
+            for term, hypothesis in tests[["term", "hypothesis"]].to_numpy()
+            if hypothesis
         )
 
 
@@ -239,14 +245,14 @@ def _files(beside: dict[str, Any]) -> Iterator[str]:
         yield from ["", f"The same in R: {', '.join(beside['in_r'])}"]
 
 
-def _comparison(found: dict[str, Any]) -> Iterator[str]:
-    yield from ["", f"Against {found['against']}, both fitted again by {found['method']}:"]
-    p = p_text(found["p_chi2"])
-    yield f" chi2 {found['chi2']:.4f}, df {found['df']}, p {p} (chi-squared distribution)"
-    least = 1 / (found["n"] + 1)
-    p = f"<= {least:.3g}" if found["p"] <= least else f"{found['p']:.4f}"
-    yield f" p {p} by parametric bootstrap, {found['n']} samples of the smaller model, Monte Carlo SE {found['p_se']:.4f}"
-    if found["same_fixed"]:
+def _comparison(test: dict[str, Any]) -> Iterator[str]:
+    yield from ["", f"Against {test['against']}, both fitted again by {test['method']}:"]
+    p = p_text(test["p_chi2"])
+    yield f" chi2 {test['chi2']:.4f}, df {test['df']}, p {p} (chi-squared distribution)"
+    least = 1 / (test["n"] + 1)
+    p = f"<= {least:.3g}" if test["p"] <= least else f"{test['p']:.4f}"
+    yield f" p {p} by parametric bootstrap, {test['n']} samples of the smaller model, Monte Carlo SE {test['p_se']:.4f}"
+    if test["same_fixed"]:
         yield " The models differ in their variances, which are 0 at the edge: the chi-squared p is too large, take the bootstrap's."
 
 
@@ -256,8 +262,12 @@ def _means(means: pd.DataFrame, differences: pd.DataFrame) -> Iterator[str]:
             "",
             f"Marginal means of {factors} (equal weights over the other factors, numbers at their mean):",
         ]
-        more = [c for c in ("probability", "probability_lower", "probability_upper") if c in part]
-        yield from _estimable(part, ["label", "estimate", "se", "df", "lower", "upper", *more])
+        probabilities = [
+            c for c in ("probability", "probability_lower", "probability_upper") if c in part
+        ]
+        yield from _estimable(
+            part, ["label", "estimate", "se", "df", "lower", "upper", *probabilities]
+        )
         pairs = differences[differences["factors"] == factors] if len(differences) else differences
         for kind, of_kind in pairs.groupby("kind", sort=False) if len(pairs) else ():
             yield f" {str(kind).capitalize()}s, p adjusted by Holm over these {len(of_kind)}:"
@@ -272,16 +282,16 @@ def _estimable(rows: pd.DataFrame, columns: list[str]) -> Iterator[str]:
         yield f" Not estimable, since a cell that they need has no rows: {'; '.join(rows.loc[~known, 'label'])}"
 
 
-def _equivalence(found: pd.DataFrame) -> Iterator[str]:
-    margin = f"{found['margin'].iloc[0]:g}" if len(found) else ""
+def _equivalence(tests: pd.DataFrame) -> Iterator[str]:
+    margin = f"{tests['margin'].iloc[0]:g}" if len(tests) else ""
     yield from [
         "",
         f"Within {margin} of 0 (two one-sided tests, 5 %; a margin that was fixed before the data were seen):",
     ]
     columns = ["term", "estimate", "lower90", "upper90", "p", "verdict", "smallest_margin"]
     yield from (
-        table_lines(found[columns])
-        if len(found)
+        table_lines(tests[columns])
+        if len(tests)
         else [" the model has no effect but the intercept"]
     )
 
@@ -296,13 +306,13 @@ def _influence(beside: dict[str, Any]) -> Iterator[str]:
         yield f" Not left out, having more than 60 levels: {', '.join(beside['not_left_out'])} (name it to leave it out)"
 
 
-def _relatedness(found: dict[str, Any]) -> Iterator[str]:
+def _relatedness(result: dict[str, Any]) -> Iterator[str]:
     yield from [
         "",
-        f"Related levels of {found['of']} ({found['file']}, taken for {found['taken_for']}), on their means:",
+        f"Related levels of {result['of']} ({result['file']}, taken for {result['taken_for']}), on their means:",
     ]
-    yield f" {found['lambda']['sentence']}"
+    yield f" {result['lambda']['sentence']}"
     columns = ["phylogeny", "lambda", "term", *ESTIMATE, "lower", "upper"]
-    yield from table_lines(found["effects"][columns])
-    if found["left_out"]:
-        yield f" Left out, varying within the levels and not between their means: {', '.join(found['left_out'])}"
+    yield from table_lines(result["effects"][columns])
+    if result["left_out"]:
+        yield f" Left out, varying within the levels and not between their means: {', '.join(result['left_out'])}"

@@ -248,15 +248,15 @@ def _jump(rows: pd.DataFrame, x: str, y: str, continuous: str, group: str) -> di
     return {"continuous_metric": continuous, **step, **intervals}
 
 
-def as_json(found: dict[str, Any]) -> str:
-    return json_text(found)
+def as_json(result: dict[str, Any]) -> str:
+    return json_text(result)
 
 
-def summary(found: dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The printed summary."""
-    best, forms = found["best"], found["forms"]
+    best, forms = result["best"], result["forms"]
     lines = [
-        _head_line(found),
+        _head_line(result),
         "",
         "Forms, by the error of predicting whole groups from the others (r2: against the mean of the other groups):",
         *table_lines(pd.DataFrame(forms)),
@@ -267,28 +267,30 @@ def summary(found: dict[str, Any]) -> str:
             f"{best} is kept: the simplest form within one standard error of {forms[0]['form']}.",
             "",
         ]
-    if found["parameters"]:
+    if result["parameters"]:
         lines += [
-            f"{best}: {found['formula']}, 95 % intervals by leaving out each group (jackknife):",
-            *table_lines(pd.DataFrame(found["parameters"])),
+            f"{best}: {result['formula']}, 95 % intervals by leaving out each group (jackknife):",
+            *table_lines(pd.DataFrame(result["parameters"])),
         ]
-    if "break" in found or "no_break" in found:
-        lines += [""] if found["parameters"] else []
-        lines += _break_lines(found)
-    if "beyond" in found:
-        lines += ["", _beyond_line(found["beyond"])]
-    if "jump" in found:
-        lines += ["", *_jump_lines(found)]
-    if found["notes"]:
-        lines += ["", *(f"Note: {note}." for note in found["notes"])]
+    if "break" in result or "no_break" in result:
+        lines += [""] if result["parameters"] else []
+        lines += _break_lines(result)
+    if "beyond" in result:
+        lines += ["", _beyond_line(result["beyond"])]
+    if "jump" in result:
+        lines += ["", *_jump_lines(result)]
+    if result["notes"]:
+        lines += ["", *(f"Note: {note}." for note in result["notes"])]
     return "\n".join(lines)
 
 
-def _head_line(found: dict[str, Any]) -> str:
-    causes = "; ".join(str(LeftOut(**part)) for part in found["left_out"])
-    missing = f" ({found['n_missing']} more were left out: {causes})" if found["n_missing"] else ""
-    against = f"{found['y']} against {' and '.join(found['x'])}"
-    return f"{against}: {found['n_rows']} rows{missing}, groups: {found['group']}"
+def _head_line(result: dict[str, Any]) -> str:
+    causes = "; ".join(str(LeftOut(**part)) for part in result["left_out"])
+    missing = (
+        f" ({result['n_missing']} more were left out: {causes})" if result["n_missing"] else ""
+    )
+    against = f"{result['y']} against {' and '.join(result['x'])}"
+    return f"{against}: {result['n_rows']} rows{missing}, groups: {result['group']}"
 
 
 def _beyond_line(beyond: dict[str, Any]) -> str:
@@ -298,10 +300,10 @@ def _beyond_line(beyond: dict[str, Any]) -> str:
     )
 
 
-def _break_lines(found: dict[str, Any]) -> list[str]:
-    if "no_break" in found:
-        return [f"No break was looked for: {found['no_break']}."]
-    test, x = found["break"], found["x"][0]
+def _break_lines(result: dict[str, Any]) -> list[str]:
+    if "no_break" in result:
+        return [f"No break was looked for: {result['no_break']}."]
+    test, x = result["break"], result["x"][0]
     place = f"at log10 {x} {test['psi']:.3f} [{test['lower']:.3f}, {test['upper']:.3f}]"
     if np.isnan(test["lower"]):
         place = f"best at log10 {x} {test['psi']:.3f}, but no single break fits all groups"
@@ -310,20 +312,20 @@ def _break_lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _jump_lines(found: dict[str, Any]) -> list[str]:
-    jump = found["jump"]
+def _jump_lines(result: dict[str, Any]) -> list[str]:
+    jump = result["jump"]
     rows = [
         {"": name, **{k: jump[key][k] for k in ("estimate", "lower", "upper")}}
         for name, key in (
-            (f"share of {found['y']}", "thresholded"),
+            (f"share of {result['y']}", "thresholded"),
             (f"share of {jump['continuous_metric']}", "continuous"),
             ("difference", "sensitivity"),
             ("explained", "explained"),
         )
     ]
     return [
-        f"The jump of {found['y']} beside {jump['continuous_metric']}: {jump['label']} ({jump['reason']}).",
-        f"  between {found['x'][0]} {jump['below']:.4g} and {jump['above']:.4g}, the largest change in {jump['n_agree']} of "
+        f"The jump of {result['y']} beside {jump['continuous_metric']}: {jump['label']} ({jump['reason']}).",
+        f"  between {result['x'][0]} {jump['below']:.4g} and {jump['above']:.4g}, the largest change in {jump['n_agree']} of "
         f"{jump['n_groups']} groups; a rise within {jump['gap']:.2g} decades, the distance of neighbouring x, counts as a jump",
         "  share: of the range, taken by a step beyond a smooth curve; explained: of the step, by a smooth "
         f"{jump['continuous_metric']} under the same threshold",

@@ -20,21 +20,23 @@ OF_JOBS = (
     "RuleException",
     "WorkflowError: At least one job did not",
 )
-JOBS, LINES = 3, 6  # told at most, of each the last lines
+JOBS, LINES = 3, 6  # that are shown at most; of each job its last lines
 
 
-def told(text: str, root: Path) -> list[str]:
+def explained(text: str, root: Path) -> list[str]:
     """Lines for the user. text: Snakemake's log; root: the folder that its paths are relative to."""
-    jobs = dict(reversed([(path, rule) for rule, path in JOB.findall(text)]))
-    deaths = {path: _death(code, name) for path, code, name in SIGNALLED.findall(text)}
-    found = []
-    for path, rule in list(jobs.items())[:JOBS]:
-        found.append(f"A job of the step {rule} failed{deaths.get(path, '')}; {path} ends with")
-        found += [f"  {line}" for line in _tail(root / path)]
-    if len(jobs) > JOBS:
-        found.append(f"{len(jobs) - JOBS} more jobs failed.")
-    error = own_error(text)
-    return found + ([f"Snakemake says: {error}"] if error else [])
+    step_of = dict(reversed([(path, rule) for rule, path in JOB.findall(text)]))
+    death_of = {path: _death(code, name) for path, code, name in SIGNALLED.findall(text)}
+    lines = []
+    for path, rule in list(step_of.items())[:JOBS]:
+        death = death_of.get(path, "")
+        lines.append(f"A job of the step {rule} failed{death}; {path} ends with")
+        lines += [f"  {line}" for line in _tail(root / path)]
+    if len(step_of) > JOBS:
+        lines.append(f"{len(step_of) - JOBS} more jobs failed.")
+    if error := own_error(text):
+        lines.append(f"Snakemake says: {error}")
+    return lines
 
 
 def own_error(text: str) -> str:
@@ -47,15 +49,15 @@ def own_error(text: str) -> str:
 
 
 def _death(code: str, name: str) -> str:
-    signal = {"137": "SIGKILL", "143": "SIGTERM", "139": "SIGSEGV", "134": "SIGABRT"}.get(
-        code, name
-    )
+    signals = {"137": "SIGKILL", "143": "SIGTERM", "139": "SIGSEGV", "134": "SIGABRT"}
+    signal = signals.get(code, name)
     memory = ": out of memory, or a limit of the machine?" if signal == "SIGKILL" else ""
     return f" (killed by {signal}{memory})" if signal else ""
 
 
 def _tail(path: Path) -> list[str]:
-    lines = (
-        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    )
+    """The last lines of a log."""
+    lines: list[str] = []
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return [line for line in lines if line.strip()][-LINES:] or ["nothing: it said nothing"]

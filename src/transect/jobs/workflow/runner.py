@@ -148,7 +148,7 @@ def _explain(code: int, log: Path, study: Study, say: Callable[[str], object]) -
     text = log.read_text(encoding="utf-8", errors="replace")
     if code == USAGE:
         raise InputError(f"Snakemake refuses what it was given: {workflow_errors.own_error(text)}")
-    for line in workflow_errors.told(text, study.project.root):
+    for line in workflow_errors.explained(text, study.project.root):
         say(line)
     say(f"The workflow ended with an error; all of its log is in {_shown(log)}.")
 

@@ -87,8 +87,8 @@ def end(process: subprocess.Popen) -> None:  # type: ignore[type-arg]
                     psutil.NoSuchProcess
                 ):  # also where its number means another process now
                     member.send_signal(number)
-            _, left = psutil.wait_procs(family, timeout=seconds)
-            if not [p for p in left if _lives(p)]:
+            _, alive = psutil.wait_procs(family, timeout=seconds)
+            if not [p for p in alive if _lives(p)]:
                 break
         except KeyboardInterrupt:
             steps = [STEPS[-1]]

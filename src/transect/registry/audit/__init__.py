@@ -19,20 +19,20 @@ def audit(holdings: Sequence[Holding]) -> list[Finding]:
     """Every finding about the files of these runs, in the order of KINDS, then of the runs; known
     ones are among them.
     """
-    found = [
+    findings = [
         *presence.findings(holdings),
         *weights.findings(holdings),
         *(finding for holding in holdings for finding in contents.findings(holding)),
     ]
     place = {holding.run.id: i for i, holding in enumerate(holdings)}
-    return sorted(_grouped(found), key=lambda f: (list(KINDS).index(f.kind), place[f.runs[0]]))
+    return sorted(_grouped(findings), key=lambda f: (list(KINDS).index(f.kind), place[f.runs[0]]))
 
 
-def _grouped(found: Sequence[Finding]) -> list[Finding]:
+def _grouped(findings: Sequence[Finding]) -> list[Finding]:
     """One finding for the runs of which the same was found: of a suite whose runs all start with
     three equal steps, for example.
     """
     runs: dict[Finding, list[str]] = {}
-    for finding in found:
+    for finding in findings:
         runs.setdefault(replace(finding, runs=()), []).extend(finding.runs)
     return [replace(finding, runs=tuple(dict.fromkeys(names))) for finding, names in runs.items()]

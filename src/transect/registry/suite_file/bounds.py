@@ -18,15 +18,15 @@ class TooMany(Exception):
 
 def steps(parts: Iterable[Any]) -> list[int | None]:
     """The steps of a rule, its ranges written out. Raises TooMany for more than STEPS."""
-    found: list[int | None] = []
+    every: list[int | None] = []
     for part in parts:
         span = (
             range(part["from"], part["to"] + 1, part["by"]) if isinstance(part, dict) else range(1)
         )
-        if len(found) + _length(span) > STEPS:
+        if len(every) + _length(span) > STEPS:
             raise TooMany(f"has more than {STEPS:,} steps")
-        found += (list(span) or [part["from"], part["to"]]) if isinstance(part, dict) else [part]
-    return found
+        every += (list(span) or [part["from"], part["to"]]) if isinstance(part, dict) else [part]
+    return every
 
 
 def _length(span: range) -> float:

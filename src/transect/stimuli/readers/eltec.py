@@ -48,8 +48,8 @@ def canonical(lines: bytes) -> bytes:
     """JSON lines with id, text and further fields -> id and text only, the form that the declared
     sha256 describes.
     """
-    found = (json.loads(line) for line in lines.decode("utf-8").split("\n") if line)
-    return _jsonl([Novel(entry["id"], entry["text"]) for entry in found])
+    entries = (json.loads(line) for line in lines.decode("utf-8").split("\n") if line)
+    return _jsonl([Novel(entry["id"], entry["text"]) for entry in entries])
 
 
 def derive(archive: bytes, *, language: str, split: str, listed: Path = LISTED) -> bytes:
@@ -74,7 +74,7 @@ def derive(archive: bytes, *, language: str, split: str, listed: Path = LISTED) 
         for name in files.namelist()
         if "/level1/" in name and name.endswith(".xml")
     }
-    found = []
+    texts = []
     for name, sha256 in wanted.items():
         if name not in members:
             raise InputError(
@@ -86,8 +86,8 @@ def derive(archive: bytes, *, language: str, split: str, listed: Path = LISTED) 
                 f"The text of {name} in the archive of ELTeC-{language} has sha256 {actual[:12]}..., not the declared "
                 f"{sha256[:12]}...; a mirror with the declared texts can be used instead."
             )
-        found.append(Novel(name, text))
-    return _jsonl(found)
+        texts.append(Novel(name, text))
+    return _jsonl(texts)
 
 
 def plain_text(tei: bytes) -> str:
@@ -129,7 +129,7 @@ def _tag(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _jsonl(found: list[Novel]) -> bytes:
+def _jsonl(entries: list[Novel]) -> bytes:
     return "".join(
-        json.dumps(novel._asdict(), ensure_ascii=False) + "\n" for novel in found
+        json.dumps(novel._asdict(), ensure_ascii=False) + "\n" for novel in entries
     ).encode("utf-8")

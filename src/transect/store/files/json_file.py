@@ -16,19 +16,19 @@ def read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        told = "it is nested too deep"
+        damage = "it is nested too deep"
     except ValueError as error:  # also what is not UTF-8
-        told = str(error)
-    raise InputError(f"{path}: this file is damaged ({told}).")
+        damage = str(error)
+    raise InputError(f"{path}: this file is damaged ({damage}).")
 
 
 def read_object(path: Path, *needed: str) -> dict[str, Any]:
     """The same of a file that holds one object with these names; InputError for anything else."""
-    found = read(path)
-    if not isinstance(found, dict):
+    content = read(path)
+    if not isinstance(content, dict):
         raise InputError(
-            f"{path}: this file is damaged (it holds {type(found).__name__} where an object was written)."
+            f"{path}: this file is damaged (it holds {type(content).__name__} where an object was written)."
         )
-    if lacking := [name for name in needed if name not in found]:
+    if lacking := [name for name in needed if name not in content]:
         raise InputError(f"{path}: this file is damaged (it lacks {', '.join(lacking)}).")
-    return found
+    return content

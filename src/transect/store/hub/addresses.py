@@ -81,14 +81,14 @@ def secret_in(text: str) -> tuple[int, str] | None:
     A user name alone is none where it is part of how a place is called (git@host).
     """
     for match in ADDRESS.finditer(text):
-        told = secret(match[0])
+        clause = secret(match[0])
         called_so = (
             "@" in _place(match[0])
             and ":" not in _place(match[0]).split("@")[0]
             and "ssh" in match[0][:8]
         )
-        if told and not called_so and "://" in match[0]:
-            return match.start(), told
+        if clause and not called_so and "://" in match[0]:
+            return match.start(), clause
     return None
 
 
@@ -122,8 +122,8 @@ def _is_secret(name: str) -> bool:
 
 def _without_secrets(url: str) -> str:
     rest = SCHEME.sub("", url)
-    before, at, _ = _place(url).rpartition("@")
-    bare = f"{url[: len(url) - len(rest)]}{'***@' + rest[len(before) + 1 :] if at else rest}"
+    before, sign, _ = _place(url).rpartition("@")
+    bare = f"{url[: len(url) - len(rest)]}{'***@' + rest[len(before) + 1 :] if sign else rest}"
     return KEY.sub(
         "***", FIELD.sub(lambda m: f"{m['name']}=***" if _is_secret(m["name"]) else m[0], bare)
     )
