@@ -59,6 +59,14 @@ def test_line_of_a_value(tmp_path: Path, keys: list[str | int], line: int) -> No
     assert yaml_file.line(path, keys) == line
 
 
+def test_a_place_is_looked_for_when_it_is_written(tmp_path: Path) -> None:
+    """Made before its file is there, it names the line that the value has at last."""
+    path = tmp_path / "suite.yaml"
+    place = yaml_file.Place(path, "runs", 1, "id")
+    path.write_text("runs:\n- {id: a}\n- {id: b}\n")
+    assert f"{place}: here" == f"{path}, line 3: here"
+
+
 NINES = "a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
 )

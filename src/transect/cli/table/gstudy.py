@@ -208,16 +208,20 @@ def _ranges(
     """
     own = study.design.closure(frozenset({study.object}))
     settled = {*own, *study.fixed, *levels}
-    sizes, within = study.observations.sizes, study.design.within
+    sizes = study.observations.sizes
     most = {}
     for facet in plan.facets:
-        if facet not in settled:
-            observed = sizes[within[facet] | {facet}] / sizes[within[facet]]
-            most[facet] = max(SEARCHED, MORE * ceil(observed))
-    numbers = sorted([*most.values(), *(len(v) for v in levels.values())])
+        if facet in settled:
+            continue
+        within = study.design.within[facet]
+        observed = sizes[within | {facet}] / sizes[within]
+        most[facet] = max(SEARCHED, MORE * ceil(observed))
+    chosen = [len(numbers) for numbers in levels.values()]
+    numbers = sorted([*most.values(), *chosen])
     if prod(numbers[:-1]) > QUICK:
         most = dict.fromkeys(most, SEARCHED)
-    return {facet: range(1, number + 1) for facet, number in most.items()} | dict(levels)
+    ranges = {facet: range(1, number + 1) for facet, number in most.items()}
+    return ranges | dict(levels)
 
 
 def summary(result: Mapping[str, Any]) -> str:

@@ -71,8 +71,13 @@ def _grouped_by_size(whole: Mapping[str, int]) -> dict[int, list[str]]:
     commonest = Counter(whole.values()).most_common(1)[0][0]
     sizes: dict[int, list[str]] = {}
     for revision, size in whole.items():
-        near = (s for s in [commonest, *sizes] if SHARE < size / max(s, 1) < 1 / SHARE)
-        sizes.setdefault(next(near, size), []).append(revision)
+        key = size
+        for other in (commonest, *sizes):
+            ratio = size / max(other, 1)
+            if SHARE < ratio < 1 / SHARE:
+                key = other
+                break
+        sizes.setdefault(key, []).append(revision)
     return sizes
 
 

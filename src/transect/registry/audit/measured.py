@@ -39,18 +39,20 @@ def judge(holdings: Sequence[Holding], values: pd.DataFrame) -> Judged:
     """
     equal, off = [], []
     n_curves = []  # of each run
-    rows = values[values["value"].notna() & values["step"].notna()]
-    rows_of = dict(iter(rows.groupby("run", sort=False)))
+    known = values["value"].notna() & values["step"].notna()
+    rows_of = dict(iter(values[known].groupby("run", sort=False)))
     for holding in holdings:
-        mine = rows_of.get(holding.run.id)
-        if mine is None:
+        rows = rows_of.get(holding.run.id)
+        if rows is None:
             continue
-        equal += _equal(holding, mine)
-        odd, n = _off(holding, mine[mine["layer"].isna() & mine["head"].isna()])
-        off += odd
+        equal += _equal(holding, rows)
+        of_model = rows["layer"].isna() & rows["head"].isna()
+        outliers, n = _off(holding, rows[of_model])
+        off += outliers
         n_curves.append(n)
     judged = sum(n > 0 for n in n_curves)
-    return Judged([*equal, *off], sum(n_curves), judged, len(n_curves) - judged)
+    short = len(n_curves) - judged
+    return Judged([*equal, *off], sum(n_curves), judged, short)
 
 
 def _equal(holding: Holding, rows: pd.DataFrame) -> list[Finding]:
@@ -76,15 +78,19 @@ def _equal(holding: Holding, rows: pd.DataFrame) -> list[Finding]:
 
 def _with_equal_values(rows: pd.DataFrame) -> list[list[str]]:
     """Sets of two and more revisions with the same numbers, in every metric that is not a count."""
-    fine = rows[rows.groupby(SERIES)["value"].transform(lambda v: (v % 1 != 0).any())]
+    values = rows.groupby(SERIES)["value"]
+    fine = rows[values.transform(lambda v: (v % 1 != 0).any())]
     places = ("item", "region", "word", "position", "layer", "head")
     keys = [column for column in (*SERIES, *places) if column in fine]
     ordered = fine.sort_values(keys, kind="stable")
     groups: dict[bytes, list[str]] = {}
     for (_, revision), part in ordered.groupby(["step", "revision"]):
-        if len(part) >= ENOUGH:
-            hashes = pd.util.hash_pandas_object(part[[*keys, "value"]], index=False)
-            groups.setdefault(hashes.to_numpy().tobytes(), []).append(str(revision))
+        if len(part) < ENOUGH:
+            continue
+        compared = part[[*keys, "value"]]
+        hashes = pd.util.hash_pandas_object(compared, index=False)
+        same = groups.setdefault(hashes.to_numpy().tobytes(), [])
+        same.append(str(revision))
     return [revisions for revisions in groups.values() if len(revisions) > 1]
 
 
@@ -129,12 +135,16 @@ def _is_curve(points: pd.DataFrame) -> bool:
 
 def _outliers(metric: str, points: pd.DataFrame) -> dict[str, _Outlier]:
     """Revision -> how far it lies off the curve of a metric, of those that do."""
+    revisions = points["revision"]
     y = points["value"].to_numpy(float)
+    x = np.log(points["step"].to_numpy(float) + 1)
     outliers = {}
-    for i, z in off_curve(np.log(points["step"].to_numpy(float) + 1), y).items():
+    for i, z in off_curve(x, y).items():
         distances = np.abs(np.delete(y, [i]) - y[i])
-        nearest = points["revision"].drop(i).iloc[int(np.argmin(distances))]
+        others = revisions.drop(i)
+        nearest = others.iloc[int(np.argmin(distances))]
         side = "above" if z > 0 else "below"
-        sentence = f"{metric} {y[i]:.4g}, {abs(z):.0f} times the noise {side} the curve; nearest to {nearest}"
-        outliers[str(points["revision"][i])] = _Outlier(z, sentence)
+        noise = f"{abs(z):.0f} times the noise {side} the curve"
+        sentence = f"{metric} {y[i]:.4g}, {noise}; nearest to {nearest}"
+        outliers[str(revisions[i])] = _Outlier(z, sentence)
     return outliers

@@ -21,15 +21,20 @@ Formats = Mapping[str, Mapping[str, str]]  # format -> hash -> name of a file
 
 def findings(holdings: Sequence[Holding]) -> list[Finding]:
     """Identical weights, shared shards, and weights that were replaced under one name."""
-    held = {
-        (i, revision): _weights(files)
-        for i, holding in enumerate(holdings)
-        for revision, files in holding.with_main.items()
-    }
+    held = {}
+    for i, holding in enumerate(holdings):
+        for revision, files in holding.with_main.items():
+            held[i, revision] = _weights(files)
     classes = _classes(held)
-    of_classes = [_without_main(nodes, holdings) for nodes in classes]
-    twins = [_twins(holdings, nodes, held) for nodes in of_classes if len(nodes) > 1]
-    replacements = [f for h in holdings if "main" in h.rule for f in _replaced(h)]
+    twins = []
+    for members in classes:
+        nodes = _without_main(members, holdings)
+        if len(nodes) > 1:
+            twins.append(_twins(holdings, nodes, held))
+    replacements = []
+    for holding in holdings:
+        if "main" in holding.rule:
+            replacements += _replaced(holding)
     return [*_joined(twins), *_shared(holdings, classes, held), *replacements]
 
 
@@ -160,14 +165,19 @@ def _joined(twins: Sequence[Finding]) -> list[Finding]:
     """
     groups: dict[Hashable, list[Finding]] = {}
     for finding in twins:
-        key = (finding.runs, finding.known, finding.reason) if len(finding.runs) > 1 else finding
+        key: Hashable = finding
+        if len(finding.runs) > 1:
+            key = (finding.runs, finding.known, finding.reason)
         groups.setdefault(key, []).append(finding)
-    return [group[0] if len(group) == 1 else _one_of(group) for group in groups.values()]
+    return [_one_of(group) for group in groups.values()]
 
 
 def _one_of(group: Sequence[Finding]) -> Finding:
+    first = group[0]
+    if len(group) == 1:
+        return first
     revisions = tuple(revision for finding in group for revision in finding.revisions)
-    return replace(group[0], revisions=revisions, found=f"{len(group)} sets of twins")
+    return replace(first, revisions=revisions, found=f"{len(group)} sets of twins")
 
 
 @dataclass
@@ -203,12 +213,14 @@ def _shards(classes: Sequence[Sequence[Node]], held: Mapping[Node, Formats]) -> 
     """Every content of a file of weights, in the order in which it is first met."""
     shards: dict[str, _Shard] = {}
     for c, nodes in enumerate(classes):
-        for files in (files for node in nodes for files in held[node].values()):
+        sets = [files for node in nodes for files in held[node].values()]
+        for files in sets:
             for digest, name in files.items():
                 shard = shards.setdefault(digest, _Shard(name, [], 0))
+                shard.name = name
+                shard.of = max(shard.of, len(files))
                 if c not in shard.classes:
                     shard.classes.append(c)
-                shard.name, shard.of = name, max(shard.of, len(files))
     return list(shards.values())
 
 
