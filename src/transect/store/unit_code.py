@@ -31,10 +31,15 @@ def state(
     """The state of a unit as it is now. options: what is given to it, which may name files; more:
     files that it was seen to read.
     """
-    if unit is None or (root := unit.root) is None:
+    if unit is None or unit.root is None:
         return SHIPPED_STATE
-    paths = {*files(unit, options), *(path for path in more if path.is_file())}
-    return " ".join(sorted(f"{_name(path, root)}={_digest(path)}" for path in paths))
+    paths = set(files(unit, options))
+    paths.update(path for path in more if path.is_file())
+    parts = []
+    for path in paths:
+        name = _name(path, unit.root)
+        parts.append(f"{name}={_digest(path)}")
+    return " ".join(sorted(parts))
 
 
 def changed(before: str, now: str) -> list[str]:
@@ -103,7 +108,9 @@ def _folders(path: Path, root: Path) -> list[Path]:
     """
     folders = [root]
     for text in _texts(path):
-        for folder in (path.parent / text, root / text) if "*" not in text else ():
+        if "*" in text:
+            continue
+        for folder in (path.parent / text, root / text):
             if _is(folder, "dir") and folder.resolve().is_relative_to(root):
                 folders.append(folder)
     return list(dict.fromkeys(folders))
@@ -113,12 +120,16 @@ def _named(unit: Unit, root: Path, code: list[Path], options: Mapping[str, Any])
     """Data that the code or an option names (a part that is computed stands for anything), and data
     called like the unit.
     """
-    texts_of = [*((path, _texts(path)) for path in code), (unit.path, list(_strings(options)))]
+    sources = [(path, _texts(path)) for path in code]
+    sources.append((unit.path, list(_strings(options))))
     named = set(unit.path.parent.glob(f"{unit.path.stem}.*"))
-    for path, texts in texts_of:
+    for path, texts in sources:
         for folder in (path.parent, *_folders(path, root)):
             for text in texts:
-                named.update(folder.glob(text) if "*" in text else [folder / text])
+                if "*" in text:
+                    named.update(folder.glob(text))
+                else:
+                    named.add(folder / text)
     resolved = {path.resolve() for path in named if _is(path, "file")}
     return {path for path in resolved if readable(path, root)}
 
@@ -130,20 +141,30 @@ def _texts(path: Path) -> list[str]:
 @cache
 def _texts_at(path: Path, modified: int) -> list[str]:
     """The texts in a file's code that may name files; ``f"{language}.csv"`` -> ``*.csv``."""
-    texts = []
+    texts: dict[str, None] = {}
     for node in ast.walk(syntax(path)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts += [node.value] if "*" not in node.value else []
-        elif isinstance(node, ast.JoinedStr):
-            text = _pattern(node)
-            if "." in Path(text).name and not text.startswith(("/", "*/")):
-                texts.append(text)
-    return [text for text in dict.fromkeys(texts) if 0 < len(text) < 200 and text.isprintable()]
+        text = _text(node)
+        if 0 < len(text) < 200 and text.isprintable():
+            texts[text] = None
+    return list(texts)
+
+
+def _text(node: ast.AST) -> str:
+    """The text of a node that may name files, as a pattern; empty for any other node."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return "" if "*" in node.value else node.value
+    if isinstance(node, ast.JoinedStr):
+        text = _pattern(node)
+        if "." in Path(text).name and not text.startswith(("/", "*/")):
+            return text
+    return ""
 
 
 def _pattern(node: ast.JoinedStr) -> str:
     """An f-string as a pattern of file names: * for each part that is computed."""
-    parts = [str(v.value) if isinstance(v, ast.Constant) else "*" for v in node.values]
+    parts = []
+    for part in node.values:
+        parts.append(str(part.value) if isinstance(part, ast.Constant) else "*")
     return "".join(parts).replace("**", "*")
 
 
@@ -187,16 +208,18 @@ def _plain(node: Any) -> Any:
     """A syntax tree as lists: without places, what is empty, and texts that stand alone
     (docstrings).
     """
-    if isinstance(node, ast.AST):
-        parts = []
-        for name, value in ast.iter_fields(node):
-            if value is not None and name != "kind":
-                part = _plain(value)
-                parts += [[name, part]] if part != [] else []
-        return [type(node).__name__, *parts]
     if isinstance(node, list):
         return [_plain(part) for part in node if not _text_alone(part)]
-    return [type(node).__name__, repr(node)]
+    if not isinstance(node, ast.AST):
+        return [type(node).__name__, repr(node)]
+    parts = []
+    for name, value in ast.iter_fields(node):
+        if value is None or name == "kind":
+            continue
+        part = _plain(value)
+        if part != []:
+            parts.append([name, part])
+    return [type(node).__name__, *parts]
 
 
 def _text_alone(node: Any) -> bool:

@@ -184,10 +184,12 @@ def _some_finished(study: Study, index: pd.DataFrame) -> pd.DataFrame:
     """The finished cells of about READ files, spread over all."""
     if index.empty:
         return index
-    done = index[(index["state"] == MEASURED) & index["run"].isin(study.registry.runs)]
+    known = index["run"].isin(study.registry.runs)
+    done = index[known & (index["state"] == MEASURED)]
     files = done["file"].drop_duplicates().tolist()
     step = max(1, len(files) // READ)
-    return done[done["file"].isin(set(files[::step]))]
+    chosen = set(files[::step])
+    return done[done["file"].isin(chosen)]
 
 
 @dataclass
@@ -247,7 +249,8 @@ def cell_seconds(cell: Cell, speed: Speed) -> float:
 def entry_seconds(run: Run, entry: Entry, speed: Speed) -> float:
     """Of one core, for one measure on one checkpoint of a run."""
     stimuli = entry.stimuli.name if entry.stimuli else ""
-    ratio = speed.by_measure.get((entry.measure.name, stimuli), speed.cell)
+    kind = (entry.measure.name, stimuli)
+    ratio = speed.by_measure.get(kind, speed.cell)
     per_weight = _known(ratio, run, speed) * CELL_SECONDS_PER_WEIGHT
     return ratio * CELL_SECONDS + per_weight * _weights(run)
 

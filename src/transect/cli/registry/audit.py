@@ -6,7 +6,6 @@ cells of a study.
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,16 +58,27 @@ def audit_files(
     loaded = registry.load(project)
     suite, chosen = _chosen(loaded, name, runs)
     holdings, where = read(project, loaded, suite, chosen, source, save, _facts)
-    notes = _not_compared(chosen, {holding.run.id for holding in holdings}, where)
-    revisions = sum(len(holding.listed) for holding in holdings)
-    return Report(name, len(holdings), revisions, audit(holdings), notes)
+    held = {holding.run.id for holding in holdings}
+    return Report(
+        suite=name,
+        runs=len(holdings),
+        revisions=sum(len(holding.listed) for holding in holdings),
+        findings=audit(holdings),
+        notes=_not_compared(chosen, held, where),
+    )
 
 
 def _not_compared(chosen: Sequence[Run], held: set[str], where: str) -> list[str]:
     """Notes on the runs of which no files were compared, one for each cause."""
-    without = [run.id for run in chosen if not run.loadable]
-    counted = [run.id for run in chosen if run.trained_here and run.get("mixer") == "ngram"]
-    absent = [run.id for run in chosen if run.loadable and run.id not in held.union(counted)]
+    without, counted, absent = [], [], []
+    for run in chosen:
+        of_counts = run.trained_here and run.get("mixer") == "ngram"
+        if of_counts:
+            counted.append(run.id)
+        if not run.loadable:
+            without.append(run.id)
+        elif run.id not in held and not of_counts:
+            absent.append(run.id)
     causes = (
         (without, "have no weights that can be had"),
         (counted, "are tables of counts, which have no weights"),
@@ -121,16 +131,21 @@ def summary(report: Report) -> str:
     lines = []
     for kind, meaning in KINDS.items():
         findings = [finding for finding in report.findings if finding.kind == kind]
-        if findings:
-            lines += [f"{kind}: {meaning}"]
-            lines += [line for finding in findings for line in _lines(finding)]
-            lines += [""]
-    lines += [f"note     {note}" for note in report.notes]
-    known = Counter(finding.known for finding in report.findings)
-    counts = f"{known[False]} new findings, {known[True]} known"
-    outcome = counts if report.findings else "no findings"
+        if not findings:
+            continue
+        lines.append(f"{kind}: {meaning}")
+        for finding in findings:
+            lines += _lines(finding)
+        lines.append("")
+    for note in report.notes:
+        lines.append(f"note     {note}")
+    outcome = "no findings"
+    if report.findings:
+        known = sum(finding.known for finding in report.findings)
+        outcome = f"{len(report.findings) - known} new findings, {known} known"
     compared = f"{report.runs} runs, {report.revisions} revisions compared"
-    return "\n".join([*lines, f"{report.suite}: {compared}: {outcome}."])
+    lines.append(f"{report.suite}: {compared}: {outcome}.")
+    return "\n".join(lines)
 
 
 def _lines(finding: Finding) -> list[str]:

@@ -150,8 +150,13 @@ def _planned(text: str) -> Counter[str]:
 
 def _running(text: str, finished: Mapping[str, int], rules: Collection[str]) -> int:
     """Jobs of some rules that were started and neither finished nor failed."""
-    started, failed = Counter(STARTED.findall(text)), Counter(FAILED.findall(text))
-    return sum(started[rule] - finished.get(rule, 0) - failed[rule] for rule in rules)
+    started = Counter(STARTED.findall(text))
+    failed = Counter(FAILED.findall(text))
+    number = 0
+    for rule in rules:
+        ended = finished.get(rule, 0) + failed[rule]
+        number += started[rule] - ended
+    return number
 
 
 def _names(study: Study) -> dict[str, list[str]]:
