@@ -28,13 +28,16 @@ def named(entries: Sequence[Entry], meet: Callable[[Entry, Entry], bool]) -> tup
     """
     alike: dict[tuple[str, str], list[int]] = {}
     for index, entry in enumerate(entries):
-        alike.setdefault((entry.measure.name, entry.stimuli_name), []).append(index)
+        key = (entry.measure.name, entry.stimuli_name)
+        alike.setdefault(key, []).append(index)
     result = list(entries)
     for places in alike.values():
-        group = [entries[i] for i in places]
-        if any(e.name for e in group) or any(meet(a, b) for a, b in combinations(group, 2)):
-            for place, name in zip(places, _differences(group), strict=True):
-                result[place] = replace(entries[place], name=entries[place].name or name)
+        group = [entries[place] for place in places]
+        has_name = any(entry.name for entry in group)
+        if not has_name and not any(meet(a, b) for a, b in combinations(group, 2)):
+            continue
+        for place, entry, name in zip(places, group, _differences(group), strict=True):
+            result[place] = replace(entry, name=entry.name or name)
     return tuple(result)
 
 
@@ -54,15 +57,23 @@ def _differences(group: Sequence[Entry]) -> list[str]:
     nothing else differs.
     """
     settings = [_settings(entry) for entry in group]
-    every = dict.fromkeys(key for own in settings for key in own)
-    differing = [key for key in every if len({own.get(key) for own in settings}) > 1]
+    differing = []
+    for key in dict.fromkeys(key for own in settings for key in own):
+        values = {own.get(key) for own in settings}
+        if len(values) > 1:
+            differing.append(key)
     if not differing:
         return [f"checkpoints={_checkpoints(entry)}" for entry in group]
-    return [_in_words({key: own[key] for key in differing if key in own}) for own in settings]
+    return [_in_words(own, differing) for own in settings]
 
 
-def _in_words(settings: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={_short(value)}" for key, value in settings.items())
+def _in_words(settings: Mapping[str, str], keys: Iterable[str]) -> str:
+    """The settings of these keys, of those that there are."""
+    parts = []
+    for key in keys:
+        if key in settings:
+            parts.append(f"{key}={_short(settings[key])}")
+    return ", ".join(parts)
 
 
 def _checkpoints(entry: Entry) -> str:

@@ -249,21 +249,27 @@ def read_outcome(
     """An outcome and the analysis's own options of it. `extra`: allowed own options -> default (...
     = required).
     """
-    own = {f.name for f in fields(Outcome)}
     missing = {"measure", "metric"} - set(spec)
     if missing:
         raise InputError(
             f"{place}: an outcome needs {' and '.join(sorted(missing))}; given: {', '.join(map(str, spec))}"
         )
-    others = {name: value for name, value in spec.items() if name not in own}
+    own = {field.name for field in fields(Outcome)}
+    chosen, others = {}, {}
+    for name, value in spec.items():
+        if name in own:
+            chosen[name] = value
+        else:
+            others[name] = value
     options = read_options(others, extra, place, also=own)
-    chosen = {name: value for name, value in spec.items() if name in own}
     for several in ("entry", "item"):
-        chosen[several] = tuple(map(str, _listed(chosen.get(several, []))))
+        names = _listed(chosen.get(several, []))
+        chosen[several] = tuple(map(str, names))
     chosen["name"] = label(chosen)
     chosen.setdefault("objective", objective_of(chosen["metric"]))
     _check_reduction(chosen, place)
-    chosen["bounds"] = _bounds(chosen.get("bounds", [None, None]), place)
+    bounds = chosen.get("bounds", [None, None])
+    chosen["bounds"] = _bounds(bounds, place)
     return Outcome(**chosen), options
 
 

@@ -137,15 +137,18 @@ def _string(text: str) -> str:
 
 def _formula(model: TableModel) -> str:
     formula = model.formula
-    intercept = [] if () in formula.fixed else ["0"]
-    fixed = [_term(term) for term in formula.fixed if term] or ["1"]
-    offsets = [f"offset({_variable(variable)})" for variable in formula.offsets]
-    random = [part for random in formula.random for part in _random(model, random)]
+    parts = [] if () in formula.fixed else ["0"]
+    parts += [_term(term) for term in formula.fixed if term] or ["1"]
+    for variable in formula.offsets:
+        parts.append(f"offset({_variable(variable)})")
+    for random in formula.random:
+        parts += _random(model, random)
     if formula.counts:
-        response = f"cbind({', '.join(map(_name, formula.counts))})"
+        counts = ", ".join(map(_name, formula.counts))
+        response = f"cbind({counts})"
     else:
         response = _variable(formula.response)
-    return f"{response} ~ {' + '.join([*intercept, *fixed, *offsets, *random])}"
+    return f"{response} ~ {' + '.join(parts)}"
 
 
 def _name(column: str) -> str:
@@ -169,12 +172,15 @@ def _random(model: TableModel, random: Random) -> list[str]:
     """(1 + x | g); effects without correlations one by one, levels of a category as lme4's dummy()."""
     group = _term(random.group)
     if not random.apart:
-        intercept = [] if () in random.terms else ["0"]
-        effects = " + ".join([*intercept, *map(_term, random.terms)])
-        return [f"({effects} | {group})"]
+        effects = [] if () in random.terms else ["0"]
+        effects += map(_term, random.terms)
+        return [f"({' + '.join(effects)} | {group})"]
     design = Design(random.terms, model.rows)
-    columns = [column for term in random.terms for column in design.columns_of(term)]
-    return [f"({_single(design, column)} | {group})" for column in columns]
+    parts = []
+    for term in random.terms:
+        for column in design.columns_of(term):
+            parts.append(f"({_single(design, column)} | {group})")
+    return parts
 
 
 def _single(design: Design, column: Sequence[tuple[str, str]]) -> str:

@@ -91,7 +91,12 @@ def _fits(size: int, total: int, holding: Holding) -> bool:
     vocabulary, width = fact("vocab_size"), fact("d_model")
     rest = vocabulary * width + 2 * width**2 + vocabulary
     masks = 4 * fact("n_layers") * fact("context_length") ** 2
-    return any(SHARE * b * total <= size <= b * ((2 - SHARE) * total + rest) + masks for b in BYTES)
+    for b in BYTES:
+        least = SHARE * b * total
+        most = b * ((2 - SHARE) * total + rest) + masks
+        if least <= size <= most:
+            return True
+    return False
 
 
 def _quantised(holding: Holding) -> bool:
@@ -140,20 +145,31 @@ def _configurations(holding: Holding) -> list[Finding]:
         return []
     groups: dict[Hashable, list[str]] = {}
     for revision, file in configs.items():
-        key = file.digest if file.content is None else repr(sorted(_lasting(file.content).items()))
+        key = file.digest
+        if file.content is not None:
+            lasting = _lasting(file.content)
+            key = repr(sorted(lasting.items()))
         groups.setdefault(key, []).append(revision)
     examples = {key: configs[revisions[0]] for key, revisions in groups.items()}
-    usual = _largest(groups)
+    usual = examples[_largest(groups)]
 
     def differences(key: Hashable) -> str:
-        mine, theirs = examples[key].content, examples[usual].content
-        if mine is None or theirs is None:
-            return f"another content ({examples[key].digest[:12]})"
-        a, b = _lasting(mine), _lasting(theirs)
-        names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
-        return ", ".join(f"{name} {a.get(name)} (others: {b.get(name)})" for name in names)
+        return _differences(examples[key], usual)
 
     return _others(holding, "configuration changed", groups, (CONFIGURATION,), differences)
+
+
+def _differences(file: File, usual: File) -> str:
+    """The values of a config.json that are not the usual ones."""
+    if file.content is None or usual.content is None:
+        return f"another content ({file.digest[:12]})"
+    mine, theirs = _lasting(file.content), _lasting(usual.content)
+    parts = []
+    for name in sorted({*mine, *theirs}):
+        value, other = mine.get(name), theirs.get(name)
+        if value != other:
+            parts.append(f"{name} {value} (others: {other})")
+    return ", ".join(parts)
 
 
 def _tokenizers(holding: Holding) -> list[Finding]:

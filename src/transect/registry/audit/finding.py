@@ -133,7 +133,8 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     """Names in words; of many the first ones, the last, and how many."""
     if len(names) <= most:
         return ", ".join(names)
-    return f"{', '.join(names[: most - 2])} ... {names[-1]} ({len(names)})"
+    first = ", ".join(names[: most - 2])
+    return f"{first} ... {names[-1]} ({len(names)})"
 
 
 def _top(files: Sequence[File]) -> tuple[File, ...]:
