@@ -102,9 +102,11 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     for i, column in enumerate(arrow.schema):
-        if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
-            texts = [_joined(value) for value in arrow.column(i).to_pylist()]
-            arrow = arrow.set_column(i, column.name, pa.array(texts, pa.string()))
+        if not pa.types.is_nested(column.type) and not pa.types.is_null(column.type):
+            continue
+        values = arrow.column(i).to_pylist()
+        texts = pa.array([_joined(value) for value in values], pa.string())
+        arrow = arrow.set_column(i, column.name, texts)
     write_whole(path, lambda part: pa_csv.write_csv(arrow, part))
 
 

@@ -266,17 +266,20 @@ def _due(study: Study, retry_failed: bool) -> list[str]:
     index = Store(study.project.store).index()
 
     def to_train(run: Run) -> bool:
-        return not trained(study, run) and (retry_failed or not _broke(study, run))
+        if trained(study, run):
+            return False
+        return retry_failed or not _broke(study, run)
 
     def to_measure(cell: Cell) -> bool:
         return not cell.reason and stale(cell, index, retry_failed)
 
-    batches = [batch for batch in study.batches if any(map(to_train, batch.runs))]
-    shards = [shard for shard in study.shards if any(map(to_measure, shard.cells))]
-    markers = [
-        *(f"training/{batch.target}.done" for batch in batches),
-        *(f"shards/{shard.target}.done" for shard in shards),
-    ]
+    markers = []
+    for batch in study.batches:
+        if any(map(to_train, batch.runs)):
+            markers.append(f"training/{batch.target}.done")
+    for shard in study.shards:
+        if any(map(to_measure, shard.cells)):
+            markers.append(f"shards/{shard.target}.done")
     return [f"results/{study.name}/{marker}" for marker in markers]
 
 

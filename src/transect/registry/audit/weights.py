@@ -143,9 +143,12 @@ def _common_initialisation(holdings: Sequence[Holding], points: Sequence[Node]) 
     runs = {i for i, _ in points}
     if len(points) < 2 or len(runs) < len(points):
         return None
-    if any(holdings[i].rule[revision] != 0 for i, revision in points):
-        return None
-    seeds = {holdings[i].run.get("init_seed") for i in runs}
+    seeds = set()
+    for i, revision in points:
+        holding = holdings[i]
+        if holding.rule[revision] != 0:
+            return None
+        seeds.add(holding.run.get("init_seed"))
     return seeds.pop() if len(seeds) == 1 else None
 
 

@@ -119,16 +119,15 @@ def _named_fields(data: dict[str, Any]) -> Iterator[tuple[list[str | int], Itera
 
 def _check_cited(data: dict[str, Any], path: Path) -> None:
     """The sources of rules and contrasts are sources of the file."""
-    parts: list[tuple[str, str | int, Any]] = [
-        *(("checkpoints", name, spec) for name, spec in data["checkpoints"].items()),
-        *(("contrasts", i, spec) for i, spec in enumerate(data.get("contrasts", []))),
-    ]
-    for part, key, spec in parts:
+    rules = [("checkpoints", name, spec) for name, spec in data["checkpoints"].items()]
+    contrasts = [("contrasts", i, spec) for i, spec in enumerate(data.get("contrasts", []))]
+    sources = data["sources"]
+    for part, key, spec in [*rules, *contrasts]:
         for source in spec.get("source", []):
-            if source not in data["sources"]:
+            if source not in sources:
                 raise InputError(
                     f"{Place(path, part, key, 'source')}: there is no source {source!r}; "
-                    f"the file has {', '.join(data['sources'])}.{nearest(source, data['sources'])}"
+                    f"the file has {', '.join(sources)}.{nearest(source, sources)}"
                 )
 
 
