@@ -20,7 +20,7 @@ from transect.study.grid import check_requires
 
 
 @dataclass(frozen=True)
-class Given:
+class Flags:
     """What the flags say of stimuli and options; see cli/model/single.py: measure_model."""
 
     stimuli_options: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One measure on one set of stimuli (None: it makes its own). `items` and `beside` (the kept
     columns): None until they are made.
     """
@@ -46,22 +46,22 @@ class Asked:
         """For sentences: the measure, and on what."""
         return f"{self.unit.name} on {self.stimuli}" if self.stimuli else self.unit.name
 
-    def made(self, checkpoint: Checkpoint | None, project: Project, given: Given) -> "Asked":
+    def made(self, checkpoint: Checkpoint | None, project: Project, flags: Flags) -> "Request":
         """With its items."""
         if self.items is not None:
             return self
-        items = _items(self, checkpoint, project, given)
-        beside = kept(items, given.keep, f"the stimuli {self.stimuli}")
+        items = _items(self, checkpoint, project, flags)
+        beside = kept(items, flags.keep, f"the stimuli {self.stimuli}")
         return replace(self, items=items, beside=beside)
 
 
-def asked(
+def requests(
     measures: Sequence[str],
     stimuli: Sequence[str],
     options: Mapping[str, Any],
     project: Project,
-    given: Given,
-) -> list[Asked]:
+    flags: Flags,
+) -> list[Request]:
     """Every measure on every set of stimuli, in the order given; a measure that makes its own items
     once.
 
@@ -73,16 +73,16 @@ def asked(
     files = [name for pattern in stimuli for name in _files(pattern)]
     _check_named_once(files, "--stimuli")
     if len(chosen) == 1:
-        return _on_sets(chosen[0], options, [*files] or [None], given)
+        return _on_sets(chosen[0], options, [*files] or [None], flags)
     _check_shared(chosen, files, options)
     pairs = []
     for unit in chosen:
         own = {name: value for name, value in options.items() if name in unit.options()}
         if unit["STIMULI"]:
-            pairs += _on_sets(unit, own, [*files] or [None], given)
+            pairs += _on_sets(unit, own, [*files] or [None], flags)
         else:
             _check_options(unit, own)
-            pairs.append(Asked(unit, own, None))
+            pairs.append(Request(unit, own, None))
     return pairs
 
 
@@ -98,14 +98,14 @@ def _check_options(unit: units.Unit, options: Mapping[str, Any]) -> None:
 
 
 def _on_sets(
-    unit: units.Unit, options: Mapping[str, Any], sets: Sequence[str | None], given: Given
-) -> list[Asked]:
+    unit: units.Unit, options: Mapping[str, Any], sets: Sequence[str | None], flags: Flags
+) -> list[Request]:
     """One measure on each of these sets, whose files are read."""
     _check_options(unit, options)
     pairs = []
     for name in sets:
-        _check_stimuli(name, unit, given)
-        pairs.append(_read(Asked(unit, options, name), given))
+        _check_stimuli(name, unit, flags)
+        pairs.append(_read(Request(unit, options, name), flags))
     return pairs
 
 
@@ -138,45 +138,45 @@ def _files(pattern: str) -> list[str]:
     return files
 
 
-def _read(one: Asked, given: Given) -> Asked:
+def _read(one: Request, flags: Flags) -> Request:
     """With the items of its file, where it names one."""
     if not _is_file(one.stimuli):
         return one
-    items = read_stimuli(Path(one.stimuli), one.unit["STIMULI"], one.unit.name, given.named)
-    return replace(one, items=items, beside=kept(items, given.keep, one.stimuli))
+    items = read_stimuli(Path(one.stimuli), one.unit["STIMULI"], one.unit.name, flags.named)
+    return replace(one, items=items, beside=kept(items, flags.keep, one.stimuli))
 
 
 def _is_file(stimuli: str | None) -> TypeGuard[str]:
     return stimuli is not None and Path(stimuli).is_file()
 
 
-def _check_stimuli(stimuli: str | None, unit: units.Unit, given: Given) -> None:
+def _check_stimuli(stimuli: str | None, unit: units.Unit, flags: Flags) -> None:
     """What --stimuli, --stimuli-option, --keep and --columns say together; InputError before
     anything is loaded.
     """
-    if given.named and not _is_file(stimuli):
+    if flags.named and not _is_file(stimuli):
         raise InputError(
-            f"--columns {next(iter(given.named))}: it names the columns of a file, and --stimuli names none."
+            f"--columns {next(iter(flags.named))}: it names the columns of a file, and --stimuli names none."
         )
     if stimuli is None:
-        _check_without_stimuli(unit, given)
+        _check_without_stimuli(unit, flags)
     elif not unit["STIMULI"]:
         raise InputError(
             f"--stimuli {stimuli}: {unit.name} takes no stimuli; it makes its own sequences."
         )
-    elif _is_file(stimuli) and given.stimuli_options:
+    elif _is_file(stimuli) and flags.stimuli_options:
         raise InputError(
-            f"--stimuli-option {next(iter(given.stimuli_options))}: options are for a named set of stimuli; the items of {stimuli} are taken as they stand."
+            f"--stimuli-option {next(iter(flags.stimuli_options))}: options are for a named set of stimuli; the items of {stimuli} are taken as they stand."
         )
 
 
-def _check_without_stimuli(unit: units.Unit, given: Given) -> None:
+def _check_without_stimuli(unit: units.Unit, flags: Flags) -> None:
     """A measure that reads stimuli needs them; one that makes its own takes no flag about them."""
     if unit["STIMULI"]:
         raise InputError(
             f"{unit.name} needs stimuli with the columns {', '.join(unit['STIMULI'])}; add --stimuli FILE_OR_NAME."
         )
-    for flag, names in (("--stimuli-option", given.stimuli_options), ("--keep", given.keep)):
+    for flag, names in (("--stimuli-option", flags.stimuli_options), ("--keep", flags.keep)):
         if names:
             raise InputError(
                 f"{flag} {next(iter(names))}: {unit.name} takes no stimuli, so there is nothing that this could be of."
@@ -184,12 +184,12 @@ def _check_without_stimuli(unit: units.Unit, given: Given) -> None:
 
 
 def _items(
-    one: Asked, checkpoint: Checkpoint | None, project: Project, given: Given
+    one: Request, checkpoint: Checkpoint | None, project: Project, flags: Flags
 ) -> pd.DataFrame:
     """The items of a named set, or of a measure that makes its own."""
     if one.stimuli is None:
         return pd.DataFrame({"item": []})
-    items = _make(one.stimuli, checkpoint, project, given.seed, given.stimuli_options)
+    items = _make(one.stimuli, checkpoint, project, flags.seed, flags.stimuli_options)
     for column in one.unit["STIMULI"]:
         if column not in items:
             raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from transect.cli.model.asked import Asked, Given, asked
+from transect.cli.model.asked import Flags, Request, requests
 from transect.cli.model.progress_line import shown
 from transect.cli.model.rows_file import with_columns
 from transect.errors import (
@@ -101,13 +101,13 @@ def measure_model(
     and NotApplicable as loading and measuring do; what can be told without the model is told before
     it is loaded.
     """
-    given = Given(stimuli_options or {}, keep, named or {}, seed)
-    wanted = asked(measures, stimuli, options or {}, project, given)
+    flags = Flags(stimuli_options or {}, keep, named or {}, seed)
+    wanted = requests(measures, stimuli, options or {}, project, flags)
     _check_device(loading.device)
     source = _find(
         model, revision, project, loading.trust_remote_code, [one.unit for one in wanted]
     )
-    wanted = [one.made(source.checkpoint, project, given) for one in wanted]
+    wanted = [one.made(source.checkpoint, project, flags) for one in wanted]
     loaded = _loaded(source, loading)
     if source.checkpoint is not None:
         _check_drift(source.checkpoint, loaded, source.path, project)
@@ -129,7 +129,7 @@ def _check_drift(checkpoint: Checkpoint, loaded: Any, path: Path, project: Proje
 
 
 def _all_rows(
-    wanted: Sequence[Asked], loaded: Any, scores: SelfCheck, model: str, seed: int
+    wanted: Sequence[Request], loaded: Any, scores: SelfCheck, model: str, seed: int
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The rows of all measures; and of several those that could not be taken, with the reason."""
     several = len(wanted) > 1
@@ -151,7 +151,7 @@ def _all_rows(
     return pd.concat(parts, ignore_index=True), tuple(refusals)
 
 
-def _rows(one: Asked, loaded: Any, scores: SelfCheck, model: str, seed: int) -> pd.DataFrame:
+def _rows(one: Request, loaded: Any, scores: SelfCheck, model: str, seed: int) -> pd.DataFrame:
     """The rows of one measure on one set."""
     assert one.items is not None and one.beside is not None
     with _without_advice(), scores.note(one.place), shown(loaded, one.place), panics_are_errors():
