@@ -305,13 +305,17 @@ def _check_cells(study: Study) -> None:
 
 def _check_analyses(study: Study) -> None:
     """Every analysis has the measures, options and columns that it needs."""
-    held = registry.held(study.registry.values[run.id] for run in study.runs)
+    registry_values = [study.registry.values[run.id] for run in study.runs]
+    held = registry.held(registry_values)
     columns = {*study.registry.factors, *factors.of_design()}
     for index, spec in enumerate(study.data["analyses"]):
         place = f"{Place(study.path, 'analyses', index)}: analyses"
         unit = units.find("analysis", spec["analysis"], study.project, place)
         _check_measures(unit, spec, study, place)
-        options = {name: value for name, value in spec.items() if name not in SPEC}
+        options = {}
+        for name, value in spec.items():
+            if name not in SPEC:
+                options[name] = value
         check_analysis(unit, options, study.entries, columns, place)
         outcomes = spec.get("outcomes", [])
         if isinstance(outcomes, list):

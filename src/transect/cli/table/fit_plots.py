@@ -102,12 +102,14 @@ def random_effects_figure(modes: pd.DataFrame) -> Figure:
     """
     parts = list(modes.groupby(["group", "effect"], sort=False))
     tallest = max(min(len(part), MOST_LEVELS) for _, part in parts)
-    figure, axes = style.panels(len(parts), columns=2, height=max(1.6, 0.13 * tallest + 0.7))
+    height = max(1.6, 0.13 * tallest + 0.7)
+    figure, axes = style.panels(len(parts), columns=2, height=height)
     for ax, ((group, effect), part) in zip(axes, parts, strict=True):
         part = part.sort_values("mode")
-        half = 1.96 * part["se"]
-        ends = np.column_stack([part["mode"], part["mode"] - half, part["mode"] + half])
-        _intervals(ax, ends, list(part["level"]) if len(part) <= MOST_LEVELS else None)
+        mode, half = part["mode"], 1.96 * part["se"]
+        ends = np.column_stack([mode, mode - half, mode + half])
+        names = list(part["level"]) if len(part) <= MOST_LEVELS else None
+        _intervals(ax, ends, names)
         ax.axvline(0, color=style.GREY, lw=0.8)
         ax.set_xlabel("deviation from the fixed effects")
         ax.set_title(f"{effect} by {group} ({len(part)} levels)")

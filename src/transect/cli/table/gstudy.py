@@ -323,9 +323,13 @@ def _ends(row: Mapping[str, Any]) -> list[str]:
 def _aligned(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
     """Columns under their heads, the first to the left and numbers to the right."""
     table = [list(map(str, row)) for row in (head, *body)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths = []
+    for column in zip(*table, strict=True):
+        widths.append(max(map(len, column)))
     lines = []
     for first, *others in table:
-        numbers = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *numbers]).rstrip())
+        cells = [first.ljust(widths[0])]
+        for text, width in zip(others, widths[1:], strict=True):
+            cells.append(text.rjust(width))
+        lines.append("  ".join(cells).rstrip())
     return lines

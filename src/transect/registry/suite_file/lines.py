@@ -28,12 +28,18 @@ def place(path: Path, run: str, field: str) -> str:
     data = yaml_file.read(path)
     for index, entry in enumerate(data["runs"]):
         for number, facts in enumerate(reading.expand(entry, data, path, index)):
-            if facts["id"] == run:
-                in_table = _place_in_table(path, entry, number, field)
-                keys: list[str | int] = ["runs", index, *_keys_in_entry(entry, field)]
-                if len(keys) == 2:
-                    keys = _joined(data, facts, field) or keys
-                return in_table or str(yaml_file.Place(path, *keys))
+            if facts["id"] != run:
+                continue
+            in_table = _place_in_table(path, entry, number, field)
+            if in_table:
+                return in_table
+            keys: list[str | int] = ["runs", index]
+            in_entry = _keys_in_entry(entry, field)
+            if in_entry:
+                keys += in_entry
+            else:
+                keys = _joined(data, facts, field) or keys
+            return str(yaml_file.Place(path, *keys))
     return str(path)
 
 
