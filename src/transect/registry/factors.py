@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-import jsonschema
-
 from transect.registry.run import UNKNOWN, Field, Run
 from transect.store.files import yaml_file
 from transect.store.project import SHIPPED
@@ -79,14 +77,14 @@ def fault(name: str, value: Any) -> str:
     """What schema.yaml has against a value of a field, as the end of a sentence; empty where it has
     nothing, or does not know the field.
     """
-    error = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
+    error = _validator(name).error(value)
     return "" if error is None else yaml_file.fault(error)
 
 
 @cache
-def _validator(name: str) -> Any:
+def _validator(name: str) -> yaml_file.Validator:
     definitions = schema()["$defs"]
-    return yaml_file.validator(
+    return yaml_file.Validator(
         {"$defs": definitions, **definitions["fields"]["properties"].get(name, {})}
     )
 

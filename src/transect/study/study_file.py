@@ -198,7 +198,7 @@ def load(name: str, project: Project) -> Study:
     """
     path = _find(name, project)
     data = yaml_file.read(path)
-    validator = yaml_file.validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
+    validator = yaml_file.Validator(yaml_file.read(SHIPPED / "studies" / "schema.yaml"))
     yaml_file.check(data, validator, path)
     if data["study"] != path.stem:
         raise InputError(

@@ -30,13 +30,14 @@ GROUPS = (
     "language",
     "release",
 )
+TEMPLATED = (str, dict)  # types of values that may hold templates
 OF_STEP = {"step", "tokens", "billions"}
 WITHOUT_WEIGHTS = ("api", "closed", "elsewhere")  # access of runs that nothing can be loaded of
 
 
 @lru_cache(maxsize=1)
-def _validator() -> Any:
-    return yaml_file.validator(factors.schema())
+def _validator() -> yaml_file.Validator:
+    return yaml_file.Validator(factors.schema())
 
 
 def read(path: Path) -> Suite:
@@ -220,7 +221,7 @@ def _general(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 def _filled(facts: dict[str, Any], entry: dict[str, Any], path: Path, index: int) -> dict[str, Any]:
     try:
         return {
-            name: _template(value, facts) if isinstance(value, str | dict) else value
+            name: _template(value, facts) if isinstance(value, TEMPLATED) else value
             for name, value in facts.items()
         }
     except KeyError as error:
