@@ -1,10 +1,14 @@
 """What the README, the lock and the conda file promise."""
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
+from importlinter import cli as importlinter_cli
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -100,8 +104,6 @@ def test_conda_installs_the_same() -> None:
 
 def test_no_function_is_longer_than_a_screen() -> None:
     """80 lines, everywhere."""
-    import ast
-
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "analyses").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
@@ -112,57 +114,45 @@ def test_the_end_of_a_text_is_written_as_such() -> None:
     r"""`$` of Python's re is also the place before a last newline, so that "name\\n" passes for a
     name: \\Z or fullmatch is meant.
     """
-    import ast
-
     end = re.compile(r"(?<!\\)\$(?![^\[\]]*\])")
     for path in (ROOT / "src").rglob("*.py"):
-        text = path.read_text()
-        for node in ast.walk(ast.parse(text)):
-            called = (
-                ast.get_source_segment(text, node) or ""
-                if isinstance(node, ast.Call) and node.args
-                else ""
-            )
-            if called.startswith("re.") and "MULTILINE" not in called:
-                pattern = ast.get_source_segment(text, node.args[0]) or ""  # type: ignore[attr-defined]
-                assert not end.search(pattern), f"{path}, line {node.lineno}: {pattern}"  # type: ignore[attr-defined]
+        for call in _calls_of_re(ast.parse(path.read_text())):
+            pattern = ast.unparse(call.args[0])
+            if "MULTILINE" not in ast.unparse(call):
+                assert not end.search(pattern), f"{path}, line {call.lineno}: {pattern}"
 
 
-def test_floors_import_downwards_only() -> None:
-    """registry and store know nothing of measures; stats stands alone; planning imports no torch."""
-    import ast
+def _calls_of_re(tree: ast.Module) -> Iterator[ast.Call]:
+    """The calls of functions of `re`, which have the pattern first."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            if isinstance(node.func.value, ast.Name) and node.func.value.id == "re":
+                yield node
 
-    forbidden = {
-        "registry.py": ("lm", "train", "measures", "stimuli", "study", "jobs", "stats"),
-        "store.py": ("lm", "train", "measures", "stimuli", "study", "jobs", "stats", "registry"),
-        "study.py": ("lm", "measures", "jobs", "stats", "report"),
-        "stats": (
-            "lm",
-            "train",
-            "measures",
-            "stimuli",
-            "study",
-            "jobs",
-            "registry",
-            "store",
-            "report",
-            "outcome",
-        ),
-        "lm": ("train", "measures", "stimuli", "study", "jobs", "stats"),
-        "measures": ("study", "jobs", "stats", "report", "train"),
-    }
-    for floor, names in forbidden.items():
-        base = ROOT / "src" / "transect" / floor
-        for path in [base] if base.is_file() else base.rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                modules = (
-                    [node.module or ""]
-                    if isinstance(node, ast.ImportFrom)
-                    else [a.name for a in node.names]
-                    if isinstance(node, ast.Import)
-                    else []
-                )
-                for module in modules:
-                    assert not module.startswith(tuple(f"transect.{n}" for n in names)), (
-                        f"{path} imports {module}"
-                    )
+
+def test_imports_point_downwards(capsys: pytest.CaptureFixture[str]) -> None:
+    """The contracts of pyproject.toml hold, and CONTRIBUTING prints their layers."""
+    assert importlinter_cli.lint_imports(str(ROOT / "pyproject.toml"), no_cache=True) == 0, (
+        capsys.readouterr().out
+    )
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = settings["contracts"][0]["layers"]
+    printed = " > ".join(layer.replace(" | ", ", ") for layer in layers)
+    assert printed in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_no_folder_is_a_heap() -> None:
+    """At most 12 entries in the package and 15 files in a folder, but for measures and stimuli,
+    where every file is a unit of its own.
+    """
+    package = ROOT / "src" / "transect"
+    assert len([path for path in package.iterdir() if path.name != "__pycache__"]) <= 12
+    for folder in (path for path in package.rglob("*") if path.is_dir()):
+        if folder.relative_to(package).parts[0] not in ("measures", "stimuli"):
+            assert len([path for path in folder.iterdir() if path.is_file()]) <= 15, folder
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """pyproject.toml; how to cite the package repeats it."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == PROJECT["version"]
